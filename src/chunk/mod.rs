@@ -1,0 +1,24 @@
+//! One chunk: the open one takes frames, closed ones are only read.
+//!
+//! ```text
+//! append ──► OpenChunk ──frames──► Tail ──pieces──► flush worker ──► StorageFile
+//!                                   │                                    ▲
+//! read ─────────────────────────────┴── still in memory? ── no ──► ChunkFile
+//! ```
+
+mod closed;
+mod open;
+mod read;
+mod tail;
+
+pub use closed::ChunkStat;
+pub(crate) use closed::ClosedChunk;
+pub(crate) use open::OpenChunk;
+pub(crate) use open::OpenChunkState;
+pub(crate) use open::Staged;
+pub(crate) use open::encode_frame;
+pub(crate) use read::ChunkFile;
+pub(crate) use read::FileBytes;
+pub(crate) use read::OpenFiles;
+pub(crate) use tail::Piece;
+pub(crate) use tail::Tail;

@@ -1,0 +1,154 @@
+//! Reading chunks by position: files are opened when somebody reads, a few stay open, and none is
+//! read any more once its chunk is removed.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::format::Header;
+use crate::format::ReadAt;
+use crate::format::Salt;
+use crate::position::ChunkId;
+use crate::storage::Access;
+use crate::storage::Storage;
+use crate::storage::StorageFile;
+use crate::storage::read_full_at;
+
+/// Files of closed chunks that stay open between reads.
+const OPEN_MAX: usize = 64;
+
+/// The file of one chunk, as its readers share it.
+#[derive(Debug)]
+pub(crate) struct ChunkFile {
+    header: Header,
+    handle: Mutex<Handle>,
+}
+
+#[derive(Debug)]
+enum Handle {
+    Shut,
+    Open(Arc<dyn StorageFile>),
+    /// The chunk is removed; its file may have another life already.
+    Gone,
+}
+
+impl ChunkFile {
+    pub(crate) fn shut(header: Header) -> Self {
+        ChunkFile { header, handle: Mutex::new(Handle::Shut) }
+    }
+
+    pub(crate) fn open(header: Header, file: Arc<dyn StorageFile>) -> Self {
+        ChunkFile { header, handle: Mutex::new(Handle::Open(file)) }
+    }
+
+    pub(crate) fn id(&self) -> ChunkId {
+        ChunkId(self.header.chunk_id)
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub(crate) fn salt(&self) -> Salt {
+        Salt::new(self.header.salt)
+    }
+
+    /// Lets go of the file, unless somebody is reading it: [`retire`](Self::retire) must see them.
+    /// Returns whether it did.
+    fn let_go(&self) -> bool {
+        let mut handle = self.handle.lock();
+        if matches!(&*handle, Handle::Open(file) if Arc::strong_count(file) > 1) {
+            return false;
+        }
+        if matches!(*handle, Handle::Open(_)) {
+            *handle = Handle::Shut;
+        }
+        true
+    }
+
+    /// Ends all reading that has not begun. `true` if it is sure that nobody holds the file any more,
+    /// so that it may be overwritten.
+    pub(crate) fn retire(&self) -> bool {
+        match std::mem::replace(&mut *self.handle.lock(), Handle::Gone) {
+            Handle::Open(file) => Arc::strong_count(&file) == 1,
+            Handle::Shut => true,
+            // Retired before: a reader that was there then may be there still.
+            Handle::Gone => false,
+        }
+    }
+}
+
+/// Opens chunk files on demand and keeps the latest of them open.
+#[derive(Debug)]
+pub(crate) struct OpenFiles {
+    storage: Arc<dyn Storage>,
+    dir: PathBuf,
+    latest: Mutex<VecDeque<Arc<ChunkFile>>>,
+}
+
+impl OpenFiles {
+    pub(crate) fn new(storage: Arc<dyn Storage>, dir: &Path) -> Self {
+        OpenFiles { storage, dir: dir.to_owned(), latest: Mutex::default() }
+    }
+
+    pub(crate) fn path(&self, id: ChunkId) -> PathBuf {
+        self.dir.join(id.file_name())
+    }
+
+    /// The file of a chunk; `None` if it was removed meanwhile.
+    pub(crate) fn get(&self, chunk: &Arc<ChunkFile>) -> Result<Option<Arc<dyn StorageFile>>> {
+        let file = {
+            let mut handle = chunk.handle.lock();
+            match &*handle {
+                Handle::Open(file) => return Ok(Some(file.clone())),
+                Handle::Gone => return Ok(None),
+                Handle::Shut => {
+                    let path = self.path(chunk.id());
+                    let opened = self.storage.open(&path, Access::Read);
+                    let file = opened.map_err(|e| Error::io("open", path, e))?;
+                    *handle = Handle::Open(file.clone());
+                    file
+                }
+            }
+        };
+        self.keep(chunk.clone());
+        Ok(Some(file))
+    }
+
+    /// Counts an open file among those that stay open, and shuts the one that did longest.
+    pub(crate) fn keep(&self, chunk: Arc<ChunkFile>) {
+        let mut latest = self.latest.lock();
+        latest.push_back(chunk);
+        if latest.len() > OPEN_MAX
+            && let Some(oldest) = latest.pop_front()
+            && !oldest.let_go()
+        {
+            latest.push_back(oldest);
+        }
+    }
+}
+
+/// The bytes of one file, up to `len`, for the scan.
+#[derive(Debug, Clone)]
+pub(crate) struct FileBytes {
+    pub(crate) file: Arc<dyn StorageFile>,
+    pub(crate) len: u64,
+}
+
+impl ReadAt for FileBytes {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let left = self.len.saturating_sub(position);
+        let n = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        read_full_at(&*self.file, &mut buf[..n], position)
+    }
+}

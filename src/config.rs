@@ -1,0 +1,187 @@
+//! [`Config`]: plain values, checked once, when a log is opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::format::HEADER_LEN;
+use crate::position::ChunkId;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// The largest `max_record_size`: what a frame's length field can hold, with room for its header.
+const RECORD_SIZE_LIMIT: u64 = u32::MAX as u64 - 64;
+
+/// The largest `chunk_max_size`: 1 TiB, below what common file systems allow for a file.
+const CHUNK_SIZE_LIMIT: u64 = 1 << 40;
+
+/// The largest `read_buffer_size`, so that opening a log stays within a known memory.
+const READ_BUFFER_LIMIT: u64 = 64 * MIB;
+
+/// How a log is kept. Sizes are in bytes.
+///
+/// Make one with [`Config::new`] and set what should differ:
+///
+/// ```
+/// let mut config = chunked_wal::Config::new("/var/lib/my-store/log");
+/// config.chunk_max_size = 16 << 20;
+/// config.validate()?;
+/// # Ok::<(), chunked_wal::Error>(())
+/// ```
+///
+/// Every setting may change from one open to the next; what is on disk stays readable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The log's directory, made when missing. The log owns what is named like its files there and
+    /// leaves everything else alone.
+    pub dir: PathBuf,
+
+    /// A chunk counts as full once it has this many bytes; it may pass the size by its last record.
+    /// This much disk space is allocated for each chunk ahead of writing. 64 MiB unless set.
+    pub chunk_max_size: u64,
+
+    /// A chunk counts as full once it has this many records, its first checkpoint included.
+    /// Unlimited (`u64::MAX`) unless set.
+    pub chunk_max_records: u64,
+
+    /// The largest payload that one record may have. Tested when appending only. 64 MiB unless set.
+    pub max_record_size: u64,
+
+    /// Appended bytes that may wait for a flush in memory; past it, `append` hands them over as a
+    /// `Write` by itself. 1 MiB unless set.
+    pub open_buffer_max_bytes: u64,
+
+    /// Bytes handed over and not yet written; past it, whoever hands over more has to wait. 32 MiB
+    /// unless set.
+    pub flush_queue_max_bytes: u64,
+
+    /// The most flushes that the worker takes into one batch. 8192 unless set.
+    pub flush_batch_max_items: u64,
+
+    /// The worker takes no more flushes into a batch that has this many bytes. 8 MiB unless set.
+    pub flush_batch_max_bytes: u64,
+
+    /// How long the worker waits for more flushes to share a sync with the first. Zero unless set:
+    /// while one sync runs, the next batch collects by itself.
+    pub flush_batch_wait: Duration,
+
+    /// Whether opening cuts off a tail that a crash left half-written. If not, opening such a log is
+    /// an error, [`Error::TornTail`]. True unless set.
+    pub truncate_torn_tail: bool,
+
+    /// How many files of removed chunks are kept to be used again; 0 never reuses a file. 2 unless
+    /// set.
+    pub spare_chunks: u64,
+
+    /// The size of the reads with which a log is opened, replayed and iterated. 1 MiB unless set.
+    pub read_buffer_size: u64,
+}
+
+impl Config {
+    /// The defaults, for a log in `dir`.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Config {
+            dir: dir.into(),
+            chunk_max_size: 64 * MIB,
+            chunk_max_records: u64::MAX,
+            max_record_size: 64 * MIB,
+            open_buffer_max_bytes: MIB,
+            flush_queue_max_bytes: 32 * MIB,
+            flush_batch_max_items: 8192,
+            flush_batch_max_bytes: 8 * MIB,
+            flush_batch_wait: Duration::ZERO,
+            truncate_torn_tail: true,
+            spare_chunks: 2,
+            read_buffer_size: MIB,
+        }
+    }
+
+    /// Checks every setting against its range. Opening a log does this first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] with the first field that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        if self.dir.as_os_str().is_empty() {
+            return Err(Error::InvalidConfig {
+                field: "dir",
+                value: "empty".to_string(),
+                allowed: "the path of a directory".to_string(),
+            });
+        }
+        for (field, value, min, max) in [
+            ("chunk_max_size", self.chunk_max_size, HEADER_LEN, CHUNK_SIZE_LIMIT),
+            ("chunk_max_records", self.chunk_max_records, 1, u64::MAX),
+            ("max_record_size", self.max_record_size, 1, RECORD_SIZE_LIMIT),
+            ("open_buffer_max_bytes", self.open_buffer_max_bytes, 1, u64::MAX),
+            ("flush_queue_max_bytes", self.flush_queue_max_bytes, 1, u64::MAX),
+            ("flush_batch_max_items", self.flush_batch_max_items, 1, u64::MAX),
+            ("flush_batch_max_bytes", self.flush_batch_max_bytes, 1, u64::MAX),
+            ("spare_chunks", self.spare_chunks, 0, 1024),
+            ("read_buffer_size", self.read_buffer_size, 1, READ_BUFFER_LIMIT),
+        ] {
+            if value < min || value > max {
+                return Err(Error::InvalidConfig {
+                    field,
+                    value: value.to_string(),
+                    allowed: format!("{min} to {max}"),
+                });
+            }
+        }
+        let wait_max = Duration::from_secs(60);
+        if self.flush_batch_wait > wait_max {
+            return Err(Error::InvalidConfig {
+                field: "flush_batch_wait",
+                value: format!("{:?}", self.flush_batch_wait),
+                allowed: format!("0s to {wait_max:?}"),
+            });
+        }
+        Ok(())
+    }
+
+    /// The path of a chunk's file.
+    pub fn chunk_path(&self, id: ChunkId) -> PathBuf {
+        self.dir.join(id.file_name())
+    }
+
+    /// Bytes that a chunk's file is given ahead of writing: the size at which the chunk counts as
+    /// full, and room for its last record and seal, so that most chunks never need more.
+    pub(crate) fn chunk_file_size(&self) -> u64 {
+        const BLOCK: u64 = 4 * KIB;
+        let room = self.chunk_max_size.clamp(BLOCK, 64 * KIB);
+        (self.chunk_max_size + room).next_multiple_of(BLOCK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_is_out_of_range_and_names_the_field() {
+        let field = |change: fn(&mut Config)| {
+            let mut config = Config::new("x");
+            change(&mut config);
+            match config.validate() {
+                Err(Error::InvalidConfig { field, .. }) => field,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(field(|c| c.dir = PathBuf::new()), "dir");
+        assert_eq!(field(|c| c.chunk_max_size = 63), "chunk_max_size");
+        assert_eq!(field(|c| c.chunk_max_size = u64::MAX), "chunk_max_size");
+        assert_eq!(field(|c| c.chunk_max_records = 0), "chunk_max_records");
+        assert_eq!(field(|c| c.max_record_size = 0), "max_record_size");
+        assert_eq!(field(|c| c.max_record_size = u64::from(u32::MAX) - 63), "max_record_size");
+        assert_eq!(field(|c| c.open_buffer_max_bytes = 0), "open_buffer_max_bytes");
+        assert_eq!(field(|c| c.flush_queue_max_bytes = 0), "flush_queue_max_bytes");
+        assert_eq!(field(|c| c.flush_batch_max_items = 0), "flush_batch_max_items");
+        assert_eq!(field(|c| c.flush_batch_max_bytes = 0), "flush_batch_max_bytes");
+        assert_eq!(field(|c| c.flush_batch_wait = Duration::MAX), "flush_batch_wait");
+        assert_eq!(field(|c| c.spare_chunks = u64::MAX), "spare_chunks");
+        assert_eq!(field(|c| c.read_buffer_size = 0), "read_buffer_size");
+        assert!(Config::new("x").validate().is_ok());
+    }
+}

@@ -1,0 +1,85 @@
+//! Every record of a log that nobody has open, sound or not, without a state machine.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::error::Result;
+use crate::format::Scan;
+use crate::format::ScanEnd;
+use crate::lock::WalLock;
+use crate::position::ChunkId;
+use crate::position::Segment;
+use crate::record::WalRecord;
+use crate::record::WalTypes;
+use crate::recovery::open_chunk;
+use crate::recovery::scan_error;
+use crate::recovery::survey;
+use crate::storage::DiskStorage;
+use crate::wal::ChunkedWal;
+
+impl<W: WalTypes> ChunkedWal<W> {
+    /// Visits the records of a log that isn't open, oldest first: each with its chunk, its number in
+    /// the chunk from 0 on, and its segment; changes nothing.
+    ///
+    /// Where a chunk can't be read on, `visit` is given the error in the place of the next record (a
+    /// torn tail is one, [`Error::TornTail`]), and the next chunk comes. An error that `visit` returns
+    /// ends the dump.
+    ///
+    /// # Errors
+    ///
+    /// What `visit` returns; [`Error::Io`] if the directory can't be listed, [`Error::InvalidConfig`].
+    pub fn dump_records<E: From<Error>>(
+        config: &Config,
+        lock: &WalLock,
+        mut visit: impl FnMut(ChunkId, u64, Result<(Segment, WalRecord<W>)>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        config.validate()?;
+        let found = survey(&DiskStorage, lock.dir())?;
+        for (i, id) in found.chunks.iter().enumerate() {
+            let path = lock.dir().join(id.file_name());
+            let successor = i + 1 < found.chunks.len();
+            let mut index = 0;
+            let read = dump_chunk(config, &path, *id, successor, |item| {
+                index += 1;
+                visit(*id, index - 1, Ok(item))
+            });
+            match read {
+                Ok(()) => {}
+                Err(Stopped::ByLog(error)) => visit(*id, index, Err(error))?,
+                Err(Stopped::ByVisit(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a chunk was not read to its end.
+enum Stopped<E> {
+    ByLog(Error),
+    ByVisit(E),
+}
+
+fn dump_chunk<W: WalTypes, E>(
+    config: &Config,
+    path: &Path,
+    id: ChunkId,
+    successor: bool,
+    mut visit: impl FnMut((Segment, WalRecord<W>)) -> Result<(), E>,
+) -> Result<(), Stopped<E>> {
+    let (header, bytes) = open_chunk(&DiskStorage, path, id).map_err(Stopped::ByLog)?;
+    let read_buffer_size = usize::try_from(config.read_buffer_size).unwrap_or(usize::MAX);
+    let mut scan = Scan::new(&bytes, &header, successor, read_buffer_size);
+    while let Some(frame) = scan.next().map_err(|e| Stopped::ByLog(Error::from_read(path, e)))? {
+        let record = WalRecord::decode_payload(frame.kind, frame.payload).map_err(|e| {
+            let source = Arc::new(e);
+            Stopped::ByLog(Error::Decode { path: path.to_owned(), chunk_id: id, offset: frame.offset, source })
+        })?;
+        visit((Segment::new(frame.offset, frame.size), record)).map_err(Stopped::ByVisit)?;
+    }
+    match scan.end() {
+        Some(ScanEnd::Sealed { .. } | ScanEnd::Clean { .. }) => Ok(()),
+        other => Err(Stopped::ByLog(scan_error(other, id, path))),
+    }
+}

@@ -1,0 +1,440 @@
+//! What can go wrong, as data: every variant carries what a program needs to decide, and a
+//! sentence that tells a person what happened, where, and what to do.
+//!
+//! Errors are [`Clone`] (sources sit in [`Arc`]s), because the first failure of a log is handed to
+//! every completion that waits for it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::position::ChunkId;
+
+/// The result of nearly everything here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the log.
+///
+/// Converts into [`io::Error`] with a fitting [`io::ErrorKind`]; the original stays inside as its
+/// source.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused an operation.
+    #[error("{op} '{}' failed: {source}", path.display())]
+    Io {
+        /// What was tried: `write`, `sync`, `rename`, ...
+        op: &'static str,
+        /// The file or directory it was tried on.
+        path: PathBuf,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+
+    /// Another writer, in this process or another, has the log open.
+    #[error("'{}' is locked: another writer has this log open; close it first", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+
+    /// There is no log, and the caller said that there must be one.
+    #[error("no log in '{}': is the right directory given, and its file system mounted?", path.display())]
+    NotFound {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// A file that is named like a chunk does not begin as one.
+    #[error("'{}' is not a chunk: its first bytes are {found:02x?}; move it out of the log's directory if it doesn't belong there, or restore it from a copy", path.display())]
+    NotAChunk {
+        /// The file.
+        path: PathBuf,
+        /// The bytes at its beginning, at most 8.
+        found: Vec<u8>,
+    },
+
+    /// The bytes are sound, but this version or build can't read them.
+    #[error("'{}' at offset {offset} needs {what} {found:#x}, this build knows {known:#x}: open it with a newer version, or with the cargo feature that reads it", path.display())]
+    Unsupported {
+        /// The chunk's file.
+        path: PathBuf,
+        /// The global offset of what can't be read.
+        offset: u64,
+        /// What it is: `format version`, `features`, `frame kind`, `frame flags`.
+        what: &'static str,
+        /// Its value on disk.
+        found: u64,
+        /// The value, or all bits, that this build knows.
+        known: u64,
+    },
+
+    /// Bytes that were provably durable no longer check out. Nothing was changed on disk.
+    #[error("'{}' is damaged at offset {offset} (byte {} of the file): {damage}; it had been durable: {proof}. Nothing was changed: restore the file from a copy, or cut the log there knowingly with a repair tool", path.display(), offset.saturating_sub(chunk_id.0))]
+    Corrupt {
+        /// The chunk's file.
+        path: PathBuf,
+        /// The chunk.
+        chunk_id: ChunkId,
+        /// The global offset of the damaged frame or header.
+        offset: u64,
+        /// What is wrong there.
+        damage: Damage,
+        /// Why it can't be a write that a crash tore.
+        proof: Proof,
+    },
+
+    /// The search for later proof behind an invalid frame passed its limit; nothing was decided
+    /// and nothing changed.
+    #[error("'{}' at offset {offset}: no verdict on the invalid frame there after checking {examined} bytes behind it; keep a copy of the file and cut it with a repair tool", path.display())]
+    Undecided {
+        /// The chunk's file.
+        path: PathBuf,
+        /// The global offset of the invalid frame.
+        offset: u64,
+        /// Bytes whose checksum was computed before giving up.
+        examined: u64,
+    },
+
+    /// The newest chunk ends in a torn write, and `Config::truncate_torn_tail` is off.
+    #[error("'{}' ends in a torn write: sound up to offset {data_end}, {lost} bytes behind it were never acknowledged; set `truncate_torn_tail` to have them cut off", path.display())]
+    TornTail {
+        /// The chunk's file.
+        path: PathBuf,
+        /// The newest chunk.
+        chunk_id: ChunkId,
+        /// The global offset at which its last sound record ends.
+        data_end: u64,
+        /// Bytes of the torn write behind it.
+        lost: u64,
+    },
+
+    /// A chunk is missing, or a chunk does not begin where its predecessor ends.
+    #[error("the log has a gap: after offset {expected} comes '{}' at {found}; restore the missing chunk", path.display())]
+    Gap {
+        /// The file behind the gap.
+        path: PathBuf,
+        /// The global offset at which the next chunk should begin.
+        expected: u64,
+        /// The global offset at which it begins.
+        found: u64,
+    },
+
+    /// A chunk of another log, or one under a wrong name.
+    #[error("'{}' doesn't belong here: {reason}; move it out of the log's directory", path.display())]
+    ForeignChunk {
+        /// The file.
+        path: PathBuf,
+        /// How that was seen.
+        reason: Foreign,
+    },
+
+    /// A record's bytes check out, but the codec refuses them.
+    #[error("the codec can't decode the record at offset {offset} in '{}': {source}; is it opened with the types that wrote it?", path.display())]
+    Decode {
+        /// The chunk's file.
+        path: PathBuf,
+        /// The chunk.
+        chunk_id: ChunkId,
+        /// The global offset of the record's frame.
+        offset: u64,
+        /// The codec's words.
+        source: Arc<io::Error>,
+    },
+
+    /// The codec failed to encode a record, or wrote another number of bytes than it returned.
+    #[error("the codec can't encode the record: {source}; nothing was appended")]
+    Encode {
+        /// The codec's words.
+        source: Arc<io::Error>,
+    },
+
+    /// The state machine refused a record.
+    #[error("the state machine can't apply the record at offset {offset} of {chunk_id}: {source}")]
+    StateMachine {
+        /// The chunk.
+        chunk_id: ChunkId,
+        /// The global offset of the record's frame.
+        offset: u64,
+        /// The state machine's words.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// A record's payload is larger than `Config::max_record_size`; nothing was appended.
+    #[error("the record is too large: more than the {max} bytes that `max_record_size` allows; split it, or raise the limit")]
+    RecordTooLarge {
+        /// The limit, in bytes.
+        max: u64,
+    },
+
+    /// A setting is out of its range.
+    #[error("config: `{field}` is {value}; allowed: {allowed}")]
+    InvalidConfig {
+        /// The field of [`Config`](crate::Config) or the option.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        allowed: String,
+    },
+
+    /// A segment or offset outside what the log keeps.
+    #[error("[{offset}, {offset}+{size}) is not in the log, which keeps [{start}, {end}): was it removed, drained, or never appended?")]
+    NotInLog {
+        /// The global offset asked for.
+        offset: u64,
+        /// The size asked for, in bytes.
+        size: u64,
+        /// The global offset of the oldest byte kept.
+        start: u64,
+        /// The global offset behind the newest byte appended.
+        end: u64,
+    },
+
+    /// `remove_chunks` was given something else than the oldest drained chunks.
+    #[error("{chunk_id} can't be removed: {}; drain first, then remove what was drained, oldest first", match expected { Some(id) => format!("the oldest drained chunk is {id}"), None => "no chunk is drained".to_string() })]
+    NotDrained {
+        /// The chunk that can't be removed.
+        chunk_id: ChunkId,
+        /// The one that would be next.
+        expected: Option<ChunkId>,
+    },
+
+    /// The disk is full. All that was accepted is kept; remove chunks or make room, then go on.
+    #[error("no space for '{}' ({needed} bytes): {source}; nothing was appended, all accepted records are kept. Remove old chunks or make room, then try again", path.display())]
+    StorageFull {
+        /// The file that could not be given its space.
+        path: PathBuf,
+        /// The size that it should have had, in bytes.
+        needed: u64,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+
+    /// The global offsets are used up.
+    #[error("the log's offsets are used up at {end}: start a new log")]
+    OffsetsUsedUp {
+        /// The last global offset.
+        end: u64,
+    },
+
+    /// An earlier failure on the write path stopped the log for good; nothing is retried.
+    #[error("the log stopped at its first failure ({cause}); open it again to go on from what is on the disk")]
+    Poisoned {
+        /// The first failure.
+        #[source]
+        cause: Arc<Error>,
+    },
+
+    /// The log is closed, or what would have completed this was dropped.
+    #[error("the log is closed")]
+    Closed,
+
+    /// A blocking method was called where it would wait for its own thread: in a callback of the
+    /// log, or in a codec.
+    #[error("`{method}` called from a callback or codec of the same log would wait for itself; hand the work to another thread")]
+    WouldDeadlock {
+        /// The method.
+        method: &'static str,
+    },
+}
+
+/// What is wrong with bytes that should be a header or a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Damage {
+    /// The chunk's header fails its checksum or is cut short.
+    Header,
+    /// No frame of this chunk begins here.
+    FrameHeader,
+    /// The frame is longer than the rest of the file.
+    FrameCutShort,
+    /// The frame's checksum fails.
+    FrameChecksum,
+    /// The first frame is sound but no checkpoint.
+    FirstFrameKind,
+    /// The seal is sound but tells of other records than those found.
+    SealMismatch,
+    /// The chunk has a successor but no seal.
+    NotSealed,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Damage::Header => "the chunk header fails its checksum or is cut short",
+            Damage::FrameHeader => "no frame of this chunk begins there",
+            Damage::FrameCutShort => "the frame there is longer than the rest of the file",
+            Damage::FrameChecksum => "the frame there fails its checksum",
+            Damage::FirstFrameKind => "the first frame is no checkpoint",
+            Damage::SealMismatch => "the seal there tells of other records than those found",
+            Damage::NotSealed => "the chunk ends there without a seal",
+        })
+    }
+}
+
+/// Why bytes must have been durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Proof {
+    /// The chunk has its final name, which it gets only after header and first frame are durable.
+    FinalName,
+    /// A later frame was encoded when everything below `synced` was durable.
+    LaterFrame {
+        /// The later frame's global offset.
+        offset: u64,
+        /// The synced offset that it proves.
+        synced: u64,
+    },
+    /// A later sync mark: all before it was durable.
+    SyncMark {
+        /// The mark's global offset.
+        offset: u64,
+    },
+    /// A seal: all before it was durable.
+    Seal {
+        /// The seal's global offset.
+        offset: u64,
+    },
+    /// The chunk has a successor, so it was sealed.
+    Successor,
+    /// This process appended the record, or saw it whole when it opened the log.
+    Seen,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Proof::FinalName => f.write_str("the file has its final name"),
+            Proof::LaterFrame { offset, synced } => {
+                write!(f, "the frame at {offset} was written when all below {synced} was synced")
+            }
+            Proof::SyncMark { offset } => write!(f, "a sync mark stands at {offset}"),
+            Proof::Seal { offset } => write!(f, "a seal stands at {offset}"),
+            Proof::Successor => f.write_str("the chunk has a successor"),
+            Proof::Seen => f.write_str("it was whole when this log was opened or appended to"),
+        }
+    }
+}
+
+/// How a chunk was seen to be foreign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Foreign {
+    /// Its log id is not that of the other chunks.
+    LogId {
+        /// The log id of the oldest chunk.
+        expected: [u8; 16],
+        /// The log id of this one.
+        found: [u8; 16],
+    },
+    /// Its header names another chunk than its file name does.
+    Name {
+        /// The id in the file name.
+        named: ChunkId,
+        /// The id in the header.
+        header: ChunkId,
+    },
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Foreign::LogId { expected, found } => {
+                write!(f, "it is of log {:032x}, the others of {:032x}", u128::from_be_bytes(*found), u128::from_be_bytes(*expected))
+            }
+            Foreign::Name { named, header } => write!(f, "its name says {named}, its header {header}"),
+        }
+    }
+}
+
+impl Error {
+    /// What the operating system said to an operation on a file or directory.
+    pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Error::Io { op, path: path.into(), source: Arc::new(source) }
+    }
+
+    /// The error of an operation that takes space: a full disk or quota is a state of its own.
+    pub(crate) fn no_space(
+        op: &'static str,
+        path: impl Into<PathBuf>,
+        needed: u64,
+        source: io::Error,
+    ) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Error::StorageFull { path: path.into(), needed, source: Arc::new(source) }
+            }
+            _ => Error::io(op, path, source),
+        }
+    }
+
+    /// The error of a read that went through [`io::Error`]: the original where there is one inside.
+    pub(crate) fn from_read(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        match source.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            Some(original) => original.clone(),
+            None => Error::io("read", path, source),
+        }
+    }
+
+    /// What later callers get once this error has stopped the log.
+    pub(crate) fn poisoned(self) -> Self {
+        Error::Poisoned { cause: Arc::new(self) }
+    }
+
+    fn io_kind(&self) -> io::ErrorKind {
+        match self {
+            Error::Io { source, .. } => source.kind(),
+            Error::Locked { .. } => io::ErrorKind::WouldBlock,
+            Error::NotFound { .. } | Error::NotInLog { .. } => io::ErrorKind::NotFound,
+            Error::Unsupported { .. } => io::ErrorKind::Unsupported,
+            Error::NotAChunk { .. }
+            | Error::Corrupt { .. }
+            | Error::Undecided { .. }
+            | Error::TornTail { .. }
+            | Error::Gap { .. }
+            | Error::ForeignChunk { .. }
+            | Error::Decode { .. } => io::ErrorKind::InvalidData,
+            Error::Encode { .. }
+            | Error::RecordTooLarge { .. }
+            | Error::InvalidConfig { .. }
+            | Error::NotDrained { .. } => io::ErrorKind::InvalidInput,
+            Error::StorageFull { .. } => io::ErrorKind::StorageFull,
+            Error::WouldDeadlock { .. } => io::ErrorKind::Deadlock,
+            Error::Closed => io::ErrorKind::BrokenPipe,
+            Error::StateMachine { .. } | Error::OffsetsUsedUp { .. } | Error::Poisoned { .. } => io::ErrorKind::Other,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        io::Error::new(error.io_kind(), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn io_kinds_fit_and_keep_the_original() {
+        let full = Error::no_space("allocate", "x", 1, io::ErrorKind::StorageFull.into());
+        let cases = [
+            (Error::Locked { path: "x".into() }, io::ErrorKind::WouldBlock),
+            (Error::Gap { path: "x".into(), expected: 1, found: 2 }, io::ErrorKind::InvalidData),
+            (full.clone(), io::ErrorKind::StorageFull),
+            (Error::InvalidConfig { field: "x", value: "0".into(), allowed: "1..".into() }, io::ErrorKind::InvalidInput),
+            (Error::io("sync", "x", io::ErrorKind::PermissionDenied.into()), io::ErrorKind::PermissionDenied),
+            (full.poisoned(), io::ErrorKind::Other),
+        ];
+        for (error, kind) in cases {
+            let text = error.to_string();
+            let io = io::Error::from(error);
+            assert_eq!(io.kind(), kind, "{text}");
+            assert_eq!(io.to_string(), text);
+            assert!(io.get_ref().is_some_and(|e| e.is::<Error>()));
+        }
+    }
+}

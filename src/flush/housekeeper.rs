@@ -1,0 +1,362 @@
+//! The thread behind the scenes: removes old chunks, and keeps spare files ready to become new ones.
+//!
+//! ```text
+//! remove ──► removals, oldest first ──► unlink, or rename to a spare ──► sync the directory
+//!                                                      │
+//! rotate ◄── take ◄── spares, space allocated ◄────────┘ or newly made when wanted
+//! ```
+//!
+//! - One removal at a time, the directory synced after each, and none past one that failed: a crash
+//!   never leaves a gap.
+//! - A removed chunk's file becomes a spare only if nobody holds it, and is offered (to be
+//!   overwritten) only after its old name is durably gone.
+//! - Nothing here poisons the log: a failure is logged, counted, told to the next `wait_idle`, and
+//!   tried again at the next occasion.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+
+use parking_lot::Condvar;
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
+
+use super::Metrics;
+use crate::chunk::ChunkFile;
+use crate::error::Error;
+use crate::error::Result;
+use crate::random::random_u64;
+use crate::storage::Access;
+use crate::storage::Storage;
+use crate::storage::StorageFile;
+
+/// A file that is ready to become a chunk.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    pub(crate) path: PathBuf,
+    pub(crate) handle: Arc<dyn StorageFile>,
+    /// Bytes of it that have their space.
+    pub(crate) allocated: u64,
+    /// Whether bytes of an earlier chunk may stand in it.
+    pub(crate) earlier_life: bool,
+}
+
+const SPARE_PREFIX: &str = "spare-";
+const SPARE_SUFFIX: &str = ".tmp";
+
+/// Whether a file of this name is a spare.
+pub(crate) fn is_spare_name(name: &str) -> bool {
+    name.strip_prefix(SPARE_PREFIX)
+        .and_then(|rest| rest.strip_suffix(SPARE_SUFFIX))
+        .is_some_and(|hex| hex.len() == 16 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+/// How the housekeeper keeps house.
+#[derive(Debug)]
+pub(crate) struct HousekeeperConfig {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) dir: PathBuf,
+    /// The size that a spare is given.
+    pub(crate) file_size: u64,
+    /// Files of removed chunks to keep.
+    pub(crate) spares_max: usize,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The housekeeper as others see it; its thread runs [`run`](Self::run).
+#[derive(Debug)]
+pub(crate) struct Housekeeper {
+    config: HousekeeperConfig,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Spares that an earlier process left.
+    leftovers: Vec<PathBuf>,
+    removals: VecDeque<Arc<ChunkFile>>,
+    /// The first removal failed; none is tried before the next occasion.
+    stalled: bool,
+    /// A failed removal that nobody was told of yet.
+    removal_error: Option<Error>,
+    spares: VecDeque<Spare>,
+    /// A rotation is near, or waits.
+    spare_wanted: bool,
+    /// Why the last spare could not be made.
+    spare_error: Option<Error>,
+    busy: bool,
+    closed: bool,
+}
+
+enum Job {
+    Prepare(PathBuf),
+    Remove(Arc<ChunkFile>),
+    Make,
+}
+
+impl State {
+    fn next_job(&mut self) -> Option<Job> {
+        if let Some(path) = self.leftovers.pop() {
+            return Some(Job::Prepare(path));
+        }
+        if !self.stalled
+            && let Some(chunk) = self.removals.front()
+        {
+            return Some(Job::Remove(chunk.clone()));
+        }
+        let make = self.spare_wanted && self.spares.is_empty() && !self.closed;
+        self.spare_wanted = false;
+        make.then_some(Job::Make)
+    }
+
+    fn is_idle(&self) -> bool {
+        let nothing_to_remove = self.removals.is_empty() || self.stalled;
+        !self.busy && self.leftovers.is_empty() && nothing_to_remove && !self.spare_wanted
+    }
+
+    /// An occasion to try again what failed.
+    fn retry(&mut self) {
+        self.stalled = false;
+    }
+}
+
+impl Housekeeper {
+    pub(crate) fn new(config: HousekeeperConfig, leftovers: Vec<PathBuf>) -> Self {
+        let state = State { leftovers, ..State::default() };
+        Housekeeper { config, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Starts the thread. `keep` is held until it ends.
+    pub(crate) fn spawn(
+        self: &Arc<Self>,
+        keep: impl Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let this = self.clone();
+        std::thread::Builder::new().name("wal-housekeeper".to_string()).spawn(move || {
+            this.run();
+            drop(keep);
+        })
+    }
+
+    /// Asks for a spare to be made ready, without waiting for it.
+    pub(crate) fn want_spare(&self) {
+        let mut state = self.state.lock();
+        if state.spares.is_empty() && !state.closed {
+            state.spare_wanted = true;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Takes a spare: one that is ready, or else one that is made now.
+    ///
+    /// # Errors
+    ///
+    /// Why none can be made: [`Error::StorageFull`] or what the operating system said.
+    pub(crate) fn take_spare(&self) -> Result<Spare> {
+        let mut state = self.state.lock();
+        let mut asked = false;
+        loop {
+            if let Some(spare) = state.spares.pop_front() {
+                return Ok(spare);
+            }
+            if state.closed {
+                return Err(Error::Closed);
+            }
+            if !asked {
+                asked = true;
+                state.spare_error = None;
+                state.spare_wanted = true;
+                state.retry();
+                self.changed.notify_all();
+            } else if let Some(error) = state.spare_error.take() {
+                return Err(error);
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// Takes a spare back that was not used.
+    pub(crate) fn return_spare(&self, spare: Spare) {
+        self.state.lock().spares.push_front(spare);
+    }
+
+    /// Removes chunks, oldest first; nobody reads them through the log any more.
+    pub(crate) fn remove(&self, chunks: Vec<Arc<ChunkFile>>) {
+        let mut state = self.state.lock();
+        state.removals.extend(chunks);
+        state.retry();
+        self.changed.notify_all();
+    }
+
+    /// Waits until nothing is left to do.
+    ///
+    /// # Errors
+    ///
+    /// The first removal that failed since the last call; it is tried again from now on.
+    pub(crate) fn wait_idle(&self) -> Result<()> {
+        let mut state = self.state.lock();
+        while !state.is_idle() {
+            self.changed.wait(&mut state);
+        }
+        match state.removal_error.take() {
+            None => Ok(()),
+            Some(error) => {
+                state.retry();
+                self.changed.notify_all();
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until no removal is left that could give space back.
+    pub(crate) fn wait_removals(&self) {
+        let mut state = self.state.lock();
+        while state.busy || !(state.removals.is_empty() || state.stalled) {
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// Lets the thread end once the removals are done or have failed once more.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        if !state.closed {
+            state.closed = true;
+            state.retry();
+            self.changed.notify_all();
+        }
+    }
+
+    /// A removal that failed and was not told of.
+    pub(crate) fn untold_error(&self) -> Option<Error> {
+        self.state.lock().removal_error.take()
+    }
+
+    fn run(&self) {
+        let mut state = self.state.lock();
+        loop {
+            match state.next_job() {
+                Some(job) => {
+                    state.busy = true;
+                    MutexGuard::unlocked(&mut state, || self.work(job));
+                    state.busy = false;
+                    self.changed.notify_all();
+                }
+                None if state.closed => return,
+                None => {
+                    self.changed.notify_all();
+                    self.changed.wait(&mut state);
+                }
+            }
+        }
+    }
+
+    fn work(&self, job: Job) {
+        match job {
+            Job::Prepare(path) => {
+                // A leftover that can't be used is no loss.
+                if let Ok(Err(error)) = self.guard(&path, || self.prepare(&path)) {
+                    log::warn!("a spare file can't be used again: {error}");
+                }
+            }
+            Job::Make => {
+                let path = self.spare_path();
+                if let Err(error) = self.guard(&path, || self.make(&path)).and_then(|done| done) {
+                    log::warn!("no spare file could be made: {error}");
+                    self.config.metrics.housekeeping_failure_count.fetch_add(1, Relaxed);
+                    self.state.lock().spare_error = Some(error);
+                }
+            }
+            Job::Remove(chunk) => {
+                let path = self.config.dir.join(chunk.id().file_name());
+                let removed = self.guard(&path, || self.remove_one(&chunk, &path)).and_then(|done| done);
+                let mut state = self.state.lock();
+                match removed {
+                    Ok(()) => {
+                        self.config.metrics.removed_count.fetch_add(1, Relaxed);
+                        state.removals.pop_front();
+                    }
+                    Err(error) => {
+                        log::warn!("{} could not be removed: {error}", chunk.id());
+                        self.config.metrics.housekeeping_failure_count.fetch_add(1, Relaxed);
+                        state.stalled = true;
+                        state.removal_error.get_or_insert(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A storage that panics must not end the thread: others wait for it.
+    fn guard<T>(&self, path: &Path, work: impl FnOnce() -> T) -> Result<T> {
+        catch_unwind(AssertUnwindSafe(work))
+            .map_err(|_| Error::io("housekeeping", path, std::io::Error::other("the storage panicked")))
+    }
+
+    fn spare_path(&self) -> PathBuf {
+        self.config.dir.join(format!("{SPARE_PREFIX}{:016x}{SPARE_SUFFIX}", random_u64()))
+    }
+
+    fn make(&self, path: &Path) -> Result<()> {
+        let handle = self.config.storage.create(path).map_err(|e| Error::no_space("create", path, self.config.file_size, e))?;
+        self.offer(path, handle, Life::First)
+    }
+
+    fn prepare(&self, path: &Path) -> Result<()> {
+        let opened = self.config.storage.open(path, Access::ReadWrite);
+        let handle = opened.map_err(|e| Error::io("open", path, e))?;
+        self.offer(path, handle, Life::Earlier)
+    }
+
+    /// Gives a file its space and puts it among the spares; removes it if there is no space.
+    fn offer(&self, path: &Path, handle: Arc<dyn StorageFile>, life: Life) -> Result<()> {
+        let size = self.config.file_size;
+        let sized = handle.len().and_then(|len| if len > size { handle.set_len(size) } else { Ok(()) });
+        if let Err(error) = sized.and_then(|()| handle.allocate(size)) {
+            // What is left half-made would only take space; the next open clears it away otherwise.
+            let _also_failed = self.config.storage.remove(path);
+            return Err(Error::no_space("allocate", path, size, error));
+        }
+        let earlier_life = matches!(life, Life::Earlier);
+        let spare = Spare { path: path.to_owned(), handle, allocated: size, earlier_life };
+        self.state.lock().spares.push_back(spare);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    fn remove_one(&self, chunk: &ChunkFile, path: &Path) -> Result<()> {
+        let storage = &self.config.storage;
+        let reuse = chunk.retire() && self.state.lock().spares.len() < self.config.spares_max;
+        let spare_path = self.spare_path();
+        let (op, gone) = if reuse {
+            ("rename", storage.rename(path, &spare_path))
+        } else {
+            ("remove", storage.remove(path))
+        };
+        match gone {
+            Ok(()) => {}
+            // Gone by an earlier attempt whose directory sync failed, or by somebody else's hand.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io(op, path, e)),
+        }
+        // Before the next removal, so that no crash brings this one back without its successor; and
+        // before the file is overwritten, so that no crash leaves other bytes under the old name.
+        storage.sync_dir(&self.config.dir).map_err(|e| Error::io("sync directory", &self.config.dir, e))?;
+        log::info!("removed {}{}", chunk.id(), if reuse { ", its file is kept as a spare" } else { "" });
+        if reuse && let Err(error) = self.prepare(&spare_path) {
+            log::warn!("a removed chunk's file can't be used again: {error}");
+        }
+        Ok(())
+    }
+}
+
+/// Whether a spare may hold bytes of an earlier chunk.
+enum Life {
+    First,
+    Earlier,
+}

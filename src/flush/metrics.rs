@@ -1,0 +1,201 @@
+//! What flushing cost: counters and latency histograms, written by the worker, read by anybody.
+//!
+//! A histogram has 16 buckets to each power of two, so a percentile is at most 1/16 too high; it
+//! takes a fixed 4 KiB and no lock.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// What flushing has cost since the log was opened. Up to date before the callback of the flush that
+/// it counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlushMetrics {
+    /// Batches of flushes written, rotations not counted.
+    pub batch_count: u64,
+    /// Batches that were synced.
+    pub sync_batch_count: u64,
+    /// Flushes done, whether or not they had a callback.
+    pub flush_count: u64,
+    /// Bytes of records written, headers and checkpoints of new chunks included.
+    pub write_bytes: u64,
+    /// Flushes in the largest batch.
+    pub batch_items_max: u64,
+    /// Rotations done.
+    pub rotation_count: u64,
+    /// Chunks removed.
+    pub removed_count: u64,
+    /// Removals, and preparations of spare files, that failed.
+    pub housekeeping_failure_count: u64,
+    /// Callbacks that panicked.
+    pub callback_panic_count: u64,
+    /// How long flushes waited to be taken by the worker.
+    pub queue_wait: Latency,
+    /// How long the writes of a batch took.
+    pub write: Latency,
+    /// How long the sync of a batch took.
+    pub sync: Latency,
+    /// How long a batch took from being taken to its callbacks.
+    pub batch: Latency,
+}
+
+/// A distribution of durations, in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Latency {
+    /// How many were measured.
+    pub count: u64,
+    /// Half took at most this long.
+    pub p50_us: u64,
+    /// 90 % took at most this long.
+    pub p90_us: u64,
+    /// 95 % took at most this long.
+    pub p95_us: u64,
+    /// 99 % took at most this long.
+    pub p99_us: u64,
+    /// 99.9 % took at most this long.
+    pub p999_us: u64,
+    /// The longest.
+    pub max_us: u64,
+}
+
+/// The live counters behind [`FlushMetrics`].
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) batch_count: AtomicU64,
+    pub(crate) sync_batch_count: AtomicU64,
+    pub(crate) flush_count: AtomicU64,
+    pub(crate) write_bytes: AtomicU64,
+    pub(crate) batch_items_max: AtomicU64,
+    pub(crate) rotation_count: AtomicU64,
+    pub(crate) removed_count: AtomicU64,
+    pub(crate) housekeeping_failure_count: AtomicU64,
+    pub(crate) callback_panic_count: AtomicU64,
+    pub(crate) queue_wait: Histogram,
+    pub(crate) write: Histogram,
+    pub(crate) sync: Histogram,
+    pub(crate) batch: Histogram,
+}
+
+impl Metrics {
+    pub(crate) fn snapshot(&self) -> FlushMetrics {
+        FlushMetrics {
+            batch_count: self.batch_count.load(Relaxed),
+            sync_batch_count: self.sync_batch_count.load(Relaxed),
+            flush_count: self.flush_count.load(Relaxed),
+            write_bytes: self.write_bytes.load(Relaxed),
+            batch_items_max: self.batch_items_max.load(Relaxed),
+            rotation_count: self.rotation_count.load(Relaxed),
+            removed_count: self.removed_count.load(Relaxed),
+            housekeeping_failure_count: self.housekeeping_failure_count.load(Relaxed),
+            callback_panic_count: self.callback_panic_count.load(Relaxed),
+            queue_wait: self.queue_wait.latency(),
+            write: self.write.latency(),
+            sync: self.sync.latency(),
+            batch: self.batch.latency(),
+        }
+    }
+}
+
+/// Buckets to each power of two: 2^4.
+const SUB_BITS: u32 = 4;
+/// Durations past 2^36 µs (19 hours) share the last bucket.
+const TOP_BIT: u32 = 36;
+const BUCKETS: usize = ((TOP_BIT - SUB_BITS + 2) << SUB_BITS) as usize;
+
+/// A histogram of microseconds.
+#[derive(Debug)]
+pub(crate) struct Histogram {
+    buckets: Box<[AtomicU64; BUCKETS]>,
+    max_us: AtomicU64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram { buckets: Box::new([const { AtomicU64::new(0) }; BUCKETS]), max_us: AtomicU64::new(0) }
+    }
+}
+
+impl Histogram {
+    pub(crate) fn record(&self, duration: Duration) {
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.buckets[bucket(us)].fetch_add(1, Relaxed);
+        self.max_us.fetch_max(us, Relaxed);
+    }
+
+    fn latency(&self) -> Latency {
+        let counts: Vec<u64> = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
+        let count = counts.iter().sum();
+        let max_us = self.max_us.load(Relaxed);
+        let quantile = |per_mille: u64| quantile(&counts, count, per_mille).min(max_us);
+        Latency {
+            count,
+            p50_us: quantile(500),
+            p90_us: quantile(900),
+            p95_us: quantile(950),
+            p99_us: quantile(990),
+            p999_us: quantile(999),
+            max_us,
+        }
+    }
+}
+
+/// The bucket of a value: exact below 16, then 16 to each power of two.
+fn bucket(us: u64) -> usize {
+    let us = us.min((1 << (TOP_BIT + 1)) - 1);
+    if us < 1 << SUB_BITS {
+        return us as usize;
+    }
+    let top = u64::BITS - 1 - us.leading_zeros();
+    let sub = (us >> (top - SUB_BITS)) as usize & ((1 << SUB_BITS) - 1);
+    (((top - SUB_BITS + 1) as usize) << SUB_BITS) + sub
+}
+
+/// The largest value that falls into a bucket.
+fn bucket_max(bucket: usize) -> u64 {
+    let (row, sub) = (bucket >> SUB_BITS, (bucket & ((1 << SUB_BITS) - 1)) as u64);
+    if row == 0 { sub } else { (((1 << SUB_BITS) + sub + 1) << (row - 1)) - 1 }
+}
+
+fn quantile(counts: &[u64], total: u64, per_mille: u64) -> u64 {
+    let rank = (u128::from(total) * u128::from(per_mille)).div_ceil(1000) as u64;
+    let mut seen = 0;
+    for (bucket, count) in counts.iter().enumerate() {
+        seen += count;
+        if seen >= rank && *count > 0 {
+            return bucket_max(bucket);
+        }
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_its_own_maximum_and_the_next_value_goes_on() {
+        for b in 0..BUCKETS {
+            assert_eq!(bucket(bucket_max(b)), b);
+            if b + 1 < BUCKETS {
+                assert_eq!(bucket(bucket_max(b) + 1), b + 1);
+            }
+        }
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn percentiles_are_at_most_a_sixteenth_high() {
+        let histogram = Histogram::default();
+        assert_eq!(histogram.latency(), Latency::default());
+        for us in 1..=1000 {
+            histogram.record(Duration::from_micros(us));
+        }
+        let latency = histogram.latency();
+        assert_eq!((latency.count, latency.max_us), (1000, 1000));
+        for (found, exact) in [(latency.p50_us, 500), (latency.p99_us, 990), (latency.p999_us, 999)] {
+            assert!(found >= exact && found <= exact + exact / 16 + 1, "{found} for {exact}");
+        }
+    }
+}

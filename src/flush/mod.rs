@@ -1,0 +1,61 @@
+//! From buffer to disk: who waits, who writes, who is told.
+//!
+//! ```text
+//!  appender                         worker thread                           housekeeper thread
+//!  ────────                         ─────────────                           ──────────────────
+//!  flush, rotate, remove ──► Queue ──► take ─► write ─► sync ─► publish ─► callbacks
+//!                                       │                         │
+//!                                       │ remove                  └─► Positions ──► those who wait
+//!                                       ▼
+//!                                    Housekeeper: removes old chunks, keeps spares ready ◄── rotate takes one
+//! ```
+//!
+//! - One order: the queue's. Completion is the only arrow back.
+//! - `appended ≥ written ≥ synced`, and none of them ever goes back.
+//! - The first failure on the write path is final ([`Positions::poison`]).
+//! - No lock is held while a callback runs or the disk is waited for.
+
+mod batch;
+mod housekeeper;
+mod metrics;
+mod progress;
+mod queue;
+mod reentry;
+mod ticket;
+mod worker;
+
+pub(crate) use batch::AskedBy;
+pub(crate) use batch::ChunkBeginning;
+pub(crate) use batch::ChunkEnding;
+pub(crate) use batch::FlushRequest;
+pub(crate) use batch::Request;
+pub(crate) use batch::Rotation;
+pub(crate) use housekeeper::Housekeeper;
+pub(crate) use housekeeper::HousekeeperConfig;
+pub(crate) use housekeeper::Spare;
+pub(crate) use housekeeper::is_spare_name;
+pub use metrics::FlushMetrics;
+pub use metrics::Latency;
+pub(crate) use metrics::Metrics;
+pub(crate) use progress::Positions;
+pub use progress::Progress;
+pub use progress::ProgressHandle;
+pub(crate) use queue::BatchLimit;
+pub(crate) use queue::Queue;
+pub(crate) use reentry::Inside;
+pub(crate) use reentry::Place;
+pub use ticket::FlushSender;
+pub use ticket::FlushTicket;
+pub(crate) use worker::Mark;
+pub(crate) use worker::Shared;
+pub(crate) use worker::Worker;
+pub(crate) use worker::WorkerChunk;
+
+/// How far a flush takes what was appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flush {
+    /// Handed to the operating system: survives the end of the process, not the loss of power.
+    Write,
+    /// On stable storage: survives the loss of power.
+    Sync,
+}

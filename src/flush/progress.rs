@@ -1,0 +1,346 @@
+//! How far the log has got, and those who wait for it to get further.
+//!
+//! ```text
+//!      synced        written        appended
+//!        │              │               │
+//! ───────┴──────────────┴───────────────┴──► global offset
+//!  durable   with the OS   in memory
+//! ```
+//!
+//! - Published with release, read with acquire: who sees an offset sees what was done to reach it.
+//! - Poison is set once, with its cause, and never cleared; what was reached stays reached.
+//! - Publishing costs one load when nobody waits.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::time::Instant;
+
+use parking_lot::Condvar;
+use parking_lot::Mutex;
+
+use super::Flush;
+use super::Inside;
+use crate::error::Error;
+use crate::error::Result;
+
+/// Three global offsets, `appended ≥ written ≥ synced`, that never go back while a log is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Everything below was accepted by `append`.
+    pub appended: u64,
+    /// Everything below was handed to the operating system.
+    pub written: u64,
+    /// Everything below is on stable storage.
+    pub synced: u64,
+}
+
+/// The shared state behind [`Progress`].
+#[derive(Debug)]
+pub(crate) struct Positions {
+    appended: AtomicU64,
+    written: AtomicU64,
+    synced: AtomicU64,
+    /// Set before `ended.cause`; spares the lock where nothing has failed.
+    poisoned: AtomicBool,
+    closed: AtomicBool,
+    /// Threads in `changed`, plus one while wakers are registered.
+    waiting: AtomicUsize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    cause: Option<Error>,
+    wakers: Vec<Waker>,
+}
+
+impl Positions {
+    pub(crate) fn new(at: u64) -> Self {
+        Positions {
+            appended: AtomicU64::new(at),
+            written: AtomicU64::new(at),
+            synced: AtomicU64::new(at),
+            poisoned: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// What tells this log from others in the same process.
+    pub(crate) fn identity(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    pub(crate) fn appended(&self) -> u64 {
+        self.appended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn synced(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        // From the smallest up, so that a reader never sees one overtake the next.
+        let synced = self.synced();
+        let written = self.written();
+        Progress { appended: self.appended(), written, synced }
+    }
+
+    pub(crate) fn publish_appended(&self, offset: u64) {
+        self.appended.store(offset, Ordering::Release);
+    }
+
+    pub(crate) fn publish_written(&self, offset: u64) {
+        self.written.store(offset, Ordering::SeqCst);
+        self.wake();
+    }
+
+    pub(crate) fn publish_synced(&self, offset: u64) {
+        self.synced.store(offset, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Stops the log for good. Only the first cause counts.
+    pub(crate) fn poison(&self, cause: Error) {
+        {
+            let mut state = self.state.lock();
+            if state.cause.is_some() {
+                return;
+            }
+            log::error!("the log stops: {cause}");
+            state.cause = Some(cause);
+            self.poisoned.store(true, Ordering::SeqCst);
+        }
+        self.wake();
+    }
+
+    /// No offset will be reached any more.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// The first failure, if there was one.
+    pub(crate) fn cause(&self) -> Option<Error> {
+        if !self.poisoned.load(Ordering::SeqCst) {
+            return None;
+        }
+        self.state.lock().cause.clone()
+    }
+
+    /// An error if the log takes no more work.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.cause() {
+            Some(cause) => Err(cause.poisoned()),
+            None if self.is_closed() => Err(Error::Closed),
+            None => Ok(()),
+        }
+    }
+
+    fn reached(&self, mode: Flush) -> u64 {
+        match mode {
+            Flush::Write => self.written.load(Ordering::SeqCst),
+            Flush::Sync => self.synced.load(Ordering::SeqCst),
+        }
+    }
+
+    /// `Some` once `offset` is reached or never will be.
+    pub(crate) fn outcome(&self, mode: Flush, offset: u64) -> Option<Result<()>> {
+        if self.reached(mode) >= offset {
+            return Some(Ok(()));
+        }
+        // The end is looked at before the offset again: what was published before the end counts.
+        let end = match self.cause() {
+            Some(cause) => Err(cause),
+            None if self.is_closed() => Err(Error::Closed),
+            None => return None,
+        };
+        Some(if self.reached(mode) >= offset { Ok(()) } else { end })
+    }
+
+    /// Waits for [`outcome`](Self::outcome), until `deadline` if one is given (then `None`).
+    pub(crate) fn wait(
+        &self,
+        mode: Flush,
+        offset: u64,
+        deadline: Option<Instant>,
+        method: &'static str,
+    ) -> Option<Result<()>> {
+        if let Some(outcome) = self.outcome(mode, offset) {
+            return Some(outcome);
+        }
+        if let Err(error) = Inside::refuse_wait(self.identity(), method) {
+            return Some(Err(error));
+        }
+        let mut state = self.state.lock();
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let outcome = loop {
+            if self.reached(mode) >= offset {
+                break Some(Ok(()));
+            }
+            if let Some(cause) = &state.cause {
+                break Some(Err(cause.clone()));
+            }
+            if self.is_closed() {
+                break Some(Err(Error::Closed));
+            }
+            match deadline {
+                None => self.changed.wait(&mut state),
+                Some(deadline) => {
+                    if self.changed.wait_until(&mut state, deadline).timed_out() {
+                        break None;
+                    }
+                }
+            }
+        };
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        drop(state);
+        // What was reached at the last moment counts, whatever came after.
+        self.outcome(mode, offset).or(outcome)
+    }
+
+    /// Registers to be woken at the next change; the caller looks at [`outcome`](Self::outcome)
+    /// afterwards once more.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let mut state = self.state.lock();
+        if state.wakers.is_empty() {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+        }
+        if !state.wakers.iter().any(|known| known.will_wake(waker)) {
+            state.wakers.push(waker.clone());
+        }
+    }
+
+    fn wake(&self) {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let wakers = {
+            let mut state = self.state.lock();
+            if !state.wakers.is_empty() {
+                self.waiting.fetch_sub(1, Ordering::SeqCst);
+            }
+            self.changed.notify_all();
+            std::mem::take(&mut state.wakers)
+        };
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+}
+
+/// Looks at a log's [`Progress`] and waits for it, from any thread, while another appends.
+///
+/// It outlives the log: afterwards its last offsets stay, and waiting for more is an error.
+#[derive(Debug, Clone)]
+pub struct ProgressHandle {
+    positions: Arc<Positions>,
+}
+
+impl ProgressHandle {
+    pub(crate) fn new(positions: Arc<Positions>) -> Self {
+        ProgressHandle { positions }
+    }
+
+    /// How far the log has got.
+    pub fn progress(&self) -> Progress {
+        self.positions.progress()
+    }
+
+    /// Waits until everything below `offset` is durable. It asks for no sync: somebody must have
+    /// flushed, or will.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotInLog`] for an offset that was never appended, [`Error::Poisoned`] and
+    /// [`Error::Closed`] if the offset will not be reached any more, [`Error::WouldDeadlock`] in a
+    /// callback of this log.
+    pub fn wait_synced(&self, offset: u64) -> Result<()> {
+        let appended = self.positions.appended();
+        if offset > appended {
+            self.positions.check()?;
+            return Err(Error::NotInLog { offset, size: 0, start: 0, end: appended });
+        }
+        let outcome = self.positions.wait(Flush::Sync, offset, None, "wait_synced");
+        // Without a deadline there is always an outcome; `Closed` is the safe word if not.
+        outcome.unwrap_or(Err(Error::Closed)).map_err(|error| match error {
+            Error::Closed | Error::WouldDeadlock { .. } => error,
+            cause => cause.poisoned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn io() -> Error {
+        Error::io("sync", "x", std::io::Error::other("EIO"))
+    }
+
+    #[test]
+    fn what_was_reached_before_the_poison_stays_reached() {
+        let positions = Positions::new(0);
+        positions.publish_appended(30);
+        positions.publish_written(20);
+        positions.publish_synced(10);
+        positions.poison(io());
+        positions.poison(Error::Closed);
+        assert!(matches!(positions.outcome(Flush::Sync, 10), Some(Ok(()))));
+        assert!(matches!(positions.outcome(Flush::Write, 20), Some(Ok(()))));
+        assert!(matches!(positions.outcome(Flush::Sync, 11), Some(Err(Error::Io { .. }))));
+        assert!(matches!(positions.check(), Err(Error::Poisoned { .. })));
+    }
+
+    #[test]
+    fn waiters_wake_for_offset_poison_and_close() {
+        for end in 0..3 {
+            let positions = Arc::new(Positions::new(0));
+            positions.publish_appended(8);
+            let handle = ProgressHandle::new(positions.clone());
+            let waiter = std::thread::spawn(move || handle.wait_synced(8));
+            std::thread::sleep(Duration::from_millis(10));
+            match end {
+                0 => positions.publish_synced(8),
+                1 => positions.poison(io()),
+                _ => positions.close(),
+            }
+            let outcome = waiter.join().unwrap();
+            match end {
+                0 => assert!(outcome.is_ok()),
+                1 => assert!(matches!(outcome, Err(Error::Poisoned { .. }))),
+                _ => assert!(matches!(outcome, Err(Error::Closed))),
+            }
+        }
+    }
+
+    #[test]
+    fn waiting_gives_up_where_it_can_not_end() {
+        let positions = Arc::new(Positions::new(0));
+        positions.publish_appended(8);
+        let handle = ProgressHandle::new(positions.clone());
+        assert!(matches!(handle.wait_synced(9), Err(Error::NotInLog { offset: 9, end: 8, .. })));
+        let soon = Instant::now() + Duration::from_millis(5);
+        assert!(positions.wait(Flush::Sync, 8, Some(soon), "wait").is_none());
+        let _inside = Inside::enter(positions.identity(), super::super::Place::Callback);
+        assert!(matches!(handle.wait_synced(8), Err(Error::WouldDeadlock { .. })));
+        assert!(handle.wait_synced(0).is_ok());
+    }
+}

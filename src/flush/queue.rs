@@ -1,0 +1,274 @@
+//! The queue between appender and worker: bounded by items and by bytes, emptied a batch at a time.
+//!
+//! ```text
+//! wait_for_room, push ──► items ──► take_batch ──► the worker's hands ──► done
+//!                         └──────────── counted until done ────────────┘
+//! ```
+//!
+//! - One producer (the appender, which holds the log mutably), one consumer (the worker).
+//! - Room is asked for before anything is taken from the appender's buffer, so a refusal leaves
+//!   everything in its place; a push itself can't fail or block.
+//! - Bytes count until they are written, not until they are taken: memory is what is bounded.
+//! - An item larger than the whole bound is admitted when nothing else is queued.
+//! - After `close` nothing is pushed; the consumer still gets all that was.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+use std::time::Instant;
+
+use parking_lot::Condvar;
+use parking_lot::Mutex;
+
+/// Items that may be queued, whatever their size.
+const ITEMS_MAX: usize = 8192;
+
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    bytes_max: u64,
+    state: Mutex<State<T>>,
+    /// The consumer waits here for items.
+    filled: Condvar,
+    /// The producer waits here for room, others for what they pushed to be done.
+    emptied: Condvar,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    items: VecDeque<(T, u64)>,
+    /// Bytes pushed and not yet done.
+    bytes: u64,
+    /// Items pushed, and items done, since the beginning.
+    pushed: u64,
+    done: u64,
+    closed: bool,
+    /// Whether the consumer sleeps, so that a push knows to wake it.
+    consumer_waits: bool,
+}
+
+/// How much to take at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchLimit {
+    pub(crate) items: u64,
+    pub(crate) bytes: u64,
+    /// How long to wait for more once there is something.
+    pub(crate) wait: Duration,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        Queue {
+            bytes_max,
+            state: Mutex::new(State {
+                items: VecDeque::new(),
+                bytes: 0,
+                pushed: 0,
+                done: 0,
+                closed: false,
+                consumer_waits: false,
+            }),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+        }
+    }
+
+    /// Whether an item of `bytes` would be admitted now.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        self.state.lock().has_room(bytes, self.bytes_max)
+    }
+
+    /// Blocks until an item of `bytes` would be admitted.
+    pub(crate) fn wait_for_room(&self, bytes: u64) {
+        let mut state = self.state.lock();
+        while !state.has_room(bytes, self.bytes_max) {
+            self.emptied.wait(&mut state);
+        }
+    }
+
+    /// Adds an item; the caller has asked for room. Gives it back once the queue is closed.
+    pub(crate) fn push(&self, item: T, bytes: u64) -> Result<(), T> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(item);
+        }
+        state.items.push_back((item, bytes));
+        state.bytes += bytes;
+        state.pushed += 1;
+        if state.consumer_waits {
+            state.consumer_waits = false;
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Nothing more will be pushed; who waits for room need not any more.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.filled.notify_one();
+        self.emptied.notify_all();
+    }
+
+    /// Waits for items and moves a batch of them, with their bytes, behind those in `batch`. `false`
+    /// once the queue is closed and empty.
+    pub(crate) fn take_batch(&self, batch: &mut VecDeque<(T, u64)>, limit: BatchLimit) -> bool {
+        let mut state = self.state.lock();
+        while state.items.is_empty() {
+            if state.closed {
+                return false;
+            }
+            state.consumer_waits = true;
+            self.filled.wait(&mut state);
+        }
+        if limit.wait > Duration::ZERO {
+            let deadline = Instant::now() + limit.wait;
+            while !state.closed && !state.fills(limit) {
+                state.consumer_waits = true;
+                if self.filled.wait_until(&mut state, deadline).timed_out() {
+                    break;
+                }
+            }
+        }
+        state.consumer_waits = false;
+        state.move_batch(batch, limit);
+        true
+    }
+
+    /// Whether nothing waits to be taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.lock().items.is_empty()
+    }
+
+    /// `bytes` that were taken are written: they make room.
+    pub(crate) fn release(&self, bytes: u64) {
+        if bytes > 0 {
+            self.state.lock().bytes -= bytes;
+            self.emptied.notify_all();
+        }
+    }
+
+    /// `items` that were taken are done, completions and all.
+    pub(crate) fn done(&self, items: u64) {
+        self.state.lock().done += items;
+        self.emptied.notify_all();
+    }
+
+    /// Blocks until all that has been pushed so far is done.
+    pub(crate) fn wait_done(&self) {
+        let mut state = self.state.lock();
+        let pushed = state.pushed;
+        while state.done < pushed {
+            self.emptied.wait(&mut state);
+        }
+    }
+}
+
+impl<T> State<T> {
+    fn has_room(&self, bytes: u64, bytes_max: u64) -> bool {
+        let fits = self.bytes.saturating_add(bytes) <= bytes_max || self.bytes == 0;
+        self.closed || (self.items.len() < ITEMS_MAX && fits)
+    }
+
+    /// Whether the items waiting make a full batch.
+    fn fills(&self, limit: BatchLimit) -> bool {
+        self.items.len() as u64 >= limit.items
+            || self.items.iter().map(|(_, bytes)| bytes).sum::<u64>() >= limit.bytes
+    }
+
+    fn move_batch(&mut self, batch: &mut VecDeque<(T, u64)>, limit: BatchLimit) {
+        let mut bytes = 0;
+        let mut items = 0;
+        while items < limit.items && bytes < limit.bytes {
+            let Some((item, size)) = self.items.pop_front() else { break };
+            bytes += size;
+            items += 1;
+            batch.push_back((item, size));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const ALL: BatchLimit = BatchLimit { items: u64::MAX, bytes: u64::MAX, wait: Duration::ZERO };
+
+    #[test]
+    fn a_single_larger_item_is_admitted_when_nothing_else_is_queued() {
+        let queue = Queue::new(10);
+        assert!(queue.has_room(1000));
+        queue.push('a', 1000).unwrap();
+        assert!(!queue.has_room(1));
+        let mut batch = VecDeque::new();
+        assert!(queue.take_batch(&mut batch, ALL));
+        assert!(!queue.has_room(1), "taken bytes are still held");
+        queue.release(1000);
+        assert!(queue.has_room(1));
+    }
+
+    #[test]
+    fn batches_keep_order_and_limits() {
+        let queue = Queue::new(u64::MAX);
+        for i in 0..5 {
+            queue.push(i, 10).unwrap();
+        }
+        let mut batch = VecDeque::new();
+        queue.take_batch(&mut batch, BatchLimit { items: 2, ..ALL });
+        assert_eq!(batch.drain(..).map(|(i, _)| i).collect::<Vec<_>>(), [0, 1]);
+        queue.take_batch(&mut batch, BatchLimit { bytes: 11, ..ALL });
+        assert_eq!(batch.drain(..).map(|(i, _)| i).collect::<Vec<_>>(), [2, 3]);
+        queue.close();
+        assert_eq!(queue.push(9, 0), Err(9));
+        assert!(queue.take_batch(&mut batch, ALL));
+        assert_eq!(batch.len(), 1);
+        assert!(!queue.take_batch(&mut batch, ALL));
+    }
+
+    #[test]
+    fn items_are_bounded_too() {
+        let queue = Queue::new(u64::MAX);
+        for i in 0..ITEMS_MAX {
+            assert!(queue.has_room(0));
+            queue.push(i, 0).unwrap();
+        }
+        assert!(!queue.has_room(0));
+    }
+
+    #[test]
+    fn waiting_ends_when_the_worker_is_done() {
+        let queue = Arc::new(Queue::new(10));
+        queue.push((), 10).unwrap();
+        let worker = std::thread::spawn({
+            let queue = queue.clone();
+            move || {
+                let mut batch = VecDeque::new();
+                while queue.take_batch(&mut batch, ALL) {
+                    for ((), bytes) in batch.drain(..) {
+                        queue.release(bytes);
+                        queue.done(1);
+                    }
+                }
+            }
+        });
+        queue.wait_for_room(10);
+        queue.push((), 10).unwrap();
+        queue.wait_done();
+        queue.close();
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn a_wait_for_company_ends_at_its_time_or_when_the_batch_is_full() {
+        let queue = Queue::new(u64::MAX);
+        let wait = Duration::from_secs(3600);
+        for i in 0..2 {
+            queue.push(i, 1).unwrap();
+        }
+        let mut batch = VecDeque::new();
+        queue.take_batch(&mut batch, BatchLimit { items: 2, wait, ..ALL });
+        assert_eq!(batch.len(), 2);
+        queue.push(2, 1).unwrap();
+        queue.take_batch(&mut batch, BatchLimit { wait: Duration::from_millis(1), ..ALL });
+        assert_eq!(batch.len(), 3);
+    }
+}

@@ -1,0 +1,374 @@
+//! The flush worker: takes a batch, writes it, syncs once, publishes, completes.
+//!
+//! ```text
+//! take ─► write, publish ─► sync? ─► on_chunk_persisted, publish ─► callbacks ─► nothing left? sync mark
+//!                                       │
+//! rotate: last frames ► sync ► seal, cut ► sync ► header, checkpoint ► sync ► rename ► sync directory
+//! ```
+//!
+//! - Everything happens in the queue's order, on this one thread.
+//! - The first failure poisons: nothing is written, retried or promised after it, but every
+//!   completion still comes, once.
+//! - Callbacks run with no lock held; one that panics harms nobody else.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::Flush;
+use super::FlushRequest;
+use super::Housekeeper;
+use super::Inside;
+use super::Metrics;
+use super::Place;
+use super::Positions;
+use super::Queue;
+use super::Request;
+use super::Rotation;
+use super::batch::AskedBy;
+use super::batch::ChunkBeginning;
+use super::batch::ChunkEnding;
+use super::queue::BatchLimit;
+use crate::chunk::Tail;
+use crate::error::Error;
+use crate::error::Result;
+use crate::format::SEAL_LEN;
+use crate::format::Salt;
+use crate::format::sync_mark;
+use crate::position::ChunkId;
+use crate::record::Callback;
+use crate::record::ChunkPersisted;
+use crate::record::OnChunkPersisted;
+use crate::record::WalTypes;
+use crate::storage::Storage;
+use crate::storage::StorageFile;
+use crate::storage::write_all_at;
+
+/// Pieces that go into one system call.
+const SLICES_MAX: usize = 64;
+
+/// The chunk that the worker writes to.
+#[derive(Debug)]
+pub(crate) struct WorkerChunk<C> {
+    pub(crate) id: ChunkId,
+    pub(crate) salt: Salt,
+    pub(crate) path: PathBuf,
+    pub(crate) handle: Arc<dyn StorageFile>,
+    /// The checkpoint of its predecessor, for `on_chunk_persisted`.
+    pub(crate) checkpoint: Option<C>,
+    pub(crate) mark: Mark,
+}
+
+/// Whether a sync mark stands behind the last frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    None,
+    Written,
+    Synced,
+}
+
+impl<C> WorkerChunk<C> {
+    fn error(&self, op: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+        let path = self.path.clone();
+        move |e| Error::io(op, path, e)
+    }
+
+    fn write(&mut self, bufs: &mut [IoSlice<'_>], offset: u64) -> Result<()> {
+        self.mark = Mark::None;
+        write_all_at(&*self.handle, bufs, offset - self.id.0).map_err(self.error("write"))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.handle.sync().map_err(self.error("sync"))
+    }
+}
+
+/// What the worker shares with the rest of the log.
+pub(crate) struct Shared<W: WalTypes> {
+    pub(crate) queue: Queue<Request<W>>,
+    pub(crate) positions: Arc<Positions>,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) housekeeper: Arc<Housekeeper>,
+}
+
+/// The state of the worker's thread.
+pub(crate) struct Worker<W: WalTypes> {
+    pub(crate) shared: Arc<Shared<W>>,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) dir: PathBuf,
+    pub(crate) limit: BatchLimit,
+    pub(crate) on_chunk_persisted: Option<OnChunkPersisted<W>>,
+    /// None until the log has an open chunk.
+    pub(crate) chunk: Option<WorkerChunk<W::Checkpoint>>,
+    /// Taken from the queue and not begun. A field, so that a panic in a batch loses none of it.
+    pub(crate) batch: VecDeque<(Request<W>, u64)>,
+    /// The flushes in hand, to be completed; their bytes in the queue are released with them.
+    pub(crate) in_hand: VecDeque<FlushRequest<W>>,
+}
+
+impl<W: WalTypes> Worker<W> {
+    /// Starts the thread. `keep` is held until it ends.
+    pub(crate) fn spawn(mut self, keep: impl Send + 'static) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("wal-flush".to_string()).spawn(move || {
+            self.run();
+            drop(self);
+            drop(keep);
+        })
+    }
+
+    fn run(&mut self) {
+        let shared = self.shared.clone();
+        while shared.queue.take_batch(&mut self.batch, self.limit) {
+            let items = self.batch.len() as u64;
+            self.guarded(Self::work);
+            self.fail_rest();
+            if shared.queue.is_empty() {
+                self.guarded(Self::mark_end);
+            }
+            shared.queue.done(items);
+        }
+        self.guarded(Self::finish);
+        shared.positions.close();
+        // If nobody is left to join the threads, this one ends the other.
+        shared.housekeeper.close();
+    }
+
+    /// Runs a step unless the log has failed; its failure, a panic included, is the log's.
+    fn guarded(&mut self, step: impl FnOnce(&mut Self) -> Result<()>) {
+        if self.shared.positions.cause().is_some() {
+            return;
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| step(self)));
+        let panicked = |_| Err(Error::io("flush", &self.dir, std::io::Error::other("the flush worker panicked")));
+        if let Err(error) = outcome.unwrap_or_else(panicked) {
+            self.shared.positions.poison(error);
+        }
+    }
+
+    /// Works off the batch.
+    fn work(&mut self) -> Result<()> {
+        while let Some((request, bytes)) = self.batch.pop_front() {
+            match request {
+                Request::Flush(flush) => {
+                    let mut run_bytes = bytes;
+                    self.in_hand.push_back(flush);
+                    while let Some((Request::Flush(_), _)) = self.batch.front()
+                        && let Some((Request::Flush(flush), bytes)) = self.batch.pop_front()
+                    {
+                        run_bytes += bytes;
+                        self.in_hand.push_back(flush);
+                    }
+                    self.flush()?;
+                    self.shared.queue.release(run_bytes);
+                    self.complete_in_hand();
+                }
+                Request::Rotate(rotation) => {
+                    self.rotate(*rotation)?;
+                    self.shared.queue.release(bytes);
+                }
+                Request::Remove(chunks) => self.shared.housekeeper.remove(chunks),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes, syncs and publishes the flushes in hand.
+    fn flush(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let metrics = self.shared.metrics.clone();
+        let Some(end) = self.in_hand.back().map(|flush| flush.end) else { return Ok(()) };
+        self.write_in_hand()?;
+        metrics.write.record(started.elapsed());
+        let sync_asked = self.in_hand.iter().any(|flush| flush.mode == Flush::Sync);
+        let sync = sync_asked && end > self.shared.positions.synced();
+        if sync && let Some(chunk) = &self.chunk {
+            let sync_started = Instant::now();
+            chunk.sync()?;
+            metrics.sync.record(sync_started.elapsed());
+            metrics.sync_batch_count.fetch_add(1, Relaxed);
+        }
+        let asked = self.in_hand.iter().filter(|flush| flush.asked_by == AskedBy::User);
+        let asked = asked.inspect(|flush| metrics.queue_wait.record(started - flush.queued_at)).count() as u64;
+        metrics.flush_count.fetch_add(asked, Relaxed);
+        metrics.batch_count.fetch_add(1, Relaxed);
+        metrics.batch_items_max.fetch_max(asked, Relaxed);
+        metrics.batch.record(started.elapsed());
+        for flush in &mut self.in_hand {
+            if let Some(piece) = flush.piece.take() {
+                self.shared.tail.recycle(piece.bytes);
+            }
+        }
+        if sync {
+            self.publish_synced(end);
+        }
+        Ok(())
+    }
+
+    /// Writes the pieces of the flushes in hand, which follow one another in one chunk.
+    fn write_in_hand(&mut self) -> Result<()> {
+        let Some(chunk) = &mut self.chunk else { return Ok(()) };
+        let mut pieces = self.in_hand.iter().filter_map(|flush| flush.piece.as_ref()).peekable();
+        while let Some(first) = pieces.peek() {
+            let offset = first.start;
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let mut count = 0;
+            let mut end = offset;
+            for (slot, piece) in slices.iter_mut().zip(&mut pieces) {
+                *slot = IoSlice::new(&piece.bytes);
+                count += 1;
+                end = piece.end();
+            }
+            chunk.write(&mut slices[..count], offset)?;
+            self.shared.metrics.write_bytes.fetch_add(end - offset, Relaxed);
+            // Before the sync: if that fails, what was written was written.
+            self.shared.tail.release(end);
+            self.shared.positions.publish_written(end);
+        }
+        Ok(())
+    }
+
+    /// All below `end` is durable: tells it, to `on_chunk_persisted` first, so that whoever hears of
+    /// it by waiting can rely on that having run.
+    fn publish_synced(&mut self, end: u64) {
+        self.notify_persisted(end);
+        self.shared.tail.release(end);
+        self.shared.positions.publish_written(end);
+        self.shared.positions.publish_synced(end);
+    }
+
+    fn complete_in_hand(&mut self) {
+        while let Some(flush) = self.in_hand.pop_front() {
+            self.complete(flush, Ok(()));
+        }
+    }
+
+    fn complete(&self, flush: FlushRequest<W>, result: Result<()>) {
+        if let Some(callback) = flush.callback {
+            self.call_user("a flush callback", || callback.complete(result));
+        }
+    }
+
+    fn notify_persisted(&self, synced: u64) {
+        let (Some(notify), Some(chunk)) = (&self.on_chunk_persisted, &self.chunk) else { return };
+        let persisted = ChunkPersisted { chunk_id: chunk.id, start: chunk.id.0, synced };
+        self.call_user("on_chunk_persisted", || notify(persisted, chunk.checkpoint.as_ref()));
+    }
+
+    fn call_user(&self, what: &str, call: impl FnOnce()) {
+        let _inside = Inside::enter(self.shared.positions.identity(), Place::Callback);
+        if catch_unwind(AssertUnwindSafe(call)).is_err() {
+            log::error!("{what} panicked; the log goes on");
+            self.shared.metrics.callback_panic_count.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn rotate(&mut self, rotation: Rotation<W>) -> Result<()> {
+        if let Some(ending) = rotation.ending {
+            self.end_chunk(ending)?;
+        }
+        self.begin_chunk(rotation.beginning)?;
+        self.shared.metrics.rotation_count.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    fn end_chunk(&mut self, ending: ChunkEnding) -> Result<()> {
+        let Some(chunk) = &mut self.chunk else { return Ok(()) };
+        let end = chunk.id.0 + ending.seal.data_len;
+        if let Some(piece) = ending.piece {
+            chunk.write(&mut [IoSlice::new(&piece.bytes)], piece.start)?;
+            self.shared.metrics.write_bytes.fetch_add(piece.bytes.len() as u64, Relaxed);
+        }
+        if self.shared.positions.synced() < end {
+            chunk.sync()?;
+            self.publish_synced(end);
+        }
+        let Some(chunk) = &mut self.chunk else { return Ok(()) };
+        // The data must be durable before a seal says so.
+        let seal = ending.seal.frame(end, 0, &chunk.salt);
+        chunk.write(&mut [IoSlice::new(&seal)], end)?;
+        let len = ending.seal.data_len + SEAL_LEN;
+        chunk.handle.set_len(len).map_err(chunk.error("truncate"))?;
+        // Only a sealed chunk may have a successor.
+        chunk.sync()?;
+        log::info!("sealed {} at {end}, {} records", chunk.id, ending.seal.records);
+        Ok(())
+    }
+
+    fn begin_chunk(&mut self, beginning: ChunkBeginning<W>) -> Result<()> {
+        let ChunkBeginning { file, path, spare, head, checkpoint } = beginning;
+        let mut chunk = WorkerChunk {
+            id: file.id(),
+            salt: file.salt(),
+            path: spare.path.clone(),
+            handle: spare.handle,
+            checkpoint,
+            mark: Mark::None,
+        };
+        chunk.write(&mut [IoSlice::new(&head.bytes)], head.start)?;
+        // The final name proves that header and first frame are durable.
+        chunk.sync()?;
+        self.storage.rename(&spare.path, &path).map_err(chunk.error("rename"))?;
+        chunk.path = path;
+        // The new name must be durable before a record in it is acknowledged.
+        self.storage.sync_dir(&self.dir).map_err(|e| Error::io("sync directory", &self.dir, e))?;
+        log::info!("began {}", chunk.id);
+        self.shared.metrics.write_bytes.fetch_add(head.bytes.len() as u64, Relaxed);
+        self.chunk = Some(chunk);
+        self.publish_synced(head.end());
+        Ok(())
+    }
+
+    /// Writes a sync mark where all is synced and none stands yet.
+    fn mark_end(&mut self) -> Result<()> {
+        let positions = &self.shared.positions;
+        let (written, synced) = (positions.written(), positions.synced());
+        let Some(chunk) = &mut self.chunk else { return Ok(()) };
+        if chunk.mark == Mark::None && written == synced {
+            chunk.write(&mut [IoSlice::new(&sync_mark(synced, &chunk.salt.clone()))], synced)?;
+            chunk.mark = Mark::Written;
+        }
+        Ok(())
+    }
+
+    /// The last thing before the thread ends.
+    fn finish(&mut self) -> Result<()> {
+        self.mark_end()?;
+        if let Some(chunk) = &mut self.chunk
+            && chunk.mark == Mark::Written
+        {
+            chunk.sync()?;
+            chunk.mark = Mark::Synced;
+        }
+        Ok(())
+    }
+
+    /// After a failure: completes all that is in hand or was taken, each with what became of it.
+    fn fail_rest(&mut self) {
+        let Some(cause) = self.shared.positions.cause() else { return };
+        let batch = std::mem::take(&mut self.batch);
+        let mut flushes = std::mem::take(&mut self.in_hand);
+        for (request, _) in batch {
+            match request {
+                Request::Flush(flush) => flushes.push_back(flush),
+                Request::Rotate(_) => {}
+                Request::Remove(chunks) => {
+                    log::warn!("{} chunks are not removed: the log has failed", chunks.len());
+                }
+            }
+        }
+        // Nothing more is taken; whoever waits for room wakes and hears of the failure.
+        self.shared.queue.close();
+        for flush in flushes {
+            // What was reached before the failure was reached.
+            let outcome = self.shared.positions.outcome(flush.mode, flush.end);
+            self.complete(flush, outcome.unwrap_or_else(|| Err(cause.clone())));
+        }
+    }
+}

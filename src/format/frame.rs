@@ -1,0 +1,209 @@
+//! One frame: a 16-byte header, the payload, zeros up to a multiple of 8.
+//!
+//! ```text
+//! 0     4     8      9       10      12         16
+//! | crc | len | kind | flags | check | unsynced | payload ... | zeros |
+//! ```
+//!
+//! - `crc` covers `salt ‖ global offset ‖ bytes 4..` to the end of the padding. Salt and offset are
+//!   not stored.
+//! - `check` mixes salt, offset and the other header fields into 16 bits: whether to believe `len`
+//!   is decided before a byte of payload is read.
+//! - 16 zero bytes are never a frame, as `kind` 0 is never used.
+
+use core::hash::Hasher;
+
+use super::Crc;
+use super::array_at;
+use crate::position::ceil8;
+
+/// Bytes of a frame header.
+pub(crate) const FRAME_HEADER_LEN: usize = 16;
+
+/// Bytes of a sync mark: a frame header alone.
+pub(crate) const SYNC_MARK_LEN: u64 = FRAME_HEADER_LEN as u64;
+
+/// The payload is `raw length u32 ‖ LZ4 block`.
+pub(crate) const FLAG_LZ4: u8 = 1;
+
+/// The flags that this build can read.
+pub(crate) const KNOWN_FLAGS: u8 = 0;
+
+/// What a frame holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// A record: something that the user appended.
+    Action = 1,
+    /// A record: the state at the beginning of a chunk.
+    Checkpoint = 2,
+    /// The end of a closed chunk.
+    Seal = 3,
+    /// The end of a log that was idle or closed; the next frame overwrites it.
+    SyncMark = 4,
+}
+
+impl Kind {
+    /// The kind with this number; `None` for one that this build doesn't know.
+    pub(crate) fn from_u8(kind: u8) -> Option<Self> {
+        [Kind::Action, Kind::Checkpoint, Kind::Seal, Kind::SyncMark].into_iter().find(|k| *k as u8 == kind)
+    }
+}
+
+/// The salt of one life of a chunk file.
+#[derive(Debug, Clone)]
+pub(crate) struct Salt {
+    value: u64,
+    /// A CRC that has taken the salt already: every frame's begins with it.
+    crc: Crc,
+}
+
+impl Salt {
+    pub(crate) fn new(salt: u64) -> Self {
+        let mut crc = Crc::default();
+        crc.write(&salt.to_le_bytes());
+        Self { value: salt, crc }
+    }
+
+    pub(crate) fn value(&self) -> u64 {
+        self.value
+    }
+
+    /// A frame's CRC, before its bytes from 4 on.
+    pub(super) fn frame_crc(&self, offset: u64) -> Crc {
+        let mut crc = self.crc.clone();
+        crc.write(&offset.to_le_bytes());
+        crc
+    }
+}
+
+/// The first 16 bytes of a frame, as read: believed only once checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameHeader {
+    /// The CRC of the frame, with its salt and offset.
+    pub(crate) crc: u32,
+    /// Bytes of the payload, as stored.
+    pub(crate) len: u32,
+    /// A [`Kind`], or one of a later version.
+    pub(crate) kind: u8,
+    /// `FLAG_*` bits.
+    pub(crate) flags: u8,
+    /// A cheap test of this header.
+    pub(crate) check: u16,
+    /// The frame's offset minus the synced offset known when it was encoded; `u32::MAX` says nothing.
+    pub(crate) unsynced: u32,
+}
+
+impl FrameHeader {
+    pub(crate) fn parse(bytes: &[u8; FRAME_HEADER_LEN]) -> Self {
+        Self {
+            crc: u32::from_le_bytes(array_at(bytes, 0)),
+            len: u32::from_le_bytes(array_at(bytes, 4)),
+            kind: bytes[8],
+            flags: bytes[9],
+            check: u16::from_le_bytes(array_at(bytes, 10)),
+            unsynced: u32::from_le_bytes(array_at(bytes, 12)),
+        }
+    }
+
+    fn encode(&self) -> [u8; FRAME_HEADER_LEN] {
+        let mut bytes = [0; FRAME_HEADER_LEN];
+        bytes[..4].copy_from_slice(&self.crc.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.len.to_le_bytes());
+        bytes[8] = self.kind;
+        bytes[9] = self.flags;
+        bytes[10..12].copy_from_slice(&self.check.to_le_bytes());
+        bytes[12..].copy_from_slice(&self.unsynced.to_le_bytes());
+        bytes
+    }
+
+    /// Bytes of the whole frame: header, payload and padding.
+    pub(crate) fn frame_size(&self) -> u64 {
+        // A u32 rounded up can't pass u64.
+        FRAME_HEADER_LEN as u64 + ceil8(self.len.into()).unwrap_or(u64::MAX - FRAME_HEADER_LEN as u64)
+    }
+
+    /// Whether this can be the header of a frame at `offset`; of random bytes one in 65 536 passes.
+    pub(crate) fn check_ok(&self, salt: &Salt, offset: u64) -> bool {
+        self.kind != 0 && self.check == self.check_at(salt, offset)
+    }
+
+    /// Below which offset all was durable when this frame, which stands at `offset`, was encoded.
+    pub(crate) fn synced(&self, offset: u64) -> Option<u64> {
+        if self.unsynced == u32::MAX {
+            return None;
+        }
+        offset.checked_sub(self.unsynced.into())
+    }
+
+    /// Whether this is what [`sync_mark`] makes.
+    pub(super) fn is_mark(&self) -> bool {
+        (self.kind, self.flags, self.len, self.unsynced) == (Kind::SyncMark as u8, 0, 0, 0)
+    }
+
+    fn check_at(&self, salt: &Salt, offset: u64) -> u16 {
+        let len_unsynced = u64::from(self.len) | u64::from(self.unsynced) << 32;
+        let kind_flags = u64::from(self.kind) | u64::from(self.flags) << 8;
+        let mut x = salt.value
+            ^ offset.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ len_unsynced.wrapping_mul(0xD6E8_FEB8_6659_FD93)
+            ^ kind_flags << 20;
+        // The finalizer of splitmix64.
+        x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (x ^ x >> 31) as u16
+    }
+}
+
+/// The field `unsynced` of a frame at `offset` when all below `synced` is known to be durable.
+pub(crate) fn unsynced(offset: u64, synced: u64) -> u32 {
+    u32::try_from(offset.saturating_sub(synced)).unwrap_or(u32::MAX)
+}
+
+/// Fills in the header of `frame`: 16 bytes reserved for it, the payload, zeros up to a multiple
+/// of 8. Returns the stored CRC.
+///
+/// # Panics
+///
+/// If `frame` is not as long as a frame with `payload_len` is.
+pub(crate) fn finish_frame(
+    frame: &mut [u8],
+    payload_len: u32,
+    kind: Kind,
+    flags: u8,
+    offset: u64,
+    unsynced: u32,
+    salt: &Salt,
+) -> u32 {
+    let mut header = FrameHeader { crc: 0, len: payload_len, kind: kind as u8, flags, check: 0, unsynced };
+    assert_eq!(frame.len() as u64, header.frame_size(), "a frame must be padded to a multiple of 8");
+    header.check = header.check_at(salt, offset);
+    frame[..FRAME_HEADER_LEN].copy_from_slice(&header.encode());
+    let crc = crc_of(frame, offset, salt);
+    frame[..4].copy_from_slice(&crc.to_le_bytes());
+    crc
+}
+
+/// The CRC that a whole frame at `offset` should have.
+pub(crate) fn crc_of(frame: &[u8], offset: u64, salt: &Salt) -> u32 {
+    let mut crc = salt.frame_crc(offset);
+    crc.write(&frame[4..]);
+    crc.finish() as u32
+}
+
+/// Whether `frame`, padding included, is what was once encoded for `offset`.
+pub(crate) fn verify_frame(frame: &[u8], offset: u64, salt: &Salt) -> bool {
+    let Some(header) = frame.first_chunk().map(FrameHeader::parse) else {
+        return false;
+    };
+    header.check_ok(salt, offset)
+        && header.frame_size() == frame.len() as u64
+        && header.crc == crc_of(frame, offset, salt)
+}
+
+/// The sync mark that ends a log at `offset`.
+pub(crate) fn sync_mark(offset: u64, salt: &Salt) -> [u8; FRAME_HEADER_LEN] {
+    let mut mark = [0; FRAME_HEADER_LEN];
+    finish_frame(&mut mark, 0, Kind::SyncMark, 0, offset, 0, salt);
+    mark
+}

@@ -1,0 +1,97 @@
+//! The bytes of a chunk file: encoding, decoding, and what a scan of them can say.
+//!
+//! ```text
+//!  position 0        64
+//!           +--------+------------+--------+-----+-------------------+----------------------+
+//!           | header | checkpoint | frame  | ... | sync mark or seal | zeros or old bytes   |
+//!           | 64 B   | (first)    |        |     | 16 B      40 B    | (nothing after seal) |
+//!           +--------+------------+--------+-----+-------------------+----------------------+
+//!           ^ ChunkId, a global offset           ^ data_end
+//!
+//!  frame:   | crc 4 | len 4 | kind 1 | flags 1 | check 2 | unsynced 4 | payload | zeros to 8 |
+//!
+//!  ReadAt ──► Scan ──► Frame, Frame, ... ──► ScanEnd
+//!               └─ search: behind an invalid frame, is there proof that it had been durable?
+//! ```
+//!
+//! - Everything here is pure: bytes in, bytes out. No file is opened, nothing is logged, and no
+//!   setting but a buffer size has a say, so that limits changed later can't turn records into
+//!   garbage.
+//! - Frames stand at multiples of 8. Salt and global offset enter each frame's check and CRC, so a
+//!   frame of an earlier life of the file, or one at a wrong place, is not a frame.
+//! - No input, however hostile, panics, allocates more than the file holds, or loops.
+
+mod frame;
+mod header;
+mod scan;
+mod seal;
+mod search;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use codeq::config::CodeqConfig;
+use codeq::config::Crc32fast;
+
+pub(crate) use self::frame::*;
+pub(crate) use self::header::*;
+pub(crate) use self::scan::*;
+pub(crate) use self::seal::*;
+
+/// CRC-32 (IEEE). Fed through `core::hash::Hasher`, with `write` only: its other methods would
+/// bring in the machine's byte order.
+type Crc = <Crc32fast as CodeqConfig>::Hasher;
+
+/// The bytes of one chunk file, by position in the file.
+pub(crate) trait ReadAt {
+    /// How many bytes there are.
+    fn len(&self) -> u64;
+
+    /// Fills `buf` from `position`, unless the end comes first; returns how much was read.
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
+}
+
+impl ReadAt for [u8] {
+    fn len(&self) -> u64 {
+        <[u8]>::len(self) as u64
+    }
+
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let rest = usize::try_from(position).ok().and_then(|p| self.get(p..)).unwrap_or(&[]);
+        let n = buf.len().min(rest.len());
+        buf[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    }
+}
+
+impl<R: ReadAt + ?Sized> ReadAt for &R {
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        (**self).read_at(buf, position)
+    }
+}
+
+/// Fills `buf` from `position`. Coming up short is an error: the file had these bytes, and must not
+/// seem to end in a torn write because somebody cut it meanwhile.
+fn read_exact_at<R: ReadAt + ?Sized>(source: &R, buf: &mut [u8], position: u64) -> io::Result<()> {
+    let got = source.read_at(buf, position)?;
+    if got == buf.len() {
+        return Ok(());
+    }
+    let why =
+        format!("the file became shorter while it was read: {got} of {} bytes at {position}", buf.len());
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, why))
+}
+
+/// `N` bytes from `at` on; the caller knows that they are there.
+fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[at..at + N]);
+    array
+}

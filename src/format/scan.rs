@@ -1,0 +1,321 @@
+//! What the bytes of a chunk say: its records one by one, then one end.
+//!
+//! ```text
+//!                  Sound record ──► Frame, and on to the next
+//!                  Sound seal   ──► Sealed, or Corrupt if it disagrees
+//!  inspect(at) ──► Sound mark   ──► frames behind? no: Clean.  yes: Torn, or Corrupt if they prove it
+//!                  Sound, other ──► Unsupported
+//!                  Empty        ──► zeros to the end of a new file? Clean.  else as Damaged
+//!                  Damaged      ──► later proof? yes: Corrupt.  no: Torn.  no verdict: Undecided
+//! ```
+//!
+//! - The first frame is a checkpoint, proven by the file's final name; with a successor, the chunk
+//!   is sealed. Where that fails the end is `Corrupt` with no search.
+//! - All offsets are global; `position` is one in the file.
+//! - A read error is an error. Nothing is concluded from it, and the scan can be asked again.
+//! - Memory: one window, which grows only for a record whose header checks out and which the file
+//!   has room for.
+
+use std::io;
+
+use super::DataCrc;
+use super::FRAME_HEADER_LEN;
+use super::FrameHeader;
+use super::HEADER_LEN;
+use super::Header;
+use super::KNOWN_FLAGS;
+use super::Kind;
+use super::ReadAt;
+use super::SEAL_LEN;
+use super::SYNC_MARK_LEN;
+use super::Salt;
+use super::Seal;
+use super::crc_of;
+use super::seal::SEAL_PAYLOAD_LEN;
+use super::search::Origin;
+use super::search::Search;
+use super::search::search;
+use super::window::Window;
+use crate::error::Damage;
+use crate::error::Proof;
+
+/// A record of a chunk, borrowed from the scan's buffer until the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame<'a> {
+    /// The global offset of the frame.
+    pub(crate) offset: u64,
+    /// Bytes of the whole frame.
+    pub(crate) size: u64,
+    /// An action or a checkpoint.
+    pub(crate) kind: Kind,
+    pub(crate) flags: u8,
+    pub(crate) payload: &'a [u8],
+}
+
+/// Where and how the records of a chunk end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ScanEnd {
+    /// A seal that agrees with the records. `file_end`: the global offset right behind it, to which
+    /// the file is to be cut if it isn't.
+    Sealed { data_end: u64, records: u64, file_end: u64 },
+    /// A sync mark (`marked`), or only zeros in a file without an earlier life.
+    Clean { data_end: u64, marked: bool },
+    /// A crash caught writes that nobody was told are durable; `lost` bytes of them are there.
+    Torn { data_end: u64, lost: u64 },
+    /// What stands at `at` had been durable and no longer checks out.
+    Corrupt { at: u64, damage: Damage, proof: Proof },
+    /// A frame in its place with right check and CRC that this build can't read.
+    Unsupported { at: u64, what: &'static str, found: u64, known: u64 },
+    /// The search behind the invalid frame at `at` passed its limit.
+    Undecided { at: u64, examined: u64 },
+}
+
+/// Reads a chunk's frames in order.
+pub(crate) struct Scan<R: ReadAt> {
+    window: Window<R>,
+    origin: Origin,
+    earlier_life: bool,
+    successor: bool,
+    /// The position of the next frame: everything before it is sound.
+    position: u64,
+    /// See [`Scan::proven`].
+    proven: u64,
+    records: u64,
+    data_crc: DataCrc,
+    last_segment: Option<(u64, u64)>,
+    end: Option<ScanEnd>,
+}
+
+/// What stands at the scan's position.
+enum Place {
+    /// A frame of this chunk, whole and right.
+    Sound(FrameHeader),
+    /// Zeros, or the end of the file.
+    Empty,
+    /// `reach`: the position to which a header with a right `check` says the frame goes, inside the
+    /// file; the scan's position if there is none.
+    Damaged { damage: Damage, reach: u64 },
+}
+
+impl<R: ReadAt> Scan<R> {
+    /// A scan of the chunk in `source`, beginning behind its `header`. `successor`: another chunk
+    /// follows this one in the log.
+    pub(crate) fn new(source: R, header: &Header, successor: bool, read_buffer_size: usize) -> Self {
+        // There is no frame beyond the last global offset: to the scan, the file ends there.
+        let len = source.len().min(u64::MAX - header.chunk_id);
+        let origin = Origin { chunk_id: header.chunk_id, salt: Salt::new(header.salt) };
+        Self {
+            window: Window::new(source, len, read_buffer_size),
+            proven: origin.offset(HEADER_LEN),
+            origin,
+            earlier_life: header.earlier_life(),
+            successor,
+            position: HEADER_LEN,
+            records: 0,
+            data_crc: DataCrc::default(),
+            last_segment: None,
+            end: None,
+        }
+    }
+
+    /// The next record; `None` once the end is reached, which [`end`](Self::end) then tells.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
+        if self.end.is_some() {
+            return Ok(None);
+        }
+        let end = match self.inspect()? {
+            Place::Sound(header) => match self.judge(&header)? {
+                Ok(kind) => return Ok(Some(self.accept(&header, kind))),
+                Err(end) => end,
+            },
+            Place::Empty => self.end_without_frame(None, self.position)?,
+            Place::Damaged { damage, reach } => self.end_without_frame(Some(damage), reach)?,
+        };
+        self.end = Some(end);
+        Ok(None)
+    }
+
+    /// How the records end, after [`next`](Self::next) has returned `None`.
+    pub(crate) fn end(&self) -> Option<&ScanEnd> {
+        self.end.as_ref()
+    }
+
+    /// The global offset below which everything in this chunk was durable, as far as the frames seen
+    /// prove it; the final name proves the header and the first frame. Never beyond `data_end`.
+    pub(crate) fn proven(&self) -> u64 {
+        self.proven
+    }
+
+    /// How many records were returned.
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// The CRC over the stored CRCs of the records returned.
+    pub(crate) fn data_crc(&self) -> DataCrc {
+        self.data_crc.clone()
+    }
+
+    /// Global offset and size of the last record returned.
+    pub(crate) fn last_segment(&self) -> Option<(u64, u64)> {
+        self.last_segment
+    }
+
+    pub(crate) fn source(&self) -> &R {
+        self.window.source()
+    }
+
+    fn offset(&self) -> u64 {
+        self.origin.offset(self.position)
+    }
+
+    /// Looks at what stands at the position; the window then holds the whole of a sound frame.
+    fn inspect(&mut self) -> io::Result<Place> {
+        let (position, offset) = (self.position, self.offset());
+        let rest = self.window.rest(position);
+        let head = rest.min(FRAME_HEADER_LEN as u64) as usize;
+        if self.window.at_least(position, head)?[..head].iter().all(|b| *b == 0) {
+            return Ok(Place::Empty);
+        }
+        if head < FRAME_HEADER_LEN {
+            return Ok(Place::Damaged { damage: Damage::FrameHeader, reach: position });
+        }
+        let header = self.window.header(position)?;
+        if !header.check_ok(&self.origin.salt, offset) {
+            return Ok(Place::Damaged { damage: Damage::FrameHeader, reach: position });
+        }
+        let size = header.frame_size();
+        if size > rest {
+            return Ok(Place::Damaged { damage: Damage::FrameCutShort, reach: position + rest });
+        }
+        // On a machine that can't address it, the buffer's allocation fails: an error, no verdict.
+        let n = usize::try_from(size).unwrap_or(usize::MAX);
+        let frame = &self.window.at_least(position, n)?[..n];
+        if crc_of(frame, offset, &self.origin.salt) != header.crc {
+            return Ok(Place::Damaged { damage: Damage::FrameChecksum, reach: position + size });
+        }
+        Ok(Place::Sound(header))
+    }
+
+    /// Whether a sound frame is a record, of which kind, or else what end it makes.
+    fn judge(&mut self, header: &FrameHeader) -> io::Result<Result<Kind, ScanEnd>> {
+        let at = self.offset();
+        let unsupported =
+            |what, found, known| Ok(Err(ScanEnd::Unsupported { at, what, found, known: u64::from(known) }));
+        let Some(kind) = Kind::from_u8(header.kind) else {
+            return unsupported("frame kind", header.kind.into(), Kind::SyncMark as u32);
+        };
+        if header.flags & !KNOWN_FLAGS != 0 {
+            return unsupported("frame flags", header.flags.into(), KNOWN_FLAGS.into());
+        }
+        if self.records == 0 && kind != Kind::Checkpoint {
+            let damage = Damage::FirstFrameKind;
+            return Ok(Err(ScanEnd::Corrupt { at, damage, proof: Proof::FinalName }));
+        }
+        match kind {
+            Kind::Action | Kind::Checkpoint => Ok(Ok(kind)),
+            Kind::Seal if header.len as usize != SEAL_PAYLOAD_LEN => {
+                unsupported("seal length", header.len.into(), SEAL_PAYLOAD_LEN as u32)
+            }
+            Kind::Seal => Ok(Err(self.end_at_seal())),
+            Kind::SyncMark if header.len != 0 => unsupported("sync mark length", header.len.into(), 0),
+            Kind::SyncMark if !header.is_mark() => unsupported("sync mark", header.unsynced.into(), 0),
+            Kind::SyncMark => self.end_at_mark().map(Err),
+        }
+    }
+
+    /// Takes the record at the position, and moves behind it.
+    fn accept(&mut self, header: &FrameHeader, kind: Kind) -> Frame<'_> {
+        let (position, offset, size) = (self.position, self.offset(), header.frame_size());
+        self.position += size;
+        self.records += 1;
+        self.data_crc.push(header.crc);
+        self.last_segment = Some((offset, size));
+        self.prove(header.synced(offset));
+        if self.records == 1 {
+            self.prove(Some(self.offset()));
+        }
+        let payload = &self.window.held(position)[FRAME_HEADER_LEN..][..header.len as usize];
+        Frame { offset, size, kind, flags: header.flags, payload }
+    }
+
+    fn prove(&mut self, synced: Option<u64>) {
+        self.proven = self.proven.max(synced.unwrap_or(0));
+    }
+
+    fn end_at_seal(&mut self) -> ScanEnd {
+        let at = self.offset();
+        let expected =
+            Seal { records: self.records, data_len: self.position, data_crc: self.data_crc.value() };
+        let payload = &self.window.held(self.position)[FRAME_HEADER_LEN..][..SEAL_PAYLOAD_LEN];
+        if Seal::parse(payload) != Some(expected) {
+            let proof = Proof::Seal { offset: at };
+            return ScanEnd::Corrupt { at, damage: Damage::SealMismatch, proof };
+        }
+        self.prove(Some(at));
+        let file_end = self.origin.offset(self.position + SEAL_LEN);
+        ScanEnd::Sealed { data_end: at, records: self.records, file_end }
+    }
+
+    fn end_at_mark(&mut self) -> io::Result<ScanEnd> {
+        let at = self.offset();
+        self.prove(Some(at));
+        if self.successor {
+            return Ok(ScanEnd::Corrupt { at, damage: Damage::NotSealed, proof: Proof::Successor });
+        }
+        // A new file holds nothing of another life. In an old one, a header that knew as durable
+        // just what this mark says is none by chance.
+        let earlier_life = self.earlier_life;
+        let begun = |header: &FrameHeader, offset| !earlier_life || header.synced(offset) == Some(at);
+        let (tail, found) = self.search_behind(self.position + SYNC_MARK_LEN, begun)?;
+        Ok(match found {
+            Search::Proven(proof) => ScanEnd::Corrupt { at, damage: Damage::FrameHeader, proof },
+            Search::TooMuch { examined } => ScanEnd::Undecided { at, examined },
+            Search::Unproven { end: None, .. } => ScanEnd::Clean { data_end: at, marked: true },
+            // Abandoned frames: what is appended here could complete one, or make it follow on.
+            Search::Unproven { end: Some(end), .. } => {
+                let lost = tail.unwrap_or(end) - self.position;
+                ScanEnd::Torn { data_end: at, lost }
+            }
+        })
+    }
+
+    /// The end where no sound frame stands: `damage` is `None` if nothing at all does.
+    fn end_without_frame(&mut self, damage: Option<Damage>, reach: u64) -> io::Result<ScanEnd> {
+        let at = self.offset();
+        let corrupt = |nothing, proof| ScanEnd::Corrupt { at, damage: damage.unwrap_or(nothing), proof };
+        if self.records == 0 {
+            return Ok(corrupt(Damage::FrameHeader, Proof::FinalName));
+        }
+        if self.successor {
+            return Ok(corrupt(Damage::NotSealed, Proof::Successor));
+        }
+        let (tail, found) = self.search_behind(self.position + 8, |_, _| false)?;
+        Ok(match found {
+            _ if tail == Some(self.position) => ScanEnd::Clean { data_end: at, marked: false },
+            Search::Proven(proof) => corrupt(Damage::FrameHeader, proof),
+            Search::TooMuch { examined } => ScanEnd::Undecided { at, examined },
+            Search::Unproven { end, synced } => {
+                // Not beyond `at`, or it would be proof of decay: it tells of the records before.
+                self.prove(Some(synced));
+                let lost = tail.unwrap_or(reach.max(end.unwrap_or(0))) - self.position;
+                ScanEnd::Torn { data_end: at, lost }
+            }
+        })
+    }
+
+    /// Searches from the position `from` on. In a file without an earlier life also tells where the
+    /// last byte ends that isn't zero (the scan's position if none follows): the search goes no
+    /// further, and all up to there is of this life.
+    fn search_behind(
+        &mut self,
+        from: u64,
+        begun: impl Fn(&FrameHeader, u64) -> bool,
+    ) -> io::Result<(Option<u64>, Search)> {
+        let at = self.offset();
+        let tail = if self.earlier_life { None } else { Some(self.window.nonzero_end(self.position)?) };
+        let until = tail.unwrap_or(self.window.len());
+        let found = search(&mut self.window, &self.origin, at, from, until, begun)?;
+        Ok((tail, found))
+    }
+}

@@ -1,0 +1,102 @@
+//! The seal: the last frame of a closed chunk, cut off right behind.
+//!
+//! ```text
+//! | frame header 16 | records u64 | data_len u64 | data_crc u32 | reserved u32 |   40 bytes
+//! ^ data_end = ChunkId + data_len                                              ^ end of the file
+//! ```
+//!
+//! `data_crc` is the CRC of the stored CRCs of all frames in order: it costs 4 bytes of checksum per
+//! frame while appending, and finds a frame that is missing or stands elsewhere.
+
+use core::hash::Hasher;
+use std::io;
+
+use super::Crc;
+use super::FRAME_HEADER_LEN;
+use super::FrameHeader;
+use super::HEADER_LEN;
+use super::Header;
+use super::Kind;
+use super::ReadAt;
+use super::Salt;
+use super::array_at;
+use super::finish_frame;
+use super::read_exact_at;
+use super::verify_frame;
+
+/// Bytes of a seal's payload.
+pub(super) const SEAL_PAYLOAD_LEN: usize = 24;
+
+const LEN: usize = FRAME_HEADER_LEN + SEAL_PAYLOAD_LEN;
+
+/// Bytes of a whole seal.
+pub(crate) const SEAL_LEN: u64 = LEN as u64;
+
+/// What a seal says of its chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seal {
+    /// How many records the chunk has, its checkpoint included.
+    pub(crate) records: u64,
+    /// `data_end - ChunkId`: where the seal stands in the file.
+    pub(crate) data_len: u64,
+    /// The [`DataCrc`] of the records.
+    pub(crate) data_crc: u32,
+}
+
+impl Seal {
+    /// The whole frame, to stand at `offset`.
+    pub(crate) fn frame(&self, offset: u64, unsynced: u32, salt: &Salt) -> [u8; LEN] {
+        let mut frame = [0; LEN];
+        frame[16..24].copy_from_slice(&self.records.to_le_bytes());
+        frame[24..32].copy_from_slice(&self.data_len.to_le_bytes());
+        frame[32..36].copy_from_slice(&self.data_crc.to_le_bytes());
+        finish_frame(&mut frame, SEAL_PAYLOAD_LEN as u32, Kind::Seal, 0, offset, unsynced, salt);
+        frame
+    }
+
+    /// Reads a seal's payload; `None` if it has another length.
+    pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
+        (payload.len() == SEAL_PAYLOAD_LEN).then(|| Self {
+            records: u64::from_le_bytes(array_at(payload, 0)),
+            data_len: u64::from_le_bytes(array_at(payload, 8)),
+            data_crc: u32::from_le_bytes(array_at(payload, 16)),
+        })
+    }
+}
+
+/// The running CRC over the stored CRCs of a chunk's frames, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DataCrc(Crc);
+
+impl DataCrc {
+    /// Takes the stored CRC of the next frame.
+    pub(crate) fn push(&mut self, crc: u32) {
+        self.0.write(&crc.to_le_bytes());
+    }
+
+    pub(crate) fn value(&self) -> u32 {
+        self.0.finish() as u32
+    }
+}
+
+/// The seal that ends the file. `None` when no sound one stands right before the end: the file may
+/// still be sealed, if it was never cut, which only a scan can tell.
+pub(crate) fn find_seal<R: ReadAt + ?Sized>(source: &R, header: &Header) -> io::Result<Option<Seal>> {
+    let Some(position) = source.len().checked_sub(SEAL_LEN) else {
+        return Ok(None);
+    };
+    // Like a scan: bytes that pass the last global offset are not part of the log.
+    let beyond = header.chunk_id.checked_add(source.len()).is_none();
+    if beyond || position < HEADER_LEN + FRAME_HEADER_LEN as u64 {
+        return Ok(None);
+    }
+    let mut frame = [0; LEN];
+    read_exact_at(source, &mut frame, position)?;
+
+    let head = FrameHeader::parse(&array_at(&frame, 0));
+    let is_seal = head.kind == Kind::Seal as u8 && head.flags == 0 && head.len as usize == SEAL_PAYLOAD_LEN;
+    if !is_seal || !verify_frame(&frame, header.chunk_id + position, &Salt::new(header.salt)) {
+        return Ok(None);
+    }
+    Ok(Seal::parse(&frame[FRAME_HEADER_LEN..]).filter(|seal| seal.data_len == position))
+}

@@ -1,0 +1,230 @@
+//! Helpers: chunks made frame by frame with an encoder of their own, so that a mistake in the
+//! format's code can't hide in both.
+
+#![allow(clippy::unwrap_used)]
+
+mod damage;
+mod encoding;
+mod ends;
+mod model;
+
+use std::cell::Cell;
+
+use super::*;
+
+const SALT: u64 = 0x0123_4567_89AB_CDEF;
+const MARK: u8 = Kind::SyncMark as u8;
+const ACTION: u8 = Kind::Action as u8;
+const CHECKPOINT: u8 = Kind::Checkpoint as u8;
+
+fn header(chunk_id: u64, features: u32) -> Header {
+    let log_id = std::array::from_fn(|i| i as u8);
+    Header { chunk_id, features, salt: SALT, log_id, created_ms: 0x0000_019A_9B3C_4D5E }
+}
+
+/// What makes a raw frame; `raw` is the encoder, by the words of the format's page.
+#[derive(Debug, Clone, Copy)]
+struct Raw {
+    kind: u8,
+    flags: u8,
+    unsynced: u32,
+    salt: u64,
+    offset: u64,
+}
+
+fn check_of(raw: Raw, len: u32) -> u16 {
+    let mut x = raw.salt
+        ^ raw.offset.wrapping_mul(0x9E3779B97F4A7C15)
+        ^ (u64::from(len) | (u64::from(raw.unsynced) << 32)).wrapping_mul(0xD6E8FEB86659FD93)
+        ^ ((u64::from(raw.kind) | (u64::from(raw.flags) << 8)) << 20);
+    x ^= x >> 30;
+    x = x.wrapping_mul(0xBF58476D1CE4E5B9);
+    x ^= x >> 27;
+    x = x.wrapping_mul(0x94D049BB133111EB);
+    x ^= x >> 31;
+    x as u16
+}
+
+/// A header with a right `check` and any CRC.
+fn raw_header(raw: Raw, len: u32, crc: u32) -> Vec<u8> {
+    let mut bytes = crc.to_le_bytes().to_vec();
+    bytes.extend(len.to_le_bytes());
+    bytes.extend([raw.kind, raw.flags]);
+    bytes.extend(check_of(raw, len).to_le_bytes());
+    bytes.extend(raw.unsynced.to_le_bytes());
+    bytes
+}
+
+fn raw_frame(raw: Raw, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = raw_header(raw, payload.len() as u32, 0);
+    bytes.extend(payload);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    let crc = raw_crc(&bytes, raw.salt, raw.offset);
+    bytes[..4].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn raw_crc(frame: &[u8], salt: u64, offset: u64) -> u32 {
+    Crc32fast::hash(&[&salt.to_le_bytes()[..], &offset.to_le_bytes(), &frame[4..]].concat()) as u32
+}
+
+/// A record as a scan should yield it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Record {
+    offset: u64,
+    size: u64,
+    kind: Kind,
+    payload: Vec<u8>,
+}
+
+/// A chunk in the making.
+#[derive(Debug, Clone)]
+struct Chunk {
+    header: Header,
+    bytes: Vec<u8>,
+    records: Vec<Record>,
+    crcs: Vec<u8>,
+}
+
+impl Chunk {
+    /// The header and a checkpoint.
+    fn new(header: Header) -> Self {
+        let mut chunk =
+            Self { header, bytes: header.encode().to_vec(), records: Vec::new(), crcs: Vec::new() };
+        chunk.record(Kind::Checkpoint, b"", header.chunk_id);
+        chunk
+    }
+
+    /// In a file without an earlier life, and in one with.
+    fn both() -> [Self; 2] {
+        [0, FEATURE_EARLIER_LIFE].map(|features| Self::new(header(4096, features)))
+    }
+
+    /// The global offset of the next frame.
+    fn end(&self) -> u64 {
+        self.header.chunk_id + self.bytes.len() as u64
+    }
+
+    /// The file position of a global offset.
+    fn at(&self, offset: u64) -> usize {
+        (offset - self.header.chunk_id) as usize
+    }
+
+    fn raw(&self, kind: u8, synced: u64) -> Raw {
+        let offset = self.end();
+        Raw { kind, flags: 0, unsynced: unsynced(offset, synced), salt: SALT, offset }
+    }
+
+    /// A frame of any kind, which isn't counted as a record.
+    fn frame(&mut self, raw: Raw, payload: &[u8]) -> u64 {
+        let offset = self.end();
+        self.bytes.extend(raw_frame(raw, payload));
+        offset
+    }
+
+    /// An action or checkpoint, encoded when everything below `synced` was durable.
+    fn record(&mut self, kind: Kind, payload: &[u8], synced: u64) -> u64 {
+        let offset = self.frame(self.raw(kind as u8, synced), payload);
+        let start = self.at(offset);
+        let size = (self.bytes.len() - start) as u64;
+        self.crcs.extend(&self.bytes[start..start + 4]);
+        self.records.push(Record { offset, size, kind, payload: payload.to_vec() });
+        offset
+    }
+
+    fn action(&mut self, payload: &[u8], synced: u64) -> u64 {
+        self.record(Kind::Action, payload, synced)
+    }
+
+    fn mark(&mut self) -> u64 {
+        self.frame(self.raw(MARK, self.end()), b"")
+    }
+
+    fn seal(&mut self) -> u64 {
+        let seal = Seal {
+            records: self.records.len() as u64,
+            data_len: self.bytes.len() as u64,
+            data_crc: Crc32fast::hash(&self.crcs) as u32,
+        };
+        self.seal_with(seal)
+    }
+
+    fn seal_with(&mut self, seal: Seal) -> u64 {
+        let offset = self.end();
+        self.bytes.extend(seal.frame(offset, 0, &Salt::new(SALT)));
+        offset
+    }
+
+    fn zeros(&mut self, n: usize) {
+        self.bytes.resize(self.bytes.len() + n, 0);
+    }
+
+    fn flip(&mut self, offset: u64, bit: usize) {
+        let at = self.at(offset) + bit / 8;
+        self.bytes[at] ^= 1 << (bit % 8);
+    }
+
+    fn scan(&self) -> Seen {
+        scan_all(&self.bytes[..], &self.header, false, 128)
+    }
+}
+
+/// All that a scan says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    records: Vec<Record>,
+    end: ScanEnd,
+    proven: u64,
+}
+
+fn scan_all<R: ReadAt>(source: R, header: &Header, successor: bool, buffer: usize) -> Seen {
+    finish(&mut Scan::new(source, header, successor, buffer)).unwrap()
+}
+
+/// Takes what is left of a scan.
+fn finish<R: ReadAt>(scan: &mut Scan<R>) -> io::Result<Seen> {
+    let mut records = Vec::new();
+    while let Some(frame) = scan.next()? {
+        let Frame { offset, size, kind, flags, payload } = frame;
+        assert_eq!(flags, 0);
+        records.push(Record { offset, size, kind, payload: payload.to_vec() });
+        assert_eq!(scan.last_segment(), Some((offset, size)));
+        assert!(scan.end().is_none());
+    }
+    assert!(scan.next()?.is_none());
+    let end = scan.end().cloned().unwrap();
+    Ok(Seen { records, end, proven: scan.proven() })
+}
+
+/// Counts reads, notes the largest, and fails the one with a given number.
+struct Disk<'a> {
+    bytes: &'a [u8],
+    /// What `len` says; more than there is, for a file that shrinks.
+    len: u64,
+    fail: Option<usize>,
+    reads: Cell<usize>,
+    largest: Cell<usize>,
+}
+
+impl<'a> Disk<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let len = bytes.len() as u64;
+        Self { bytes, len, fail: None, reads: Cell::new(0), largest: Cell::new(0) }
+    }
+}
+
+impl ReadAt for Disk<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let read = self.reads.replace(self.reads.get() + 1);
+        self.largest.set(self.largest.get().max(buf.len()));
+        if self.fail == Some(read) {
+            buf.fill(0xEE);
+            return Err(io::Error::other("a bad sector"));
+        }
+        self.bytes.read_at(buf, position)
+    }
+}

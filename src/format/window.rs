@@ -1,0 +1,121 @@
+//! A buffer that slides over a file.
+//!
+//! ```text
+//! file   |..........[ start ... start + filled )..................| len
+//! ```
+//!
+//! - It holds at most `size` bytes, or as many as one request needs if that is more; a request never
+//!   reaches beyond `len`, so what the file says of lengths can't make it grow past the file.
+//! - A read that fails leaves it usable: what it holds is what the file had.
+
+use std::io;
+
+use super::FRAME_HEADER_LEN;
+use super::FrameHeader;
+use super::ReadAt;
+use super::array_at;
+use super::read_exact_at;
+
+/// Smaller buffers would only be slow.
+const SIZE_MIN: usize = 64;
+
+pub(super) struct Window<R> {
+    source: R,
+    /// Where the file ends, as far as this window is concerned.
+    len: u64,
+    size: usize,
+    buf: Vec<u8>,
+    /// The file position of `buf[0]`, and how many bytes of `buf` are of the file.
+    start: u64,
+    filled: usize,
+}
+
+impl<R: ReadAt> Window<R> {
+    /// A window over the first `len` bytes of `source`.
+    pub(super) fn new(source: R, len: u64, size: usize) -> Self {
+        Self { source, len, size: size.max(SIZE_MIN), buf: Vec::new(), start: 0, filled: 0 }
+    }
+
+    pub(super) fn source(&self) -> &R {
+        &self.source
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Bytes from `position` to the end of the file; 0 if it lies behind.
+    pub(super) fn rest(&self, position: u64) -> u64 {
+        self.len.saturating_sub(position)
+    }
+
+    /// All bytes that are held from `position` on, at least `n`. They must be in the file.
+    pub(super) fn at_least(&mut self, position: u64, n: usize) -> io::Result<&[u8]> {
+        if self.held(position).len() < n {
+            self.slide(position, n)?;
+        }
+        Ok(self.held(position))
+    }
+
+    /// The bytes that are held from `position` on.
+    pub(super) fn held(&self, position: u64) -> &[u8] {
+        let skip = position.checked_sub(self.start).and_then(|n| usize::try_from(n).ok());
+        skip.and_then(|skip| self.buf[..self.filled].get(skip..)).unwrap_or(&[])
+    }
+
+    /// What stands at `position`, read as a frame header.
+    pub(super) fn header(&mut self, position: u64) -> io::Result<FrameHeader> {
+        Ok(FrameHeader::parse(&array_at(self.at_least(position, FRAME_HEADER_LEN)?, 0)))
+    }
+
+    /// The position behind the last byte that isn't zero, `from` if there is none at or behind it.
+    ///
+    /// Looks from the end, so that preallocated zeros are read once and what stands before the last
+    /// write not at all.
+    pub(super) fn nonzero_end(&mut self, from: u64) -> io::Result<u64> {
+        let mut end = self.len;
+        while end > from {
+            let start = end.saturating_sub(self.size as u64).max(from);
+            let n = (end - start) as usize;
+            let bytes = &self.at_least(start, n)?[..n];
+            if first_nonzero(bytes).is_some()
+                && let Some(last) = bytes.iter().rposition(|b| *b != 0)
+            {
+                return Ok(start + last as u64 + 1);
+            }
+            end = start;
+        }
+        Ok(from)
+    }
+
+    /// Moves the window to `position` and fills it, with at least `n` bytes.
+    fn slide(&mut self, position: u64, n: usize) -> io::Result<()> {
+        let kept = self.held(position).len();
+        self.buf.copy_within(self.filled - kept..self.filled, 0);
+        (self.start, self.filled) = (position, kept);
+
+        let want = self.rest(position).min(self.size.max(n) as u64) as usize;
+        debug_assert!(kept < n && n <= want, "{n} bytes at {position} asked of a file of {}", self.len);
+        if self.buf.len() < want {
+            let more = want - self.buf.len();
+            self.buf.try_reserve_exact(more).map_err(|e| io::Error::new(io::ErrorKind::OutOfMemory, e))?;
+            self.buf.resize(want, 0);
+        }
+        read_exact_at(&self.source, &mut self.buf[kept..want], position + kept as u64)?;
+        self.filled = want;
+        Ok(())
+    }
+}
+
+/// The index of the first 8-byte word that isn't zero; a shorter rest is a word too.
+pub(super) fn first_nonzero(bytes: &[u8]) -> Option<usize> {
+    const BLOCK: usize = 256;
+    let zeros = bytes.chunks_exact(BLOCK).take_while(|block| is_zero(block)).count() * BLOCK;
+    let word = bytes[zeros..].chunks(8).position(|word| !is_zero(word))?;
+    Some(zeros + word * 8)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    // Without an early way out, this compiles to wide instructions.
+    bytes.iter().fold(0, |all, byte| all | byte) == 0
+}

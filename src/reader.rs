@@ -1,0 +1,334 @@
+//! Concurrent reads: a record is found in memory while it waits to be written, then in its file.
+//!
+//! ```text
+//! WalReader ─┐
+//! WalReader ─┼─► LogView ─► chunks: which one? ─► Tail: still in memory? ─► OpenFiles: its file
+//! ChunkedWal ┘
+//! ```
+//!
+//! - Memory is asked first: what it has let go of is in the file.
+//! - Every read is checked by the frame's CRC, with the chunk's salt and the frame's offset in it.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::iter::FusedIterator;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+use parking_lot::RwLock;
+
+use crate::chunk::ChunkFile;
+use crate::chunk::ClosedChunk;
+use crate::chunk::OpenFiles;
+use crate::chunk::Tail;
+use crate::error::Damage;
+use crate::error::Error;
+use crate::error::Proof;
+use crate::error::Result;
+use crate::flush::Inside;
+use crate::flush::Positions;
+use crate::format::FRAME_HEADER_LEN;
+use crate::format::FrameHeader;
+use crate::format::HEADER_LEN;
+use crate::format::Kind;
+use crate::format::ReadAt;
+use crate::format::Scan;
+use crate::format::ScanEnd;
+use crate::format::verify_frame;
+use crate::position::ALIGN;
+use crate::position::ChunkId;
+use crate::position::Segment;
+use crate::record::WalRecord;
+use crate::record::WalTypes;
+use crate::storage::read_full_at;
+
+/// What readers share with the log: which chunks there are, and where their bytes stand.
+#[derive(Debug)]
+pub(crate) struct LogView<C> {
+    pub(crate) positions: Arc<Positions>,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) files: OpenFiles,
+    pub(crate) chunks: RwLock<Chunks<C>>,
+    pub(crate) read_buffer_size: usize,
+    /// The writer is gone; the directory may have another one, which may use files again.
+    closed: AtomicBool,
+}
+
+/// The chunks that can be read.
+#[derive(Debug)]
+pub(crate) struct Chunks<C> {
+    pub(crate) closed: BTreeMap<ChunkId, Arc<ClosedChunk<C>>>,
+    pub(crate) open: Option<Arc<ChunkFile>>,
+}
+
+impl<C> Chunks<C> {
+    /// The chunk that `offset` may be in, and where that ends, if it has ended.
+    fn find(&self, offset: u64) -> Option<(Arc<ChunkFile>, Option<u64>)> {
+        if let Some(open) = &self.open
+            && offset >= open.id().0
+        {
+            return Some((open.clone(), None));
+        }
+        let (_, chunk) = self.closed.range(..=ChunkId(offset)).next_back()?;
+        (offset < chunk.end).then(|| (chunk.file.clone(), Some(chunk.end)))
+    }
+
+    /// The id of the oldest chunk.
+    pub(crate) fn first(&self) -> Option<ChunkId> {
+        let closed = self.closed.keys().next().copied();
+        closed.or_else(|| self.open.as_ref().map(|open| open.id()))
+    }
+}
+
+impl<C> LogView<C> {
+    pub(crate) fn new(
+        positions: Arc<Positions>,
+        tail: Arc<Tail>,
+        files: OpenFiles,
+        chunks: Chunks<C>,
+        read_buffer_size: usize,
+    ) -> Self {
+        let closed = AtomicBool::new(false);
+        LogView { positions, tail, files, chunks: RwLock::new(chunks), read_buffer_size, closed }
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// The global offset of the oldest byte that can be read.
+    pub(crate) fn start(&self) -> u64 {
+        self.chunks.read().first().map_or_else(|| self.positions.appended(), |id| id.0)
+    }
+
+    pub(crate) fn read_record<W: WalTypes<Checkpoint = C>>(&self, segment: Segment) -> Result<WalRecord<W>> {
+        self.check("read_record")?;
+        let not_in_log = || self.not_in_log(segment.offset, segment.size);
+        let end = segment.offset.checked_add(segment.size).filter(|end| *end <= self.positions.appended());
+        let end = end.ok_or_else(not_in_log)?;
+        let found = self.chunks.read().find(segment.offset);
+        let (chunk, chunk_end) = found.ok_or_else(not_in_log)?;
+        let in_frames = segment.offset >= chunk.id().0 + HEADER_LEN && chunk_end.is_none_or(|e| end <= e);
+        let whole = segment.size >= FRAME_HEADER_LEN as u64 && segment.size.is_multiple_of(ALIGN);
+        if !in_frames || !whole {
+            return Err(not_in_log());
+        }
+        let mut frame = vec![0; segment.size as usize];
+        self.read_exact(&chunk, segment.offset, &mut frame)?;
+        self.decode(&chunk, segment.offset, &frame)
+    }
+
+    fn decode<W: WalTypes<Checkpoint = C>>(
+        &self,
+        chunk: &ChunkFile,
+        offset: u64,
+        frame: &[u8],
+    ) -> Result<WalRecord<W>> {
+        let mut header = [0; FRAME_HEADER_LEN];
+        header.copy_from_slice(&frame[..FRAME_HEADER_LEN]);
+        let header = FrameHeader::parse(&header);
+        let salt = chunk.salt();
+        let whole = header.frame_size() == frame.len() as u64 && header.check_ok(&salt, offset);
+        let kind = Kind::from_u8(header.kind).filter(|kind| matches!(kind, Kind::Action | Kind::Checkpoint));
+        let Some(kind) = kind.filter(|_| whole) else {
+            return Err(self.corrupt(chunk, offset, Damage::FrameHeader));
+        };
+        if !verify_frame(frame, offset, &salt) {
+            return Err(self.corrupt(chunk, offset, Damage::FrameChecksum));
+        }
+        let payload = &frame[FRAME_HEADER_LEN..][..header.len as usize];
+        WalRecord::decode_payload(kind, payload).map_err(|e| self.undecodable(chunk, offset, e))
+    }
+
+    /// Fills `buf` from the chunk's bytes at a global offset.
+    fn read_exact(&self, chunk: &Arc<ChunkFile>, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let size = buf.len();
+        if self.read(chunk, offset, buf)? == size {
+            return Ok(());
+        }
+        Err(self.corrupt(chunk, offset, Damage::FrameCutShort))
+    }
+
+    /// Reads the chunk's bytes at a global offset, as far as they go.
+    fn read(&self, chunk: &Arc<ChunkFile>, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let memory_starts = match self.tail.read_at(buf, offset) {
+            Ok(n) => return Ok(n),
+            Err(start) => start,
+        };
+        let gone = || self.not_in_log(offset, buf.len() as u64);
+        let file = self.files.get(chunk)?.ok_or_else(gone)?;
+        let in_file = usize::try_from(memory_starts - offset).unwrap_or(usize::MAX).min(buf.len());
+        let n = read_full_at(&*file, &mut buf[..in_file], offset - chunk.id().0)
+            .map_err(|e| Error::io("read", self.files.path(chunk.id()), e))?;
+        if n < in_file || n == buf.len() {
+            return Ok(n);
+        }
+        // The rest was in memory a moment ago; by now it may be in the file as well.
+        Ok(n + self.read(chunk, offset + n as u64, &mut buf[n..])?)
+    }
+
+    /// An error if reading makes no sense any more, or would wait for this very thread.
+    fn check(&self, method: &'static str) -> Result<()> {
+        Inside::refuse_read(self.positions.identity(), method)?;
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    fn not_in_log(&self, offset: u64, size: u64) -> Error {
+        Error::NotInLog { offset, size, start: self.start(), end: self.positions.appended() }
+    }
+
+    fn corrupt(&self, chunk: &ChunkFile, offset: u64, damage: Damage) -> Error {
+        let path = self.files.path(chunk.id());
+        Error::Corrupt { path, chunk_id: chunk.id(), offset, damage, proof: Proof::Seen }
+    }
+
+    fn undecodable(&self, chunk: &ChunkFile, offset: u64, e: io::Error) -> Error {
+        let path = self.files.path(chunk.id());
+        Error::Decode { path, chunk_id: chunk.id(), offset, source: Arc::new(e) }
+    }
+}
+
+/// Reads a log's records, from any thread, while its owner goes on appending.
+///
+/// Cheap to clone. It sees what is appended after it was made, too: every record from the oldest kept
+/// to the one just appended. Once the log is closed it returns [`Error::Closed`]. It holds no lock on
+/// the log's directory.
+pub struct WalReader<W: WalTypes> {
+    view: Arc<LogView<W::Checkpoint>>,
+}
+
+impl<W: WalTypes> WalReader<W> {
+    pub(crate) fn new(view: Arc<LogView<W::Checkpoint>>) -> Self {
+        WalReader { view }
+    }
+
+    /// Reads the record at `segment`, as `append` returned it or replay gave it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotInLog`] for a segment outside what is kept, [`Error::Corrupt`] where no sound record
+    /// of this size stands (its bytes have decayed, or the segment is not one of this log's),
+    /// [`Error::Decode`], [`Error::Io`], [`Error::Closed`]; [`Error::WouldDeadlock`] inside a codec
+    /// that is encoding for this log.
+    pub fn read_record(&self, segment: Segment) -> Result<WalRecord<W>> {
+        self.view.read_record(segment)
+    }
+
+    /// All records from the oldest kept to the last one appended by now, in order.
+    ///
+    /// After an error it ends. Reading goes by `Config::read_buffer_size` bytes at a time.
+    pub fn records(&self) -> Records<W> {
+        Records::new(self.view.clone())
+    }
+}
+
+impl<W: WalTypes> Clone for WalReader<W> {
+    fn clone(&self) -> Self {
+        WalReader { view: self.view.clone() }
+    }
+}
+
+impl<W: WalTypes> fmt::Debug for WalReader<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WalReader").field("progress", &self.view.positions.progress()).finish_non_exhaustive()
+    }
+}
+
+/// The records of a log, oldest first: what [`WalReader::records`] returns.
+pub struct Records<W: WalTypes> {
+    view: Arc<LogView<W::Checkpoint>>,
+    /// Chunks to come, each with its end.
+    chunks: VecDeque<(Arc<ChunkFile>, u64)>,
+    current: Option<Scan<ChunkBytes<W::Checkpoint>>>,
+}
+
+impl<W: WalTypes> Records<W> {
+    pub(crate) fn new(view: Arc<LogView<W::Checkpoint>>) -> Self {
+        let chunks = {
+            let chunks = view.chunks.read();
+            // Under the lock, so that nothing is appended to a chunk that is unknown here.
+            let appended = view.positions.appended();
+            let closed = chunks.closed.values().map(|chunk| (chunk.file.clone(), chunk.end));
+            let open = chunks.open.iter().map(|open| (open.clone(), appended));
+            // A chunk that is just being begun has nothing appended yet.
+            closed.chain(open.filter(|(open, end)| *end > open.id().0)).collect()
+        };
+        Records { view, chunks, current: None }
+    }
+
+    fn step(&mut self) -> Result<Option<(ChunkId, Segment, WalRecord<W>)>> {
+        loop {
+            self.view.check("records")?;
+            let Some(scan) = &mut self.current else {
+                let Some((chunk, end)) = self.chunks.pop_front() else { return Ok(None) };
+                let header = *chunk.header();
+                let bytes = ChunkBytes { view: self.view.clone(), chunk, end };
+                self.current = Some(Scan::new(bytes, &header, false, self.view.read_buffer_size));
+                continue;
+            };
+            let chunk = scan.source().chunk.clone();
+            let end = scan.source().end;
+            let path = || self.view.files.path(chunk.id());
+            if let Some(frame) = scan.next().map_err(|e| Error::from_read(path(), e))? {
+                let record = WalRecord::decode_payload(frame.kind, frame.payload);
+                let record = record.map_err(|e| self.view.undecodable(&chunk, frame.offset, e))?;
+                return Ok(Some((chunk.id(), Segment::new(frame.offset, frame.size), record)));
+            }
+            match scan.end() {
+                Some(ScanEnd::Clean { data_end, .. } | ScanEnd::Torn { data_end, .. }) if *data_end == end => {}
+                Some(ScanEnd::Corrupt { at, damage, .. }) => {
+                    return Err(self.view.corrupt(&chunk, *at, *damage));
+                }
+                _ => {
+                    let at = scan.last_segment().map_or(chunk.id().0 + HEADER_LEN, |(o, size)| o + size);
+                    return Err(self.view.corrupt(&chunk, at, Damage::FrameHeader));
+                }
+            }
+            self.current = None;
+        }
+    }
+}
+
+impl<W: WalTypes> Iterator for Records<W> {
+    type Item = Result<(ChunkId, Segment, WalRecord<W>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.step().transpose();
+        if !matches!(item, Some(Ok(_))) {
+            self.chunks.clear();
+            self.current = None;
+        }
+        item
+    }
+}
+
+impl<W: WalTypes> FusedIterator for Records<W> {}
+
+impl<W: WalTypes> fmt::Debug for Records<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Records").field("chunks_left", &self.chunks.len()).finish_non_exhaustive()
+    }
+}
+
+/// A chunk's bytes up to a global offset, from memory or file, for the scan.
+#[derive(Debug)]
+struct ChunkBytes<C> {
+    view: Arc<LogView<C>>,
+    chunk: Arc<ChunkFile>,
+    end: u64,
+}
+
+impl<C> ReadAt for ChunkBytes<C> {
+    fn len(&self) -> u64 {
+        self.end - self.chunk.id().0
+    }
+
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let left = self.len().saturating_sub(position);
+        let n = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        Ok(self.view.read(&self.chunk, self.chunk.id().0 + position, &mut buf[..n])?)
+    }
+}

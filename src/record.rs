@@ -1,0 +1,257 @@
+//! What the user of the log brings: types ([`WalTypes`]), a [`StateMachine`] and a [`Callback`].
+
+use std::fmt;
+use std::io;
+use std::io::Write;
+use std::sync::Arc;
+
+use codeq::Codec;
+use codeq::Decode;
+use codeq::Encode;
+
+use crate::error::Error;
+use crate::format::Kind;
+use crate::position::ChunkId;
+use crate::position::Segment;
+
+/// The types of one log, gathered so that everything else needs one parameter.
+///
+/// ```
+/// struct Log;
+///
+/// impl chunked_wal::WalTypes for Log {
+///     type Action = String;
+///     type Checkpoint = u64;
+///     type Callback = std::sync::mpsc::Sender<Result<(), std::io::Error>>;
+/// }
+/// ```
+pub trait WalTypes: 'static {
+    /// What is appended and replayed.
+    type Action: Codec + fmt::Debug + Clone + Send + 'static;
+
+    /// The state that everything before a chunk amounts to: small, or the name of a snapshot. It is
+    /// the first record of every chunk.
+    type Checkpoint: Codec + fmt::Debug + Clone + PartialEq + Send + Sync + 'static;
+
+    /// Told when a flush is done.
+    type Callback: Callback;
+}
+
+/// One record of the log.
+pub enum WalRecord<W: WalTypes> {
+    /// An action of the user's.
+    Action(W::Action),
+    /// The state at this place. Every chunk begins with one; the user may append more, after
+    /// installing a snapshot for example.
+    Checkpoint(W::Checkpoint),
+}
+
+impl<W: WalTypes> WalRecord<W> {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            WalRecord::Action(_) => Kind::Action,
+            WalRecord::Checkpoint(_) => Kind::Checkpoint,
+        }
+    }
+
+    /// Writes the payload; returns what the codec claims to have written.
+    pub(crate) fn encode_payload(&self, writer: impl Write) -> io::Result<usize> {
+        match self {
+            WalRecord::Action(action) => action.encode(writer),
+            WalRecord::Checkpoint(checkpoint) => checkpoint.encode(writer),
+        }
+    }
+
+    /// Reads a record back from a whole payload. Bytes that the codec leaves over are an error.
+    pub(crate) fn decode_payload(kind: Kind, payload: &[u8]) -> io::Result<Self> {
+        match kind {
+            Kind::Action => decode_all(payload).map(WalRecord::Action),
+            Kind::Checkpoint => decode_all(payload).map(WalRecord::Checkpoint),
+            Kind::Seal | Kind::SyncMark => Err(io::Error::new(io::ErrorKind::InvalidData, "not a record")),
+        }
+    }
+}
+
+fn decode_all<T: Decode>(payload: &[u8]) -> io::Result<T> {
+    let mut rest = payload;
+    let value = T::decode(&mut rest)?;
+    if !rest.is_empty() {
+        let message = format!("the codec left {} of {} bytes unread", rest.len(), payload.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(value)
+}
+
+impl<W: WalTypes> fmt::Debug for WalRecord<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WalRecord::Action(action) => f.debug_tuple("Action").field(action).finish(),
+            WalRecord::Checkpoint(checkpoint) => f.debug_tuple("Checkpoint").field(checkpoint).finish(),
+        }
+    }
+}
+
+// By hand, because a derive would ask `W` itself to be `Clone` and `PartialEq`.
+impl<W: WalTypes> Clone for WalRecord<W> {
+    fn clone(&self) -> Self {
+        match self {
+            WalRecord::Action(action) => WalRecord::Action(action.clone()),
+            WalRecord::Checkpoint(checkpoint) => WalRecord::Checkpoint(checkpoint.clone()),
+        }
+    }
+}
+
+impl<W: WalTypes<Action: PartialEq>> PartialEq for WalRecord<W> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (WalRecord::Action(a), WalRecord::Action(b)) => a == b,
+            (WalRecord::Checkpoint(a), WalRecord::Checkpoint(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl<W: WalTypes<Action: Eq, Checkpoint: Eq>> Eq for WalRecord<W> {}
+
+/// What the log is replayed into.
+pub trait StateMachine<W: WalTypes> {
+    /// Why a record can't be applied. `String`, `&str`, [`io::Error`] and
+    /// [`Infallible`](std::convert::Infallible) will do.
+    type Error: Into<Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Applies one record: all of it, or, with an error, nothing.
+    ///
+    /// A `Checkpoint` replaces the state by what the checkpoint tells of.
+    fn apply(
+        &mut self,
+        record: &WalRecord<W>,
+        chunk_id: ChunkId,
+        segment: Segment,
+    ) -> Result<(), Self::Error>;
+
+    /// The state after the last record applied.
+    fn checkpoint(&self) -> W::Checkpoint;
+}
+
+/// Told, exactly once, when a flush is done or has failed.
+///
+/// Callbacks run on the flush worker's thread, in the order of their flushes. One that blocks (a
+/// bounded channel that is full) holds up every later flush. One that panics is caught, logged and
+/// counted. Blocking methods of the log return [`Error::WouldDeadlock`] inside one.
+///
+/// Implemented for `()`, for the senders of `std` and crossbeam channels that carry
+/// `Result<(), E>` where `E: From<Error>` ([`io::Error`] among them), for
+/// [`CallbackFn`], [`FlushSender`](crate::FlushSender), and, with the feature `tokio`, for tokio's
+/// `oneshot::Sender`. A receiver that is gone is no error.
+pub trait Callback: Send + 'static {
+    /// Takes the result: `Ok` once all that the flush promised holds.
+    fn complete(self, result: Result<(), Error>);
+}
+
+impl Callback for () {
+    fn complete(self, _result: Result<(), Error>) {}
+}
+
+impl<E: From<Error> + Send + 'static> Callback for std::sync::mpsc::Sender<Result<(), E>> {
+    fn complete(self, result: Result<(), Error>) {
+        let _receiver_gone = self.send(result.map_err(E::from));
+    }
+}
+
+impl<E: From<Error> + Send + 'static> Callback for std::sync::mpsc::SyncSender<Result<(), E>> {
+    fn complete(self, result: Result<(), Error>) {
+        let _receiver_gone = self.send(result.map_err(E::from));
+    }
+}
+
+impl<E: From<Error> + Send + 'static> Callback for crossbeam_channel::Sender<Result<(), E>> {
+    fn complete(self, result: Result<(), Error>) {
+        let _receiver_gone = self.send(result.map_err(E::from));
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<E: From<Error> + Send + 'static> Callback for tokio::sync::oneshot::Sender<Result<(), E>> {
+    fn complete(self, result: Result<(), Error>) {
+        let _receiver_gone = self.send(result.map_err(E::from));
+    }
+}
+
+/// Makes a [`Callback`] of a closure.
+///
+/// Where the type must be named, box the closure: `CallbackFn<Box<dyn FnOnce(Result<(), Error>) + Send>>`.
+#[derive(Clone, Copy)]
+pub struct CallbackFn<F>(
+    /// The closure to call.
+    pub F,
+);
+
+impl<F: FnOnce(Result<(), Error>) + Send + 'static> Callback for CallbackFn<F> {
+    fn complete(self, result: Result<(), Error>) {
+        (self.0)(result)
+    }
+}
+
+impl<F> fmt::Debug for CallbackFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallbackFn(..)")
+    }
+}
+
+/// Tells how far a chunk is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkPersisted {
+    /// The chunk.
+    pub chunk_id: ChunkId,
+    /// The global offset at which the chunk begins.
+    pub start: u64,
+    /// The global offset below which all of the chunk is durable.
+    pub synced: u64,
+}
+
+/// Called with each [`ChunkPersisted`] and the checkpoint of the chunk's predecessor, if one is kept.
+pub(crate) type OnChunkPersisted<W> =
+    Arc<dyn Fn(ChunkPersisted, Option<&<W as WalTypes>::Checkpoint>) + Send + Sync>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct NotEvenClone;
+    impl WalTypes for NotEvenClone {
+        type Action = String;
+        type Checkpoint = u64;
+        type Callback = ();
+    }
+
+    #[test]
+    fn records_compare_clone_and_show_without_bounds_on_the_types() {
+        let record = WalRecord::<NotEvenClone>::Action("a".to_string());
+        assert_eq!(record.clone(), record);
+        assert_ne!(record, WalRecord::Checkpoint(1));
+        assert_eq!(format!("{record:?}"), "Action(\"a\")");
+        assert_eq!(format!("{:?}", WalRecord::<NotEvenClone>::Checkpoint(7)), "Checkpoint(7)");
+    }
+
+    #[test]
+    fn bytes_left_over_are_refused() {
+        let payload = [0, 0, 0, 0, 0, 0, 0, 9, 1];
+        let decode = |n| WalRecord::<NotEvenClone>::decode_payload(Kind::Checkpoint, &payload[..n]);
+        assert_eq!(decode(8).unwrap(), WalRecord::Checkpoint(9));
+        assert_eq!(decode(9).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(decode(7).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn senders_are_callbacks_whatever_error_they_carry() {
+        let (tx, rx) = std::sync::mpsc::channel::<Result<(), io::Error>>();
+        tx.complete(Err(Error::Closed));
+        assert_eq!(rx.recv().unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        let (tx, rx) = crossbeam_channel::bounded::<Result<(), Error>>(1);
+        tx.complete(Ok(()));
+        assert!(rx.recv().unwrap().is_ok());
+        let (tx, rx) = std::sync::mpsc::sync_channel::<Result<(), Error>>(1);
+        drop(rx);
+        tx.complete(Ok(()));
+    }
+}

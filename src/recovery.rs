@@ -1,0 +1,410 @@
+//! From a directory to a log that can be written: read, judge, replay; then, and only then, repair.
+//!
+//! ```text
+//! survey ──► replay, chunk by chunk ──► Recovered ──► repair ──► Repaired ──► ChunkedWal
+//!  names       headers, frames, seals     verdict       writes
+//! ```
+//!
+//! - Before the last verdict is in, nothing is written, so an error leaves the directory as it was.
+//! - Only the newest chunk may end without a seal; what a later proof says was durable is never cut.
+//! - After `repair` everything replayed is on stable storage: what is not proven to be is written once
+//!   more and synced. Reading it back proves nothing, it may sit in the page cache alone.
+
+mod repair;
+mod survey;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::chunk::ChunkFile;
+use crate::chunk::ClosedChunk;
+use crate::chunk::FileBytes;
+use crate::config::Config;
+use crate::error::Damage;
+use crate::error::Error;
+use crate::error::Foreign;
+use crate::error::Proof;
+use crate::error::Result;
+use crate::format::DataCrc;
+use crate::format::Header;
+use crate::format::Scan;
+use crate::format::ScanEnd;
+use crate::format::find_seal;
+use crate::position::ChunkId;
+use crate::position::Segment;
+use crate::record::ChunkPersisted;
+use crate::record::OnChunkPersisted;
+use crate::record::StateMachine;
+use crate::record::WalRecord;
+use crate::record::WalTypes;
+use crate::storage::Storage;
+
+pub(crate) use repair::Repaired;
+pub(crate) use survey::Survey;
+pub(crate) use survey::open_chunk;
+pub(crate) use survey::survey;
+
+/// Which records are applied when a log is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Replay {
+    /// Every record of every chunk kept.
+    #[default]
+    All,
+    /// The newest chunk's first checkpoint and what follows it. Older chunks are not read but for
+    /// header, seal and first record, so that opening costs the same however long the log is; decay
+    /// in the bytes that are not read goes unnoticed until they are.
+    FromLastCheckpoint,
+}
+
+/// What opening a log found and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Chunks found.
+    pub chunks: u64,
+    /// Records in them, checkpoints included, whether or not they were replayed.
+    pub records: u64,
+    /// Bytes of log in them: from the oldest chunk's beginning to the last record's end.
+    pub bytes: u64,
+    /// The torn write that was cut off, if there was one.
+    pub torn_tail: Option<TornTail>,
+    /// What in the directory is not the log's, and was left alone.
+    pub foreign_names: Vec<PathBuf>,
+    /// How long opening took.
+    pub elapsed: Duration,
+}
+
+/// A write that a crash caught, cut off behind the last sound record. Nobody had been told that it is
+/// durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TornTail {
+    /// The chunk that it was in, the newest.
+    pub chunk_id: ChunkId,
+    /// The global offset at which the last sound record ends.
+    pub data_end: u64,
+    /// Bytes of the torn write: to the last one that isn't zero; in a file used again, where old bytes
+    /// can't be told from new ones, to the end of the last frame header that belongs here, which may
+    /// be none.
+    pub lost: u64,
+}
+
+/// How to replay.
+pub(crate) struct ReplayOptions<W: WalTypes> {
+    pub(crate) replay: Replay,
+    pub(crate) on_chunk_persisted: Option<OnChunkPersisted<W>>,
+}
+
+/// A log that has been read and judged, and not touched.
+pub(crate) struct Recovered<W: WalTypes> {
+    closed: Vec<ClosedChunk<W::Checkpoint>>,
+    newest: Option<Newest<W::Checkpoint>>,
+    /// The state after the last record, where a new chunk has to begin with it.
+    begin_with: Option<W::Checkpoint>,
+    report: RecoveryReport,
+    survey: Survey,
+}
+
+/// The newest chunk and what is to become of it.
+#[derive(Debug)]
+pub(crate) struct Newest<C> {
+    pub(crate) header: Header,
+    pub(crate) path: PathBuf,
+    /// The global offset behind its last record.
+    pub(crate) end: u64,
+    pub(crate) records: u64,
+    pub(crate) data_crc: DataCrc,
+    pub(crate) last_segment: Segment,
+    /// The checkpoint of its predecessor, if that is kept.
+    pub(crate) checkpoint: Option<C>,
+    /// All below is known to be durable.
+    proven: u64,
+    pub(crate) verdict: Verdict,
+}
+
+/// What becomes of the newest chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is whole: records are appended to it.
+    Continue { marked: bool },
+    /// It takes no more records: its seal is written (again), and a new chunk begins.
+    Seal,
+}
+
+/// Reads the log in a resolved directory, applies it, and judges it; writes nothing.
+pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
+    storage: &Arc<dyn Storage>,
+    config: &Config,
+    survey: Survey,
+    options: &ReplayOptions<W>,
+    state_machine: &mut SM,
+) -> Result<Recovered<W>> {
+    let mut replayer = Replayer {
+        storage,
+        config,
+        options,
+        state_machine: &mut *state_machine,
+        closed: Vec::new(),
+        previous: None,
+        log_id: None,
+        records: 0,
+    };
+    let mut newest = None;
+    let mut torn_tail = None;
+    for (i, id) in survey.chunks.iter().enumerate() {
+        match survey.chunks.get(i + 1) {
+            Some(successor) => replayer.closed_chunk(*id, *successor)?,
+            None => (newest, torn_tail) = replayer.newest_chunk(*id)?,
+        }
+    }
+    let start = survey.chunks.first().map_or(0, |id| id.0);
+    let report = RecoveryReport {
+        chunks: survey.chunks.len() as u64,
+        records: replayer.records,
+        bytes: newest.as_ref().map_or(0, |newest: &Newest<_>| newest.end - start),
+        torn_tail,
+        foreign_names: survey.foreign.clone(),
+        elapsed: Duration::ZERO,
+    };
+    let mut closed = replayer.closed;
+    let begin_with = match &newest {
+        Some(Newest { verdict: Verdict::Continue { .. }, .. }) => None,
+        _ => Some(state_machine.checkpoint()),
+    };
+    if let (Some(newest), Some(checkpoint)) = (&newest, &begin_with) {
+        let file = Arc::new(ChunkFile::shut(newest.header));
+        let (end, records) = (newest.end, newest.records);
+        closed.push(ClosedChunk { file, end, records, checkpoint: checkpoint.clone() });
+    }
+    Ok(Recovered { closed, newest, begin_with, report, survey })
+}
+
+/// Goes through the chunks, oldest first.
+struct Replayer<'a, W: WalTypes, SM> {
+    storage: &'a Arc<dyn Storage>,
+    config: &'a Config,
+    options: &'a ReplayOptions<W>,
+    state_machine: &'a mut SM,
+    closed: Vec<ClosedChunk<W::Checkpoint>>,
+    /// The chunk before the one in hand: closed, its checkpoint still to come.
+    previous: Option<Previous>,
+    log_id: Option<[u8; 16]>,
+    records: u64,
+}
+
+/// A closed chunk whose checkpoint is the first record of the chunk in hand.
+struct Previous {
+    file: ChunkFile,
+    end: u64,
+    records: u64,
+}
+
+/// A chunk in hand.
+struct InHand {
+    id: ChunkId,
+    path: PathBuf,
+    header: Header,
+    bytes: FileBytes,
+}
+
+impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
+    /// A chunk that has a successor: it must be sealed and end where that begins.
+    fn closed_chunk(&mut self, id: ChunkId, successor: ChunkId) -> Result<()> {
+        let chunk = self.open(id)?;
+        let seal = find_seal(&chunk.bytes, &chunk.header).map_err(|e| Error::from_read(&chunk.path, e))?;
+        // Its end is known before anything of it is applied: by the seal where it should be, or, where
+        // a cut was lost and other bytes follow it, by a look at every frame.
+        let (end, records) = match seal {
+            Some(seal) => (id.0 + seal.data_len, seal.records),
+            None => self.verify_sealed(&chunk)?,
+        };
+        if end != successor.0 {
+            let path = self.config.chunk_path(successor);
+            return Err(Error::Gap { path, expected: end, found: successor.0 });
+        }
+        let mut scan = match self.options.replay {
+            Replay::All => chunk.scan(true, self.config.read_buffer_size),
+            Replay::FromLastCheckpoint => chunk.scan(true, SMALL_READ),
+        };
+        self.first_frame(&chunk, &mut scan, Some(end))?;
+        if self.options.replay == Replay::All {
+            self.apply_rest(&chunk, &mut scan)?;
+            match scan.end() {
+                Some(ScanEnd::Sealed { .. }) => {}
+                other => return Err(chunk.error(other)),
+            }
+        }
+        self.records += records;
+        self.previous = Some(Previous { file: ChunkFile::shut(chunk.header), end, records });
+        Ok(())
+    }
+
+    /// The chunk that may end in any way.
+    fn newest_chunk(&mut self, id: ChunkId) -> Result<(Option<Newest<W::Checkpoint>>, Option<TornTail>)> {
+        let chunk = self.open(id)?;
+        let mut scan = chunk.scan(false, self.config.read_buffer_size);
+        let checkpoint = self.first_frame(&chunk, &mut scan, None)?;
+        self.apply_rest(&chunk, &mut scan)?;
+        let (end, verdict, torn) = match scan.end() {
+            Some(ScanEnd::Sealed { data_end, .. }) => (*data_end, Verdict::Seal, None),
+            Some(ScanEnd::Clean { data_end, marked }) => {
+                (*data_end, Verdict::Continue { marked: *marked }, None)
+            }
+            Some(ScanEnd::Torn { data_end, lost }) => {
+                let torn = TornTail { chunk_id: id, data_end: *data_end, lost: *lost };
+                (*data_end, Verdict::Seal, Some(torn))
+            }
+            other => return Err(chunk.error(other)),
+        };
+        if let Some(TornTail { data_end, lost, .. }) = torn
+            && !self.config.truncate_torn_tail
+        {
+            return Err(Error::TornTail { path: chunk.path, chunk_id: id, data_end, lost });
+        }
+        self.records += scan.records();
+        let last_segment = scan.last_segment().map(|(offset, size)| Segment::new(offset, size));
+        let newest = Newest {
+            end,
+            records: scan.records(),
+            data_crc: scan.data_crc(),
+            last_segment: last_segment.unwrap_or_default(),
+            checkpoint,
+            proven: scan.proven().min(end),
+            verdict,
+            header: chunk.header,
+            path: chunk.path,
+        };
+        Ok((Some(newest), torn))
+    }
+
+    /// Opens a chunk and checks that it belongs here.
+    fn open(&mut self, id: ChunkId) -> Result<InHand> {
+        let path = self.config.chunk_path(id);
+        let (header, bytes) = open_chunk(&**self.storage, &path, id)?;
+        let expected = *self.log_id.get_or_insert(header.log_id);
+        if header.log_id != expected {
+            return Err(Error::ForeignChunk { path, reason: Foreign::LogId { expected, found: header.log_id } });
+        }
+        if let Some(previous) = &self.previous
+            && previous.end != id.0
+        {
+            return Err(Error::Gap { path, expected: previous.end, found: id.0 });
+        }
+        Ok(InHand { id, path, header, bytes })
+    }
+
+    /// Reads every frame of a chunk whose seal isn't at its file's end, and finds it before that.
+    fn verify_sealed(&self, chunk: &InHand) -> Result<(u64, u64)> {
+        let mut scan = chunk.scan(true, self.config.read_buffer_size);
+        while scan.next().map_err(|e| Error::from_read(&chunk.path, e))?.is_some() {}
+        match scan.end() {
+            Some(ScanEnd::Sealed { data_end, records, .. }) => Ok((*data_end, *records)),
+            other => Err(chunk.error(other)),
+        }
+    }
+
+    /// Reads a chunk's first record, the checkpoint that also closes its predecessor; applies it where
+    /// the chunk is replayed. `sealed_end` is given for a sealed chunk. Returns the checkpoint if there
+    /// is a predecessor.
+    fn first_frame(
+        &mut self,
+        chunk: &InHand,
+        scan: &mut Scan<&FileBytes>,
+        sealed_end: Option<u64>,
+    ) -> Result<Option<W::Checkpoint>> {
+        let first = chunk.next_record::<W>(scan)?;
+        let Some((segment, record)) = first else { return Err(chunk.error(scan.end())) };
+        let WalRecord::Checkpoint(checkpoint) = &record else {
+            let damaged = ScanEnd::Corrupt {
+                at: segment.offset,
+                damage: Damage::FirstFrameKind,
+                proof: Proof::FinalName,
+            };
+            return Err(chunk.error(Some(&damaged)));
+        };
+        let previous = self.previous.take();
+        let before = previous.as_ref().map(|_| checkpoint.clone());
+        if let Some(Previous { file, end, records }) = previous {
+            let file = Arc::new(file);
+            self.closed.push(ClosedChunk { file, end, records, checkpoint: checkpoint.clone() });
+        }
+        if let (Some(end), Some(notify)) = (sealed_end, &self.options.on_chunk_persisted) {
+            let persisted = ChunkPersisted { chunk_id: chunk.id, start: chunk.id.0, synced: end };
+            notify(persisted, before.as_ref());
+        }
+        if self.options.replay == Replay::All || sealed_end.is_none() {
+            self.apply(chunk, segment, &record)?;
+        }
+        Ok(before)
+    }
+
+    fn apply_rest(&mut self, chunk: &InHand, scan: &mut Scan<&FileBytes>) -> Result<()> {
+        while let Some((segment, record)) = chunk.next_record::<W>(scan)? {
+            self.apply(chunk, segment, &record)?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, chunk: &InHand, segment: Segment, record: &WalRecord<W>) -> Result<()> {
+        self.state_machine.apply(record, chunk.id, segment).map_err(|e| Error::StateMachine {
+            chunk_id: chunk.id,
+            offset: segment.offset,
+            source: Arc::from(e.into()),
+        })
+    }
+}
+
+/// Reads of this size do where only a first frame is wanted.
+const SMALL_READ: u64 = 4096;
+
+impl InHand {
+    fn scan(&self, successor: bool, read_buffer_size: u64) -> Scan<&FileBytes> {
+        Scan::new(&self.bytes, &self.header, successor, usize::try_from(read_buffer_size).unwrap_or(usize::MAX))
+    }
+
+    fn next_record<W: WalTypes>(
+        &self,
+        scan: &mut Scan<&FileBytes>,
+    ) -> Result<Option<(Segment, WalRecord<W>)>> {
+        let Some(frame) = scan.next().map_err(|e| Error::from_read(&self.path, e))? else { return Ok(None) };
+        let record = WalRecord::decode_payload(frame.kind, frame.payload).map_err(|e| Error::Decode {
+            path: self.path.clone(),
+            chunk_id: self.id,
+            offset: frame.offset,
+            source: Arc::new(e),
+        })?;
+        Ok(Some((Segment::new(frame.offset, frame.size), record)))
+    }
+
+    fn error(&self, end: Option<&ScanEnd>) -> Error {
+        scan_error(end, self.id, &self.path)
+    }
+}
+
+/// The error that a scan's end is, where it is not one that the caller can go on with.
+pub(crate) fn scan_error(end: Option<&ScanEnd>, chunk_id: ChunkId, path: &std::path::Path) -> Error {
+    let path = path.to_owned();
+    match end {
+        Some(ScanEnd::Corrupt { at, damage, proof }) => {
+            Error::Corrupt { path, chunk_id, offset: *at, damage: *damage, proof: *proof }
+        }
+        Some(ScanEnd::Unsupported { at, what, found, known }) => {
+            Error::Unsupported { path, offset: *at, what, found: *found, known: *known }
+        }
+        Some(ScanEnd::Undecided { at, examined }) => {
+            Error::Undecided { path, offset: *at, examined: *examined }
+        }
+        Some(ScanEnd::Torn { data_end, lost }) => {
+            Error::TornTail { path, chunk_id, data_end: *data_end, lost: *lost }
+        }
+        // A scan that is told of a successor ends in none of these; they are no seal at any rate.
+        Some(ScanEnd::Clean { data_end, .. } | ScanEnd::Sealed { data_end, .. }) => Error::Corrupt {
+            path,
+            chunk_id,
+            offset: *data_end,
+            damage: Damage::NotSealed,
+            proof: Proof::Successor,
+        },
+        None => Error::io("read", path, std::io::ErrorKind::UnexpectedEof.into()),
+    }
+}

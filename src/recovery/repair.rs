@@ -1,0 +1,122 @@
+//! The writes of an open: everything replayed becomes durable, and the newest chunk fit to go on.
+
+use std::io::IoSlice;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Newest;
+use super::Recovered;
+use super::RecoveryReport;
+use super::Verdict;
+use crate::chunk::ClosedChunk;
+use crate::config::Config;
+use crate::error::Error;
+use crate::error::Result;
+use crate::format::SEAL_LEN;
+use crate::format::Salt;
+use crate::format::Seal;
+use crate::record::ChunkPersisted;
+use crate::record::OnChunkPersisted;
+use crate::record::WalTypes;
+use crate::position::ChunkId;
+use crate::storage::Access;
+use crate::storage::Storage;
+use crate::storage::StorageFile;
+use crate::storage::read_full_at;
+use crate::storage::write_all_at;
+
+/// A log all of which is on stable storage.
+pub(crate) struct Repaired<W: WalTypes> {
+    pub(crate) closed: Vec<ClosedChunk<W::Checkpoint>>,
+    /// With the handle that serves it from now on.
+    pub(crate) newest: Option<(Newest<W::Checkpoint>, Arc<dyn StorageFile>)>,
+    /// The state after the last record, where a new chunk has to begin with it: the newest one, if
+    /// there is one, is sealed then and among the closed.
+    pub(crate) begin_with: Option<W::Checkpoint>,
+    /// Spare files to be used again.
+    pub(crate) spares: Vec<PathBuf>,
+    pub(crate) report: RecoveryReport,
+}
+
+impl<W: WalTypes> Recovered<W> {
+    /// Makes durable what was replayed, and seals the newest chunk if it can't be continued.
+    pub(crate) fn repair(
+        self,
+        storage: &dyn Storage,
+        config: &Config,
+        on_chunk_persisted: Option<&OnChunkPersisted<W>>,
+    ) -> Result<Repaired<W>> {
+        let Recovered { closed, newest, begin_with, report, mut survey } = self;
+        let newest = match newest {
+            None => None,
+            Some(newest) => {
+                let handle = newest.repair(storage, config)?;
+                Some((newest, handle))
+            }
+        };
+        // Names come last: whatever chunk the newest is, it has been found under its final name, which
+        // may not be durable yet after a kill.
+        storage.sync_dir(&config.dir).map_err(|e| Error::io("sync directory", &config.dir, e))?;
+        if let (Some((newest, _)), Some(notify)) = (&newest, on_chunk_persisted) {
+            let id = ChunkId(newest.header.chunk_id);
+            let persisted = ChunkPersisted { chunk_id: id, start: id.0, synced: newest.end };
+            notify(persisted, newest.checkpoint.as_ref());
+        }
+        let kept = usize::try_from(config.spare_chunks).unwrap_or(usize::MAX).min(survey.spares.len());
+        for path in survey.spares.split_off(kept) {
+            if let Err(error) = storage.remove(&path) {
+                log::warn!("a spare file can't be removed: '{}': {error}", path.display());
+            }
+        }
+        Ok(Repaired { closed, newest, begin_with, spares: survey.spares, report })
+    }
+}
+
+impl<C> Newest<C> {
+    fn repair(&self, storage: &dyn Storage, config: &Config) -> Result<Arc<dyn StorageFile>> {
+        let path = &self.path;
+        let handle = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open", path, e))?;
+        if self.proven < self.end {
+            let from = self.proven - self.header.chunk_id;
+            let to = self.end - self.header.chunk_id;
+            rewrite(&*handle, path, from, to, config.read_buffer_size)?;
+            handle.sync().map_err(|e| Error::io("sync", path, e))?;
+        }
+        if self.verdict == Verdict::Seal {
+            self.seal(&*handle)?;
+        }
+        Ok(handle)
+    }
+
+    /// Writes the seal and cuts the file behind it. In this order, because the place of the seal has
+    /// its space already, and a cut first could lose it to others on a full disk. Whichever of the two
+    /// a crash keeps, the next recovery comes to the same end.
+    fn seal(&self, handle: &dyn StorageFile) -> Result<()> {
+        let data_len = self.end - self.header.chunk_id;
+        let seal = Seal { records: self.records, data_len, data_crc: self.data_crc.value() };
+        let frame = seal.frame(self.end, 0, &Salt::new(self.header.salt));
+        let len = data_len + SEAL_LEN;
+        write_all_at(handle, &mut [IoSlice::new(&frame)], data_len)
+            .map_err(|e| Error::no_space("write", &self.path, len, e))?;
+        handle.set_len(len).map_err(|e| Error::io("truncate", &self.path, e))?;
+        handle.sync().map_err(|e| Error::io("sync", &self.path, e))
+    }
+}
+
+/// Writes the bytes between two file positions once more, where they are, so that the next sync
+/// covers them.
+fn rewrite(file: &dyn StorageFile, path: &Path, from: u64, to: u64, piece: u64) -> Result<()> {
+    let mut buf = vec![0; usize::try_from(piece.min(to - from)).unwrap_or(usize::MAX)];
+    let mut at = from;
+    while at < to {
+        let n = usize::try_from(to - at).unwrap_or(usize::MAX).min(buf.len());
+        let read = read_full_at(file, &mut buf[..n], at).map_err(|e| Error::io("read", path, e))?;
+        if read < n {
+            return Err(Error::io("read", path, std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        write_all_at(file, &mut [IoSlice::new(&buf[..n])], at).map_err(|e| Error::io("write", path, e))?;
+        at += n as u64;
+    }
+    Ok(())
+}

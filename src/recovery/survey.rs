@@ -1,0 +1,85 @@
+//! What is in the directory, by name, and what a chunk's header says.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::chunk::FileBytes;
+use crate::error::Damage;
+use crate::error::Error;
+use crate::error::Foreign;
+use crate::error::Proof;
+use crate::error::Result;
+use crate::flush::is_spare_name;
+use crate::format::HEADER_LEN;
+use crate::format::Header;
+use crate::format::HeaderError;
+use crate::format::ReadAt;
+use crate::lock::LOCK_NAME;
+use crate::position::ChunkId;
+use crate::storage::Access;
+use crate::storage::Storage;
+
+/// The names in a log's directory, sorted out.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    /// Oldest first.
+    pub(crate) chunks: Vec<ChunkId>,
+    pub(crate) spares: Vec<PathBuf>,
+    /// What is not the log's.
+    pub(crate) foreign: Vec<PathBuf>,
+}
+
+/// Lists a resolved directory.
+pub(crate) fn survey(storage: &dyn Storage, dir: &Path) -> Result<Survey> {
+    let names = storage.list(dir).map_err(|e| Error::io("list", dir, e))?;
+    let mut survey = Survey::default();
+    for name in names {
+        let text = name.to_str();
+        if text == Some(LOCK_NAME) {
+            continue;
+        }
+        if let Some(id) = text.and_then(ChunkId::parse_file_name) {
+            survey.chunks.push(id);
+        } else if text.is_some_and(is_spare_name) {
+            survey.spares.push(dir.join(name));
+        } else {
+            survey.foreign.push(dir.join(name));
+        }
+    }
+    survey.chunks.sort_unstable();
+    survey.spares.sort_unstable();
+    survey.foreign.sort_unstable();
+    Ok(survey)
+}
+
+/// Opens a chunk for reading and checks its header against its name.
+pub(crate) fn open_chunk(storage: &dyn Storage, path: &Path, id: ChunkId) -> Result<(Header, FileBytes)> {
+    let file = storage.open(path, Access::Read).map_err(|e| Error::io("open", path, e))?;
+    let len = file.len().map_err(|e| Error::io("measure", path, e))?;
+    let bytes = FileBytes { file, len };
+    let mut buf = [0; HEADER_LEN as usize];
+    let n = bytes.read_at(&mut buf, 0).map_err(|e| Error::io("read", path, e))?;
+    let header = Header::decode(&buf[..n]).map_err(|error| header_error(error, path, id))?;
+    if header.chunk_id != id.0 {
+        let reason = Foreign::Name { named: id, header: ChunkId(header.chunk_id) };
+        return Err(Error::ForeignChunk { path: path.to_owned(), reason });
+    }
+    Ok((header, bytes))
+}
+
+fn header_error(error: HeaderError, path: &Path, chunk_id: ChunkId) -> Error {
+    let path = path.to_owned();
+    match error {
+        HeaderError::NotAChunk { found } => Error::NotAChunk { path, found },
+        HeaderError::Unsupported { what, found, known } => {
+            Error::Unsupported { path, offset: chunk_id.0, what, found, known }
+        }
+        HeaderError::Corrupt => Error::Corrupt {
+            path,
+            chunk_id,
+            offset: chunk_id.0,
+            damage: Damage::Header,
+            proof: Proof::FinalName,
+        },
+    }
+}

@@ -1,0 +1,203 @@
+//! Real files: [`DiskStorage`], a thin layer over the operating system's calls.
+//!
+//! - A sync is `fdatasync` (`F_FULLFSYNC` on Apple's systems); a directory's sync is `fsync`.
+//! - Space is reserved by `fallocate` where there is one, otherwise files only grow.
+//! - A directory is made one level at a time, and no level before the name above it is durable.
+
+#[cfg(not(unix))]
+compile_error!("chunked-wal needs positional reads and writes and directory syncs: only Unix is supported");
+
+use std::any::Any;
+use std::ffi::OsString;
+use std::fs;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io;
+use std::io::ErrorKind;
+use std::io::IoSlice;
+use std::os::unix::fs::FileExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Access;
+use super::Storage;
+use super::StorageFile;
+
+/// Slices that one vectored write takes: `IOV_MAX` of the systems known.
+const SLICES_MAX: usize = 1024;
+
+/// Bytes that one vectored write is given; macOS refuses more than `INT_MAX`.
+const WRITE_BYTES_MAX: usize = 1 << 30;
+
+/// The files of the operating system.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct DiskStorage;
+
+impl Storage for DiskStorage {
+    fn create_dir(&self, dir: &Path) -> io::Result<PathBuf> {
+        let dir = std::path::absolute(dir)?;
+        let mut existing = dir.as_path();
+        let mut missing = Vec::new();
+        while let Err(e) = fs::metadata(existing) {
+            let (ErrorKind::NotFound, Some(parent)) = (e.kind(), existing.parent()) else { return Err(e) };
+            missing.push(existing);
+            existing = parent;
+        }
+
+        let base = self.resolve_dir(existing)?;
+        sync_name_of(&base)?;
+        for path in missing.into_iter().rev() {
+            make_dir(path)?;
+        }
+        self.resolve_dir(&dir)
+    }
+
+    fn resolve_dir(&self, dir: &Path) -> io::Result<PathBuf> {
+        let dir = fs::canonicalize(dir)?;
+        match fs::metadata(&dir)?.is_dir() {
+            true => Ok(dir),
+            false => Err(ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let mut name = entry.file_name();
+            if entry.file_type()?.is_dir() {
+                name.push("/");
+            }
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn StorageFile>> {
+        let file = OpenOptions::new().read(true).write(access == Access::ReadWrite).open(path)?;
+        Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match fs2::FileExt::try_lock_exclusive(&file) {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(e) if e.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Makes one directory whose parent exists, and makes its name durable.
+///
+/// The parent is opened first: where it can't be synced nothing is made, so that no later call
+/// finds a directory here whose name nobody could make durable.
+fn make_dir(path: &Path) -> io::Result<()> {
+    let parent = path.parent().map(File::open).transpose()?;
+    match fs::create_dir(path) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
+        _ => {} // made, or somebody else was faster
+    }
+    parent.map_or(Ok(()), |parent| parent.sync_all())
+}
+
+/// Makes the name of an existing directory durable.
+///
+/// It guards against a process that was killed between making the directory and syncing its
+/// parent. A mount point's name was not made by a log, and neither was one in a directory that we
+/// may not open.
+fn sync_name_of(dir: &Path) -> io::Result<()> {
+    let Some(parent) = dir.parent() else { return Ok(()) };
+    let synced = || -> io::Result<()> {
+        if fs::metadata(parent)?.dev() == fs::metadata(dir)?.dev() {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(())
+    };
+    match synced() {
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+/// An open file of the operating system.
+#[derive(Debug)]
+struct DiskFile(File);
+
+impl StorageFile for DiskFile {
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.0.read_at(buf, position)
+    }
+
+    fn write_at(&self, bufs: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        let mut bytes = 0usize;
+        let fits = |buf: &&IoSlice<'_>| {
+            bytes = bytes.saturating_add(buf.len());
+            bytes <= WRITE_BYTES_MAX
+        };
+        match bufs.iter().take(SLICES_MAX).take_while(fits).count() {
+            0 | 1 => self.0.write_at(bufs.first().map_or(&[], |buf| &buf[..]), position),
+            n => Ok(rustix::io::pwritev(&self.0, &bufs[..n], position)?),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        if len == 0 || reserve(&self.0, len)? || self.len()? >= len {
+            return Ok(());
+        }
+        self.set_len(len)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+/// Reserves the first `len` bytes; false where the file system can't.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn reserve(file: &File, len: u64) -> io::Result<bool> {
+    use rustix::fs::FallocateFlags;
+    use rustix::io::Errno;
+
+    loop {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => return Ok(true),
+            Err(Errno::INTR) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(false),
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// Elsewhere what is called `fallocate` may shrink a file, or writes zeros.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn reserve(_file: &File, _len: u64) -> io::Result<bool> {
+    Ok(false)
+}

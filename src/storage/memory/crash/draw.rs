@@ -1,0 +1,217 @@
+//! One case of a crash, from a seed.
+
+use super::Cut;
+use super::Left;
+use crate::storage::memory::bytes::Bytes;
+use crate::storage::memory::bytes::SECTOR;
+use crate::storage::memory::bytes::SECTORS;
+use crate::storage::memory::file::Inode;
+use crate::storage::memory::file::Size;
+use crate::storage::memory::file::Version;
+use crate::storage::memory::medium::Medium;
+use crate::storage::memory::names::Change;
+use crate::storage::memory::names::Directory;
+use crate::storage::memory::names::Kept;
+use crate::storage::memory::names::Names;
+
+/// One disk that the seed stands for.
+pub(in crate::storage::memory) fn draw(disk: &Medium, seed: u64) -> Medium {
+    let dice = Dice::new(disk, seed);
+    let names = disk.directories().map(|(id, dir)| (id, dice.names(id, dir, disk.torn_renames))).collect();
+    disk.left_with(&names, |id, file| dice.file(id, file))
+}
+
+/// splitmix64's finalizer.
+pub(in crate::storage::memory) fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}
+
+/// How much of what is unsynced is kept.
+#[derive(Debug, Clone, Copy)]
+enum Luck {
+    Nothing,
+    Everything,
+
+    /// All but one operation, which is lost or torn.
+    AllBut(u64),
+
+    /// One operation, or a part of it.
+    Only(u64),
+
+    /// What came before an operation, and a part of that one.
+    Until(u64),
+
+    /// Each operation by itself; of eight this many are kept, the others are lost or torn.
+    Mix(u64),
+}
+
+/// What becomes of one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    Lost,
+
+    /// Torn at one byte: what was before it is kept.
+    Front,
+
+    /// Torn at one byte: what was behind it is kept.
+    Back,
+
+    /// Each sector by itself.
+    Sectors,
+
+    /// Each page by itself.
+    Pages,
+}
+
+/// Decides everything from the seed, and from what it decides on: no state, so no order matters.
+struct Dice {
+    seed: u64,
+    luck: Luck,
+}
+
+impl Dice {
+    fn new(disk: &Medium, seed: u64) -> Self {
+        let seed_mixed = mix(seed.wrapping_add(0x9E37_79B9_7F4A_7C15));
+        let roll = mix(seed_mixed);
+        let ops = disk.unsynced();
+        let one = || ops[(mix(roll) % ops.len() as u64) as usize];
+        let luck = match (seed, roll % 16) {
+            (0, _) => Luck::Nothing,
+            (1, _) => Luck::Everything,
+            _ if ops.is_empty() => Luck::Everything,
+            (_, 0) => Luck::Nothing,
+            (_, 1) => Luck::Everything,
+            (_, 2..=4) => Luck::AllBut(one()),
+            (_, 5..=6) => Luck::Only(one()),
+            (_, 7..=9) => Luck::Until(one()),
+            _ => Luck::Mix(mix(roll) % 8),
+        };
+        Self { seed: seed_mixed, luck }
+    }
+
+    /// A number below `n` for the `what`-th question about `about`.
+    fn roll(&self, about: u64, what: u64, n: u64) -> u64 {
+        mix(self.seed ^ mix(about.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ mix(what))) % n
+    }
+
+    fn fate(&self, op: u64) -> Fate {
+        let torn = [Fate::Front, Fate::Sectors, Fate::Pages, Fate::Back][self.roll(op, 1, 4) as usize];
+        let half = self.roll(op, 2, 2) == 0;
+        let sure = |kept: bool| if kept { Fate::Kept } else { Fate::Lost };
+        match self.luck {
+            Luck::Nothing => Fate::Lost,
+            Luck::Everything => Fate::Kept,
+            Luck::AllBut(one) if half => sure(op != one),
+            Luck::Only(one) if half => sure(op == one),
+            Luck::AllBut(one) => {
+                if op == one {
+                    torn
+                } else {
+                    Fate::Kept
+                }
+            }
+            Luck::Only(one) => {
+                if op == one {
+                    torn
+                } else {
+                    Fate::Lost
+                }
+            }
+            Luck::Until(one) => {
+                if op == one {
+                    torn
+                } else {
+                    sure(op < one)
+                }
+            }
+            Luck::Mix(kept) if self.roll(op, 3, 8) < kept => Fate::Kept,
+            Luck::Mix(_) => {
+                if half {
+                    Fate::Lost
+                } else {
+                    torn
+                }
+            }
+        }
+    }
+
+    fn names(&self, id: u64, dir: &Directory, torn_renames: bool) -> Names {
+        let mut names = dir.durable_names().clone();
+        for (op, change) in dir.pending() {
+            let kept = match (self.fate(*op), change, self.roll(*op, 4 + id, 3)) {
+                (Fate::Kept, ..) => Kept::All,
+                (Fate::Lost, ..) => Kept::Nothing,
+                (_, Change::Rename { .. }, 0) if torn_renames => Kept::BothNames,
+                (_, _, 1) => Kept::All,
+                _ => Kept::Nothing,
+            };
+            change.apply(&mut names, kept);
+        }
+        names
+    }
+
+    fn file(&self, id: u64, file: &Inode) -> Bytes {
+        let cut = Cut::new(file, self.sizes(id, file.sizes()));
+        cut.contents(|version, sector, fresh| self.left(version, sector, fresh))
+    }
+
+    /// How many of a file's changes of size are kept.
+    fn sizes(&self, id: u64, sizes: &[Size]) -> usize {
+        let before = |op| sizes.partition_point(|size| size.op < op);
+        let with = |op| sizes.partition_point(|size| size.op <= op);
+        let half = self.roll(id, 100, 2) == 0;
+        match self.luck {
+            Luck::Nothing => 0,
+            Luck::Everything => sizes.len(),
+            Luck::AllBut(one) if with(one) == sizes.len() => before(one),
+            Luck::AllBut(_) => sizes.len(),
+            Luck::Only(one) => {
+                if half || with(one) > before(one) {
+                    with(one)
+                } else {
+                    0
+                }
+            }
+            Luck::Until(one) => {
+                if half {
+                    with(one)
+                } else {
+                    before(one)
+                }
+            }
+            Luck::Mix(_) => self.roll(id, 101, sizes.len() as u64 + 1) as usize,
+        }
+    }
+
+    fn left(&self, version: &Version, sector: u64, fresh: bool) -> Left {
+        let op = version.op;
+        let start = sector * SECTOR as u64;
+        let end = start + SECTOR as u64;
+        let sure = |kept: bool| if kept { Left::All } else { Left::Nothing };
+        let coin = |about: u64, what| self.roll(op ^ mix(about), what, 2) == 0;
+        match self.fate(op) {
+            Fate::Kept => Left::All,
+            Fate::Lost => Left::Nothing,
+            Fate::Pages => sure(coin(sector / SECTORS as u64, 200)),
+            Fate::Sectors if fresh && self.roll(op ^ mix(sector), 201, 8) == 0 => {
+                Left::Front(self.roll(op ^ mix(sector), 202, SECTOR as u64) as usize)
+            }
+            Fate::Sectors => sure(coin(sector, 203)),
+            Fate::Front | Fate::Back => {
+                let written = &version.written;
+                let tear = written.start + self.roll(op, 204, written.end - written.start + 1);
+                let front = self.fate(op) == Fate::Front;
+                if tear <= start || tear >= end {
+                    sure((tear >= end) == front)
+                } else if fresh && front {
+                    Left::Front((tear - start) as usize)
+                } else {
+                    sure(coin(sector, 205))
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Operations, and the faults that may befall them.
+
+use std::io;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+/// An operation that a storage was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Op {
+    /// Counts the operations that change or sync something, from 0. One that only looks has the
+    /// number of the next that doesn't.
+    pub number: u64,
+
+    /// What is done.
+    pub kind: OpKind,
+
+    /// To what; a rename's old name. A file that has no name any more is `(unlinked)`.
+    pub path: PathBuf,
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OpKind {
+    /// Makes a file; also one made by taking a lock.
+    Create,
+    /// Writes to a file.
+    Write,
+    /// Makes a file's bytes durable.
+    Sync,
+    /// Reserves space.
+    Allocate,
+    /// Cuts or extends a file.
+    SetLen,
+    /// Renames a file.
+    Rename,
+    /// Removes a name.
+    Remove,
+    /// Makes a directory's names durable.
+    SyncDir,
+    /// Makes one directory.
+    CreateDir,
+    /// Opens a file; changes nothing.
+    Open,
+    /// Reads from a file; changes nothing.
+    Read,
+    /// Asks for a file's size; changes nothing.
+    Len,
+    /// Lists or resolves a directory; changes nothing.
+    List,
+    /// Takes a lock; changes nothing.
+    Lock,
+}
+
+impl OpKind {
+    /// Whether it changes or syncs something, and so is counted.
+    pub fn is_change(self) -> bool {
+        !matches!(self, Self::Open | Self::Read | Self::Len | Self::List | Self::Lock)
+    }
+}
+
+/// A fault to come.
+///
+/// ```
+/// # use chunked_wal::storage::{Fault, FaultHow, MemoryStorage, OpKind};
+/// let disk = MemoryStorage::default();
+/// disk.fail(Fault::new(OpKind::Sync, 2, FaultHow::Io)); // the third sync from now
+/// disk.fail(Fault::any(7, FaultHow::NoSpace).sticky()); // every change from the eighth on
+/// ```
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// Which operations are counted; `None`: all that change or sync something.
+    pub kind: Option<OpKind>,
+
+    /// How many of them go well before.
+    pub nth: u64,
+
+    /// What happens then.
+    pub how: FaultHow,
+
+    /// Whether it happens to all that follow, too.
+    pub sticky: bool,
+}
+
+/// What a fault does. A way to fail that an operation doesn't have (a short sync) leaves it alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultHow {
+    /// `EIO`, and nothing is done.
+    Io,
+
+    /// `ENOSPC`, and nothing is done.
+    NoSpace,
+
+    /// `EINTR`, and nothing is done.
+    Interrupted,
+
+    /// An error of this kind, and nothing is done.
+    Error(io::ErrorKind),
+
+    /// It is done, and yet `EIO` is reported.
+    DoneButIo,
+
+    /// A read or write does at most this many bytes.
+    Short(usize),
+
+    /// A file's sync fails with `EIO`, once and for all: what was unsynced is still read, but
+    /// counts as clean from now on, so that later syncs succeed without making it durable, unless
+    /// its page is written again. That is what Linux does. (To a directory it is [`Io`](Self::Io).)
+    SyncLies,
+}
+
+impl Fault {
+    /// A fault of the operation of this kind after the next `nth`.
+    pub fn new(kind: OpKind, nth: u64, how: FaultHow) -> Self {
+        Self { kind: Some(kind), nth, how, sticky: false }
+    }
+
+    /// A fault of the operation after the next `nth` that change or sync something.
+    pub fn any(nth: u64, how: FaultHow) -> Self {
+        Self { kind: None, nth, how, sticky: false }
+    }
+
+    /// The same, of everything that follows, too.
+    pub fn sticky(self) -> Self {
+        Self { sticky: true, ..self }
+    }
+
+    /// Counts an operation down; whether it is to fail.
+    fn strikes(&mut self, kind: OpKind) -> bool {
+        if !self.kind.map_or(kind.is_change(), |wanted| wanted == kind) {
+            return false;
+        }
+        match self.nth.checked_sub(1) {
+            Some(left) => {
+                self.nth = left;
+                false
+            }
+            None => true,
+        }
+    }
+}
+
+/// Tells every fault of an operation; the first that strikes is what happens.
+pub(super) fn strike(faults: &mut Vec<Fault>, kind: OpKind) -> Option<FaultHow> {
+    let mut how = None;
+    faults.retain_mut(|fault| {
+        let strikes = fault.strikes(kind);
+        let spent = strikes && how.is_none();
+        if spent {
+            how = Some(fault.how);
+        }
+        !spent || fault.sticky
+    });
+    how
+}
+
+impl FaultHow {
+    /// The error, where the operation is not to be done at all.
+    pub(super) fn refuses(self, kind: OpKind) -> Option<io::Error> {
+        match self {
+            Self::Io => Some(Errno::IO.into()),
+            Self::NoSpace => Some(Errno::NOSPC.into()),
+            Self::Interrupted => Some(Errno::INTR.into()),
+            Self::Error(kind) => Some(kind.into()),
+            Self::SyncLies if kind == OpKind::SyncDir => Some(Errno::IO.into()),
+            Self::DoneButIo | Self::Short(_) | Self::SyncLies => None,
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! [`MemoryStorage`]: a disk in memory that crashes and fails when asked to.
+//!
+//! It is for tests: of this crate, and of your own state machine on top of it. A test runs its
+//! workload on such a disk, cuts the power somewhere, and opens the log again on what a real disk
+//! might hold then.
+//!
+//! ```text
+//! workload ─► MemoryStorage ──crash(seed)──► another MemoryStorage ─► open again, compare
+//!                 │         ──crash_states──► all there can be, if they are few
+//!                 └───────────kill─────────► the same page cache, without handles and locks
+//! ```
+//!
+//! ```
+//! use std::io::IoSlice;
+//! use std::path::Path;
+//! use chunked_wal::storage::{MemoryStorage, Storage};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let disk = MemoryStorage::default();
+//! let file = disk.create(Path::new("/log"))?;
+//! disk.sync_dir(Path::new("/"))?;
+//! file.write_at(&[IoSlice::new(b"synced")], 0)?;
+//! file.sync()?;
+//! file.write_at(&[IoSlice::new(b"SYNCED, and more")], 0)?;
+//!
+//! for seed in 0..100 {
+//!     let left = disk.crash(seed).read_file("/log").unwrap_or_default();
+//!     assert!(left.starts_with(b"synced") || left.starts_with(b"SYNCED"));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What a crash may do
+//!
+//! - To bytes: each unsynced write is kept, lost, or torn, at sectors (512 bytes) or pages (4 KiB),
+//!   any subset of them, whatever the order of the writes. A sector that was written before its
+//!   file's last sync holds the bytes after one of the operations since, or those before them all
+//!   (powersafe overwrite). One that was not may also be torn at any byte.
+//! - To a file's size: it is one of those it had since the last sync, whatever became of the bytes:
+//!   size without data reads as zeros, data without size is cut off. A cut that is lost brings back
+//!   what stood there.
+//! - To names: each create, rename and remove since the directory's last sync is kept or lost by
+//!   itself. A rename is atomic, as on file systems with a journal; see
+//!   [`set_torn_renames`](MemoryStorage::set_torn_renames). A name may be there and its bytes not.
+//! - Never: lose what was synced, bytes or names.
+//!
+//! # Paths
+//!
+//! Absolute, of any depth; a relative one begins at `/`, which always exists. `.` and `..` are
+//! resolved; there are no links.
+
+mod bytes;
+mod calls;
+mod crash;
+mod fault;
+mod file;
+mod medium;
+mod names;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Condvar;
+use parking_lot::Mutex;
+
+use self::bytes::PAGE;
+pub use self::fault::Fault;
+pub use self::fault::FaultHow;
+pub use self::fault::Op;
+pub use self::fault::OpKind;
+use self::medium::Medium;
+use self::medium::Node;
+
+/// A disk in memory. A clone is the same disk; [`crash`](Self::crash) and [`kill`](Self::kill) make
+/// new ones that share nothing with it.
+///
+/// The [module](crate::storage)'s traits work on it as on real files. What is here beside them is
+/// for tests; these methods are no operations: they are not counted, logged or failed.
+#[derive(Clone, Default)]
+pub struct MemoryStorage {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+
+    /// Notified when syncs may no longer be paused.
+    resumed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    disk: Medium,
+    control: Control,
+}
+
+/// What a test has asked for.
+#[derive(Default)]
+struct Control {
+    operations: u64,
+
+    /// Operations with this number and later ones fail.
+    fails_from: Option<u64>,
+    faults: Vec<Fault>,
+    log: Option<Vec<String>>,
+    hook: Option<Hook>,
+    syncs_paused: bool,
+}
+
+impl Control {
+    /// Whether an operation with this number comes after the crash.
+    fn is_crashed(&self, number: u64) -> bool {
+        self.fails_from.is_some_and(|from| number >= from)
+    }
+}
+
+type Hook = Arc<dyn Fn(&Op) + Send + Sync>;
+
+/// Power and processes.
+impl MemoryStorage {
+    fn with(disk: Medium) -> Self {
+        let state = Mutex::new(State { disk, control: Control::default() });
+        Self { shared: Arc::new(Shared { state, resumed: Condvar::new() }) }
+    }
+
+    /// One disk that a power loss at this moment could leave. The same state and `seed` give the
+    /// same disk. Seed 0 loses all that is unsynced, seed 1 keeps it; the others are drawn, and
+    /// cases at the edge (exactly one operation lost, kept or torn) come often.
+    ///
+    /// The new disk has no handles, locks, faults, hook or log; its operations count from 0.
+    pub fn crash(&self, seed: u64) -> Self {
+        Self::with(crash::draw(&self.shared.state.lock().disk, seed))
+    }
+
+    /// Every disk that a power loss at this moment could leave, but for tears within a sector;
+    /// `None` if there are more than `limit`. Equal ones may occur.
+    pub fn crash_states(&self, limit: usize) -> Option<Vec<Self>> {
+        let disks = crash::enumerate(&self.shared.state.lock().disk, limit)?;
+        Some(disks.into_iter().map(Self::with).collect())
+    }
+
+    /// The disk after the process was killed and the machine runs on: all that was written is read
+    /// back, and what was not synced may still be lost in a later crash. Handles and locks are gone.
+    pub fn kill(&self) -> Self {
+        Self::with(self.shared.state.lock().disk.without_process())
+    }
+
+    /// Lets `n` more operations (those that [`operations`](Self::operations) counts) through; then
+    /// everything fails, reading included. 0 is the same as cutting the power now.
+    ///
+    /// What was there stays as it is: [`crash`](Self::crash) or [`kill`](Self::kill) shows it.
+    pub fn crash_after(&self, n: u64) {
+        let control = &mut self.shared.state.lock().control;
+        control.fails_from = Some(control.operations.saturating_add(n));
+        self.shared.resumed.notify_all();
+    }
+
+    /// How many operations that change or sync something were asked for so far: create, write, sync,
+    /// allocate, set_len, rename, remove, directory sync, and each directory made. Failed ones count.
+    pub fn operations(&self) -> u64 {
+        self.shared.state.lock().control.operations
+    }
+
+    /// Makes everything durable, also what a failed sync left behind.
+    pub fn sync_everything(&self) {
+        self.shared.state.lock().disk.settle();
+    }
+
+    /// Whether a crash may leave both the old and the new name of a rename. File systems without a
+    /// journal do that; off unless set.
+    pub fn set_torn_renames(&self, torn: TornRenames) {
+        self.shared.state.lock().disk.torn_renames = torn == TornRenames::Possible;
+    }
+}
+
+/// Whether a crash may come between the two halves of a rename.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TornRenames {
+    /// It may not: the file system has a journal.
+    #[default]
+    Impossible,
+    /// It may, and then both names lead to the file.
+    Possible,
+}
+
+/// Faults.
+impl MemoryStorage {
+    /// Arms a fault. Several may be armed, and all count every operation; where two strike the same
+    /// one, the first that was armed is what happens and the other waits for the next.
+    pub fn fail(&self, fault: Fault) {
+        self.shared.state.lock().control.faults.push(fault);
+    }
+
+    /// Disarms all faults.
+    pub fn heal(&self) {
+        self.shared.state.lock().control.faults.clear();
+    }
+
+    /// Limits the space that files may take, in bytes; past it writes and allocations fail with
+    /// `ENOSPC`, and a write of which a part fits is cut short. Space is taken in blocks of 4 KiB,
+    /// by allocation or by the first write there; cutting a file gives it back, and so does removing
+    /// one that nobody has open.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.shared.state.lock().disk.capacity = bytes;
+    }
+
+    /// Bytes of space that files take, in whole blocks.
+    pub fn used(&self) -> u64 {
+        self.shared.state.lock().disk.used_pages() * PAGE as u64
+    }
+
+    /// Calls `hook` before every operation, on the thread that asked for it and with nothing locked:
+    /// it may wait, panic, or use this disk. The operation happens when it returns.
+    pub fn on_operation(&self, hook: impl Fn(&Op) + Send + Sync + 'static) {
+        self.shared.state.lock().control.hook = Some(Arc::new(hook));
+    }
+
+    /// While paused, syncs of files and directories wait; a crash wakes them to fail.
+    pub fn pause_syncs(&self, paused: bool) {
+        self.shared.state.lock().control.syncs_paused = paused;
+        self.shared.resumed.notify_all();
+    }
+
+    /// Begins a new log of operations, or ends it.
+    ///
+    /// A line is what is done and to which name: `create a`, `write a 64@0`, `sync a`,
+    /// `allocate a 4096`, `set_len a 104`, `rename a -> b`, `remove b`, `sync dir`, `create dir c`,
+    /// and behind it `: EIO` or the like if it failed. A file has the name it has at that time. The
+    /// random part of a temporary name is left out: `spare-*.tmp`. What
+    /// [`create_dir`](crate::storage::Storage::create_dir) syncs is `sync dir /its/path`.
+    pub fn record(&self, on: bool) {
+        self.shared.state.lock().control.log = on.then(Vec::new);
+    }
+
+    /// The log since it began or was last taken; recording goes on.
+    pub fn take_log(&self) -> Vec<String> {
+        self.shared.state.lock().control.log.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+}
+
+/// Files, past all operations.
+impl MemoryStorage {
+    /// A file's bytes, as a read would find them.
+    pub fn read_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        let state = self.shared.state.lock();
+        let id = state.disk.resolve_file(path.as_ref()).ok()?;
+        Some(state.disk.file(id).ok()?.current().to_vec())
+    }
+
+    /// Puts a file there, or replaces what is in it; durable at once, directories above it included.
+    pub fn write_file(&self, path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
+        self.shared.state.lock().disk.put_file(path.as_ref(), bytes)
+    }
+
+    /// Takes a file away; durable at once.
+    pub fn remove_file(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        self.shared.state.lock().disk.take_file(path.as_ref())
+    }
+
+    /// Flips one bit of a file, on the medium and in the page cache. Bit 0 is the lowest of the
+    /// first byte, bit 8 the lowest of the second.
+    pub fn flip_bit(&self, path: impl AsRef<Path>, bit: u64) -> io::Result<()> {
+        let disk = &mut self.shared.state.lock().disk;
+        let id = disk.resolve_file(path.as_ref())?;
+        disk.file_mut(id)?.flip(bit / 8, 1 << (bit % 8))
+    }
+
+    /// The names of the files in a directory, sorted; none if it isn't there.
+    pub fn files(&self, dir: impl AsRef<Path>) -> Vec<String> {
+        let names = self.shared.state.lock().disk.list(dir.as_ref()).unwrap_or_default();
+        let names = names.into_iter().map(|name| name.to_string_lossy().into_owned());
+        names.filter(|name| !name.ends_with('/')).collect()
+    }
+
+    /// All files there are, and all their bytes: small disks only.
+    pub fn snapshot(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let disk = &self.shared.state.lock().disk;
+        let bytes = |id| disk.file(id).ok().map(|file| file.current().to_vec());
+        disk.walk().into_iter().filter_map(|(path, id)| Some((path, bytes(id)?))).collect()
+    }
+
+    /// A number that changes when a name, a size or a byte does.
+    pub fn digest(&self) -> u64 {
+        let disk = &self.shared.state.lock().disk;
+        let mut digest = Digest::default();
+        for (path, id) in disk.walk() {
+            digest.add(path.as_os_str().as_encoded_bytes());
+            let Some(Node::File(file)) = disk.nodes.get(&id) else { continue };
+            digest.add(&file.current().len().to_le_bytes());
+            for (index, page) in file.current().pages().filter(|(_, page)| page.bytes != [0; PAGE]) {
+                digest.add(&index.to_le_bytes());
+                digest.add(&page.bytes);
+            }
+        }
+        digest.0
+    }
+}
+
+/// A hash, 8 bytes at a time.
+#[derive(Default)]
+struct Digest(u64);
+
+impl Digest {
+    fn add(&mut self, bytes: &[u8]) {
+        self.mix(bytes.len() as u64);
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.mix(u64::from_le_bytes(word));
+        }
+    }
+
+    fn mix(&mut self, word: u64) {
+        self.0 = crash::mix(self.0.rotate_left(5) ^ word).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+impl fmt::Debug for MemoryStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A hook that prints, or a panic while the lock is held, must not wait for itself.
+        let Some(state) = self.shared.state.try_lock() else { return f.write_str("MemoryStorage { .. }") };
+        let paths: Vec<PathBuf> = state.disk.walk().into_iter().map(|(path, _)| path).collect();
+        f.debug_struct("MemoryStorage")
+            .field("operations", &state.control.operations)
+            .field("paths", &paths)
+            .finish()
+    }
+}

@@ -1,0 +1,127 @@
+//! One directory: the names in it, and what a crash would leave of them.
+//!
+//! - `current` is what everybody sees; `durable` is what is on the medium for certain.
+//! - `pending` are the changes between the two, in order. A crash keeps or loses each by itself.
+//! - A rename is one change, as on a journaling file system: kept or lost, never the one half of it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+/// Names and what they lead to.
+pub(super) type Names = BTreeMap<OsString, u64>;
+
+/// A change of names.
+#[derive(Debug, Clone)]
+pub(super) enum Change {
+    Add { name: OsString, id: u64 },
+    Remove { name: OsString, id: u64 },
+    Rename { from: OsString, to: OsString, id: u64 },
+}
+
+/// How much of a change a crash keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    All,
+    Nothing,
+
+    /// Of a rename: the new name came, the old one stayed.
+    BothNames,
+}
+
+impl Change {
+    /// Applies the change where what it changes is there: a crash may have lost that.
+    pub(super) fn apply(&self, names: &mut Names, kept: Kept) {
+        if kept == Kept::Nothing {
+            return;
+        }
+        match self {
+            Self::Add { name, id } => {
+                names.insert(name.clone(), *id);
+            }
+            Self::Remove { name, id } => {
+                if names.get(name) == Some(id) {
+                    names.remove(name);
+                }
+            }
+            Self::Rename { from, to, id } => {
+                if names.get(from) == Some(id) {
+                    names.insert(to.clone(), *id);
+                    if kept == Kept::All {
+                        names.remove(from);
+                    }
+                }
+            }
+        }
+    }
+
+    fn id(&self) -> u64 {
+        match self {
+            Self::Add { id, .. } | Self::Remove { id, .. } | Self::Rename { id, .. } => *id,
+        }
+    }
+
+    fn is_about(&self, wanted: &OsString) -> bool {
+        match self {
+            Self::Add { name, .. } | Self::Remove { name, .. } => name == wanted,
+            Self::Rename { from, to, .. } => from == wanted || to == wanted,
+        }
+    }
+}
+
+/// A directory.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Directory {
+    current: Names,
+    durable: Names,
+    pending: Vec<(u64, Change)>,
+}
+
+impl Directory {
+    /// A directory whose names are all on the medium.
+    pub(super) fn durable(names: Names) -> Self {
+        Self { current: names.clone(), durable: names, pending: Vec::new() }
+    }
+
+    pub(super) fn current(&self) -> &Names {
+        &self.current
+    }
+
+    pub(super) fn durable_names(&self) -> &Names {
+        &self.durable
+    }
+
+    pub(super) fn pending(&self) -> &[(u64, Change)] {
+        &self.pending
+    }
+
+    pub(super) fn change(&mut self, op: u64, change: Change) {
+        change.apply(&mut self.current, Kept::All);
+        self.pending.push((op, change));
+    }
+
+    pub(super) fn sync(&mut self) {
+        self.durable = self.current.clone();
+        self.pending.clear();
+    }
+
+    /// Sets or removes a name on the medium at once; what was pending up to the last change of that
+    /// name becomes durable with it.
+    pub(super) fn put(&mut self, name: OsString, id: Option<u64>) {
+        let about = self.pending.iter().rposition(|(_, change)| change.is_about(&name));
+        for (_, change) in self.pending.drain(..about.map_or(0, |last| last + 1)) {
+            change.apply(&mut self.durable, Kept::All);
+        }
+        for names in [&mut self.current, &mut self.durable] {
+            match id {
+                Some(id) => names.insert(name.clone(), id),
+                None => names.remove(&name),
+            };
+        }
+    }
+
+    /// Everything that a name here leads to or, after some crash, may lead to.
+    pub(super) fn reachable(&self) -> impl Iterator<Item = u64> {
+        let pending = self.pending.iter().map(|(_, change)| change.id());
+        self.current.values().chain(self.durable.values()).copied().chain(pending)
+    }
+}

@@ -1,0 +1,145 @@
+//! The one seam to the disk: everything that the log does to files goes through [`Storage`] and
+//! [`StorageFile`].
+//!
+//! ```text
+//! recovery, flush, chunk ──► Storage / StorageFile ──► DiskStorage     real files
+//!                                                  └─► MemoryStorage   a disk in memory (feature `testing`)
+//! ```
+//!
+//! - Positions are bytes from the beginning of a file; no file has a cursor.
+//! - Nothing here retries a failed sync or hides an error.
+//! - [`StorageFile::write_at`] and [`StorageFile::read_at`] may do less than asked and may be
+//!   interrupted; [`write_all_at`] and [`read_full_at`] deal with that, once for all storages.
+
+mod disk;
+#[cfg(any(test, feature = "testing"))]
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::io::IoSlice;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use disk::DiskStorage;
+#[cfg(any(test, feature = "testing"))]
+pub use memory::*;
+
+/// Directories and names: where files come from.
+///
+/// Every call blocks until the operating system has answered. A name made, changed or removed here
+/// is durable only after [`sync_dir`](Self::sync_dir) on its directory.
+pub trait Storage: Send + Sync + fmt::Debug {
+    /// Makes `dir` and what is missing above it, one directory at a time, and makes each new name
+    /// durable, by syncing the directory that it stands in, before it makes the next. Returns the
+    /// directory's absolute path, links resolved.
+    ///
+    /// The name of the lowest directory that exists already, `dir` itself perhaps, is made durable
+    /// too: a process may have been killed between making it and syncing the directory above. A
+    /// directory above that we may not open is passed over there: this log made nothing in it.
+    fn create_dir(&self, dir: &Path) -> io::Result<PathBuf>;
+
+    /// The absolute path of an existing directory, links resolved.
+    fn resolve_dir(&self, dir: &Path) -> io::Result<PathBuf>;
+
+    /// The names in `dir`, in no order. A directory's name ends in `/`.
+    fn list(&self, dir: &Path) -> io::Result<Vec<std::ffi::OsString>>;
+
+    /// Makes a new, empty file for reading and writing; an error if the name is taken.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>>;
+
+    /// Opens an existing file.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn StorageFile>>;
+
+    /// Gives the file at `from` the name `to`, in the same directory; replaces what is at `to`.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a name; the bytes go with the last handle.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in `dir` durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Takes the advisory lock at `path`, making the file if needed. `None` if somebody else holds
+    /// it, in this process or another. It is free again once the returned guard is dropped.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;
+}
+
+/// What an opened file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only.
+    Read,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+/// An open file, shared by its users; closed when the last of them lets go.
+pub trait StorageFile: Send + Sync + fmt::Debug {
+    /// Reads into `buf` from `position`; returns how many bytes, 0 only at the end of the file (or
+    /// for an empty `buf`). May read less than there is.
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
+
+    /// Writes the buffers one behind the other at `position`; returns how many bytes, which may be
+    /// fewer than given. The file grows as needed.
+    fn write_at(&self, bufs: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
+
+    /// Makes the file's bytes, and what is needed to read them back (its size among it), durable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Reserves space for the first `len` bytes, so that writing them can't fail for want of it, and
+    /// grows the file to `len` if it is shorter. New bytes read as zeros.
+    ///
+    /// Where the file system can't reserve, the file only grows.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// Cuts the file, or extends it by zeros, to `len` bytes.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// The file's size in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Writes all of `bufs` at `position`, whatever pieces the storage takes them in.
+pub(crate) fn write_all_at(
+    file: &dyn StorageFile,
+    mut bufs: &mut [IoSlice<'_>],
+    mut position: u64,
+) -> io::Result<()> {
+    IoSlice::advance_slices(&mut bufs, 0); // drops empty buffers at the front
+    while !bufs.is_empty() {
+        match file.write_at(bufs, position) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                IoSlice::advance_slices(&mut bufs, n);
+                position += n as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Fills `buf` from `position`; returns how many bytes there were, fewer only at the end of the file.
+pub(crate) fn read_full_at(file: &dyn StorageFile, buf: &mut [u8], position: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read_at(&mut buf[done..], position + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}

@@ -1,0 +1,299 @@
+//! The chunks of a log as its owner handles them: full, closed, drained, removed.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::ChunkedWal;
+use crate::chunk::ChunkFile;
+use crate::chunk::ChunkStat;
+use crate::chunk::ClosedChunk;
+use crate::chunk::OpenChunk;
+use crate::chunk::OpenChunkState;
+use crate::chunk::Staged;
+use crate::chunk::encode_frame;
+use crate::error::Error;
+use crate::error::Result;
+use crate::flush::AskedBy;
+use crate::flush::ChunkBeginning;
+use crate::flush::ChunkEnding;
+use crate::flush::Flush;
+use crate::flush::Inside;
+use crate::flush::Place;
+use crate::flush::Request;
+use crate::flush::Rotation;
+use crate::flush::Shared;
+use crate::flush::Spare;
+use crate::format::DataCrc;
+use crate::format::FEATURE_EARLIER_LIFE;
+use crate::format::HEADER_LEN;
+use crate::format::Header;
+use crate::format::SEAL_LEN;
+use crate::format::Salt;
+use crate::position::ChunkId;
+use crate::random::random_u64;
+use crate::record::StateMachine;
+use crate::record::WalRecord;
+use crate::record::WalTypes;
+
+impl<W: WalTypes> ChunkedWal<W> {
+    /// Whether the open chunk has reached `chunk_max_size` or `chunk_max_records`.
+    pub fn is_open_chunk_full(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| {
+            open.size() >= self.config.chunk_max_size || open.records() >= self.config.chunk_max_records
+        })
+    }
+
+    /// Whether it is time to have the next chunk's file made.
+    pub(super) fn is_open_chunk_half_full(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| {
+            open.size() >= self.config.chunk_max_size / 2
+                || open.records() >= self.config.chunk_max_records / 2
+        })
+    }
+
+    /// [Closes](Self::close_open_chunk) the open chunk if it is full, and returns the checkpoint then.
+    ///
+    /// # Errors
+    ///
+    /// As [`close_open_chunk`](Self::close_open_chunk).
+    pub fn try_close_full_chunk<SM: StateMachine<W>>(
+        &mut self,
+        state_machine: &SM,
+    ) -> Result<Option<W::Checkpoint>> {
+        if self.is_open_chunk_full() { self.close_open_chunk(state_machine).map(Some) } else { Ok(None) }
+    }
+
+    /// Closes the open chunk and begins the next with the state machine's checkpoint, which it
+    /// returns. Everything appended must have been applied: the checkpoint is the state after the last
+    /// record.
+    ///
+    /// The worker does the writing and syncing. This blocks only while the queue is full or the next
+    /// chunk's file is still being made.
+    ///
+    /// # Errors
+    ///
+    /// As [`close_open_chunk_with`](Self::close_open_chunk_with).
+    pub fn close_open_chunk<SM: StateMachine<W>>(&mut self, state_machine: &SM) -> Result<W::Checkpoint> {
+        let checkpoint = state_machine.checkpoint();
+        self.close_open_chunk_with(checkpoint.clone())?;
+        Ok(checkpoint)
+    }
+
+    /// As [`close_open_chunk`](Self::close_open_chunk), for those who have no state machine at hand.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has happened then. [`Error::StorageFull`] or [`Error::Io`] if no file can be made for
+    /// the next chunk, [`Error::Encode`], [`Error::RecordTooLarge`], [`Error::Poisoned`],
+    /// [`Error::WouldDeadlock`] for a full queue inside a callback.
+    pub fn close_open_chunk_with(&mut self, checkpoint: W::Checkpoint) -> Result<()> {
+        self.shared.positions.check()?;
+        self.ensure_open_chunk()?;
+        self.begin_chunk(checkpoint)
+    }
+
+    /// Begins a chunk where none could be made before, on a full disk.
+    pub(super) fn ensure_open_chunk(&mut self) -> Result<()> {
+        let (None, Some(checkpoint)) = (&self.open, &self.unopened) else { return Ok(()) };
+        let checkpoint = checkpoint.clone();
+        self.begin_chunk(checkpoint)
+    }
+
+    /// Begins a chunk behind everything appended, ending the open one if there is one.
+    pub(super) fn begin_chunk(&mut self, checkpoint: W::Checkpoint) -> Result<()> {
+        let salt = random_u64();
+        let (mut head, staged) = self.encode_head(&checkpoint, salt)?;
+        let spare = self.take_spare_of(head.len() as u64 + SEAL_LEN)?;
+        let header = Header {
+            chunk_id: self.end(),
+            features: if spare.earlier_life { FEATURE_EARLIER_LIFE } else { 0 },
+            salt,
+            log_id: self.log_id,
+            created_ms: unix_ms(),
+        };
+        head[..HEADER_LEN as usize].copy_from_slice(&header.encode());
+        let bytes = self.end() - self.handed_over + head.len() as u64;
+        if let Err(error) = self.wait_for_room(bytes, "close_open_chunk") {
+            self.shared.housekeeper.return_spare(spare);
+            return Err(error);
+        }
+        self.rotate(header, head, staged, spare, checkpoint)
+    }
+
+    /// The new chunk's first bytes: room for its header, and the checkpoint's frame.
+    fn encode_head(&self, checkpoint: &W::Checkpoint, salt: u64) -> Result<(Vec<u8>, Staged)> {
+        let positions = &self.shared.positions;
+        let offset = self.end().checked_add(HEADER_LEN).ok_or(Error::OffsetsUsedUp { end: u64::MAX })?;
+        let mut head = vec![0; HEADER_LEN as usize];
+        let record = WalRecord::<W>::Checkpoint(checkpoint.clone());
+        let max = self.config.max_record_size;
+        let _inside = Inside::enter(positions.identity(), Place::Codec);
+        let staged = encode_frame(&mut head, &record, offset, positions.synced(), &Salt::new(salt), max)?;
+        Ok((head, staged))
+    }
+
+    /// A spare with space for at least `bytes`.
+    fn take_spare_of(&mut self, bytes: u64) -> Result<Spare> {
+        let housekeeper = self.shared.housekeeper.clone();
+        let mut spare = match housekeeper.take_spare() {
+            Err(Error::StorageFull { .. }) if self.wait_for_removals() => housekeeper.take_spare()?,
+            taken => taken?,
+        };
+        if spare.allocated < bytes {
+            if let Err(e) = spare.handle.allocate(bytes) {
+                let error = Error::no_space("allocate", &spare.path, bytes, e);
+                housekeeper.return_spare(spare);
+                return Err(error);
+            }
+            spare.allocated = bytes;
+        }
+        Ok(spare)
+    }
+
+    /// Hands the rotation to the worker, and goes over to the new chunk. Only a log that has failed
+    /// refuses it.
+    fn rotate(
+        &mut self,
+        header: Header,
+        head: Vec<u8>,
+        staged: Staged,
+        spare: Spare,
+        checkpoint: W::Checkpoint,
+    ) -> Result<()> {
+        let Shared { queue, positions, tail, .. } = &*self.shared;
+        let file = Arc::new(ChunkFile::open(header, spare.handle.clone()));
+        let mut new_chunk = OpenChunk::new(
+            file.clone(),
+            spare.handle.clone(),
+            OpenChunkState {
+                end: staged.segment.offset,
+                records: 0,
+                data_crc: DataCrc::default(),
+                allocated: spare.allocated,
+            },
+            &self.config,
+        );
+        let bytes = self.end() - self.handed_over + head.len() as u64;
+        let ending = self.open.as_ref().map(|open| ChunkEnding { piece: tail.take_open(), seal: open.seal() });
+        let has_predecessor = ending.is_some() || !self.view.chunks.read().closed.is_empty();
+        let beginning = ChunkBeginning {
+            path: self.config.chunk_path(file.id()),
+            file: file.clone(),
+            spare,
+            head: tail.push(head),
+            checkpoint: has_predecessor.then(|| checkpoint.clone()),
+        };
+        if queue.push(Request::Rotate(Box::new(Rotation { ending, beginning })), bytes).is_err() {
+            positions.check()?;
+            return Err(Error::Closed);
+        }
+        self.last_segment = staged.segment;
+        new_chunk.commit(staged);
+        {
+            let mut chunks = self.view.chunks.write();
+            if let Some(old) = self.open.take() {
+                let (file, end, records) = (old.file.clone(), old.end(), old.records());
+                self.view.files.keep(file.clone());
+                chunks.closed.insert(old.id(), Arc::new(ClosedChunk { file, end, records, checkpoint }));
+            }
+            chunks.open = Some(file);
+        }
+        // The rotation syncs all of the old chunk and the head of the new one.
+        self.handed_over = new_chunk.end();
+        self.sync_asked = new_chunk.end();
+        positions.publish_appended(new_chunk.end());
+        self.open = Some(new_chunk);
+        self.unopened = None;
+        self.spare_asked = false;
+        Ok(())
+    }
+
+    /// Takes the oldest closed chunks out of the log for as long as `f` says so of their checkpoint,
+    /// the state after the chunk's last record; returns their ids, oldest first.
+    ///
+    /// Drained chunks can't be read any more, but are still on disk: after a reopen they are back,
+    /// until they are [removed](Self::remove_chunks).
+    pub fn drain_closed_chunks_while(&mut self, mut f: impl FnMut(&W::Checkpoint) -> bool) -> Vec<ChunkId> {
+        let mut ids = Vec::new();
+        loop {
+            // Asked without the lock: `f` is the user's and may read the log.
+            let first = self.view.chunks.read().closed.first_key_value().map(|(_, chunk)| chunk.clone());
+            let Some(chunk) = first.filter(|chunk| f(&chunk.checkpoint)) else { return ids };
+            self.view.chunks.write().closed.remove(&chunk.id());
+            self.drained.push_back(chunk.file.clone());
+            ids.push(chunk.id());
+        }
+    }
+
+    /// Removes drained chunks from the disk: the oldest, none left out, in any order given.
+    ///
+    /// What was appended before is made durable first, because it may be what justifies the removal.
+    /// The removal itself happens behind that, in the background: [`wait_idle`](Self::wait_idle) waits
+    /// for it and tells what failed. Blocks while the queue is full.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is removed then: [`Error::NotDrained`], [`Error::Poisoned`], [`Error::WouldDeadlock`]
+    /// for a full queue inside a callback.
+    pub fn remove_chunks(&mut self, chunk_ids: Vec<ChunkId>) -> Result<()> {
+        self.shared.positions.check()?;
+        let mut ids = chunk_ids;
+        ids.sort_unstable();
+        for (i, id) in ids.iter().enumerate() {
+            let expected = self.drained.get(i).map(|file| file.id());
+            if expected != Some(*id) {
+                return Err(Error::NotDrained { chunk_id: *id, expected });
+            }
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        if self.sync_asked < self.end() {
+            self.hand_over(Flush::Sync, &mut None, AskedBy::Log, "remove_chunks")?;
+        }
+        self.wait_for_room(0, "remove_chunks")?;
+        let files = self.drained.drain(..ids.len()).collect();
+        if let Err(Request::Remove(files)) = self.shared.queue.push(Request::Remove(files), 0) {
+            for file in files.into_iter().rev() {
+                self.drained.push_front(file);
+            }
+            self.shared.positions.check()?;
+            return Err(Error::Closed);
+        }
+        self.removing = true;
+        Ok(())
+    }
+
+    /// The chunk that takes records; where none could be made yet, on a full disk, the one that will.
+    pub fn open_chunk_id(&self) -> ChunkId {
+        self.open.as_ref().map_or_else(|| ChunkId(self.end()), OpenChunk::id)
+    }
+
+    /// What the closed chunks hold, oldest first; drained ones are not among them.
+    pub fn closed_chunk_stats(&self) -> Vec<ChunkStat<W::Checkpoint>> {
+        self.view.chunks.read().closed.values().map(|chunk| chunk.stat()).collect()
+    }
+
+    /// What the open chunk holds. `checkpoint` is put in as the state after its last record.
+    pub fn open_chunk_stat(&self, checkpoint: W::Checkpoint) -> ChunkStat<W::Checkpoint> {
+        let records = self.open.as_ref().map_or(0, OpenChunk::records);
+        ChunkStat::new(self.open_chunk_id(), self.end(), records, checkpoint)
+    }
+
+    /// Bytes of log: from the oldest chunk that is not drained to the last record appended. Seals and
+    /// space allocated ahead are not counted.
+    pub fn on_disk_size(&self) -> u64 {
+        self.end() - self.view.start()
+    }
+
+    /// The global offset behind everything appended.
+    pub(super) fn end(&self) -> u64 {
+        self.open.as_ref().map_or_else(|| self.shared.positions.appended(), OpenChunk::end)
+    }
+}
+
+/// Now, in milliseconds since 1970; 0 for a clock before that.
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,498 @@
+//! [`ChunkedWal`]: the facade, held by the one who appends.
+//!
+//! ```text
+//! append ─► OpenChunk ─► Tail        flush, sync, rotate, remove ─► Queue ─► worker, housekeeper
+//!                         └─ taken by every hand-over ───────────────┘
+//! ```
+//!
+//! - Whatever can be refused is refused before anything moves: an error leaves the log as it was.
+//! - Blocking happens in three places only: a full queue, a rotation that finds no spare ready, and
+//!   the methods that wait.
+
+mod chunks;
+mod open;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::chunk::ChunkFile;
+use crate::chunk::OpenChunk;
+use crate::chunk::Staged;
+use crate::config::Config;
+use crate::error::Error;
+use crate::error::Result;
+use crate::flush::AskedBy;
+use crate::flush::Flush;
+use crate::flush::FlushMetrics;
+use crate::flush::FlushRequest;
+use crate::flush::FlushTicket;
+use crate::flush::Inside;
+use crate::flush::Place;
+use crate::flush::Progress;
+use crate::flush::ProgressHandle;
+use crate::flush::Request;
+use crate::flush::Shared;
+use crate::lock::WalLock;
+use crate::position::Segment;
+use crate::reader::LogView;
+use crate::reader::Records;
+use crate::reader::WalReader;
+use crate::record::Callback;
+use crate::record::StateMachine;
+use crate::record::WalRecord;
+use crate::record::WalTypes;
+use crate::recovery::RecoveryReport;
+
+pub use open::OpenOptions;
+
+/// A chunked write-ahead log.
+///
+/// One owner appends ([`append`](Self::append) takes `&mut self`); readers and those who wait for
+/// durability go through [`reader`](Self::reader) and [`progress_handle`](Self::progress_handle) on
+/// any thread. Writing and syncing happen on a thread of the log's own; appending itself does no I/O.
+///
+/// ```
+/// use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, StateMachine, WalRecord, WalTypes};
+///
+/// struct Log;
+/// impl WalTypes for Log {
+///     type Action = String;
+///     type Checkpoint = u64;
+///     type Callback = ();
+/// }
+///
+/// #[derive(Default)]
+/// struct Counter(u64);
+/// impl StateMachine<Log> for Counter {
+///     type Error = std::convert::Infallible;
+///     fn apply(&mut self, record: &WalRecord<Log>, _: ChunkId, _: Segment) -> Result<(), Self::Error> {
+///         match record {
+///             WalRecord::Action(_) => self.0 += 1,
+///             WalRecord::Checkpoint(count) => self.0 = *count,
+///         }
+///         Ok(())
+///     }
+///     fn checkpoint(&self) -> u64 {
+///         self.0
+///     }
+/// }
+///
+/// # let dir = tempfile::tempdir()?;
+/// let config = Config::new(dir.path().join("log"));
+/// let mut counter = Counter::default();
+/// let mut wal = ChunkedWal::<Log>::open(config.clone(), &mut counter)?;
+/// wal.append_and_apply("hello".to_string(), &mut counter)?;
+/// wal.sync()?; // durable from here on
+/// wal.close()?;
+///
+/// let mut recovered = Counter::default();
+/// ChunkedWal::<Log>::open(config, &mut recovered)?;
+/// assert_eq!(recovered.0, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Dropping it closes it as [`close`](Self::close) does, and logs what fails.
+pub struct ChunkedWal<W: WalTypes> {
+    config: Config,
+    shared: Arc<Shared<W>>,
+    view: Arc<LogView<W::Checkpoint>>,
+    /// None while no chunk could be made, on a full disk: the next append tries again.
+    open: Option<OpenChunk>,
+    /// The state with which the next chunk begins, where none is open.
+    unopened: Option<W::Checkpoint>,
+    last_segment: Segment,
+    /// Everything below was handed to the worker.
+    handed_over: u64,
+    /// A sync of everything below was handed to the worker.
+    sync_asked: u64,
+    /// Removals were handed over that may have given no space back yet.
+    removing: bool,
+    /// A spare was asked for on behalf of this open chunk.
+    spare_asked: bool,
+    /// Drained and not yet removed, oldest first.
+    drained: VecDeque<Arc<ChunkFile>>,
+    log_id: [u8; 16],
+    report: RecoveryReport,
+    threads: Option<[JoinHandle<()>; 2]>,
+    _lock: Arc<WalLock>,
+}
+
+impl<W: WalTypes> ChunkedWal<W> {
+    /// What opening this log found and did.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.report
+    }
+
+    /// Appends one record behind the last; returns where it stands.
+    ///
+    /// The record is in memory then, and readable; [`flush`](Self::flush) or [`sync`](Self::sync)
+    /// takes it to the disk. No I/O happens here, but where the record passes the space that its chunk
+    /// was given. Once [`Config::open_buffer_max_bytes`] wait in memory they are handed over as a
+    /// [`Flush::Write`], which blocks while the queue is full.
+    ///
+    /// It does not rotate: see [`try_close_full_chunk`](Self::try_close_full_chunk).
+    ///
+    /// # Errors
+    ///
+    /// Nothing is appended then. [`Error::Encode`], [`Error::RecordTooLarge`], [`Error::StorageFull`]
+    /// (try again once there is space), [`Error::OffsetsUsedUp`], [`Error::Poisoned`],
+    /// [`Error::Io`]. A codec's panic goes through to the caller.
+    pub fn append(&mut self, record: &WalRecord<W>) -> Result<Segment> {
+        let staged = self.stage(record)?;
+        Ok(self.accept(staged))
+    }
+
+    /// Rotates if the open chunk is full, appends an action, applies it: all of it or, with an error
+    /// or a panic of the state machine, nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append) and [`close_open_chunk`](Self::close_open_chunk);
+    /// [`Error::StateMachine`] if `apply` refuses, which must leave the state as it was.
+    pub fn append_and_apply<SM: StateMachine<W>>(
+        &mut self,
+        action: W::Action,
+        state_machine: &mut SM,
+    ) -> Result<Segment> {
+        self.try_close_full_chunk(state_machine)?;
+        let record = WalRecord::Action(action);
+        let staged = self.stage(&record)?;
+        let taken_back = TakeBack { shared: &self.shared, end: staged.segment.offset };
+        let chunk_id = self.open_chunk_id();
+        let applied = state_machine.apply(&record, chunk_id, staged.segment);
+        if let Err(error) = applied {
+            let source = Arc::from(error.into());
+            return Err(Error::StateMachine { chunk_id, offset: staged.segment.offset, source });
+        }
+        std::mem::forget(taken_back);
+        Ok(self.accept(staged))
+    }
+
+    /// Encodes a record behind the last one, to be accepted or taken back.
+    fn stage(&mut self, record: &WalRecord<W>) -> Result<Staged> {
+        self.shared.positions.check()?;
+        self.ensure_open_chunk()?;
+        let staged = self.stage_in_chunk(record);
+        match staged {
+            Err(Error::StorageFull { .. }) if self.wait_for_removals() => self.stage_in_chunk(record),
+            staged => staged,
+        }
+    }
+
+    fn stage_in_chunk(&mut self, record: &WalRecord<W>) -> Result<Staged> {
+        let Some(open) = &mut self.open else { return Err(Error::Closed) };
+        let Shared { positions, tail, .. } = &*self.shared;
+        let _inside = Inside::enter(positions.identity(), Place::Codec);
+        open.stage(record, tail, positions.synced(), self.config.max_record_size)
+    }
+
+    fn accept(&mut self, staged: Staged) -> Segment {
+        let segment = staged.segment;
+        self.last_segment = segment;
+        if let Some(open) = &mut self.open {
+            open.commit(staged);
+        }
+        let appended = self.end();
+        self.shared.positions.publish_appended(appended);
+        if !self.spare_asked && self.is_open_chunk_half_full() {
+            self.spare_asked = true;
+            self.shared.housekeeper.want_spare();
+        }
+        if appended - self.handed_over >= self.config.open_buffer_max_bytes {
+            // The record is accepted whatever comes of this; a failure stays to be found.
+            let _poisoned_or_inside = self.hand_over(Flush::Write, &mut None, AskedBy::Log, "append");
+        }
+        segment
+    }
+
+    /// Where the last record stands. In a new log that is its first checkpoint.
+    pub fn last_segment(&self) -> Segment {
+        self.last_segment
+    }
+
+    /// Hands over what was appended, to be written or synced, and returns; `callback` is completed
+    /// once it is done.
+    ///
+    /// Blocks while the queue is full. With [`Flush::Sync`] everything appended before becomes durable,
+    /// also what earlier flushes only wrote, also in an earlier chunk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`], [`Error::Closed`], and [`Error::WouldDeadlock`] for a full queue inside a
+    /// callback. The callback has been completed with the same error then, on this thread.
+    pub fn flush(&mut self, mode: Flush, callback: Option<W::Callback>) -> Result<()> {
+        let mut callback = callback;
+        let handed_over = self.hand_over(mode, &mut callback, AskedBy::User, "flush");
+        if let Err(error) = &handed_over {
+            self.complete_here(callback, error);
+        }
+        handed_over
+    }
+
+    /// As [`flush`](Self::flush), but gives the callback back instead of waiting for room.
+    ///
+    /// # Errors
+    ///
+    /// [`TryFlushError::Full`] if the queue is full: nothing has changed.
+    /// [`TryFlushError::Failed`] as [`flush`](Self::flush) fails, the callback completed with it.
+    pub fn try_flush(
+        &mut self,
+        mode: Flush,
+        callback: Option<W::Callback>,
+    ) -> Result<(), TryFlushError<W::Callback>> {
+        if !self.shared.queue.has_room(self.end() - self.handed_over) {
+            return Err(TryFlushError::Full(callback));
+        }
+        self.flush(mode, callback).map_err(TryFlushError::Failed)
+    }
+
+    /// As [`flush`](Self::flush), with a ticket to wait for or `.await` instead of a callback.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    pub fn flush_ticket(&mut self, mode: Flush) -> Result<FlushTicket> {
+        self.shared.positions.check()?;
+        let end = self.end();
+        let asked = match mode {
+            Flush::Write => self.handed_over,
+            Flush::Sync => self.sync_asked,
+        };
+        // A ticket waits for an offset, so one that is under way needs no request of its own.
+        if asked < end {
+            self.hand_over(mode, &mut None, AskedBy::User, "flush_ticket")?;
+        }
+        Ok(FlushTicket::for_offset(self.shared.positions.clone(), mode, end))
+    }
+
+    /// Makes everything appended durable, and waits until it is.
+    ///
+    /// # Errors
+    ///
+    /// What made it fail; the log is poisoned then. [`Error::WouldDeadlock`] inside a callback.
+    pub fn sync(&mut self) -> Result<()> {
+        Inside::refuse_wait(self.shared.positions.identity(), "sync")?;
+        self.flush_ticket(Flush::Sync)?.wait()
+    }
+
+    /// How far the log has got.
+    pub fn progress(&self) -> Progress {
+        self.shared.positions.progress()
+    }
+
+    /// Looks at the progress, and waits for it, from other threads.
+    pub fn progress_handle(&self) -> ProgressHandle {
+        ProgressHandle::new(self.shared.positions.clone())
+    }
+
+    /// Waits until everything below `offset` is durable; see [`ProgressHandle::wait_synced`]. What is
+    /// waited for must have been flushed.
+    ///
+    /// # Errors
+    ///
+    /// As [`ProgressHandle::wait_synced`].
+    pub fn wait_synced(&self, offset: u64) -> Result<()> {
+        self.progress_handle().wait_synced(offset)
+    }
+
+    /// Waits until all that was handed over so far is done, removals included.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`] if the log has failed; else the first removal that failed since the last
+    /// call (it is tried again); [`Error::WouldDeadlock`] inside a callback.
+    pub fn wait_idle(&self) -> Result<()> {
+        Inside::refuse_wait(self.shared.positions.identity(), "wait_idle")?;
+        self.shared.queue.wait_done();
+        self.shared.positions.check()?;
+        self.shared.housekeeper.wait_idle()
+    }
+
+    /// Reads the record at `segment`: any from the oldest kept to the one just appended.
+    ///
+    /// # Errors
+    ///
+    /// As [`WalReader::read_record`].
+    pub fn read_record(&self, segment: Segment) -> Result<WalRecord<W>> {
+        self.view.read_record(segment)
+    }
+
+    /// A handle for reading from other threads.
+    pub fn reader(&self) -> WalReader<W> {
+        WalReader::new(self.view.clone())
+    }
+
+    /// All records from the oldest kept to the last one appended by now; see [`WalReader::records`].
+    pub fn records(&self) -> Records<W> {
+        Records::new(self.view.clone())
+    }
+
+    /// What flushing has cost.
+    pub fn flush_metrics(&self) -> FlushMetrics {
+        self.shared.metrics.snapshot()
+    }
+
+    /// Flushes and syncs what was appended, waits for all that was handed over, marks the end of the
+    /// log, and lets go of the directory.
+    ///
+    /// # Errors
+    ///
+    /// What failed, now or before: [`Error::Poisoned`], or a removal that nobody was told of. Inside a
+    /// callback it returns [`Error::WouldDeadlock`] and the threads finish by themselves.
+    pub fn close(mut self) -> Result<()> {
+        self.shut_down()
+    }
+
+    /// Hands the open buffer to the worker. The callback is taken only if that works.
+    fn hand_over(
+        &mut self,
+        mode: Flush,
+        callback: &mut Option<W::Callback>,
+        asked_by: AskedBy,
+        method: &'static str,
+    ) -> Result<()> {
+        let end = self.end();
+        self.wait_for_room(end - self.handed_over, method)?;
+        self.push_flush(mode, callback, asked_by, end)
+    }
+
+    fn push_flush(
+        &mut self,
+        mode: Flush,
+        callback: &mut Option<W::Callback>,
+        asked_by: AskedBy,
+        end: u64,
+    ) -> Result<()> {
+        let Shared { queue, positions, tail, .. } = &*self.shared;
+        let flush = FlushRequest {
+            piece: tail.take_open(),
+            end,
+            mode,
+            callback: callback.take(),
+            asked_by,
+            queued_at: Instant::now(),
+        };
+        if let Err(Request::Flush(refused)) = queue.push(Request::Flush(flush), end - self.handed_over) {
+            *callback = refused.callback;
+            positions.check()?;
+            return Err(Error::Closed);
+        }
+        self.handed_over = end;
+        if mode == Flush::Sync {
+            self.sync_asked = end;
+        }
+        Ok(())
+    }
+
+    /// Waits until the queue has room for `bytes`, or the log has failed.
+    fn wait_for_room(&self, bytes: u64, method: &'static str) -> Result<()> {
+        let Shared { queue, positions, .. } = &*self.shared;
+        positions.check()?;
+        if !queue.has_room(bytes) {
+            Inside::refuse_wait(positions.identity(), method)?;
+            queue.wait_for_room(bytes);
+            positions.check()?;
+        }
+        Ok(())
+    }
+
+    /// Completes a callback on this thread.
+    fn complete_here(&self, callback: Option<W::Callback>, error: &Error) {
+        let Some(callback) = callback else { return };
+        if catch_unwind(AssertUnwindSafe(|| callback.complete(Err(error.clone())))).is_err() {
+            log::error!("a flush callback panicked; the log goes on");
+            self.shared.metrics.callback_panic_count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Waits for removals under way, which may give space back; `false` if there is nothing to wait
+    /// for.
+    fn wait_for_removals(&mut self) -> bool {
+        if !std::mem::take(&mut self.removing) || Inside::is(self.shared.positions.identity()) {
+            return false;
+        }
+        self.shared.queue.wait_done();
+        self.shared.housekeeper.wait_removals();
+        true
+    }
+
+    fn shut_down(&mut self) -> Result<()> {
+        let Some(threads) = self.threads.take() else { return Ok(()) };
+        let Shared { queue, positions, housekeeper, .. } = &*self.shared.clone();
+        let end = self.end();
+        if self.sync_asked < end {
+            // Without waiting for room: this is the last, and closing must not depend on the disk's
+            // speed inside a callback. If it is refused, the cause is returned below.
+            let _refused = self.push_flush(Flush::Sync, &mut None, AskedBy::Log, end);
+        }
+        queue.close();
+        self.view.close();
+        Inside::refuse_wait(positions.identity(), "close")?;
+        for thread in threads {
+            // Neither thread ends by a panic: both catch what they run.
+            let _ended = thread.join();
+        }
+        match positions.cause() {
+            Some(cause) => Err(cause.poisoned()),
+            None => housekeeper.untold_error().map_or(Ok(()), Err),
+        }
+    }
+}
+
+impl<W: WalTypes> Drop for ChunkedWal<W> {
+    fn drop(&mut self) {
+        match self.shut_down() {
+            Ok(()) => {}
+            Err(Error::WouldDeadlock { .. }) => log::debug!("dropped in a callback, closing by itself"),
+            Err(error) => log::error!("closing the log failed: {error}"),
+        }
+    }
+}
+
+impl<W: WalTypes> fmt::Debug for ChunkedWal<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkedWal")
+            .field("dir", &self.config.dir)
+            .field("open_chunk_id", &self.open_chunk_id())
+            .field("progress", &self.progress())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes a staged frame back when dropped: the state machine refused it, or panicked.
+struct TakeBack<'a, W: WalTypes> {
+    shared: &'a Shared<W>,
+    end: u64,
+}
+
+impl<W: WalTypes> Drop for TakeBack<'_, W> {
+    fn drop(&mut self) {
+        self.shared.tail.truncate(self.end);
+    }
+}
+
+/// Why [`ChunkedWal::try_flush`] did not flush.
+#[derive(thiserror::Error)]
+pub enum TryFlushError<C> {
+    /// The queue is full: here is the callback again. Nothing has changed.
+    #[error("the flush queue is full: try again later")]
+    Full(Option<C>),
+    /// The log has failed or is closed; the callback has been completed with this.
+    #[error(transparent)]
+    Failed(Error),
+}
+
+impl<C> fmt::Debug for TryFlushError<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TryFlushError::Full(_) => f.write_str("Full(..)"),
+            TryFlushError::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Opening a log: options, lock, recovery, and the threads that serve it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::ChunkedWal;
+use crate::chunk::ChunkFile;
+use crate::chunk::OpenChunk;
+use crate::chunk::OpenChunkState;
+use crate::chunk::OpenFiles;
+use crate::chunk::Tail;
+use crate::config::Config;
+use crate::error::Error;
+use crate::error::Result;
+use crate::flush::BatchLimit;
+use crate::flush::Flush;
+use crate::flush::Housekeeper;
+use crate::flush::HousekeeperConfig;
+use crate::flush::Mark;
+use crate::flush::Metrics;
+use crate::flush::Positions;
+use crate::flush::Queue;
+use crate::flush::Shared;
+use crate::flush::Worker;
+use crate::flush::WorkerChunk;
+use crate::lock::WalLock;
+use crate::position::Segment;
+use crate::random::random_u64;
+use crate::reader::Chunks;
+use crate::reader::LogView;
+use crate::record::ChunkPersisted;
+use crate::record::OnChunkPersisted;
+use crate::record::StateMachine;
+use crate::record::WalTypes;
+use crate::recovery::Newest;
+use crate::recovery::RecoveryReport;
+use crate::recovery::Repaired;
+use crate::recovery::Replay;
+use crate::recovery::ReplayOptions;
+use crate::recovery::Survey;
+use crate::recovery::TornTail;
+use crate::recovery::Verdict;
+use crate::recovery::recover;
+use crate::recovery::survey;
+use crate::storage::DiskStorage;
+use crate::storage::Storage;
+use crate::storage::StorageFile;
+
+/// How a log is opened: made by [`ChunkedWal::options`], ended by [`open`](Self::open).
+pub struct OpenOptions<W: WalTypes> {
+    config: Config,
+    on_chunk_persisted: Option<OnChunkPersisted<W>>,
+    replay: Replay,
+    must_exist: bool,
+    lock: Option<WalLock>,
+    storage: Arc<dyn Storage>,
+}
+
+impl<W: WalTypes> OpenOptions<W> {
+    /// Calls `f` with how far a chunk is durable and with the checkpoint of the chunk's predecessor,
+    /// if one is kept.
+    ///
+    /// While opening, on the caller's thread: for each chunk that was found, a sealed one before its
+    /// records are applied, the newest once it is durable. Later, on the worker's thread: after each
+    /// sync, before those who wait for that sync are told.
+    pub fn on_chunk_persisted(
+        mut self,
+        f: impl Fn(ChunkPersisted, Option<&W::Checkpoint>) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_chunk_persisted = Some(Arc::new(f));
+        self
+    }
+
+    /// Which records to apply; all unless set.
+    pub fn replay(mut self, replay: Replay) -> Self {
+        self.replay = replay;
+        self
+    }
+
+    /// Makes it an error, [`Error::NotFound`], if there is no log yet: a missing mount must not look
+    /// like an empty log.
+    pub fn must_exist(mut self) -> Self {
+        self.must_exist = true;
+        self
+    }
+
+    /// Uses a lock that is already held, from [`ChunkedWal::acquire_lock`].
+    pub fn lock(mut self, lock: WalLock) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+
+    /// Keeps the log on another storage than the real disk.
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// Opens the log: locks the directory, replays what it holds into the state machine, makes all of
+    /// that durable, and starts the log's threads.
+    ///
+    /// Blocks for as long as reading the log takes.
+    ///
+    /// # Errors
+    ///
+    /// The directory is left as it was, but for the lock file. The state machine may have been given
+    /// part of the records and is to be thrown away. [`Error::InvalidConfig`], [`Error::Locked`],
+    /// [`Error::NotFound`], [`Error::NotAChunk`], [`Error::Unsupported`], [`Error::Corrupt`],
+    /// [`Error::Undecided`], [`Error::TornTail`], [`Error::Gap`], [`Error::ForeignChunk`],
+    /// [`Error::Decode`], [`Error::StateMachine`], [`Error::Io`]; [`Error::StorageFull`] for a new log
+    /// on a full disk.
+    pub fn open<SM: StateMachine<W>>(self, state_machine: &mut SM) -> Result<ChunkedWal<W>> {
+        let started = Instant::now();
+        let OpenOptions { mut config, on_chunk_persisted, replay, must_exist, lock, storage } = self;
+        config.validate()?;
+        let (lock, survey) = lock_and_survey(&*storage, &config, must_exist, lock)?;
+        config.dir = lock.dir().to_owned();
+        for name in &survey.foreign {
+            log::warn!("not the log's, left alone: '{}'", name.display());
+        }
+        let options = ReplayOptions { replay, on_chunk_persisted };
+        let recovered = recover(&storage, &config, survey, &options, state_machine)?;
+        let repaired = recovered.repair(&*storage, &config, options.on_chunk_persisted.as_ref())?;
+        let mut wal = ChunkedWal::start(config, storage, lock, options.on_chunk_persisted, repaired)?;
+        wal.begin_first_chunk()?;
+        wal.report.elapsed = started.elapsed();
+        wal.log_open();
+        Ok(wal)
+    }
+}
+
+impl<W: WalTypes> fmt::Debug for OpenOptions<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenOptions")
+            .field("config", &self.config)
+            .field("replay", &self.replay)
+            .field("must_exist", &self.must_exist)
+            .field("lock", &self.lock)
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes the lock and looks what is there, making the directory where that is wanted.
+fn lock_and_survey(
+    storage: &dyn Storage,
+    config: &Config,
+    must_exist: bool,
+    lock: Option<WalLock>,
+) -> Result<(WalLock, Survey)> {
+    let not_found = || Error::NotFound { path: config.dir.clone() };
+    let (dir, made) = match storage.resolve_dir(&config.dir) {
+        Ok(dir) => (dir, false),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && must_exist => return Err(not_found()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => (create_dir(storage, config)?, true),
+        Err(e) => return Err(Error::io("resolve", &config.dir, e)),
+    };
+    // Before the lock, which would leave a file in a directory that is no log's.
+    if must_exist && survey(storage, &dir)?.chunks.is_empty() {
+        return Err(not_found());
+    }
+    let lock = match lock {
+        None => WalLock::acquire(storage, dir.clone())?,
+        Some(lock) if lock.dir() == dir => lock,
+        Some(lock) => {
+            return Err(Error::InvalidConfig {
+                field: "lock",
+                value: format!("a lock of '{}'", lock.dir().display()),
+                allowed: format!("a lock of '{}'", dir.display()),
+            });
+        }
+    };
+    let survey = survey(storage, &dir)?;
+    if must_exist && survey.chunks.is_empty() {
+        return Err(not_found());
+    }
+    if survey.chunks.is_empty() && !made {
+        // Whoever made the directory may have been killed before its name was durable.
+        create_dir(storage, config)?;
+    }
+    Ok((lock, survey))
+}
+
+fn create_dir(storage: &dyn Storage, config: &Config) -> Result<PathBuf> {
+    storage.create_dir(&config.dir).map_err(|e| Error::io("create directory", &config.dir, e))
+}
+
+impl<W: WalTypes> ChunkedWal<W> {
+    /// Opens the log that `config` tells of, or makes it, and replays it into `state_machine`; the
+    /// short form of [`options`](Self::options).
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open`].
+    pub fn open<SM: StateMachine<W>>(config: Config, state_machine: &mut SM) -> Result<Self> {
+        Self::options(config).open(state_machine)
+    }
+
+    /// The choices there are when opening a log.
+    pub fn options(config: Config) -> OpenOptions<W> {
+        OpenOptions {
+            config,
+            on_chunk_persisted: None,
+            replay: Replay::All,
+            must_exist: false,
+            lock: None,
+            storage: Arc::new(DiskStorage),
+        }
+    }
+
+    /// Takes the lock of the log's directory, which is made if it is missing, without opening the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] at once if another writer has it, [`Error::InvalidConfig`], [`Error::Io`].
+    pub fn acquire_lock(config: &Config) -> Result<WalLock> {
+        config.validate()?;
+        lock_and_survey(&DiskStorage, config, false, None).map(|(lock, _)| lock)
+    }
+
+    /// Starts the threads of a log whose bytes are all on stable storage.
+    fn start(
+        config: Config,
+        storage: Arc<dyn Storage>,
+        lock: WalLock,
+        on_chunk_persisted: Option<OnChunkPersisted<W>>,
+        repaired: Repaired<W>,
+    ) -> Result<Self> {
+        let Repaired { closed, newest, begin_with, spares, report } = repaired;
+        let end = newest.as_ref().map_or(0, |(newest, _)| newest.end);
+        let last_segment = newest.as_ref().map_or_else(Segment::default, |(newest, _)| newest.last_segment);
+        let log_id = newest.as_ref().map_or_else(new_log_id, |(newest, _)| newest.header.log_id);
+        let continued = newest.filter(|_| begin_with.is_none());
+        let (open, worker_chunk) = continued.map(|newest| continue_chunk(newest, &config)).unzip();
+        let shared = Arc::new(new_shared(&config, &storage, end, spares));
+        let view = Arc::new(LogView::new(
+            shared.positions.clone(),
+            shared.tail.clone(),
+            OpenFiles::new(storage.clone(), &config.dir),
+            Chunks {
+                closed: closed.into_iter().map(|chunk| (chunk.id(), Arc::new(chunk))).collect(),
+                open: open.as_ref().map(|open: &OpenChunk| open.file.clone()),
+            },
+            usize::try_from(config.read_buffer_size).unwrap_or(usize::MAX),
+        ));
+        let worker = Worker {
+            shared: shared.clone(),
+            storage,
+            dir: config.dir.clone(),
+            limit: BatchLimit {
+                items: config.flush_batch_max_items,
+                bytes: config.flush_batch_max_bytes,
+                wait: config.flush_batch_wait,
+            },
+            on_chunk_persisted,
+            chunk: worker_chunk,
+            batch: VecDeque::new(),
+            in_hand: VecDeque::new(),
+        };
+        let lock = Arc::new(lock);
+        let threads = spawn(worker, &lock).map_err(|e| Error::io("start threads for", &config.dir, e))?;
+        Ok(ChunkedWal {
+            config,
+            shared,
+            view,
+            open,
+            unopened: begin_with,
+            last_segment,
+            handed_over: end,
+            sync_asked: end,
+            removing: false,
+            spare_asked: false,
+            drained: VecDeque::new(),
+            log_id,
+            report,
+            threads: Some(threads),
+            _lock: lock,
+        })
+    }
+
+    /// Begins a chunk where none can be continued, and waits until it is durable. On a full disk an
+    /// existing log goes without until there is space.
+    fn begin_first_chunk(&mut self) -> Result<()> {
+        match self.ensure_open_chunk() {
+            Ok(()) => {}
+            Err(error @ Error::StorageFull { .. }) if self.report.chunks > 0 => {
+                log::warn!("opened without a chunk to append to: {error}");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        // What fails here is told as it happened: nothing was accepted that a poison would concern.
+        let durable = self.shared.positions.wait(Flush::Sync, self.end(), None, "open");
+        durable.unwrap_or(Err(Error::Closed))
+    }
+
+    fn log_open(&self) {
+        let RecoveryReport { chunks, records, bytes, torn_tail, elapsed, .. } = &self.report;
+        let dir = self.config.dir.display();
+        if let Some(TornTail { chunk_id, data_end, lost }) = torn_tail {
+            log::warn!("'{dir}': cut a torn write of {lost} bytes off {chunk_id} at {data_end}");
+        }
+        log::info!("opened '{dir}': {chunks} chunks, {records} records, {bytes} bytes in {elapsed:?}");
+    }
+}
+
+/// The two sides of a chunk that goes on: the appender's and the worker's.
+fn continue_chunk<C>(
+    (newest, handle): (Newest<C>, Arc<dyn StorageFile>),
+    config: &Config,
+) -> (OpenChunk, WorkerChunk<C>) {
+    let file = Arc::new(ChunkFile::open(newest.header, handle.clone()));
+    let worker_chunk = WorkerChunk {
+        id: file.id(),
+        salt: file.salt(),
+        path: newest.path,
+        handle: handle.clone(),
+        checkpoint: newest.checkpoint,
+        mark: match newest.verdict {
+            Verdict::Continue { marked: true } => Mark::Written,
+            _ => Mark::None,
+        },
+    };
+    let state = OpenChunkState {
+        end: newest.end,
+        records: newest.records,
+        data_crc: newest.data_crc,
+        // What the file has is found out when the first record asks for space.
+        allocated: 0,
+    };
+    (OpenChunk::new(file, handle, state, config), worker_chunk)
+}
+
+fn new_shared<W: WalTypes>(
+    config: &Config,
+    storage: &Arc<dyn Storage>,
+    end: u64,
+    spares: Vec<PathBuf>,
+) -> Shared<W> {
+    let metrics = Arc::new(Metrics::default());
+    let housekeeper = HousekeeperConfig {
+        storage: storage.clone(),
+        dir: config.dir.clone(),
+        file_size: config.chunk_file_size(),
+        spares_max: usize::try_from(config.spare_chunks).unwrap_or(usize::MAX),
+        metrics: metrics.clone(),
+    };
+    Shared {
+        queue: Queue::new(config.flush_queue_max_bytes),
+        positions: Arc::new(Positions::new(end)),
+        tail: Arc::new(Tail::new(end, config.open_buffer_max_bytes)),
+        metrics,
+        housekeeper: Arc::new(Housekeeper::new(housekeeper, spares)),
+    }
+}
+
+/// Starts both threads; each holds the lock until it ends.
+fn spawn<W: WalTypes>(worker: Worker<W>, lock: &Arc<WalLock>) -> io::Result<[JoinHandle<()>; 2]> {
+    let shared = worker.shared.clone();
+    let housekeeper = shared.housekeeper.spawn(lock.clone())?;
+    match worker.spawn(lock.clone()) {
+        Ok(worker) => Ok([worker, housekeeper]),
+        Err(error) => {
+            shared.housekeeper.close();
+            let _ended = housekeeper.join();
+            Err(error)
+        }
+    }
+}
+
+fn new_log_id() -> [u8; 16] {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&random_u64().to_le_bytes());
+    id[8..].copy_from_slice(&random_u64().to_le_bytes());
+    id
+}
