@@ -41,6 +41,7 @@ use crate::record::WalTypes;
 use crate::storage::Storage;
 
 pub(crate) use repair::Repaired;
+pub(crate) use repair::RepairedChunk;
 pub(crate) use survey::Survey;
 pub(crate) use survey::open_chunk;
 pub(crate) use survey::survey;
@@ -120,6 +121,8 @@ pub(crate) struct Newest<C> {
     /// All below is known to be durable.
     proven: u64,
     pub(crate) verdict: Verdict,
+    /// What stood behind `end` and is cut off.
+    torn: Option<TornTail>,
 }
 
 /// What becomes of the newest chunk.
@@ -149,20 +152,19 @@ pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
         log_id: None,
         records: 0,
     };
-    let mut newest = None;
-    let mut torn_tail = None;
+    let mut newest: Option<Newest<W::Checkpoint>> = None;
     for (i, id) in survey.chunks.iter().enumerate() {
         match survey.chunks.get(i + 1) {
             Some(successor) => replayer.closed_chunk(*id, *successor)?,
-            None => (newest, torn_tail) = replayer.newest_chunk(*id)?,
+            None => newest = Some(replayer.newest_chunk(*id)?),
         }
     }
     let start = survey.chunks.first().map_or(0, |id| id.0);
     let report = RecoveryReport {
         chunks: survey.chunks.len() as u64,
         records: replayer.records,
-        bytes: newest.as_ref().map_or(0, |newest: &Newest<_>| newest.end - start),
-        torn_tail,
+        bytes: newest.as_ref().map_or(0, |newest| newest.end - start),
+        torn_tail: newest.as_ref().and_then(|newest| newest.torn),
         foreign_names: survey.foreign.clone(),
         elapsed: Duration::ZERO,
     };
@@ -240,7 +242,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
     }
 
     /// The chunk that may end in any way.
-    fn newest_chunk(&mut self, id: ChunkId) -> Result<(Option<Newest<W::Checkpoint>>, Option<TornTail>)> {
+    fn newest_chunk(&mut self, id: ChunkId) -> Result<Newest<W::Checkpoint>> {
         let chunk = self.open(id)?;
         let mut scan = chunk.scan(false, self.config.read_buffer_size);
         let checkpoint = self.first_frame(&chunk, &mut scan, None)?;
@@ -263,7 +265,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         }
         self.records += scan.records();
         let last_segment = scan.last_segment().map(|(offset, size)| Segment::new(offset, size));
-        let newest = Newest {
+        Ok(Newest {
             end,
             records: scan.records(),
             data_crc: scan.data_crc(),
@@ -271,10 +273,10 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
             checkpoint,
             proven: scan.proven().min(end),
             verdict,
+            torn,
             header: chunk.header,
             path: chunk.path,
-        };
-        Ok((Some(newest), torn))
+        })
     }
 
     /// Opens a chunk and checks that it belongs here.

@@ -150,8 +150,10 @@ impl OpenChunk {
             return Ok(());
         }
         let len = if needed <= self.file_size { self.file_size } else { needed.next_multiple_of(ALLOCATE_STEP) };
-        self.handle.allocate(len).map_err(|e| Error::no_space("allocate", &self.path, len, e))?;
-        self.allocated = len;
+        // On a disk that is nearly full the record itself may still fit where the step does not.
+        let allocated = self.handle.allocate(len).map(|()| len);
+        let allocated = allocated.or_else(|_| self.handle.allocate(needed).map(|()| needed));
+        self.allocated = allocated.map_err(|e| Error::no_space("allocate", &self.path, needed, e))?;
         Ok(())
     }
 }

@@ -60,11 +60,6 @@ impl Tail {
         Tail { state: Mutex::new(state), pooled_capacity_max: pooled_capacity_max.unwrap_or(usize::MAX) }
     }
 
-    /// Bytes in the open buffer.
-    pub(crate) fn open_len(&self) -> u64 {
-        self.state.lock().open.len() as u64
-    }
-
     /// Lets `write` add to the open buffer. Nobody else writes there; readers wait meanwhile.
     pub(crate) fn with_open<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let mut state = self.state.lock();

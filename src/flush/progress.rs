@@ -118,10 +118,10 @@ impl Positions {
             if state.cause.is_some() {
                 return;
             }
-            log::error!("the log stops: {cause}");
-            state.cause = Some(cause);
+            state.cause = Some(cause.clone());
             self.poisoned.store(true, Ordering::SeqCst);
         }
+        log::error!("the log stops: {cause}");
         self.wake();
     }
 

@@ -272,10 +272,9 @@ impl<W: WalTypes> Worker<W> {
     fn rotate(&mut self, rotation: Rotation<W>) -> Result<()> {
         if let Some(ending) = rotation.ending {
             self.end_chunk(ending)?;
+            self.shared.metrics.rotation_count.fetch_add(1, Relaxed);
         }
-        self.begin_chunk(rotation.beginning)?;
-        self.shared.metrics.rotation_count.fetch_add(1, Relaxed);
-        Ok(())
+        self.begin_chunk(rotation.beginning)
     }
 
     fn end_chunk(&mut self, ending: ChunkEnding) -> Result<()> {

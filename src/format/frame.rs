@@ -23,10 +23,7 @@ pub(crate) const FRAME_HEADER_LEN: usize = 16;
 /// Bytes of a sync mark: a frame header alone.
 pub(crate) const SYNC_MARK_LEN: u64 = FRAME_HEADER_LEN as u64;
 
-/// The payload is `raw length u32 ‖ LZ4 block`.
-pub(crate) const FLAG_LZ4: u8 = 1;
-
-/// The flags that this build can read.
+/// The flags that this build can read. Bit 0, an LZ4 payload, is not among them.
 pub(crate) const KNOWN_FLAGS: u8 = 0;
 
 /// What a frame holds.
@@ -63,10 +60,6 @@ impl Salt {
         let mut crc = Crc::default();
         crc.write(&salt.to_le_bytes());
         Self { value: salt, crc }
-    }
-
-    pub(crate) fn value(&self) -> u64 {
-        self.value
     }
 
     /// A frame's CRC, before its bytes from 4 on.

@@ -19,13 +19,10 @@ pub(crate) const HEADER_LEN: u64 = 64;
 /// The version of the format that this build writes and reads.
 pub(crate) const VERSION: u16 = 1;
 
-/// Frames with [`FLAG_LZ4`](super::FLAG_LZ4) may occur.
-pub(crate) const FEATURE_LZ4: u32 = 1;
-
 /// The file had an earlier life: bytes of it may stand behind the end.
 pub(crate) const FEATURE_EARLIER_LIFE: u32 = 2;
 
-/// The features that this build can read.
+/// The features that this build can read. Bit 0, frames with an LZ4 payload, is not among them.
 pub(crate) const KNOWN_FEATURES: u32 = FEATURE_EARLIER_LIFE;
 
 const LEN: usize = HEADER_LEN as usize;

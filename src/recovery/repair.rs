@@ -29,14 +29,21 @@ use crate::storage::write_all_at;
 /// A log all of which is on stable storage.
 pub(crate) struct Repaired<W: WalTypes> {
     pub(crate) closed: Vec<ClosedChunk<W::Checkpoint>>,
-    /// With the handle that serves it from now on.
-    pub(crate) newest: Option<(Newest<W::Checkpoint>, Arc<dyn StorageFile>)>,
+    pub(crate) newest: Option<RepairedChunk<W::Checkpoint>>,
     /// The state after the last record, where a new chunk has to begin with it: the newest one, if
     /// there is one, is sealed then and among the closed.
     pub(crate) begin_with: Option<W::Checkpoint>,
     /// Spare files to be used again.
     pub(crate) spares: Vec<PathBuf>,
     pub(crate) report: RecoveryReport,
+}
+
+/// The newest chunk, all of it on stable storage.
+#[derive(Debug)]
+pub(crate) struct RepairedChunk<C> {
+    pub(crate) chunk: Newest<C>,
+    /// The one handle that serves it from now on.
+    pub(crate) handle: Arc<dyn StorageFile>,
 }
 
 impl<W: WalTypes> Recovered<W> {
@@ -52,16 +59,16 @@ impl<W: WalTypes> Recovered<W> {
             None => None,
             Some(newest) => {
                 let handle = newest.repair(storage, config)?;
-                Some((newest, handle))
+                Some(RepairedChunk { chunk: newest, handle })
             }
         };
         // Names come last: whatever chunk the newest is, it has been found under its final name, which
         // may not be durable yet after a kill.
         storage.sync_dir(&config.dir).map_err(|e| Error::io("sync directory", &config.dir, e))?;
-        if let (Some((newest, _)), Some(notify)) = (&newest, on_chunk_persisted) {
-            let id = ChunkId(newest.header.chunk_id);
-            let persisted = ChunkPersisted { chunk_id: id, start: id.0, synced: newest.end };
-            notify(persisted, newest.checkpoint.as_ref());
+        if let (Some(RepairedChunk { chunk, .. }), Some(notify)) = (&newest, on_chunk_persisted) {
+            let id = ChunkId(chunk.header.chunk_id);
+            let persisted = ChunkPersisted { chunk_id: id, start: id.0, synced: chunk.end };
+            notify(persisted, chunk.checkpoint.as_ref());
         }
         let kept = usize::try_from(config.spare_chunks).unwrap_or(usize::MAX).min(survey.spares.len());
         for path in survey.spares.split_off(kept) {

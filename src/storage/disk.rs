@@ -165,10 +165,7 @@ impl StorageFile for DiskFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        if len == 0 || reserve(&self.0, len)? || self.len()? >= len {
-            return Ok(());
-        }
-        self.set_len(len)
+        if len == 0 || reserve(&self.0, len)? { Ok(()) } else { grow(&self.0, len) }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -178,6 +175,11 @@ impl StorageFile for DiskFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
+}
+
+/// Makes a file at least `len` bytes long.
+fn grow(file: &File, len: u64) -> io::Result<()> {
+    if file.metadata()?.len() < len { file.set_len(len) } else { Ok(()) }
 }
 
 /// Reserves the first `len` bytes; false where the file system can't.
@@ -200,4 +202,20 @@ fn reserve(file: &File, len: u64) -> io::Result<bool> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn reserve(_file: &File, _len: u64) -> io::Result<bool> {
     Ok(false)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// What is done where the file system can't reserve.
+    #[test]
+    fn growing_never_shrinks() {
+        let file = tempfile::tempfile().unwrap();
+        for (len, expected) in [(0, 0), (10, 10), (3, 10), (11, 11)] {
+            grow(&file, len).unwrap();
+            assert_eq!(file.metadata().unwrap().len(), expected);
+        }
+    }
 }

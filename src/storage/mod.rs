@@ -9,7 +9,7 @@
 //! - Positions are bytes from the beginning of a file; no file has a cursor.
 //! - Nothing here retries a failed sync or hides an error.
 //! - [`StorageFile::write_at`] and [`StorageFile::read_at`] may do less than asked and may be
-//!   interrupted; [`write_all_at`] and [`read_full_at`] deal with that, once for all storages.
+//!   interrupted; `write_all_at` and `read_full_at` deal with that, once for all storages.
 
 mod disk;
 #[cfg(any(test, feature = "testing"))]

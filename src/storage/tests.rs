@@ -1,5 +1,7 @@
 //! What every storage does, run on each of them.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::ffi::OsString;
 use std::io;
 use std::io::ErrorKind;

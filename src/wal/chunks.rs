@@ -135,10 +135,12 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// A spare with space for at least `bytes`.
     fn take_spare_of(&mut self, bytes: u64) -> Result<Spare> {
         let housekeeper = self.shared.housekeeper.clone();
-        let mut spare = match housekeeper.take_spare() {
-            Err(Error::StorageFull { .. }) if self.wait_for_removals() => housekeeper.take_spare()?,
-            taken => taken?,
+        let taken = match housekeeper.take_spare() {
+            Err(Error::StorageFull { .. }) if self.wait_for_removals() => housekeeper.take_spare(),
+            taken => taken,
         };
+        // The housekeeper ends with the worker: then the worker's failure is what counts.
+        let mut spare = taken.map_err(|error| self.shared.positions.check().err().unwrap_or(error))?;
         if spare.allocated < bytes {
             if let Err(e) = spare.handle.allocate(bytes) {
                 let error = Error::no_space("allocate", &spare.path, bytes, e);

@@ -37,9 +37,9 @@ use crate::record::ChunkPersisted;
 use crate::record::OnChunkPersisted;
 use crate::record::StateMachine;
 use crate::record::WalTypes;
-use crate::recovery::Newest;
 use crate::recovery::RecoveryReport;
 use crate::recovery::Repaired;
+use crate::recovery::RepairedChunk;
 use crate::recovery::Replay;
 use crate::recovery::ReplayOptions;
 use crate::recovery::Survey;
@@ -49,7 +49,6 @@ use crate::recovery::recover;
 use crate::recovery::survey;
 use crate::storage::DiskStorage;
 use crate::storage::Storage;
-use crate::storage::StorageFile;
 
 /// How a log is opened: made by [`ChunkedWal::options`], ended by [`open`](Self::open).
 pub struct OpenOptions<W: WalTypes> {
@@ -232,9 +231,9 @@ impl<W: WalTypes> ChunkedWal<W> {
         repaired: Repaired<W>,
     ) -> Result<Self> {
         let Repaired { closed, newest, begin_with, spares, report } = repaired;
-        let end = newest.as_ref().map_or(0, |(newest, _)| newest.end);
-        let last_segment = newest.as_ref().map_or_else(Segment::default, |(newest, _)| newest.last_segment);
-        let log_id = newest.as_ref().map_or_else(new_log_id, |(newest, _)| newest.header.log_id);
+        let end = newest.as_ref().map_or(0, |newest| newest.chunk.end);
+        let last_segment = newest.as_ref().map_or_else(Segment::default, |newest| newest.chunk.last_segment);
+        let log_id = newest.as_ref().map_or_else(new_log_id, |newest| newest.chunk.header.log_id);
         let continued = newest.filter(|_| begin_with.is_none());
         let (open, worker_chunk) = continued.map(|newest| continue_chunk(newest, &config)).unzip();
         let shared = Arc::new(new_shared(&config, &storage, end, spares));
@@ -311,9 +310,10 @@ impl<W: WalTypes> ChunkedWal<W> {
 
 /// The two sides of a chunk that goes on: the appender's and the worker's.
 fn continue_chunk<C>(
-    (newest, handle): (Newest<C>, Arc<dyn StorageFile>),
+    newest: RepairedChunk<C>,
     config: &Config,
 ) -> (OpenChunk, WorkerChunk<C>) {
+    let RepairedChunk { chunk: newest, handle } = newest;
     let file = Arc::new(ChunkFile::open(newest.header, handle.clone()));
     let worker_chunk = WorkerChunk {
         id: file.id(),

@@ -1,6 +1,11 @@
 //! What the integration tests share: one set of types, one state machine, a few short words.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod forge;
+
+mod gate;
+mod spells;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -10,11 +15,17 @@ use chunked_wal::ChunkId;
 use chunked_wal::ChunkedWal;
 use chunked_wal::Config;
 use chunked_wal::Error;
+use chunked_wal::OpenOptions;
 use chunked_wal::Segment;
 use chunked_wal::StateMachine;
 use chunked_wal::WalRecord;
 use chunked_wal::WalTypes;
 use chunked_wal::storage::MemoryStorage;
+
+pub use gate::Gate;
+pub use spells::*;
+
+pub use forge::*;
 
 /// Actions are words; a checkpoint is all words so far, joined by commas.
 #[derive(Debug)]
@@ -93,10 +104,13 @@ impl Disk {
         Disk { storage, config: self.config.clone() }
     }
 
+    pub fn options<W: WalTypes>(&self) -> OpenOptions<W> {
+        ChunkedWal::options(self.config.clone()).storage(Arc::new(self.storage.clone()))
+    }
+
     pub fn try_open(&self) -> Result<(Wal, List), Error> {
         let mut list = List::default();
-        let storage = Arc::new(self.storage.clone());
-        let wal = Wal::options(self.config.clone()).storage(storage).open(&mut list)?;
+        let wal = self.options().open(&mut list)?;
         Ok((wal, list))
     }
 

@@ -38,9 +38,8 @@ fn test_vector() {
 #[test]
 fn frames_agree_with_the_second_encoder() {
     let salt = Salt::new(SALT);
-    assert_eq!(salt.value(), SALT);
     for (offset, len, unsynced) in [(64, 0, 0), (8, 1, 7), (u64::MAX - 7, 300, u32::MAX), (1 << 40, 16, 9)] {
-        for (kind, flags) in [(Kind::Action, FLAG_LZ4), (Kind::Seal, 0xFE), (Kind::SyncMark, 0)] {
+        for (kind, flags) in [(Kind::Action, 1), (Kind::Seal, 0xFE), (Kind::SyncMark, 0)] {
             let payload = vec![0xA5; len];
             let raw = raw_frame(Raw { kind: kind as u8, flags, unsynced, salt: SALT, offset }, &payload);
             let mut frame = vec![0; raw.len()];

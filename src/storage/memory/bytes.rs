@@ -36,12 +36,9 @@ impl Page {
         }
     }
 
-    /// Zeros everything from `at` on; whole sectors of it count as never written.
+    /// Zeros everything from `at` on. Its sectors stay where they are on the medium: written.
     fn cut(&mut self, at: usize) {
         self.bytes[at..].fill(0);
-        for sector in at.div_ceil(SECTOR)..SECTORS {
-            self.written &= !(1 << sector);
-        }
     }
 }
 

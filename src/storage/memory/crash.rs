@@ -163,7 +163,9 @@ impl<'a> Cut<'a> {
                     page.written |= 1 << sector;
                 }
             }
-            bytes.put_page(index, Some(Arc::new(page)));
+            if page.written != 0 {
+                bytes.put_page(index, Some(Arc::new(page)));
+            }
         }
         bytes.resize(self.len, self.reserved);
         bytes

@@ -1,54 +1,14 @@
 //! [`MemoryStorage`]: a disk in memory that crashes and fails when asked to.
 //!
-//! It is for tests: of this crate, and of your own state machine on top of it. A test runs its
-//! workload on such a disk, cuts the power somewhere, and opens the log again on what a real disk
-//! might hold then.
-//!
 //! ```text
-//! workload ─► MemoryStorage ──crash(seed)──► another MemoryStorage ─► open again, compare
-//!                 │         ──crash_states──► all there can be, if they are few
-//!                 └───────────kill─────────► the same page cache, without handles and locks
+//! Storage, StorageFile ─► calls ─► medium ─► names   a directory: current, durable, pending
+//!                          fault             file    a file: current, durable, versions of pages
+//!                                  crash ─► another medium
 //! ```
 //!
-//! ```
-//! use std::io::IoSlice;
-//! use std::path::Path;
-//! use chunked_wal::storage::{MemoryStorage, Storage};
-//!
-//! # fn main() -> std::io::Result<()> {
-//! let disk = MemoryStorage::default();
-//! let file = disk.create(Path::new("/log"))?;
-//! disk.sync_dir(Path::new("/"))?;
-//! file.write_at(&[IoSlice::new(b"synced")], 0)?;
-//! file.sync()?;
-//! file.write_at(&[IoSlice::new(b"SYNCED, and more")], 0)?;
-//!
-//! for seed in 0..100 {
-//!     let left = disk.crash(seed).read_file("/log").unwrap_or_default();
-//!     assert!(left.starts_with(b"synced") || left.starts_with(b"SYNCED"));
-//! }
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # What a crash may do
-//!
-//! - To bytes: each unsynced write is kept, lost, or torn, at sectors (512 bytes) or pages (4 KiB),
-//!   any subset of them, whatever the order of the writes. A sector that was written before its
-//!   file's last sync holds the bytes after one of the operations since, or those before them all
-//!   (powersafe overwrite). One that was not may also be torn at any byte.
-//! - To a file's size: it is one of those it had since the last sync, whatever became of the bytes:
-//!   size without data reads as zeros, data without size is cut off. A cut that is lost brings back
-//!   what stood there.
-//! - To names: each create, rename and remove since the directory's last sync is kept or lost by
-//!   itself. A rename is atomic, as on file systems with a journal; see
-//!   [`set_torn_renames`](MemoryStorage::set_torn_renames). A name may be there and its bytes not.
-//! - Never: lose what was synced, bytes or names.
-//!
-//! # Paths
-//!
-//! Absolute, of any depth; a relative one begins at `/`, which always exists. `.` and `..` are
-//! resolved; there are no links.
+//! - Everything is under one lock, which is held while an operation happens, never while a test's
+//!   hook runs.
+//! - Nothing depends on time, on addresses or on hash seeds: the same operations give the same disk.
 
 mod bytes;
 mod calls;
@@ -78,11 +38,64 @@ pub use self::fault::OpKind;
 use self::medium::Medium;
 use self::medium::Node;
 
-/// A disk in memory. A clone is the same disk; [`crash`](Self::crash) and [`kill`](Self::kill) make
-/// new ones that share nothing with it.
+/// A disk in memory that crashes and fails when asked to.
 ///
-/// The [module](crate::storage)'s traits work on it as on real files. What is here beside them is
-/// for tests; these methods are no operations: they are not counted, logged or failed.
+/// It is for tests: of this crate, and of your own state machine on top of it. A test runs its
+/// workload on such a disk, cuts the power somewhere, and opens the log again on what a real disk
+/// might hold then.
+///
+/// ```text
+/// workload ─► MemoryStorage ──crash(seed)──► another MemoryStorage ─► open again, compare
+///                 │         ──crash_states──► all there can be, if they are few
+///                 └───────────kill─────────► the same page cache, without handles and locks
+/// ```
+///
+/// ```
+/// use std::io::IoSlice;
+/// use std::path::Path;
+/// use chunked_wal::storage::{MemoryStorage, Storage};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let disk = MemoryStorage::default();
+/// let file = disk.create(Path::new("/log"))?;
+/// disk.sync_dir(Path::new("/"))?;
+/// file.write_at(&[IoSlice::new(b"synced")], 0)?;
+/// file.sync()?;
+/// file.write_at(&[IoSlice::new(b"SYNCED, and more")], 0)?;
+///
+/// for seed in 0..100 {
+///     let left = disk.crash(seed).read_file("/log").unwrap_or_default();
+///     assert!(left.starts_with(b"synced") || left.starts_with(b"SYNCED"));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # What a crash may do
+///
+/// - To bytes: each unsynced write is kept, lost, or torn, at sectors (512 bytes) or pages (4 KiB),
+///   any subset of them, whatever the order of the writes. A sector that was written before its
+///   file's last sync holds the bytes after one of the operations since, or those before them all
+///   (powersafe overwrite). One that was not may also be torn at any byte.
+/// - To a file's size: it is one of those it had since the last sync, whatever became of the bytes:
+///   size without data reads as zeros, data without size is cut off. A cut that is lost brings back
+///   what stood there.
+/// - To names: each create, rename and remove since the directory's last sync is kept or lost by
+///   itself. A rename is atomic, as on file systems with a journal; see
+///   [`set_torn_renames`](Self::set_torn_renames). A name may be there and its bytes not.
+/// - Never: lose what was synced, bytes or names.
+///
+/// # Paths
+///
+/// Absolute, of any depth; a relative one begins at `/`, which always exists. `.` and `..` are
+/// resolved; there are no links.
+///
+/// # Operations, and what is none
+///
+/// A clone is the same disk; [`crash`](Self::crash) and [`kill`](Self::kill) make new ones that share
+/// nothing with it. What goes through [`Storage`](super::Storage) and
+/// [`StorageFile`](super::StorageFile) is an operation. The methods here are none: they are not
+/// counted, logged or failed.
 #[derive(Clone, Default)]
 pub struct MemoryStorage {
     shared: Arc<Shared>,
@@ -141,7 +154,8 @@ impl MemoryStorage {
     }
 
     /// Every disk that a power loss at this moment could leave, but for tears within a sector;
-    /// `None` if there are more than `limit`. Equal ones may occur.
+    /// `None` if there are more than `limit`. Equal ones may occur. (Of a page with more than 64
+    /// unsynced writes, 64 are known.)
     pub fn crash_states(&self, limit: usize) -> Option<Vec<Self>> {
         let disks = crash::enumerate(&self.shared.state.lock().disk, limit)?;
         Some(disks.into_iter().map(Self::with).collect())
@@ -154,12 +168,13 @@ impl MemoryStorage {
     }
 
     /// Lets `n` more operations (those that [`operations`](Self::operations) counts) through; then
-    /// everything fails, reading included. 0 is the same as cutting the power now.
+    /// everything fails, reading included. 0 cuts the power now: what is under way fails too, like a
+    /// paused sync, or the operation whose [hook](Self::on_operation) calls this.
     ///
     /// What was there stays as it is: [`crash`](Self::crash) or [`kill`](Self::kill) shows it.
     pub fn crash_after(&self, n: u64) {
         let control = &mut self.shared.state.lock().control;
-        control.fails_from = Some(control.operations.saturating_add(n));
+        control.fails_from = Some(if n == 0 { 0 } else { control.operations.saturating_add(n) });
         self.shared.resumed.notify_all();
     }
 
@@ -223,7 +238,8 @@ impl MemoryStorage {
         self.shared.state.lock().control.hook = Some(Arc::new(hook));
     }
 
-    /// While paused, syncs of files and directories wait; a crash wakes them to fail.
+    /// While paused, syncs of files and directories wait; [`crash_after(0)`](Self::crash_after) wakes
+    /// them to fail.
     pub fn pause_syncs(&self, paused: bool) {
         self.shared.state.lock().control.syncs_paused = paused;
         self.shared.resumed.notify_all();

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::io::IoSlice;
@@ -105,10 +107,9 @@ fn a_sector_in_new_space_is_torn_at_any_byte() {
     file.allocate(4096).unwrap();
     file.sync().unwrap();
     write(&*file, &[7; 100], 10);
-    let ends: BTreeSet<usize> = left(&disk)
-        .into_iter()
-        .map(|bytes| {
-            let bytes = bytes.unwrap();
+    let ends: BTreeSet<usize> = (0..5 * SEEDS)
+        .map(|seed| {
+            let bytes = disk.crash(seed).read_file(A).unwrap();
             let end = bytes.iter().rposition(|b| *b == 7).map_or(10, |last| last + 1);
             assert!(bytes[10..end].iter().all(|b| *b == 7));
             assert_eq!(bytes.len(), 4096);
@@ -196,7 +197,7 @@ fn an_allocation_is_kept_or_lost() {
 /// The rules again, as plainly as they can be said, against random work on one file.
 #[test]
 fn every_crash_is_legal() {
-    for round in 0..300 {
+    for round in 0..120 {
         let (disk, file) = disk_with(b"");
         let mut dice = round;
         let mut roll = |n: u64| {
@@ -209,7 +210,12 @@ fn every_crash_is_legal() {
         let mut old_sectors = BTreeSet::new();
         for step in 0..roll(14) {
             match roll(8) {
-                0 => file.set_len(roll(10_000)).unwrap(),
+                0 => {
+                    let len = roll(10_000);
+                    file.set_len(len).unwrap();
+                    // Pages that were cut off come back new.
+                    old_sectors.retain(|sector| sector / 8 * 4096 < len as usize);
+                }
                 1 => file.allocate(roll(12_000)).unwrap(),
                 2 => {
                     file.sync().unwrap();
@@ -229,22 +235,24 @@ fn every_crash_is_legal() {
             history.push(disk.read_file(A).unwrap());
         }
 
-        for seed in 0..100 {
+        let padded: Vec<Vec<u8>> = history.iter().map(|h| [&h[..], &[0; 16_384]].concat()).collect();
+        for seed in 0..60 {
             let bytes = disk.crash(seed).read_file(A).unwrap();
             assert!(history.iter().any(|h| h.len() == bytes.len()), "round {round}, seed {seed}: size");
             for (sector, found) in bytes.chunks(512).enumerate() {
-                let at = |h: &Vec<u8>, i: usize| h.get(sector * 512 + i).copied().unwrap_or(0);
-                let whole = history.iter().any(|h| (0..found.len()).all(|i| found[i] == at(h, i)));
-                let bytewise = (0..found.len()).all(|i| history.iter().any(|h| found[i] == at(h, i)));
-                let torn = !old_sectors.contains(&sector) && bytewise;
-                assert!(whole || torn, "round {round}, seed {seed}: sector {sector}");
+                let start = sector * 512;
+                let whole = padded.iter().any(|h| h[start..].starts_with(found));
+                let byte = |i: usize| padded.iter().any(|h| h[start + i] == found[i]);
+                let torn = !old_sectors.contains(&sector);
+                let legal = whole || torn && (0..found.len()).all(byte);
+                assert!(legal, "round {round}, seed {seed}: sector {sector}");
             }
         }
         assert_eq!(disk.crash(0).read_file(A).unwrap(), history[0], "round {round}: nothing kept");
         assert_eq!(disk.crash(1).digest(), disk.digest(), "round {round}: everything kept");
         let used = disk.used();
         assert_eq!(disk.crash(1).used(), used);
-        if let Some(all) = disk.crash_states(300) {
+        if let Some(all) = disk.crash_states(100) {
             let all: BTreeSet<u64> = all.iter().map(MemoryStorage::digest).collect();
             assert!(all.contains(&disk.digest()) && all.contains(&disk.crash(0).digest()));
         }
@@ -435,7 +443,7 @@ fn a_crash_comes_at_any_operation() {
         let disk = MemoryStorage::default();
         disk.crash_after(n);
         assert_eq!(work(&disk).unwrap_err().to_string(), "the disk has crashed");
-        assert_eq!(disk.operations(), n + 1);
+        assert!(disk.operations() <= n + 1);
         assert!(disk.list(root()).is_err() && disk.lock(Path::new("/L")).is_err(), "nothing works now");
         assert_eq!(disk.crash(1).files("/d").len(), usize::from(n >= 3));
     }
@@ -499,6 +507,13 @@ fn faults_count_side_by_side() {
     write(&*file, b"a", 0);
     assert_eq!(kind(file.sync()), ErrorKind::StorageFull);
     file.sync().unwrap();
+
+    // Where two would strike the same operation, the second waits.
+    disk.fail(Fault::any(0, FaultHow::NoSpace));
+    disk.fail(Fault::new(OpKind::Sync, 0, FaultHow::Io));
+    assert_eq!(kind(file.sync()), ErrorKind::StorageFull);
+    assert_eq!(file.sync().unwrap_err().raw_os_error(), Some(5));
+    file.sync().unwrap();
 }
 
 #[test]
@@ -544,6 +559,19 @@ fn a_failed_sync_lies_about_new_space() {
     write(&*file, &[3; 5], 0);
     file.sync().unwrap();
     assert_eq!(left(&disk), set(&[&[3; 5]]));
+}
+
+#[test]
+fn a_failed_sync_does_not_lie_about_what_is_cut_off() {
+    let (disk, file) = disk_with(&[1; 8192]);
+    write(&*file, &[2; 8192], 0);
+    disk.fail(Fault::new(OpKind::Sync, 0, FaultHow::SyncLies));
+    assert!(file.sync().is_err());
+    file.set_len(4096).unwrap();
+    file.set_len(8192).unwrap();
+    file.sync().unwrap();
+    let left = disk.crash(0).read_file(A).unwrap();
+    assert_eq!((&left[..4096], &left[4096..]), (&[1; 4096][..], &[0; 4096][..]));
 }
 
 #[test]
@@ -641,8 +669,8 @@ fn a_hook_sees_each_operation_before_it_happens() {
     write(&*file, b"abc", 0);
     file.sync().unwrap();
     file.len().unwrap();
-    assert!(file.set_len(0).is_ok(), "the crash comes after the operation that was let through");
-    assert!(file.sync().is_err());
+    assert!(file.set_len(0).is_err(), "the power went before it happened");
+    assert_eq!(disk.read_file(A).unwrap(), b"abc");
     let a = PathBuf::from(A);
     assert_eq!(
         seen.lock()[..4],

@@ -1,0 +1,221 @@
+//! Chunk files made by hand, from the format's page alone: also what the log itself would never write.
+//!
+//! ```text
+//! Forge::chunk(0).checkpoint("").action("a").synced().action("b").mark().zeros(512)
+//! ```
+
+use std::hash::Hasher;
+use std::io::IoSlice;
+
+use chunked_wal::ChunkId;
+use chunked_wal::codeq::Encode;
+use chunked_wal::codeq::config::CodeqConfig;
+use chunked_wal::codeq::config::Crc32fast;
+use chunked_wal::storage::Storage;
+
+use super::Disk;
+
+pub const HEADER: u64 = 64;
+pub const SEAL: u64 = 40;
+pub const MARK: u64 = 16;
+
+/// The log that all forged chunks are of.
+pub const LOG_ID: [u8; 16] = *b"a log of our own";
+
+/// A chunk file in the making.
+#[derive(Debug, Clone)]
+pub struct Forge {
+    pub id: u64,
+    pub bytes: Vec<u8>,
+    /// The global offset behind the last record.
+    pub end: u64,
+    /// The global offsets of all frames.
+    pub at: Vec<u64>,
+    pub records: u64,
+    pub stored_crcs: Vec<u8>,
+    /// What the next frames say was synced when they were made.
+    pub synced: u64,
+}
+
+impl Forge {
+    pub fn chunk(id: u64) -> Self {
+        let mut forge = Forge {
+            id,
+            bytes: vec![0; HEADER as usize],
+            end: id + HEADER,
+            at: Vec::new(),
+            records: 0,
+            stored_crcs: Vec::new(),
+            synced: id,
+        };
+        forge.bytes[..8].copy_from_slice(b"CHNKWAL\n");
+        forge.bytes[8] = 1;
+        forge.bytes[10] = HEADER as u8;
+        forge.bytes[16..24].copy_from_slice(&id.to_le_bytes());
+        let salt = forge.salt();
+        forge.bytes[24..32].copy_from_slice(&salt.to_le_bytes());
+        forge.bytes[32..48].copy_from_slice(&LOG_ID);
+        forge.header(0, &[])
+    }
+
+    /// Puts other bytes into the header, and makes its CRC right again.
+    pub fn header(mut self, at: usize, bytes: &[u8]) -> Self {
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        let crc = crc(&[&self.bytes[..60]]);
+        self.bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+        self
+    }
+
+    /// Says that the file had an earlier life.
+    pub fn used_before(self) -> Self {
+        self.header(12, &[2])
+    }
+
+    pub fn checkpoint(self, all: &str) -> Self {
+        self.record(2, &encoded(all))
+    }
+
+    pub fn action(self, word: &str) -> Self {
+        self.record(1, &encoded(word))
+    }
+
+    pub fn actions(self, words: &[&str]) -> Self {
+        words.iter().fold(self, |forge, word| forge.action(word))
+    }
+
+    pub fn record(mut self, kind: u8, payload: &[u8]) -> Self {
+        self = self.frame(kind, 0, payload);
+        self.records += 1;
+        self.end = self.id + self.bytes.len() as u64;
+        let stored = (self.at[self.at.len() - 1] - self.id) as usize;
+        self.stored_crcs.extend_from_slice(&self.bytes[stored..stored + 4]);
+        self
+    }
+
+    /// From here on, frames know that all records so far are durable.
+    pub fn synced(mut self) -> Self {
+        self.synced = self.end;
+        self
+    }
+
+    pub fn mark(mut self) -> Self {
+        let synced = std::mem::replace(&mut self.synced, self.id + self.bytes.len() as u64);
+        self = self.frame(4, 0, &[]);
+        self.synced = synced;
+        self
+    }
+
+    pub fn seal(self) -> Self {
+        let data_len = self.bytes.len() as u64;
+        let mut payload = [self.records.to_le_bytes(), data_len.to_le_bytes()].concat();
+        payload.extend_from_slice(&crc(&[&self.stored_crcs]).to_le_bytes());
+        payload.extend_from_slice(&[0; 4]);
+        self.synced().frame(3, 0, &payload)
+    }
+
+    /// Any frame, right in all its checks.
+    pub fn frame(mut self, kind: u8, flags: u8, payload: &[u8]) -> Self {
+        let offset = self.id + self.bytes.len() as u64;
+        let (len, unsynced) = (payload.len() as u32, (offset - self.synced) as u32);
+        let mut rest = len.to_le_bytes().to_vec();
+        rest.extend_from_slice(&[kind, flags]);
+        rest.extend_from_slice(&check(self.salt(), offset, len, unsynced, kind, flags).to_le_bytes());
+        rest.extend_from_slice(&unsynced.to_le_bytes());
+        rest.extend_from_slice(payload);
+        rest.resize(12 + payload.len().next_multiple_of(8), 0);
+        let crc = crc(&[&self.salt().to_le_bytes(), &offset.to_le_bytes(), &rest]);
+        self.at.push(offset);
+        self.bytes.extend_from_slice(&crc.to_le_bytes());
+        self.bytes.extend_from_slice(&rest);
+        self
+    }
+
+    pub fn raw(mut self, bytes: &[u8]) -> Self {
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
+
+    pub fn zeros(self, n: usize) -> Self {
+        self.raw(&vec![0; n])
+    }
+
+    /// Without the last `n` bytes.
+    pub fn cut(mut self, n: usize) -> Self {
+        self.bytes.truncate(self.bytes.len() - n);
+        self
+    }
+
+    /// With one byte of the `i`th frame's payload changed.
+    pub fn decayed(mut self, i: usize) -> Self {
+        let at = (self.at[i] - self.id) as usize + 16;
+        self.bytes[at] ^= 0x10;
+        self
+    }
+
+    /// With zeros where the `i`th frame was.
+    pub fn lost(mut self, i: usize) -> Self {
+        let from = (self.at[i] - self.id) as usize;
+        let to = self.at.get(i + 1).map_or(self.bytes.len(), |next| (next - self.id) as usize);
+        self.bytes[from..to].fill(0);
+        self
+    }
+
+    /// Puts the file on a disk, durable.
+    pub fn put(&self, disk: &Disk) {
+        disk.storage.write_file(disk.config.chunk_path(ChunkId(self.id)), &self.bytes).unwrap();
+    }
+
+    /// Puts the file on a disk as a killed process may leave it: the bytes from the global offset
+    /// `durable` on are written, and not synced.
+    pub fn put_written(&self, disk: &Disk, durable: u64) {
+        let Disk { storage, config } = disk;
+        storage.create_dir(&config.dir).unwrap();
+        let file = storage.create(&config.chunk_path(ChunkId(self.id))).unwrap();
+        storage.sync_dir(&config.dir).unwrap();
+        let durable = (durable - self.id) as usize;
+        file.allocate(self.bytes.len() as u64).unwrap();
+        file.write_at(&[IoSlice::new(&self.bytes[..durable])], 0).unwrap();
+        file.sync().unwrap();
+        file.write_at(&[IoSlice::new(&self.bytes[durable..])], durable as u64).unwrap();
+    }
+
+    /// Puts the file on a disk as a process leaves it that is killed between rename and directory
+    /// sync.
+    pub fn put_renamed(&self, disk: &Disk) {
+        let Disk { storage, config } = disk;
+        let spare = config.dir.join(spare_name(self.id));
+        storage.write_file(&spare, &self.bytes).unwrap();
+        storage.rename(&spare, &config.chunk_path(ChunkId(self.id))).unwrap();
+    }
+
+    fn salt(&self) -> u64 {
+        self.id ^ 0x0123_4567_89AB_CDEF
+    }
+}
+
+pub fn spare_name(number: u64) -> String {
+    format!("spare-{number:016x}.tmp")
+}
+
+/// What the codec makes of a word.
+pub fn encoded(word: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    word.to_string().encode(&mut bytes).unwrap();
+    bytes
+}
+
+fn crc(parts: &[&[u8]]) -> u32 {
+    let mut crc = <Crc32fast as CodeqConfig>::Hasher::default();
+    parts.iter().for_each(|part| crc.write(part));
+    crc.finish() as u32
+}
+
+fn check(salt: u64, offset: u64, len: u32, unsynced: u32, kind: u8, flags: u8) -> u16 {
+    let mut x = salt
+        ^ offset.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ (u64::from(len) | u64::from(unsynced) << 32).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+        ^ (u64::from(kind) | u64::from(flags) << 8) << 20;
+    x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (x ^ x >> 31) as u16
+}
