@@ -1,4 +1,98 @@
-//! A chunked write-ahead log with a background flush worker.
+//! A chunked write-ahead log with a background flush worker, for programs that keep their own state:
+//! raft stores, embedded databases, durable state machines.
+//!
+//! Typed records are appended in memory, taken to the disk by a thread of the log's own, and replayed
+//! into a state machine when the log is opened again. The log is cut into chunks, files that each begin
+//! with a checkpoint of everything before them, so that old ones can be removed whole.
+//!
+//! ```text
+//! append ─► buffer ─► bounded queue ─► write ─► one sync for all that wait ─► progress ─► callbacks
+//! └─ your thread, no I/O ─┘            └──────────── the log's thread ─────────────────────────────┘
+//!
+//! open ─► every frame checked ─► StateMachine::apply ─► verdict on the end ─► repair ─► ChunkedWal
+//! ```
+//!
+//! # A first log
+//!
+//! ```
+//! use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
+//!
+//! /// The types of the log: lines of a diary. The checkpoint is how many there were.
+//! struct Diary;
+//! impl WalTypes for Diary {
+//!     type Action = String;
+//!     type Checkpoint = u64;
+//!     type Callback = ();
+//! }
+//!
+//! /// What the log is replayed into: where each line stands.
+//! #[derive(Default)]
+//! struct Lines {
+//!     count: u64,
+//!     places: Vec<Segment>,
+//! }
+//!
+//! impl StateMachine<Diary> for Lines {
+//!     type Error = std::convert::Infallible;
+//!
+//!     fn apply(&mut self, record: &WalRecord<Diary>, _: ChunkId, place: Segment) -> Result<(), Self::Error> {
+//!         match record {
+//!             WalRecord::Action(_) => {
+//!                 self.count += 1;
+//!                 self.places.push(place);
+//!             }
+//!             WalRecord::Checkpoint(count) => self.count = *count,
+//!         }
+//!         Ok(())
+//!     }
+//!
+//!     fn checkpoint(&self) -> u64 {
+//!         self.count
+//!     }
+//! }
+//!
+//! # let dir = tempfile::tempdir()?;
+//! let config = Config::new(dir.path().join("diary"));
+//! let mut lines = Lines::default();
+//! let mut wal = ChunkedWal::<Diary>::open(config.clone(), &mut lines)?;
+//!
+//! wal.append_and_apply("it rained".to_string(), &mut lines)?;
+//! wal.append_and_apply("it still rains".to_string(), &mut lines)?;
+//! let ticket = wal.flush_ticket(Flush::Sync)?; // on its way to the disk
+//! wal.append_and_apply("the sun".to_string(), &mut lines)?; // meanwhile
+//! ticket.wait()?; // the first two are durable
+//! wal.close()?; // the third is, too
+//!
+//! let mut lines = Lines::default();
+//! let wal = ChunkedWal::<Diary>::open(config, &mut lines)?;
+//! assert_eq!(lines.count, 3);
+//! assert_eq!(wal.read_record(lines.places[2])?, WalRecord::Action("the sun".to_string()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to go on
+//!
+//! - [`ChunkedWal`] is the log: appending, flushing, rotating, removing, reading.
+//! - [`WalTypes`], [`StateMachine`] and [`Callback`] are what you bring; any [`codeq`] codec will do.
+//! - [`Config`] has the settings, [`OpenOptions`] the choices when opening, [`RecoveryReport`] what
+//!   opening found.
+//! - [`FlushTicket`] waits for one flush, [`ProgressHandle`] for an offset, [`WalReader`] reads; each from
+//!   any thread.
+//! - [`Error`] is everything that can go wrong. A log that failed on its way to the disk says
+//!   [`Poisoned`](Error::Poisoned) from then on; on a full disk it says
+//!   [`StorageFull`](Error::StorageFull) and goes on once there is room.
+//! - [`storage`] is the seam to the disk.
+//!
+//! In the repository, `docs/` has more: embedding it in a raft store, what is durable when and why, the
+//! bytes on the disk, and how it works inside.
+//!
+//! # Features
+//!
+//! None by default; each only adds.
+//!
+//! - `testing`: `storage::MemoryStorage`, a disk in memory that crashes and fails when asked to, for tests
+//!   of your own.
+//! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod chunk;
@@ -14,6 +108,8 @@ mod reader;
 mod record;
 mod recovery;
 pub mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod wal;
 
 pub use codeq;
@@ -51,3 +147,18 @@ pub use crate::storage::StorageFile;
 pub use crate::wal::ChunkedWal;
 pub use crate::wal::OpenOptions;
 pub use crate::wal::TryFlushError;
+
+/// Runs the examples of the documents as tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/architecture.md")]
+    mod architecture {}
+    #[doc = include_str!("../docs/durability.md")]
+    mod durability {}
+    #[doc = include_str!("../docs/embedding.md")]
+    mod embedding {}
+    #[doc = include_str!("../docs/format.md")]
+    mod format {}
+}

@@ -76,6 +76,12 @@ impl<C> Chunks<C> {
         (offset < chunk.end).then(|| (chunk.file.clone(), Some(chunk.end)))
     }
 
+    /// The oldest closed chunk, unless nothing comes behind it.
+    pub(crate) fn drainable(&self) -> Option<Arc<ClosedChunk<C>>> {
+        let has_successor = self.open.is_some() || self.closed.len() > 1;
+        self.closed.values().next().filter(|_| has_successor).cloned()
+    }
+
     /// The id of the oldest chunk.
     pub(crate) fn first(&self) -> Option<ChunkId> {
         let closed = self.closed.keys().next().copied();
@@ -261,6 +267,9 @@ impl<W: WalTypes> Records<W> {
 
     fn step(&mut self) -> Result<Option<(ChunkId, Segment, WalRecord<W>)>> {
         loop {
+            if self.current.is_none() && self.chunks.is_empty() {
+                return Ok(None);
+            }
             self.view.check("records")?;
             let Some(scan) = &mut self.current else {
                 let Some((chunk, end)) = self.chunks.pop_front() else { return Ok(None) };

@@ -114,6 +114,10 @@ impl<W: WalTypes<Action: PartialEq>> PartialEq for WalRecord<W> {
 impl<W: WalTypes<Action: Eq, Checkpoint: Eq>> Eq for WalRecord<W> {}
 
 /// What the log is replayed into.
+///
+/// A new log calls [`checkpoint`](Self::checkpoint) alone and applies nothing. Replay begins with the
+/// first checkpoint of the oldest chunk kept; where checkpoints name snapshots, that one may be older
+/// than the checkpoint that justified a removal, if a crash came before the removal was done.
 pub trait StateMachine<W: WalTypes> {
     /// Why a record can't be applied. `String`, `&str`, [`io::Error`] and
     /// [`Infallible`](std::convert::Infallible) will do.
@@ -129,7 +133,8 @@ pub trait StateMachine<W: WalTypes> {
         segment: Segment,
     ) -> Result<(), Self::Error>;
 
-    /// The state after the last record applied.
+    /// The state after the last record applied. Opening a log asks for it, too, where a new chunk has
+    /// to begin.
     fn checkpoint(&self) -> W::Checkpoint;
 }
 

@@ -53,8 +53,8 @@ pub enum Replay {
     #[default]
     All,
     /// The newest chunk's first checkpoint and what follows it. Older chunks are not read but for
-    /// header, seal and first record, so that opening costs the same however long the log is; decay
-    /// in the bytes that are not read goes unnoticed until they are.
+    /// header, seal and first record: a few small reads for each, whatever its size. Decay in the
+    /// bytes that are not read goes unnoticed until they are.
     FromLastCheckpoint,
 }
 

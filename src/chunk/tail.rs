@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Buffers kept for use again, at most.
-const POOL_MAX: usize = 64;
+/// Capacity kept for use again, at most, in open buffers' worth.
+const POOLED_BUFFERS: u64 = 4;
 
 /// Bytes handed over for writing.
 #[derive(Debug, Clone)]
@@ -38,8 +38,8 @@ impl Piece {
 #[derive(Debug)]
 pub(crate) struct Tail {
     state: Mutex<State>,
-    /// Buffers with more capacity than this are given back to the allocator, not to the pool.
-    pooled_capacity_max: usize,
+    /// The pool holds at most this much capacity, in bytes.
+    pooled_bytes_max: usize,
 }
 
 #[derive(Debug)]
@@ -48,16 +48,21 @@ struct State {
     open_start: u64,
     open: Arc<Vec<u8>>,
     pool: Vec<Arc<Vec<u8>>>,
+    pooled_bytes: usize,
 }
 
 impl Tail {
     /// An empty tail of a log that is written up to `start`.
     pub(crate) fn new(start: u64, open_buffer_max_bytes: u64) -> Self {
-        let state =
-            State { pieces: VecDeque::new(), open_start: start, open: Arc::default(), pool: Vec::new() };
-        // One record may lie over the limit at which a buffer is handed over.
-        let pooled_capacity_max = usize::try_from(open_buffer_max_bytes.saturating_mul(2));
-        Tail { state: Mutex::new(state), pooled_capacity_max: pooled_capacity_max.unwrap_or(usize::MAX) }
+        let state = State {
+            pieces: VecDeque::new(),
+            open_start: start,
+            open: Arc::default(),
+            pool: Vec::new(),
+            pooled_bytes: 0,
+        };
+        let pooled_bytes_max = usize::try_from(open_buffer_max_bytes.saturating_mul(POOLED_BUFFERS));
+        Tail { state: Mutex::new(state), pooled_bytes_max: pooled_bytes_max.unwrap_or(usize::MAX) }
     }
 
     /// Lets `write` add to the open buffer. Nobody else writes there; readers wait meanwhile.
@@ -81,6 +86,7 @@ impl Tail {
             return None;
         }
         let next = state.pool.pop().unwrap_or_default();
+        state.pooled_bytes -= next.capacity();
         let bytes = std::mem::replace(&mut state.open, next);
         let piece = Piece { start: state.open_start, bytes };
         state.open_start = piece.end();
@@ -110,12 +116,11 @@ impl Tail {
     /// Takes a buffer back for use again, unless somebody still reads it.
     pub(crate) fn recycle(&self, mut bytes: Arc<Vec<u8>>) {
         let Some(buffer) = Arc::get_mut(&mut bytes) else { return };
-        if buffer.capacity() > self.pooled_capacity_max {
-            return;
-        }
         buffer.clear();
+        let capacity = buffer.capacity();
         let mut state = self.state.lock();
-        if state.pool.len() < POOL_MAX {
+        if state.pooled_bytes + capacity <= self.pooled_bytes_max {
+            state.pooled_bytes += capacity;
             state.pool.push(bytes);
         }
     }

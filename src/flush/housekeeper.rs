@@ -186,6 +186,15 @@ impl Housekeeper {
         self.state.lock().spares.push_front(spare);
     }
 
+    /// Removes a spare, so that others get its space; `false` if there is none.
+    pub(crate) fn give_up_spare(&self) -> bool {
+        let Some(spare) = self.state.lock().spares.pop_back() else { return false };
+        if let Err(error) = self.config.storage.remove(&spare.path) {
+            log::warn!("a spare file can't be removed: '{}': {error}", spare.path.display());
+        }
+        true
+    }
+
     /// Removes chunks, oldest first; nobody reads them through the log any more.
     pub(crate) fn remove(&self, chunks: Vec<Arc<ChunkFile>>) {
         let mut state = self.state.lock();
@@ -198,14 +207,15 @@ impl Housekeeper {
     ///
     /// # Errors
     ///
-    /// The first removal that failed since the last call; it is tried again from now on.
+    /// The first removal that failed since the last call, which is tried again from now on; else why
+    /// the last spare could not be made ready, if nobody was told.
     pub(crate) fn wait_idle(&self) -> Result<()> {
         let mut state = self.state.lock();
         while !state.is_idle() {
             self.changed.wait(&mut state);
         }
         match state.removal_error.take() {
-            None => Ok(()),
+            None => state.spare_error.take().map_or(Ok(()), Err),
             Some(error) => {
                 state.retry();
                 self.changed.notify_all();
@@ -260,8 +270,9 @@ impl Housekeeper {
         match job {
             Job::Prepare(path) => {
                 // A leftover that can't be used is no loss.
-                if let Ok(Err(error)) = self.guard(&path, || self.prepare(&path)) {
+                if let Err(error) = self.guard(&path, || self.prepare(&path)).and_then(|done| done) {
                     log::warn!("a spare file can't be used again: {error}");
+                    self.config.metrics.housekeeping_failure_count.fetch_add(1, Relaxed);
                 }
             }
             Job::Make => {
@@ -350,6 +361,7 @@ impl Housekeeper {
         log::info!("removed {}{}", chunk.id(), if reuse { ", its file is kept as a spare" } else { "" });
         if reuse && let Err(error) = self.prepare(&spare_path) {
             log::warn!("a removed chunk's file can't be used again: {error}");
+            self.config.metrics.housekeeping_failure_count.fetch_add(1, Relaxed);
         }
         Ok(())
     }

@@ -141,13 +141,17 @@ impl<W: WalTypes> ChunkedWal<W> {
         };
         // The housekeeper ends with the worker: then the worker's failure is what counts.
         let mut spare = taken.map_err(|error| self.shared.positions.check().err().unwrap_or(error))?;
-        if spare.allocated < bytes {
-            if let Err(e) = spare.handle.allocate(bytes) {
-                let error = Error::no_space("allocate", &spare.path, bytes, e);
-                housekeeper.return_spare(spare);
-                return Err(error);
+        while spare.allocated < bytes {
+            match spare.handle.allocate(bytes) {
+                Ok(()) => spare.allocated = bytes,
+                Err(e) => {
+                    let error = Error::no_space("allocate", &spare.path, bytes, e);
+                    if !(matches!(error, Error::StorageFull { .. }) && self.make_room()) {
+                        housekeeper.return_spare(spare);
+                        return Err(error);
+                    }
+                }
             }
-            spare.allocated = bytes;
         }
         Ok(spare)
     }
@@ -214,12 +218,13 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// the state after the chunk's last record; returns their ids, oldest first.
     ///
     /// Drained chunks can't be read any more, but are still on disk: after a reopen they are back,
-    /// until they are [removed](Self::remove_chunks).
+    /// until they are [removed](Self::remove_chunks). Where no chunk is open, on a disk that was full
+    /// when the log was opened, the newest stays: only its successor can stand for what it holds.
     pub fn drain_closed_chunks_while(&mut self, mut f: impl FnMut(&W::Checkpoint) -> bool) -> Vec<ChunkId> {
         let mut ids = Vec::new();
         loop {
             // Asked without the lock: `f` is the user's and may read the log.
-            let first = self.view.chunks.read().closed.first_key_value().map(|(_, chunk)| chunk.clone());
+            let first = self.view.chunks.read().drainable();
             let Some(chunk) = first.filter(|chunk| f(&chunk.checkpoint)) else { return ids };
             self.view.chunks.write().closed.remove(&chunk.id());
             self.drained.push_back(chunk.file.clone());
@@ -230,8 +235,9 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Removes drained chunks from the disk: the oldest, none left out, in any order given.
     ///
     /// What was appended before is made durable first, because it may be what justifies the removal.
-    /// The removal itself happens behind that, in the background: [`wait_idle`](Self::wait_idle) waits
-    /// for it and tells what failed. Blocks while the queue is full.
+    /// The removal itself happens behind that, in the background, oldest first: a crash may leave any
+    /// number of the newest of them. [`wait_idle`](Self::wait_idle) waits for it and tells what failed.
+    /// Blocks while the queue is full.
     ///
     /// # Errors
     ///

@@ -132,9 +132,11 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Appends one record behind the last; returns where it stands.
     ///
     /// The record is in memory then, and readable; [`flush`](Self::flush) or [`sync`](Self::sync)
-    /// takes it to the disk. No I/O happens here, but where the record passes the space that its chunk
-    /// was given. Once [`Config::open_buffer_max_bytes`] wait in memory they are handed over as a
-    /// [`Flush::Write`], which blocks while the queue is full.
+    /// takes it to the disk. Nothing is written or synced here. Once
+    /// [`Config::open_buffer_max_bytes`] wait in memory they are handed over as a [`Flush::Write`],
+    /// which blocks while the queue is full. The disk is only asked for space: by the first append
+    /// after opening a log that goes on in its last chunk, and by a record that passes what its chunk
+    /// was given. On a full disk it waits for removals under way.
     ///
     /// It does not rotate: see [`try_close_full_chunk`](Self::try_close_full_chunk).
     ///
@@ -178,11 +180,11 @@ impl<W: WalTypes> ChunkedWal<W> {
     fn stage(&mut self, record: &WalRecord<W>) -> Result<Staged> {
         self.shared.positions.check()?;
         self.ensure_open_chunk()?;
-        let staged = self.stage_in_chunk(record);
-        match staged {
-            Err(Error::StorageFull { .. }) if self.wait_for_removals() => self.stage_in_chunk(record),
-            staged => staged,
+        let mut staged = self.stage_in_chunk(record);
+        while matches!(staged, Err(Error::StorageFull { .. })) && self.make_room() {
+            staged = self.stage_in_chunk(record);
         }
+        staged
     }
 
     fn stage_in_chunk(&mut self, record: &WalRecord<W>) -> Result<Staged> {
@@ -306,7 +308,8 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// # Errors
     ///
     /// [`Error::Poisoned`] if the log has failed; else the first removal that failed since the last
-    /// call (it is tried again); [`Error::WouldDeadlock`] inside a callback.
+    /// call (it is tried again), or why the file for the next chunk could not be made ready ahead (it is
+    /// tried again when the chunk is wanted); [`Error::WouldDeadlock`] inside a callback.
     pub fn wait_idle(&self) -> Result<()> {
         Inside::refuse_wait(self.shared.positions.identity(), "wait_idle")?;
         self.shared.queue.wait_done();
@@ -414,12 +417,18 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Waits for removals under way, which may give space back; `false` if there is nothing to wait
     /// for.
     fn wait_for_removals(&mut self) -> bool {
-        if !std::mem::take(&mut self.removing) || Inside::is(self.shared.positions.identity()) {
+        if Inside::is(self.shared.positions.identity()) || !std::mem::take(&mut self.removing) {
             return false;
         }
         self.shared.queue.wait_done();
         self.shared.housekeeper.wait_removals();
         true
+    }
+
+    /// On a full disk: gets back what removals under way free, then what spares take; `false` once
+    /// there is nothing to get.
+    fn make_room(&mut self) -> bool {
+        self.wait_for_removals() || self.shared.housekeeper.give_up_spare()
     }
 
     fn shut_down(&mut self) -> Result<()> {

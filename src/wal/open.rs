@@ -107,12 +107,13 @@ impl<W: WalTypes> OpenOptions<W> {
     ///
     /// # Errors
     ///
-    /// The directory is left as it was, but for the lock file. The state machine may have been given
-    /// part of the records and is to be thrown away. [`Error::InvalidConfig`], [`Error::Locked`],
+    /// The state machine may have been given part of the records and is to be thrown away. What is
+    /// wrong with the log's bytes, or with applying them, is found before anything is written: the
+    /// directory is left as it was, but for the lock file. [`Error::InvalidConfig`], [`Error::Locked`],
     /// [`Error::NotFound`], [`Error::NotAChunk`], [`Error::Unsupported`], [`Error::Corrupt`],
     /// [`Error::Undecided`], [`Error::TornTail`], [`Error::Gap`], [`Error::ForeignChunk`],
-    /// [`Error::Decode`], [`Error::StateMachine`], [`Error::Io`]; [`Error::StorageFull`] for a new log
-    /// on a full disk.
+    /// [`Error::Decode`], [`Error::StateMachine`], [`Error::Io`]; [`Error::StorageFull`] on a full disk,
+    /// for a new log or for a torn chunk whose file has become too short for its seal.
     pub fn open<SM: StateMachine<W>>(self, state_machine: &mut SM) -> Result<ChunkedWal<W>> {
         let started = Instant::now();
         let OpenOptions { mut config, on_chunk_persisted, replay, must_exist, lock, storage } = self;

@@ -33,7 +33,8 @@ impl Gate {
         gate
     }
 
-    fn pass(&self) {
+    /// Waits until it is open; for a hook that has several gates.
+    pub fn pass(&self) {
         let mut state = self.state.lock().unwrap();
         state.arrived += 1;
         self.changed.notify_all();

@@ -16,6 +16,7 @@ use chunked_wal::ChunkedWal;
 use chunked_wal::Config;
 use chunked_wal::Error;
 use chunked_wal::OpenOptions;
+use chunked_wal::Replay;
 use chunked_wal::Segment;
 use chunked_wal::StateMachine;
 use chunked_wal::WalRecord;
@@ -66,6 +67,42 @@ impl StateMachine<Words> for List {
     }
 }
 
+/// Remembers every record with its place; its checkpoints are short, however many there were.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct History {
+    pub records: Vec<(ChunkId, Segment, Record)>,
+    /// Stands for all that was applied; changes with every record.
+    pub state: String,
+}
+
+impl History {
+    /// The state after one more record.
+    pub fn next_state(state: &str, record: &Record) -> String {
+        let word = match record {
+            WalRecord::Action(word) => word,
+            WalRecord::Checkpoint(state) => return state.clone(),
+        };
+        let hash = u64::from_str_radix(state, 16).unwrap_or_default();
+        let mix = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        let mixed = word.bytes().fold(hash ^ word.len() as u64, mix);
+        format!("{:08x}", (mixed ^ mixed >> 32) as u32)
+    }
+}
+
+impl StateMachine<Words> for History {
+    type Error = String;
+
+    fn apply(&mut self, record: &Record, chunk_id: ChunkId, segment: Segment) -> Result<(), String> {
+        self.state = History::next_state(&self.state, record);
+        self.records.push((chunk_id, segment, record.clone()));
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> String {
+        self.state.clone()
+    }
+}
+
 pub fn split(all: &str) -> Vec<String> {
     all.split(',').filter(|word| !word.is_empty()).map(str::to_string).collect()
 }
@@ -108,10 +145,18 @@ impl Disk {
         ChunkedWal::options(self.config.clone()).storage(Arc::new(self.storage.clone()))
     }
 
+    /// With any state machine.
+    pub fn try_open_with<SM: StateMachine<Words> + Default>(
+        &self,
+        replay: Replay,
+    ) -> Result<(Wal, SM), Error> {
+        let mut state_machine = SM::default();
+        let wal = self.options().replay(replay).open(&mut state_machine)?;
+        Ok((wal, state_machine))
+    }
+
     pub fn try_open(&self) -> Result<(Wal, List), Error> {
-        let mut list = List::default();
-        let wal = self.options().open(&mut list)?;
-        Ok((wal, list))
+        self.try_open_with(Replay::All)
     }
 
     pub fn open(&self) -> (Wal, List) {

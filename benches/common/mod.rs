@@ -1,0 +1,99 @@
+//! What the benches share: a log of opaque payloads, in a directory on the disk that `target` is on.
+
+use std::convert::Infallible;
+
+use chunked_wal::ChunkId;
+use chunked_wal::ChunkedWal;
+use chunked_wal::Config;
+use chunked_wal::Error;
+use chunked_wal::Replay;
+use chunked_wal::Segment;
+use chunked_wal::StateMachine;
+use chunked_wal::WalRecord;
+use chunked_wal::WalTypes;
+use tempfile::TempDir;
+
+/// Actions are bytes; a checkpoint is how many there were.
+#[derive(Debug)]
+pub(crate) struct Payloads;
+
+impl WalTypes for Payloads {
+    type Action = Vec<u8>;
+    type Checkpoint = u64;
+    type Callback = ();
+}
+
+/// A state machine that costs nothing, so that the log is what is measured.
+#[derive(Debug, Default)]
+pub(crate) struct Count(pub(crate) u64);
+
+impl StateMachine<Payloads> for Count {
+    type Error = Infallible;
+
+    fn apply(&mut self, record: &WalRecord<Payloads>, _: ChunkId, _: Segment) -> Result<(), Infallible> {
+        match record {
+            WalRecord::Action(_) => self.0 += 1,
+            WalRecord::Checkpoint(count) => self.0 = *count,
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A log in a directory of its own, gone when dropped.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) config: Config,
+    _dir: TempDir,
+}
+
+impl Home {
+    /// Not in `/tmp`, which is memory on many machines.
+    pub(crate) fn new(chunk_max_size: u64) -> Self {
+        let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the bench");
+        let mut config = Config::new(dir.path());
+        config.chunk_max_size = chunk_max_size;
+        Home { config, _dir: dir }
+    }
+
+    pub(crate) fn open(&self, replay: Replay) -> Result<Log, Error> {
+        let mut count = Count::default();
+        let wal = ChunkedWal::options(self.config.clone()).replay(replay).open(&mut count)?;
+        Ok(Log { wal, count: count.0 })
+    }
+}
+
+/// An open log that knows its own checkpoint.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) wal: ChunkedWal<Payloads>,
+    pub(crate) count: u64,
+}
+
+impl Log {
+    pub(crate) fn append(&mut self, record: &WalRecord<Payloads>) -> Result<Segment, Error> {
+        if self.wal.is_open_chunk_full() {
+            self.wal.close_open_chunk_with(self.count)?;
+        }
+        self.count += 1;
+        self.wal.append(record)
+    }
+
+    /// Appends, and keeps no more than the open chunk: a long measurement must not fill the disk.
+    pub(crate) fn append_to_short_log(&mut self, record: &WalRecord<Payloads>) -> Result<Segment, Error> {
+        if self.wal.is_open_chunk_full() {
+            self.wal.close_open_chunk_with(self.count)?;
+            let ids = self.wal.drain_closed_chunks_while(|_| true);
+            self.wal.remove_chunks(ids)?;
+        }
+        self.append(record)
+    }
+}
+
+pub(crate) fn payload(len: usize) -> WalRecord<Payloads> {
+    // No long runs of one byte, in case that anything below compresses.
+    WalRecord::Action((0..len).map(|i| (i * 31 % 251) as u8).collect())
+}

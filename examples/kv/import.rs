@@ -1,0 +1,216 @@
+//! Importing: the same actions written durably in two ways, and the process that is killed over it.
+//!
+//! ```text
+//! parent ── actions, in the log's own codec ──► stdin   child: append, sync
+//!        ◄── "one 17 840", "many 640 2100" ─── stdout          append, append, … flush, go on
+//! ```
+//!
+//! A line of the child's tells how it wrote, how many of the actions are acknowledged by now, and how
+//! many microseconds the last of these took. It is written after the log's word for it, never before.
+
+use std::io;
+use std::io::BufRead;
+use std::io::Write;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::mpsc;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+use std::time::Instant;
+
+use chunked_wal::Callback;
+use chunked_wal::Error;
+use chunked_wal::codeq::Decode;
+
+use crate::Outcome;
+use crate::record::Action;
+use crate::store::Missing;
+use crate::store::Store;
+
+/// How many actions are written one by one first, and for how long at most, to see what that costs.
+const ONE_BY_ONE_MAX: usize = 500;
+const ONE_BY_ONE_TIME: Duration = Duration::from_secs(1);
+
+/// Actions that share a flush, and flushes that may wait for the disk at a time.
+pub(crate) const GROUP: usize = 8;
+pub(crate) const IN_FLIGHT_MAX: usize = 16;
+
+/// The last line of a child that nobody killed.
+const DONE: &str = "done";
+
+/// The callback of a flush: passes the result on to the thread that imports.
+///
+/// It runs on the log's own thread, which must not wait, so it does nothing that could: the channel
+/// has no bound, and printing is left to the receiver.
+#[derive(Debug)]
+pub(crate) struct Acknowledge {
+    applied: u64,
+    begun: Instant,
+    to: Sender<Result<Acknowledged, Error>>,
+}
+
+impl Callback for Acknowledge {
+    fn complete(self, result: Result<(), Error>) {
+        let took = self.begun.elapsed();
+        let acknowledged = Acknowledged { how: How::Many, applied: self.applied, took };
+        let _nobody_waits = self.to.send(result.map(|()| acknowledged));
+    }
+}
+
+/// The log's word that the first `applied` actions are durable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Acknowledged {
+    pub(crate) how: How,
+    pub(crate) applied: u64,
+    /// From the append of a flush's first action to the acknowledgement.
+    pub(crate) took: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum How {
+    /// Append, sync, and so on: each action waits for the disk alone.
+    One,
+    /// Group commit: many flushes wait for one sync.
+    Many,
+}
+
+/// Writes up to [`ONE_BY_ONE_MAX`] of the actions, each durable before the next.
+pub(crate) fn one_by_one(
+    store: &mut Store,
+    actions: &mut impl Iterator<Item = Outcome<Action>>,
+    mut tell: impl FnMut(Acknowledged) -> Outcome<()>,
+) -> Outcome<()> {
+    let started = Instant::now();
+    for action in actions.take(ONE_BY_ONE_MAX) {
+        let begun = Instant::now();
+        store.append(action?)?;
+        store.sync()?;
+        tell(Acknowledged { how: How::One, applied: store.applied(), took: begun.elapsed() })?;
+        if started.elapsed() > ONE_BY_ONE_TIME {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of the actions, a few to a flush, without waiting for one flush before the next: while
+/// the disk is busy with a sync, what is flushed meanwhile collects for the next.
+pub(crate) fn in_groups(
+    store: &mut Store,
+    actions: &mut impl Iterator<Item = Outcome<Action>>,
+    mut tell: impl FnMut(Acknowledged) -> Outcome<()>,
+) -> Outcome<()> {
+    let (to, acknowledged) = mpsc::channel();
+    let mut in_flight = 0;
+    loop {
+        let begun = Instant::now();
+        let before = store.applied();
+        for action in actions.by_ref().take(GROUP) {
+            store.append(action?)?;
+        }
+        let applied = store.applied();
+        if applied == before {
+            break;
+        }
+        store.flush(Acknowledge { applied, begun, to: to.clone() })?;
+        in_flight += 1;
+        in_flight -= take_acknowledged(&acknowledged, in_flight, IN_FLIGHT_MAX, &mut tell)?;
+    }
+    take_acknowledged(&acknowledged, in_flight, 1, &mut tell)?;
+    Ok(())
+}
+
+/// Passes on what has come, and waits for more while `max` or more flushes are under way. Returns how
+/// many are no longer.
+fn take_acknowledged(
+    acknowledged: &Receiver<Result<Acknowledged, Error>>,
+    in_flight: usize,
+    max: usize,
+    tell: &mut impl FnMut(Acknowledged) -> Outcome<()>,
+) -> Outcome<usize> {
+    let mut taken = 0;
+    while taken < in_flight {
+        let next = match acknowledged.try_recv() {
+            Ok(next) => next,
+            Err(_) if in_flight - taken < max => break,
+            Err(_) => acknowledged.recv()?,
+        };
+        tell(next?)?;
+        taken += 1;
+    }
+    Ok(taken)
+}
+
+/// What the child process runs: imports the actions that come from stdin, and tells stdout.
+pub(crate) fn child(dir: &Path, chunk_max_size: u64) -> Outcome<()> {
+    let mut stdin = io::stdin().lock();
+    let mut actions = std::iter::from_fn(move || next_action(&mut stdin).transpose());
+    let mut stdout = io::stdout().lock();
+    // One write for a line, and none held back: what was written is in the pipe even if the process
+    // is killed in the next moment.
+    let mut say = |line: String| stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
+
+    let mut store = Store::open(dir, chunk_max_size, Missing::Create)?;
+    one_by_one(&mut store, &mut actions, |acknowledged| Ok(say(Line::from(acknowledged).to_string())?))?;
+    in_groups(&mut store, &mut actions, |acknowledged| Ok(say(Line::from(acknowledged).to_string())?))?;
+    store.close()?;
+    Ok(say(Line::Done.to_string())?)
+}
+
+fn next_action(stdin: &mut impl BufRead) -> Outcome<Option<Action>> {
+    if stdin.fill_buf()?.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Action::decode(stdin)?))
+}
+
+/// A line from child to parent.
+#[derive(Debug)]
+pub(crate) enum Line {
+    Acknowledged(Acknowledged),
+    Done,
+}
+
+impl From<Acknowledged> for Line {
+    fn from(acknowledged: Acknowledged) -> Self {
+        Line::Acknowledged(acknowledged)
+    }
+}
+
+impl Line {
+    /// The next line; `None` at the end, where a line that the kill cut short is no line.
+    pub(crate) fn read(from: &mut impl BufRead) -> Outcome<Option<Self>> {
+        let mut line = String::new();
+        from.read_line(&mut line)?;
+        line.strip_suffix('\n').map(str::parse).transpose()
+    }
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Line::Acknowledged(Acknowledged { how, applied, took }) => {
+                let how = if *how == How::One { "one" } else { "many" };
+                writeln!(f, "{how} {applied} {}", took.as_micros())
+            }
+            Line::Done => writeln!(f, "{DONE}"),
+        }
+    }
+}
+
+impl FromStr for Line {
+    type Err = Box<dyn std::error::Error + Send + Sync>;
+
+    fn from_str(line: &str) -> Result<Self, Self::Err> {
+        let words: Vec<_> = line.split(' ').collect();
+        let (how, applied, us) = match words[..] {
+            [DONE] => return Ok(Line::Done),
+            ["one", applied, us] => (How::One, applied, us),
+            ["many", applied, us] => (How::Many, applied, us),
+            _ => return Err(format!("the child said what nobody understands: '{line}'").into()),
+        };
+        let took = Duration::from_micros(us.parse()?);
+        Ok(Line::Acknowledged(Acknowledged { how, applied: applied.parse()?, took }))
+    }
+}

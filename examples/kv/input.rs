@@ -1,0 +1,88 @@
+//! What is imported: the lines of text files.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::Outcome;
+use crate::record::Action;
+use crate::record::Map;
+
+/// The key that says, while an import runs, which file it is at. No file has a path that ends so.
+const IMPORTING: &str = "importing/";
+
+/// Directories in which nobody keeps text of his own.
+const SKIPPED: [&str; 3] = ["target", ".git", ".kv"];
+
+/// The files of this repository, or where the program has been moved away from it, those around it.
+pub(crate) fn default_path() -> PathBuf {
+    let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    if repository.is_dir() { repository } else { PathBuf::from(".") }
+}
+
+/// Reads a text file, or all that are in a folder: their lines, under the file's name or its path in
+/// the folder. Files without a line are left out, and in a folder those that are not UTF-8 text.
+pub(crate) fn read(path: &Path) -> Outcome<Map> {
+    let mut files = Map::new();
+    let metadata = fs::metadata(path).map_err(|e| named(path, e))?;
+    if metadata.is_dir() {
+        read_folder(path, "", &mut files)?;
+    } else {
+        let text = read_text(path)?.ok_or_else(|| format!("'{}' is not UTF-8 text", path.display()))?;
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        files.insert(name.into_owned(), lines(&text));
+    }
+    files.retain(|_, lines| !lines.is_empty());
+    if files.is_empty() {
+        return Err(format!("'{}' holds no line of text to import", path.display()).into());
+    }
+    Ok(files)
+}
+
+/// The actions that bring each file's lines under its key, whatever was there before.
+pub(crate) fn actions(files: &Map) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for (name, lines) in files {
+        actions.push(Action::set(IMPORTING, name));
+        actions.push(Action::delete(name));
+        actions.extend(lines.iter().map(|line| Action::append(name, line)));
+    }
+    actions.push(Action::delete(IMPORTING));
+    actions
+}
+
+fn read_folder(folder: &Path, prefix: &str, files: &mut Map) -> Outcome<()> {
+    for entry in fs::read_dir(folder).map_err(|e| named(folder, e))? {
+        let entry = entry.map_err(|e| named(folder, e))?;
+        // A name that is not UTF-8 can't be a key.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let kind = entry.file_type().map_err(|e| named(&entry.path(), e))?;
+        let key = format!("{prefix}{name}");
+        if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+            read_folder(&entry.path(), &format!("{key}/"), files)?;
+        } else if kind.is_file()
+            && let Some(text) = read_text(&entry.path())?
+        {
+            files.insert(key, lines(&text));
+        }
+    }
+    Ok(())
+}
+
+/// A file's text; `None` if it is something else, or went away since its folder was read.
+fn read_text(path: &Path) -> Outcome<Option<String>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(named(path, e).into()),
+    }
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_string).collect()
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("'{}': {error}", path.display()))
+}

@@ -1,0 +1,474 @@
+//! Decay is reported, never repaired: bytes that were provably durable are replayed as they were, or
+//! the log is refused and left alone. What nothing proves any more may be cut off as torn, and that
+//! only at the end.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::path::PathBuf;
+
+use chunked_wal::Error;
+use chunked_wal::RecoveryReport;
+use chunked_wal::Replay;
+use chunked_wal::Segment;
+use common::*;
+
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+/// A log that is no longer open, and all that was appended to it.
+struct Log {
+    disk: Disk,
+    history: History,
+    /// The newest chunk: where it begins, and its file.
+    newest: u64,
+    newest_path: PathBuf,
+    /// Behind the last record.
+    end: u64,
+    /// The files as they were after each sync.
+    versions: Vec<Files>,
+}
+
+/// Whether the newest chunk's file had an earlier life.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Life {
+    First,
+    Second,
+}
+
+/// How the log ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    Closed,
+    /// By a power loss when all was synced and nothing written behind it.
+    PowerLost,
+}
+
+/// The last records of a [`log`], synced together after all others.
+const LAST_BATCH: usize = 3;
+
+/// Makes a log of a few chunks; the newest holds some batches, and [`LAST_BATCH`] records at the end.
+fn log(chunk_max_size: u64, word_len: usize, life: Life, end: End) -> Log {
+    let disk = Disk::with(|config| {
+        config.chunk_max_size = chunk_max_size;
+        config.spare_chunks = if life == Life::First { 0 } else { 2 };
+    });
+    let (mut wal, mut history) = disk.try_open_with::<History>(Replay::All).unwrap();
+    let mut versions = Vec::new();
+    let mut count = 0;
+    let mut append = |wal: &mut Wal, history: &mut History, n: usize| {
+        for _ in 0..n {
+            count += 1;
+            let word = format!("{count}-{}", "w".repeat(count * 7 % word_len));
+            wal.append_and_apply(word, history).unwrap();
+        }
+        wal.sync().unwrap();
+        versions.push(disk.storage.snapshot());
+    };
+    let wanted = if life == Life::First { 0 } else { 2 };
+    let features =
+        |wal: &Wal| disk.storage.read_file(disk.config.chunk_path(wal.open_chunk_id())).unwrap()[12];
+    while wal.closed_chunk_stats().len() < 3 || features(&wal) != wanted {
+        append(&mut wal, &mut history, 1);
+        // The files of the oldest chunks serve again, where they are kept.
+        if wal.closed_chunk_stats().len() > 3 {
+            let mut oldest = true;
+            let ids = wal.drain_closed_chunks_while(|_| std::mem::take(&mut oldest));
+            wal.remove_chunks(ids).unwrap();
+            wal.wait_idle().unwrap();
+        }
+    }
+    for n in [1, 1, LAST_BATCH] {
+        append(&mut wal, &mut history, n);
+    }
+    let newest = wal.open_chunk_id();
+    let disk = match end {
+        End::Closed => {
+            wal.close().unwrap();
+            disk
+        }
+        End::PowerLost => {
+            let left = disk.on(disk.storage.crash(0));
+            drop(wal);
+            left
+        }
+    };
+    let newest_path = disk.config.chunk_path(newest);
+    let mut bytes = disk.storage.read_file(&newest_path).unwrap();
+    let whole = disk.on(disk.storage.kill());
+    let (wal, history) = whole.try_open_with::<History>(Replay::All).unwrap();
+    assert_eq!(wal.recovery().chunks, 4);
+    let (_, last, _) = &history.records[history.records.len() - 1];
+    let end = last.offset + last.size;
+    assert_eq!(history.records.iter().filter(|(chunk, ..)| *chunk == newest).count(), 4 + LAST_BATCH);
+    // Most of the space allocated ahead makes a test slow and no better.
+    bytes.truncate((end - newest.0 + MARK) as usize + 64);
+    disk.storage.write_file(&newest_path, &bytes).unwrap();
+    Log { disk, history, newest: newest.0, newest_path, end, versions }
+}
+
+/// What came of opening a damaged log.
+#[derive(Debug)]
+enum Outcome {
+    /// With a typed error, and the directory as it was.
+    Refused(Error),
+    /// With so many records.
+    Opened(usize, RecoveryReport),
+}
+
+impl Log {
+    fn len(&self) -> usize {
+        self.history.records.len()
+    }
+
+    /// The place of a record, counted from the first.
+    fn segment(&self, record: usize) -> Segment {
+        self.history.records[record].1
+    }
+
+    fn copy(&self) -> Disk {
+        self.disk.on(self.disk.storage.kill())
+    }
+
+    fn files(&self) -> Files {
+        let all = self.disk.storage.snapshot();
+        all.into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "wal")).collect()
+    }
+
+    /// The position of a global offset in the newest chunk's file.
+    fn position(&self, offset: u64) -> usize {
+        (offset - self.newest) as usize
+    }
+
+    /// The position of the newest chunk's end, where a mark may stand.
+    fn data_end(&self) -> usize {
+        self.position(self.end)
+    }
+
+    /// How many records end at or before this position of the newest chunk.
+    fn records_before(&self, position: usize) -> usize {
+        let end = self.newest + position as u64;
+        self.history.records.iter().filter(|(_, s, _)| s.offset + s.size <= end).count()
+    }
+
+    /// Opens a damaged copy. What it replays must be a prefix of what was appended, byte for byte.
+    fn open(&self, disk: &Disk, what: &str) -> Outcome {
+        let before = (disk.storage.digest(), disk.storage.operations());
+        let opened = catch_unwind(AssertUnwindSafe(|| disk.try_open_with::<History>(Replay::All)));
+        match opened.unwrap_or_else(|_| panic!("{what}: a panic")) {
+            Err(error) => {
+                assert_eq!((disk.storage.digest(), disk.storage.operations()), before, "{what}: {error}");
+                assert!(is_typed(&error), "{what}: {error:?}");
+                Outcome::Refused(error)
+            }
+            Ok((wal, replayed)) => {
+                let records = replayed.records.len();
+                assert!(self.history.records.starts_with(&replayed.records), "{what}: {replayed:?}");
+                Outcome::Opened(records, wal.recovery().clone())
+            }
+        }
+    }
+
+    /// Opens a copy with one file replaced.
+    fn open_with(&self, path: &PathBuf, bytes: &[u8], what: &str) -> (Outcome, Disk) {
+        let disk = self.copy();
+        disk.storage.write_file(path, bytes).unwrap();
+        (self.open(&disk, what), disk)
+    }
+}
+
+fn is_typed(error: &Error) -> bool {
+    use Error::*;
+    matches!(error, Corrupt { .. } | NotAChunk { .. } | Unsupported { .. } | Gap { .. } | ForeignChunk { .. })
+}
+
+// Cuts ------------------------------------------------------------------------------------------------
+
+/// What stands behind a cut.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Behind {
+    Nothing,
+    Zeros,
+    OldBytes,
+}
+
+#[test]
+fn a_tail_cut_at_any_byte_leaves_all_whole_records_and_is_reported() {
+    for life in [Life::First, Life::Second] {
+        let log = log(336, 9, life, End::Closed);
+        let whole = log.disk.storage.read_file(&log.newest_path).unwrap();
+        for behind in [Behind::Nothing, Behind::Zeros, Behind::OldBytes] {
+            if (life, behind) == (Life::First, Behind::OldBytes) {
+                continue;
+            }
+            for cut in 0..=whole.len() {
+                check_cut(&log, &whole, life, cut, behind);
+            }
+        }
+    }
+}
+
+fn check_cut(log: &Log, whole: &[u8], life: Life, cut: usize, behind: Behind) {
+    let mut bytes = whole[..cut].to_vec();
+    match behind {
+        Behind::Nothing => {}
+        Behind::Zeros => bytes.resize(whole.len() + 100, 0),
+        Behind::OldBytes => bytes.resize(whole.len() + 100, 0xA5),
+    }
+    let what = format!("{life:?}, cut at {cut}, {behind:?} behind");
+    let (outcome, disk) = log.open_with(&log.newest_path, &bytes, &what);
+    let records = log.records_before(cut);
+    // A cut that takes zeros from where only zeros follow, as a frame's padding, is none.
+    let records =
+        if behind == Behind::Zeros { log.records_before(cut + zeros_at(whole, cut)) } else { records };
+    let proven = log.records_before(0) + 1;
+    let (found, report) = match outcome {
+        Outcome::Refused(error) => return assert!(records < proven, "{what}: {error}"),
+        Outcome::Opened(found, report) => (found, report),
+    };
+    assert!(records >= proven, "{what}: the first record is proven by the file's name");
+    assert_eq!(found, records, "{what}");
+
+    let last = log.segment(records - 1);
+    let data_end = last.offset + last.size;
+    let behind_end = &bytes[log.position(data_end)..];
+    let marked = data_end == log.end && behind_end.starts_with(&whole[log.data_end()..][..MARK as usize]);
+    let nothing = behind_end.iter().all(|b| *b == 0) && life == Life::First;
+    assert_eq!(report.torn_tail.is_none(), marked || nothing, "{what}: {report:?}");
+    if let Some(torn) = report.torn_tail {
+        assert_eq!((torn.chunk_id.0, torn.data_end), (log.newest, data_end), "{what}");
+        assert!(torn.lost <= behind_end.len() as u64, "{what}");
+    }
+    let (wal, again) = disk.try_open_with::<History>(Replay::All).unwrap();
+    assert_eq!(again.records[..found], log.history.records[..found], "{what}");
+    assert_eq!(wal.recovery().torn_tail, None, "{what}");
+}
+
+fn zeros_at(bytes: &[u8], at: usize) -> usize {
+    bytes[at..].iter().take_while(|b| **b == 0).count()
+}
+
+// Bits ------------------------------------------------------------------------------------------------
+
+#[test]
+fn no_bit_of_a_closed_log_can_change_unseen() {
+    for life in [Life::First, Life::Second] {
+        let log = log(336, 9, life, End::Closed);
+        let (mut refused, mut harmless) = (0, 0);
+        for (path, bytes) in log.files() {
+            let mut disk = log.copy();
+            for bit in 0..bytes.len() * 8 {
+                let what = format!("{life:?}, bit {bit} of {}", path.display());
+                disk.storage.flip_bit(&path, bit as u64).unwrap();
+                match log.open(&disk, &what) {
+                    Outcome::Refused(_) => {
+                        disk.storage.flip_bit(&path, bit as u64).unwrap();
+                        refused += 1;
+                    }
+                    Outcome::Opened(found, _) => {
+                        assert_eq!(found, log.len(), "{what}: a record is lost");
+                        // Behind the last record stand the mark, and bytes that mean nothing.
+                        assert!(path == log.newest_path && bit / 8 >= log.data_end(), "{what} is unseen");
+                        disk = log.copy();
+                        harmless += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(harmless, (MARK as usize + 64) * 8, "behind the log's end");
+        assert!(refused > 5000, "{refused}");
+    }
+}
+
+#[test]
+fn a_changed_bit_that_replay_from_the_last_checkpoint_reads_is_seen() {
+    let log = log(336, 9, Life::First, End::Closed);
+    let mut refused = 0;
+    for (path, bytes) in log.files() {
+        for bit in (0..bytes.len() * 8).step_by(7) {
+            let disk = log.copy();
+            disk.storage.flip_bit(&path, bit as u64).unwrap();
+            let before = disk.storage.digest();
+            let what = format!("bit {bit} of {}", path.display());
+            match disk.try_open_with::<History>(Replay::FromLastCheckpoint) {
+                Ok((_, replayed)) => assert_eq!(replayed.state, log.history.state, "{what}"),
+                Err(error) => {
+                    assert!(is_typed(&error), "{what}: {error:?}");
+                    assert_eq!(disk.storage.digest(), before, "{what}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 500, "{refused}");
+}
+
+#[test]
+fn only_the_last_batch_of_a_log_that_lost_power_is_without_proof() {
+    for life in [Life::First, Life::Second] {
+        let log = log(336, 9, life, End::PowerLost);
+        let unproven = log.position(log.segment(log.len() - LAST_BATCH).offset);
+        let (mut refused, mut torn, mut harmless) = (0, 0, 0);
+        for (path, bytes) in log.files() {
+            for bit in 0..bytes.len() * 8 {
+                let at = bit / 8;
+                let proven = path != log.newest_path || at < unproven;
+                if proven && bit % 7 != 0 {
+                    continue;
+                }
+                let what = format!("{life:?}, bit {bit} of {}", path.display());
+                let disk = log.copy();
+                disk.storage.flip_bit(&path, bit as u64).unwrap();
+                match log.open(&disk, &what) {
+                    Outcome::Refused(error) => {
+                        assert!(proven, "{what}: {error}");
+                        refused += 1;
+                    }
+                    Outcome::Opened(..) if proven => panic!("{what}: unseen"),
+                    Outcome::Opened(found, report) if found < log.len() => {
+                        // The record that it is in, and what stands behind that.
+                        assert_eq!(found, log.records_before(at), "{what}");
+                        assert!(report.torn_tail.is_some(), "{what}: {report:?}");
+                        torn += 1;
+                    }
+                    Outcome::Opened(..) => {
+                        assert!(at >= log.data_end(), "{what}");
+                        harmless += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(torn, (log.data_end() - unproven) * 8);
+        assert_eq!(harmless, (MARK as usize + 64) * 8);
+        assert!(refused > 800, "{refused}");
+    }
+}
+
+// Sectors ---------------------------------------------------------------------------------------------
+
+const SECTOR: usize = 512;
+
+/// A log of some sectors in each file.
+fn log_of_sectors(life: Life) -> Log {
+    log(2048, 150, life, End::Closed)
+}
+
+/// The ranges of `size` bytes of all files.
+fn ranges(files: &Files, size: usize) -> Vec<(PathBuf, Range<usize>)> {
+    let of = |(path, bytes): (&PathBuf, &Vec<u8>)| {
+        let (path, len) = (path.clone(), bytes.len());
+        (0..len).step_by(size).map(move |at| (path.clone(), at..len.min(at + size))).collect::<Vec<_>>()
+    };
+    files.iter().flat_map(of).collect()
+}
+
+impl Log {
+    /// Opens the log with other bytes in some places. Where the newest chunk's mark is hit, and with
+    /// it the last proof, what stands in those places and behind may be lost; elsewhere, nothing.
+    fn check_damage(&self, changed: &[(&PathBuf, Range<usize>, Vec<u8>)], what: &str) -> Option<usize> {
+        let disk = self.copy();
+        let mut sure = self.len();
+        let mut same = true;
+        for (path, range, bytes) in changed {
+            let mut file = disk.storage.read_file(path).unwrap();
+            same &= file[range.clone()] == bytes[..];
+            file[range.clone()].copy_from_slice(bytes);
+            disk.storage.write_file(path, &file).unwrap();
+            if **path == self.newest_path && range.end > self.data_end() {
+                sure = sure.min(self.records_before(range.start));
+            }
+        }
+        if same {
+            return None;
+        }
+        match self.open(&disk, what) {
+            Outcome::Refused(_) => Some(0),
+            Outcome::Opened(found, _) => {
+                assert!(found >= sure, "{what}: {found} of {sure} records");
+                Some(found)
+            }
+        }
+    }
+}
+
+#[test]
+fn lost_and_overwritten_sectors_are_seen() {
+    for life in [Life::First, Life::Second] {
+        let log = log_of_sectors(life);
+        let files = log.files();
+        let mut refused = 0;
+        for size in [8, 64, SECTOR, 4096] {
+            for (path, range) in ranges(&files, size) {
+                for fill in [0, 0xFF] {
+                    let what = format!("{life:?}, {range:?} of {} is {fill:#x}", path.display());
+                    let bytes = vec![fill; range.len()];
+                    refused +=
+                        usize::from(log.check_damage(&[(&path, range.clone(), bytes)], &what) == Some(0));
+                }
+            }
+        }
+        assert!(refused > 500, "{refused}");
+    }
+}
+
+#[test]
+fn misplaced_sectors_are_seen() {
+    for life in [Life::First, Life::Second] {
+        let log = log_of_sectors(life);
+        let files = log.files();
+        let sectors = ranges(&files, SECTOR);
+        let full = sectors.iter().filter(|(_, range)| range.len() == SECTOR).collect::<Vec<_>>();
+        assert!(full.len() >= 12);
+        for (i, (path, range)) in full.iter().enumerate() {
+            for (other_path, other) in full.iter().skip(i + 1) {
+                let what = format!("{life:?}, {range:?} of {path:?} and {other:?} of {other_path:?}");
+                let (here, there) =
+                    (files[path][range.clone()].to_vec(), files[other_path][other.clone()].to_vec());
+                let swapped =
+                    [(path, range.clone(), there.clone()), (other_path, other.clone(), here.clone())];
+                log.check_damage(&swapped, &format!("swapped: {what}"));
+                log.check_damage(&[(path, range.clone(), there)], &format!("overwritten: {what}"));
+                log.check_damage(&[(other_path, other.clone(), here)], &format!("overwritten: {what}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn sectors_of_an_earlier_version_are_seen() {
+    for life in [Life::First, Life::Second] {
+        let log = log_of_sectors(life);
+        let files = log.files();
+        let (mut refused, mut opened) = (0, 0);
+        for (path, range) in ranges(&files, SECTOR) {
+            for (i, version) in log.versions.iter().enumerate() {
+                let stale = version.get(&path).and_then(|bytes| bytes.get(range.clone()));
+                let Some(stale) = stale else { continue };
+                let what = format!("{life:?}, {range:?} of {} as of version {i}", path.display());
+                match log.check_damage(&[(&path, range.clone(), stale.to_vec())], &what) {
+                    None => {}
+                    Some(0) => refused += 1,
+                    Some(_) => opened += 1,
+                }
+            }
+        }
+        assert!(refused > 20, "{refused} refused, {opened} opened");
+    }
+}
+
+#[test]
+fn whole_files_of_an_earlier_version_are_seen_unless_newest() {
+    let log = log_of_sectors(Life::First);
+    for (path, bytes) in log.files() {
+        for (i, version) in log.versions.iter().enumerate() {
+            let Some(stale) = version.get(&path).filter(|stale| **stale != bytes) else { continue };
+            let what = format!("{} as of version {i}", path.display());
+            let (outcome, _) = log.open_with(&path, stale, &what);
+            let opens = matches!(outcome, Outcome::Opened(..));
+            assert!(!opens || path == log.newest_path, "{what}: {outcome:?}");
+        }
+    }
+}

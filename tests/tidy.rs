@@ -1,0 +1,191 @@
+//! The house stays tidy: layers are straight, files fit a head, nothing gives up on an error.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+/// Every room, each imports only from those above it.
+const ROOMS: [&str; 16] = [
+    "position",  // offsets, chunk ids, names
+    "error",     // what goes wrong, with chunk ids
+    "random",    // numbers that differ
+    "format",    // bytes only; names damage with the words of `error`
+    "config",    // knows how long a header is
+    "record",    // what the user brings
+    "storage",   // the one seam to the disk
+    "lock",      // one writer
+    "chunk",     // buffers and files
+    "flush",     // from buffer to disk
+    "recovery",  // from directory to log
+    "reader",    // concurrent reads
+    "wal",       // the facade
+    "dump",      // a method of the facade
+    "testing",   // a log of one's own under crashes and faults
+    "lib",       // names it all
+];
+
+/// Lines without tests, above which a file is too long, and above which it is worth a look.
+const LINES_MAX: usize = 600;
+const LINES_WORTH_A_LOOK: usize = 300;
+
+/// A source file.
+struct Source {
+    /// From `src/`.
+    path: PathBuf,
+    room: String,
+    /// Without the tests at its end.
+    code: String,
+}
+
+fn sources() -> Vec<Source> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut todo = vec![src.clone()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    let source = |path: PathBuf| {
+        let name = path.strip_prefix(&src).unwrap().to_owned();
+        let is_test = name.iter().any(|part| part == "tests" || part == "tests.rs");
+        let first = name.iter().next().unwrap().to_str().unwrap();
+        let room = first.trim_end_matches(".rs").to_string();
+        let code = without_tests(&fs::read_to_string(&path).unwrap());
+        (!is_test && room != "bin").then_some(Source { path: name, room, code })
+    };
+    found.into_iter().filter_map(source).collect()
+}
+
+/// The text without its modules `tests` that stand in the same file.
+fn without_tests(text: &str) -> String {
+    let mut begins = text.len();
+    if let Some(module) = text.find("\nmod tests {") {
+        begins = text[..module].rfind("#[cfg(test)]").unwrap_or(begins);
+    }
+    text[..begins].to_string()
+}
+
+/// A line's code: no comment.
+fn without_comment(line: &str) -> &str {
+    line.split("//").next().unwrap()
+}
+
+/// The rooms that a text imports from: every `crate::room`, grouped imports included.
+fn imports(code: &str) -> BTreeSet<String> {
+    let code: String = code.lines().map(without_comment).collect::<Vec<_>>().join("\n");
+    let word = |text: &str| {
+        let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+        text[..end].to_string()
+    };
+    let mut rooms = BTreeSet::new();
+    for (_, behind) in code.match_indices("crate::").map(|(at, found)| (at, &code[at + found.len()..])) {
+        match behind.strip_prefix('{') {
+            None => drop(rooms.insert(word(behind))),
+            Some(group) => {
+                let mut depth = 0;
+                let mut at_name = true;
+                for (at, c) in group.char_indices() {
+                    match c {
+                        '}' if depth == 0 => break,
+                        '{' => depth += 1,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => at_name = true,
+                        c if at_name && c.is_alphabetic() => {
+                            rooms.insert(word(&group[at..]));
+                            at_name = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    rooms
+}
+
+fn place_of(room: &str) -> Option<usize> {
+    ROOMS.iter().position(|known| *known == room)
+}
+
+/// What is wrong with a file's imports.
+fn crooked(source: &Source) -> Vec<String> {
+    let Some(own) = place_of(&source.room) else {
+        return vec![format!("{}: `{}` is no room that is known here", source.path.display(), source.room)];
+    };
+    let wrong = |room: &String| match place_of(room) {
+        Some(place) if place <= own => None,
+        Some(_) => Some(format!("{} imports from `{room}`, which is below it", source.path.display())),
+        // Names that lib.rs exports stand below everything.
+        None => Some(format!("{} imports `crate::{room}`, which is no room", source.path.display())),
+    };
+    imports(&source.code).iter().filter_map(wrong).collect()
+}
+
+#[test]
+fn rooms_import_only_from_rooms_above_them() {
+    let wrong: Vec<_> = sources().iter().flat_map(crooked).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_is_there_and_known() {
+    let found: BTreeSet<_> = sources().into_iter().map(|source| source.room).collect();
+    let known: BTreeSet<_> = ROOMS.iter().map(|room| room.to_string()).collect();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn imports_are_found_in_every_form() {
+    let code = "
+        use crate::flush::Worker;
+        pub(crate) use crate::chunk;
+        use crate::{error::{Error, Result}, wal, reader::*};
+        fn f(x: &crate::lock::WalLock) {} // crate::comment
+    ";
+    let found: Vec<_> = imports(code).into_iter().collect();
+    assert_eq!(found, ["chunk", "error", "flush", "lock", "reader", "wal"]);
+    let source = |room: &str, code: &str| Source { path: "x.rs".into(), room: room.into(), code: code.into() };
+    assert_eq!(crooked(&source("wal", code)).len(), 0);
+    assert_eq!(crooked(&source("chunk", code)).len(), 3);
+    assert_eq!(crooked(&source("cellar", code)).len(), 1);
+    assert_eq!(crooked(&source("wal", "use crate::Config;")).len(), 1);
+}
+
+#[test]
+fn files_fit_a_head() {
+    let mut too_long = Vec::new();
+    for source in sources() {
+        let lines = source.code.lines().count();
+        if lines > LINES_WORTH_A_LOOK {
+            println!("{lines} lines: src/{}", source.path.display());
+        }
+        if lines > LINES_MAX {
+            too_long.push(format!("src/{} has {lines} lines without tests", source.path.display()));
+        }
+    }
+    assert!(too_long.is_empty(), "{}", too_long.join("\n"));
+}
+
+#[test]
+fn nothing_gives_up_on_an_error_or_is_left_undone() {
+    let words = [".unwrap()", ".expect(\"", ".expect(&", "todo!", "unimplemented!", "dbg!"];
+    let mut found = Vec::new();
+    for source in sources() {
+        for (number, line) in source.code.lines().enumerate() {
+            let code = without_comment(line);
+            for word in words.iter().filter(|word| code.contains(**word)) {
+                found.push(format!("src/{}:{}: {word}", source.path.display(), number + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
