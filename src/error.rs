@@ -47,7 +47,7 @@ pub enum Error {
     },
 
     /// A file that is named like a chunk does not begin as one.
-    #[error("'{}' is not a chunk: its first bytes are {found:02x?}; move it out of the log's directory if it doesn't belong there, or restore it from a copy", path.display())]
+    #[error("'{}' is not a chunk: its first bytes are {found:02x?}; restore it from a copy, or move it out of the log's directory if it never was one of its chunks", path.display())]
     NotAChunk {
         /// The file.
         path: PathBuf,
@@ -256,7 +256,7 @@ pub enum Damage {
     FirstFrameKind,
     /// The seal is sound but tells of other records than those found.
     SealMismatch,
-    /// The chunk has a successor but no seal.
+    /// The chunk has a successor, but its frames end without a seal.
     NotSealed,
 }
 
@@ -269,7 +269,7 @@ impl fmt::Display for Damage {
             Damage::FrameChecksum => "the frame there fails its checksum",
             Damage::FirstFrameKind => "the first frame is no checkpoint",
             Damage::SealMismatch => "the seal there tells of other records than those found",
-            Damage::NotSealed => "the chunk ends there without a seal",
+            Damage::NotSealed => "neither a frame nor the seal stands there",
         })
     }
 }

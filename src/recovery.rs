@@ -221,7 +221,8 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
             None => self.verify_sealed(&chunk)?,
         };
         if end != successor.0 {
-            let path = self.config.chunk_path(successor);
+            // A successor that isn't of this log, or not under its own name, says more than the gap.
+            let InHand { path, .. } = self.open(successor)?;
             return Err(Error::Gap { path, expected: end, found: successor.0 });
         }
         let mut scan = match self.options.replay {
@@ -286,11 +287,6 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         let expected = *self.log_id.get_or_insert(header.log_id);
         if header.log_id != expected {
             return Err(Error::ForeignChunk { path, reason: Foreign::LogId { expected, found: header.log_id } });
-        }
-        if let Some(previous) = &self.previous
-            && previous.end != id.0
-        {
-            return Err(Error::Gap { path, expected: previous.end, found: id.0 });
         }
         Ok(InHand { id, path, header, bytes })
     }

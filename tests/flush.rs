@@ -6,30 +6,29 @@ mod allocations;
 mod common;
 #[path = "flush/poison.rs"]
 mod poison;
+#[path = "flush/queue.rs"]
+mod queue;
+#[path = "flush/taken_back.rs"]
+mod taken_back;
+#[path = "flush/tickets.rs"]
+mod tickets;
 
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::channel;
-use std::task::Context;
-use std::task::Poll;
-use std::task::Wake;
-use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
-use chunked_wal::Callback;
 use chunked_wal::ChunkId;
 use chunked_wal::ChunkPersisted;
 use chunked_wal::Error;
 use chunked_wal::Flush;
-use chunked_wal::FlushTicket;
 use chunked_wal::ProgressHandle;
 use chunked_wal::Segment;
 use chunked_wal::StateMachine;
@@ -143,7 +142,11 @@ fn whatever_was_acknowledged_survives_any_crash_over_rotations_and_removals() {
         }
         for seed in [0, 1, 2 * step, 2 * step + 1] {
             let found = words_on(&disk, disk.storage.crash(seed));
-            assert!(found.len() >= acknowledged, "step {step}, seed {seed}: {} lost", acknowledged - found.len());
+            assert!(
+                found.len() >= acknowledged,
+                "step {step}, seed {seed}: {} lost",
+                acknowledged - found.len()
+            );
             assert_eq!(found, list.words[..found.len()], "step {step}, seed {seed}");
         }
     }
@@ -259,8 +262,7 @@ fn persisted_is_told_after_each_sync_before_anybody_who_waits() {
         seen.lock().unwrap().clear();
         f(&mut wal);
         wal.wait_idle().unwrap();
-        let told = seen.lock().unwrap().clone();
-        told
+        seen.lock().unwrap().clone()
     };
     assert_eq!(
         step(&mut |wal| {
@@ -326,231 +328,6 @@ fn opening_tells_of_sealed_chunks_before_their_records_and_of_the_newest_once_it
             "224 ..336 after Some(\"a,b\"), durable: true",
         ]
     );
-}
-
-// Tickets ------------------------------------------------------------------------------------------
-
-/// Runs a future on this thread.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
-
-/// A sync flush whose completion is awaited in one way or another.
-fn flush_and(wal: &mut SpellWal, way: &str) -> FlushTicket {
-    wal.append(&spell("word")).unwrap();
-    if way.starts_with("pair") {
-        let (sender, ticket) = FlushTicket::pair();
-        wal.flush(Flush::Sync, callback(move |result| sender.complete(result))).unwrap();
-        ticket
-    } else {
-        wal.flush_ticket(Flush::Sync).unwrap()
-    }
-}
-
-#[test]
-fn tickets_resolve_by_waiting_and_by_await_and_not_before_the_sync() {
-    for fails in [false, true] {
-        for way in ["wait", "await", "pair, wait", "pair, await"] {
-            let disk = Disk::default();
-            let mut wal: SpellWal = disk.options().open(&mut Book::default()).unwrap();
-            let gate = sync_gate(&disk);
-            if fails {
-                disk.storage.fail(Fault::new(
-                    OpKind::Sync,
-                    0,
-                    FaultHow::Io,
-                ));
-            }
-            let ticket = flush_and(&mut wal, way);
-            gate.wait_for(1);
-            assert!(ticket.wait_timeout(Duration::from_millis(1)).is_none(), "{way}");
-            let opener = thread::spawn({
-                let gate = gate.clone();
-                move || gate.open()
-            });
-            let result = if way.ends_with("await") { block_on(ticket) } else { ticket.wait() };
-            opener.join().unwrap();
-            match result {
-                Ok(()) => assert!(!fails, "{way}"),
-                Err(error) => assert!(fails && matches!(error, Error::Io { op: "sync", .. }), "{way}: {error}"),
-            }
-        }
-    }
-}
-
-#[test]
-fn a_ticket_can_be_waited_for_with_a_limit_and_again() {
-    let disk = Disk::default();
-    let mut wal: SpellWal = disk.options().open(&mut Book::default()).unwrap();
-    for way in ["offset", "pair"] {
-        let ticket = flush_and(&mut wal, way);
-        assert!(ticket.wait_timeout(Duration::MAX).unwrap().is_ok());
-        assert!(ticket.wait_timeout(Duration::ZERO).unwrap().is_ok(), "it stays resolved");
-        ticket.wait().unwrap();
-    }
-}
-
-#[test]
-fn tickets_outlive_the_log_and_tell_how_it_ended() {
-    let disk = Disk::default();
-    let mut wal: SpellWal = disk.options().open(&mut Book::default()).unwrap();
-    let (sender, never_sent) = FlushTicket::pair();
-    let ticket = flush_and(&mut wal, "offset");
-    wal.flush(
-        Flush::Sync,
-        callback(move |_| {
-            let _dropped_by_the_panic = sender;
-            panic!("asked to");
-        }),
-    )
-    .unwrap();
-    wal.close().unwrap();
-    ticket.wait().unwrap();
-    assert!(matches!(never_sent.wait(), Err(Error::Closed)), "a dropped sender resolves its ticket");
-}
-
-// The queue ----------------------------------------------------------------------------------------
-
-/// A log whose queue takes few bytes, and whose worker is held at a gate with the first word in hand.
-fn held_up(queue_bytes_max: u64) -> (Disk, SpellWal, Arc<Gate>) {
-    let disk = Disk::with(|config| config.flush_queue_max_bytes = queue_bytes_max);
-    let mut wal: SpellWal = disk.options().open(&mut Book::default()).unwrap();
-    wal.wait_idle().unwrap();
-    let gate = sync_gate(&disk);
-    wal.append(&spell("first")).unwrap();
-    wal.flush(Flush::Sync, None).unwrap();
-    gate.wait_for(1);
-    (disk, wal, gate)
-}
-
-#[test]
-fn a_full_queue_gives_everything_back_to_try_flush() {
-    let (disk, mut wal, gate) = held_up(100);
-    let before = wal.progress();
-    let (told, done) = channel();
-    let mut queued = 0;
-    let refused = loop {
-        let segment = wal.append(&spell("more")).unwrap();
-        let told = told.clone();
-        match wal.try_flush(Flush::Sync, callback(move |result| told.send(result).unwrap())) {
-            Ok(()) => queued += segment.size,
-            Err(TryFlushError::Full(callback)) => break (segment, callback),
-            Err(TryFlushError::Failed(error)) => panic!("{error}"),
-        }
-        assert!(queued <= 100, "the bound is passed");
-    };
-    assert_eq!(queued, 48, "two records of 24 bytes beside the 32 that are being written");
-    assert_eq!(wal.read_record(refused.0).unwrap(), spell("more"), "the record stays where it was");
-    assert_eq!(wal.progress().written, before.written);
-    gate.open();
-    wal.wait_idle().unwrap();
-    let callback = refused.1.unwrap();
-    wal.flush(Flush::Sync, Some(callback)).unwrap();
-    wal.wait_idle().unwrap();
-    drop(told);
-    assert_eq!(done.iter().filter(Result::is_ok).count(), 3, "the callback that came back was as good");
-    wal.close().unwrap();
-    let mut book = Book::default();
-    let _wal: SpellWal = disk.options().open(&mut book).unwrap();
-    assert_eq!(book.0, ["first", "more", "more", "more"]);
-}
-
-#[test]
-fn try_flush_on_a_failed_log_completes_the_callback() {
-    let (disk, mut wal, gate) = held_up(100);
-    disk.storage.fail(Fault::new(OpKind::Sync, 0, FaultHow::Io));
-    gate.open();
-    assert!(matches!(wal.wait_idle(), Err(Error::Poisoned { .. })));
-    let (told, done) = channel();
-    let tried = wal.try_flush(Flush::Write, callback(move |result| told.send(result).unwrap()));
-    assert!(matches!(tried, Err(TryFlushError::Failed(Error::Poisoned { .. }))), "{tried:?}");
-    assert!(matches!(done.recv().unwrap(), Err(Error::Poisoned { .. })));
-}
-
-#[test]
-fn a_full_queue_blocks_the_appender_until_there_is_room() {
-    type Blocked = fn(&mut SpellWal) -> Result<(), Error>;
-    let ways: [(&str, Blocked); 5] = [
-        ("flush", |wal| wal.flush(Flush::Write, None)),
-        ("flush_ticket", |wal| wal.flush_ticket(Flush::Write).map(drop)),
-        ("append past open_buffer_max_bytes", |wal| {
-            wal.append(&spell(&"x".repeat(1000))).map(drop)?;
-            wal.append(&spell(&"x".repeat(1000))).map(drop)
-        }),
-        ("close_open_chunk_with", |wal| wal.close_open_chunk_with(Spell::new("all"))),
-        ("remove_chunks", |wal| {
-            let ids = wal.drain_closed_chunks_while(|_| true);
-            wal.remove_chunks(ids)
-        }),
-    ];
-    for (way, blocked) in ways {
-        let disk = Disk::with(|config| {
-            config.flush_queue_max_bytes = 200;
-            config.open_buffer_max_bytes = 900;
-        });
-        let mut wal: SpellWal = disk.options().open(&mut Book::default()).unwrap();
-        wal.close_open_chunk_with(Spell::new("all")).unwrap();
-        wal.wait_idle().unwrap();
-        let gate = sync_gate(&disk);
-        wal.append(&spell("first")).unwrap();
-        wal.flush(Flush::Sync, None).unwrap();
-        gate.wait_for(1);
-        wal.append(&spell(&"x".repeat(200))).unwrap();
-        let opened = Arc::new(AtomicBool::new(false));
-        let appender = thread::spawn({
-            let opened = opened.clone();
-            move || {
-                blocked(&mut wal).unwrap();
-                assert!(opened.load(SeqCst), "{way} did not wait");
-                wal.close().unwrap();
-            }
-        });
-        // Long enough for one that does not block to be seen, most of the time.
-        thread::sleep(Duration::from_millis(20));
-        opened.store(true, SeqCst);
-        gate.open();
-        appender.join().unwrap();
-    }
-}
-
-#[test]
-fn a_single_item_larger_than_the_queue_is_admitted() {
-    let disk = Disk::with(|config| config.flush_queue_max_bytes = 64);
-    let (mut wal, mut list) = disk.open();
-    for size in [1000, 2000, 3000] {
-        wal.append_and_apply("x".repeat(size), &mut list).unwrap();
-        wal.flush(Flush::Write, None).unwrap();
-    }
-    wal.close_open_chunk_with("x".repeat(500)).unwrap();
-    wal.close().unwrap();
-    assert_eq!(disk.open().1.words, ["x".repeat(500)]);
-}
-
-#[test]
-fn append_hands_over_by_itself_what_passes_the_open_buffer() {
-    let disk = Disk::with(|config| config.open_buffer_max_bytes = 100);
-    let (mut wal, _) = disk.open();
-    for _ in 0..50 {
-        wal.append(&action("0123456789")).unwrap();
-        wal.wait_idle().unwrap();
-        let progress = wal.progress();
-        assert!(progress.appended - progress.written < 100, "{progress:?}");
-        assert_eq!(progress.synced, 88, "a write, no sync");
-    }
-    assert_eq!(wal.flush_metrics().flush_count, 0, "no flush of the user's");
 }
 
 // Waiting ------------------------------------------------------------------------------------------
@@ -726,7 +503,14 @@ fn the_last_handle_may_be_dropped_or_closed_in_a_callback() {
         let call = move |_| {
             let mut wal = shared.lock().unwrap().take().unwrap();
             wal.append(&spell("last words")).unwrap();
-            told.send(if close { verdict(wal.close()) } else { verdict(Ok(drop(wal))) }).unwrap();
+            let closed = match close {
+                true => wal.close(),
+                false => {
+                    drop(wal);
+                    Ok(())
+                }
+            };
+            told.send(verdict(closed)).unwrap();
         };
         let mut owner = wal.lock().unwrap();
         owner.as_mut().unwrap().flush(Flush::Sync, callback(call)).unwrap();
@@ -738,123 +522,13 @@ fn the_last_handle_may_be_dropped_or_closed_in_a_callback() {
         let started = Instant::now();
         let reopened: Result<SpellWal, Error> = loop {
             match disk.options().open(&mut book) {
-                Err(Error::Locked { .. }) if started.elapsed() < Duration::from_secs(10) => thread::yield_now(),
+                Err(Error::Locked { .. }) if started.elapsed() < Duration::from_secs(10) => {
+                    thread::yield_now()
+                }
                 opened => break opened,
             }
         };
         reopened.unwrap();
         assert_eq!(book.0, ["last words"]);
     }
-}
-
-// What append takes back ---------------------------------------------------------------------------
-
-#[test]
-fn a_codec_that_fails_or_lies_leaves_nothing_behind() {
-    let too_large = |error: &Error| matches!(error, Error::RecordTooLarge { max: 100 });
-    let refused = |error: &Error| matches!(error, Error::Encode { .. });
-    type Is = fn(&Error) -> bool;
-    let cases: [(&str, Spell, Is); 6] = [
-        (
-            "fails half-way",
-            Spell::encoded_by(|w| w.write_all(b"half").and(Err(std::io::Error::other("asked to")))),
-            refused,
-        ),
-        ("claims more", Spell::encoded_by(|w| w.write(b"abc").map(|n| n + 1)), refused),
-        ("claims less", Spell::encoded_by(|w| w.write(b"abc").map(|n| n - 1)), refused),
-        ("too large at once", Spell::encoded_by(|w| w.write(&[7; 101])), too_large),
-        ("too large by and by", Spell::encoded_by(|w| (0..101).map(|_| w.write(&[7])).sum()), too_large),
-        (
-            "too large, and hides it",
-            Spell::encoded_by(|w| {
-                let _hidden = w.write_all(&[7; 60]).and_then(|()| w.write_all(&[7; 60]));
-                Ok(60)
-            }),
-            too_large,
-        ),
-    ];
-    let panics = Spell::encoded_by(|w| {
-        w.write_all(b"half").unwrap();
-        panic!("asked to");
-    });
-    let disk = Disk::with(|config| config.max_record_size = 100);
-    let mut book = Book::default();
-    let mut wal: SpellWal = disk.options().open(&mut book).unwrap();
-    let mut end = wal.progress().appended;
-    let mut go_on = |wal: &mut SpellWal, case: &str| {
-        assert_eq!(wal.progress().appended, end, "{case}");
-        assert_eq!(wal.records().count(), wal.open_chunk_stat(Spell::new("")).records_count as usize, "{case}");
-        let segment = wal.append(&spell("good")).unwrap();
-        assert_eq!(segment.offset, end, "{case}: no hole");
-        assert_eq!(wal.last_segment(), segment, "{case}");
-        assert_eq!(wal.read_record(segment).unwrap(), spell("good"), "{case}");
-        end += segment.size;
-    };
-    for (case, bad, is) in &cases {
-        let chunk_id = wal.open_chunk_id();
-        let last = wal.last_segment();
-        let error = wal.append(&WalRecord::Action(bad.clone())).unwrap_err();
-        assert!(is(&error), "{case}: {error}");
-        let error = wal.append_and_apply(bad.clone(), &mut book).unwrap_err();
-        assert!(is(&error) && book.0.is_empty(), "{case}: {error}");
-        let error = wal.close_open_chunk_with(bad.clone()).unwrap_err();
-        assert!(is(&error), "{case}: {error}");
-        assert_eq!((wal.open_chunk_id(), wal.last_segment()), (chunk_id, last), "{case}");
-        go_on(&mut wal, case);
-    }
-    let mut unwinds = |f: &mut dyn FnMut(&mut SpellWal)| {
-        let panicked = catch_unwind(AssertUnwindSafe(|| f(&mut wal)));
-        assert!(panicked.is_err(), "it goes through to the caller");
-        go_on(&mut wal, "panics");
-    };
-    unwinds(&mut |wal| drop(wal.append(&WalRecord::Action(panics.clone()))));
-    unwinds(&mut |wal| drop(wal.close_open_chunk_with(panics.clone())));
-    wal.close().unwrap();
-    let mut again = Book::default();
-    let _wal: SpellWal = disk.options().open(&mut again).unwrap();
-    assert_eq!(again.0, vec!["good"; cases.len() + 2]);
-}
-
-#[test]
-fn a_state_machine_that_refuses_or_panics_has_its_frame_taken_back() {
-    let disk = Disk::default();
-    let (mut wal, mut list) = disk.open();
-    wal.append_and_apply("a".to_string(), &mut list).unwrap();
-    let (progress, last) = (wal.progress(), wal.last_segment());
-
-    let error = wal.append_and_apply("refuse".to_string(), &mut list).unwrap_err();
-    assert!(matches!(error, Error::StateMachine { offset, .. } if offset == progress.appended), "{error}");
-    let panicked = catch_unwind(AssertUnwindSafe(|| {
-        let _never = wal.append_and_apply("panic".to_string(), &mut list);
-    }));
-    assert!(panicked.is_err());
-
-    assert_eq!((wal.progress(), wal.last_segment()), (progress, last));
-    let segment = wal.append_and_apply("b".to_string(), &mut list).unwrap();
-    assert_eq!(segment.offset, progress.appended);
-    wal.close().unwrap();
-    assert_eq!(disk.open().1.words, ["a", "b"]);
-}
-
-#[test]
-fn a_rotation_that_fails_in_append_and_apply_concerns_no_record() {
-    let disk = Disk::with(|config| config.chunk_max_records = 2);
-    let (mut wal, mut list) = disk.open();
-    wal.append_and_apply("a".to_string(), &mut list).unwrap();
-    wal.wait_idle().unwrap();
-    // The spare that was made ready for the next chunk may be used; the one after can't be made.
-    disk.storage.set_capacity(Some(disk.storage.used()));
-    let mut applied = 1;
-    let error = loop {
-        match wal.append_and_apply("b".to_string(), &mut list) {
-            Ok(_) => applied += 1,
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(error, Error::StorageFull { .. }), "{error}");
-    assert_eq!(list.words.len(), applied, "the record was not applied");
-    disk.storage.set_capacity(None);
-    wal.append_and_apply("c".to_string(), &mut list).unwrap();
-    wal.close().unwrap();
-    assert_eq!(disk.open().1.words, list.words);
 }

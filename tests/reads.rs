@@ -43,7 +43,7 @@ fn read_at_random(reader: &WalReader<Words>, told: &Told, mut seed: u64) -> u64 
             let appended = told.appended.lock().unwrap();
             let Some(last) = appended.keys().next_back() else { continue };
             // Half of the reads go to the newest records, which are still on their way to the disk.
-            let from = if random(&mut seed) % 2 == 0 { 0 } else { last.saturating_sub(400) };
+            let from = if random(&mut seed).is_multiple_of(2) { 0 } else { last.saturating_sub(400) };
             let at = from + random(&mut seed) % (last - from + 1);
             appended.range(at..).next().map(|(_, record)| record.clone())
         };
@@ -72,10 +72,13 @@ fn read_all(reader: &WalReader<Words>, told: &Told) -> u64 {
             match record {
                 Ok((chunk_id, segment, record)) => {
                     let begins_chunk = segment.offset == chunk_id.0 + 64;
-                    let expected = next.map_or(segment.offset, |next| if begins_chunk { chunk_id.0 + 64 } else { next });
+                    let expected =
+                        next.map_or(segment.offset, |next| if begins_chunk { chunk_id.0 + 64 } else { next });
                     assert_eq!(segment.offset, expected, "no gap");
                     next = Some(segment.offset + segment.size);
-                    if let (WalRecord::Action(word), Some((_, appended))) = (record, known.get(&segment.offset)) {
+                    if let (WalRecord::Action(word), Some((_, appended))) =
+                        (record, known.get(&segment.offset))
+                    {
                         assert_eq!(word, *appended);
                         seen += 1;
                     }
@@ -214,8 +217,11 @@ fn every_offset_and_size_is_answered() {
             _ => {}
         }
     }
-    let records: BTreeMap<_, _> =
-        wal.records().map(|record| record.unwrap()).map(|(_, s, record)| ((s.offset, s.size), record)).collect();
+    let records: BTreeMap<_, _> = wal
+        .records()
+        .map(|record| record.unwrap())
+        .map(|(_, s, record)| ((s.offset, s.size), record))
+        .collect();
     assert_eq!(records.len(), 6);
     let end = wal.progress().appended;
     for offset in 0..end + 16 {

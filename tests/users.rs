@@ -264,7 +264,11 @@ fn a_directory_that_is_removed_under_a_running_log_is_noticed() {
             }
             noticed => panic!("{noticed:?}"),
         }
-        assert_eq!(wal.close().is_err(), ready, "a rename that failed poisons, a spare that is missing doesn't");
+        assert_eq!(
+            wal.close().is_err(),
+            ready,
+            "a rename that failed poisons, a spare that is missing doesn't"
+        );
         let missing = Wal::options(config.clone()).must_exist().open(&mut List::default());
         assert!(matches!(missing, Err(Error::NotFound { .. })));
     }
@@ -280,8 +284,12 @@ fn other_files_are_left_alone_and_reported() {
     }
     fs::create_dir(config.dir.join("a directory")).unwrap();
     let (wal, _) = open(&config).unwrap();
-    let reported: Vec<_> = wal.recovery().foreign_names.iter().map(|path| path.file_name().unwrap()).collect();
-    assert_eq!(reported, ["a directory", "notes.txt", "r-0.wal", "r-00_000_000_000_000_000_064.wal.bak", "spare-.tmp"]);
+    let reported: Vec<_> =
+        wal.recovery().foreign_names.iter().map(|path| path.file_name().unwrap()).collect();
+    assert_eq!(
+        reported,
+        ["a directory", "notes.txt", "r-0.wal", "r-00_000_000_000_000_000_064.wal.bak", "spare-.tmp"]
+    );
     wal.close().unwrap();
     for name in foreign {
         assert_eq!(fs::read(config.dir.join(name)).unwrap(), name.as_bytes());
@@ -330,7 +338,8 @@ fn a_lock_taken_before_is_handed_over_and_one_of_another_log_refused() {
 #[test]
 fn opening_with_a_wrong_setting_names_it_and_makes_nothing() {
     let base = tempfile::tempdir().unwrap();
-    let cases: [(&str, fn(&mut Config)); 6] = [
+    type Change = fn(&mut Config);
+    let cases: [(&str, Change); 6] = [
         ("dir", |config| config.dir = "".into()),
         ("chunk_max_size", |config| config.chunk_max_size = 0),
         ("max_record_size", |config| config.max_record_size = u64::MAX),
@@ -344,7 +353,9 @@ fn opening_with_a_wrong_setting_names_it_and_makes_nothing() {
         let Err(error) = open(&config) else { panic!("{name} is accepted") };
         assert!(matches!(error, Error::InvalidConfig { field, .. } if field == name), "{error}");
         assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
-        assert!(matches!(Wal::acquire_lock(&config), Err(Error::InvalidConfig { field, .. }) if field == name));
+        assert!(
+            matches!(Wal::acquire_lock(&config), Err(Error::InvalidConfig { field, .. }) if field == name)
+        );
     }
     assert_eq!(contents(base.path()), []);
 }
@@ -404,7 +415,8 @@ fn a_dump_tells_of_damage_and_goes_on_with_the_next_chunk() {
     fs::write(&path, bytes).unwrap();
     let (_, torn) = list.applied[11];
     let newest = fs::OpenOptions::new().write(true).open(config.chunk_path(list.applied[11].0)).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&newest, &[1; 40], torn.offset + 20 - list.applied[11].0.0).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&newest, &[1; 40], torn.offset + 20 - list.applied[11].0.0)
+        .unwrap();
 
     let dumped = dump(&config);
     let short: Vec<_> = dumped

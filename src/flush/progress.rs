@@ -12,20 +12,19 @@
 //! - Publishing costs one load when nobody waits.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Instant;
-
-use parking_lot::Condvar;
-use parking_lot::Mutex;
 
 use super::Flush;
 use super::Inside;
 use crate::error::Error;
 use crate::error::Result;
+use crate::sync::AtomicBool;
+use crate::sync::AtomicU64;
+use crate::sync::AtomicUsize;
+use crate::sync::Condvar;
+use crate::sync::Mutex;
+use crate::sync::Ordering;
 
 /// Three global offsets, `appended ≥ written ≥ synced`, that never go back while a log is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,9 +144,11 @@ impl Positions {
 
     /// An error if the log takes no more work.
     pub(crate) fn check(&self) -> Result<()> {
+        // In this order: a log that fails is poisoned before it is closed.
+        let closed = self.is_closed();
         match self.cause() {
             Some(cause) => Err(cause.poisoned()),
-            None if self.is_closed() => Err(Error::Closed),
+            None if closed => Err(Error::Closed),
             None => Ok(()),
         }
     }
@@ -164,10 +165,12 @@ impl Positions {
         if self.reached(mode) >= offset {
             return Some(Ok(()));
         }
-        // The end is looked at before the offset again: what was published before the end counts.
+        // The end is looked at before the offset again: what was published before the end counts. And the
+        // close before the cause: a log that fails is poisoned before it is closed.
+        let closed = self.is_closed();
         let end = match self.cause() {
             Some(cause) => Err(cause),
-            None if self.is_closed() => Err(Error::Closed),
+            None if closed => Err(Error::Closed),
             None => return None,
         };
         Some(if self.reached(mode) >= offset { Ok(()) } else { end })

@@ -16,8 +16,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use std::time::Instant;
 
-use parking_lot::Condvar;
-use parking_lot::Mutex;
+use crate::sync::Condvar;
+use crate::sync::Mutex;
 
 /// Items that may be queued, whatever their size.
 const ITEMS_MAX: usize = 8192;

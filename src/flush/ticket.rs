@@ -9,14 +9,13 @@ use std::task::Waker;
 use std::time::Duration;
 use std::time::Instant;
 
-use parking_lot::Condvar;
-use parking_lot::Mutex;
-
 use super::Flush;
 use super::Positions;
 use crate::error::Error;
 use crate::error::Result;
 use crate::record::Callback;
+use crate::sync::Condvar;
+use crate::sync::Mutex;
 
 /// Resolves when a flush is done: [`wait`](Self::wait) for it, or `.await` it.
 ///

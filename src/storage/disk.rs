@@ -100,9 +100,22 @@ impl Storage for DiskStorage {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match fs2::FileExt::try_lock_exclusive(&file) {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => Ok(Some(Box::new(HeldLock(file)))),
             Err(e) if e.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(None),
             Err(e) => Err(e),
+        }
+    }
+}
+
+/// A lock that is held.
+struct HeldLock(File);
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a process that another thread starts just now has a copy of the
+        // handle until it runs its program, and the lock with it.
+        if let Err(error) = fs2::FileExt::unlock(&self.0) {
+            log::warn!("a lock could not be given back: {error}");
         }
     }
 }

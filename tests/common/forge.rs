@@ -6,8 +6,10 @@
 
 use std::hash::Hasher;
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use chunked_wal::ChunkId;
+use chunked_wal::StorageFile;
 use chunked_wal::codeq::Encode;
 use chunked_wal::codeq::config::CodeqConfig;
 use chunked_wal::codeq::config::Crc32fast;
@@ -167,7 +169,7 @@ impl Forge {
 
     /// Puts the file on a disk as a killed process may leave it: the bytes from the global offset
     /// `durable` on are written, and not synced.
-    pub fn put_written(&self, disk: &Disk, durable: u64) {
+    pub fn put_written(&self, disk: &Disk, durable: u64) -> Arc<dyn StorageFile> {
         let Disk { storage, config } = disk;
         storage.create_dir(&config.dir).unwrap();
         let file = storage.create(&config.chunk_path(ChunkId(self.id))).unwrap();
@@ -177,6 +179,7 @@ impl Forge {
         file.write_at(&[IoSlice::new(&self.bytes[..durable])], 0).unwrap();
         file.sync().unwrap();
         file.write_at(&[IoSlice::new(&self.bytes[durable..])], durable as u64).unwrap();
+        file
     }
 
     /// Puts the file on a disk as a process leaves it that is killed between rename and directory

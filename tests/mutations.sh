@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Proves that the tests would notice: puts one deliberate bug after the other into a copy of this
+# checkout, and runs the test that should catch it.
+#
+#   tests/mutations.sh             all of them, some minutes
+#   tests/mutations.sh sync        those whose name contains "sync"
+#
+# Not part of `cargo test`. Needs perl. Fails if a bug is not caught, does not compile, or can't be
+# put in any more because the code has changed: then change it here as well.
+#
+# Not among them, because there is nothing to break: a directory sync after a spare is made (its name
+# promises nothing until it is renamed, and that is synced).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+only=${1:-}
+copy=$(mktemp -d "${TMPDIR:-/tmp}/mutations.XXXXXX")
+trap 'rm -rf "$copy"' EXIT
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$copy/target}
+export CRASH_STATES=${CRASH_STATES:-60000} CRASH_SEED=${CRASH_SEED:-7} RUST_BACKTRACE=0
+tar cf - --exclude=./target --exclude=./.git . | tar xf - -C "$copy"
+src=$PWD
+cd "$copy"
+
+crash='--test crash every_cut'
+recovery='--test recovery'
+damage='--test damage'
+flush='--test flush'
+format='--lib format::'
+table=$copy/table
+missed=0
+printf 'mutation\ttest\toutcome\n' >"$table"
+
+# mutation NAME FILE PERL TEST: the bug is a substitution that must hit.
+mutation() {
+    local name=$1 file=$2 perl=$3 test=$4 outcome
+    [[ $name == *"$only"* ]] || return 0
+    perl -0pi -e "$perl" "$file"
+    if cmp -s "$file" "$src/$file"; then
+        outcome='NOT APPLIED'
+    elif ! cargo test -q --all-features ${test%% every_cut} --no-run >"$copy/log" 2>&1; then
+        outcome='DOES NOT COMPILE'
+    elif timeout 300 cargo test -q --all-features $test >"$copy/log" 2>&1; then
+        outcome='NOT CAUGHT'
+    else
+        # The first words of the failure, for people.
+        outcome="caught: $(grep -aoE -m1 '(crash test failed: |assertion.*failed|panicked at [^ ]+).*' "$copy/log" | cut -c1-90 || echo 'hung')"
+    fi
+    case $outcome in caught*) ;; *) missed=$((missed + 1)); tail -n 20 "$copy/log" ;; esac
+    printf '%s\t%s\t%s\n' "$name" "$test" "$outcome" | tee -a "$table"
+    cp -p "$src/$file" "$file"
+    touch "$file"
+}
+
+worker=src/flush/worker.rs
+housekeeper=src/flush/housekeeper.rs
+
+mutation 'acknowledge before the sync' $worker \
+    's/(        if sync && let Some\(chunk\) = &self\.chunk \{)/        if sync { self.publish_synced(end); }\n$1/' "$crash"
+mutation 'acknowledge what was appended while the sync ran' $worker \
+    's/(if sync \{\s+self\.publish_synced\()end\)/$1self.shared.positions.appended())/' "$crash"
+mutation 'publish written before the write' $worker \
+    's/(            chunk\.write\(&mut slices\[\.\.count\], offset\)\?;)/            self.shared.positions.publish_written(end);\n$1/' "$crash"
+mutation 'no directory sync after the rename' $worker \
+    's/        self\.storage\.sync_dir\(&self\.dir\)[^;]*;\n//' "$crash"
+mutation 'no sync of a new chunk before its rename' $worker \
+    's/(final name proves that header and first frame are durable\.\n)\s+chunk\.sync\(\)\?;/$1/' "$crash"
+mutation 'no sync of the directory above a new one' src/wal/open.rs \
+    's/if survey\.chunks\.is_empty\(\) && !made \{/if false && !made {/' "$crash"
+mutation 'no rewrite and sync on open' src/recovery/repair.rs \
+    's/if self\.proven < self\.end \{/if false {/' "$crash"
+mutation 'no directory sync on open' src/recovery/repair.rs \
+    's/        storage\.sync_dir\(&config\.dir\)[^;]*;\n//' "$crash"
+mutation 'sync on open, but no rewrite' src/recovery/repair.rs \
+    's/            rewrite\(&\*handle, path, from, to, config\.read_buffer_size\)\?;\n/            let _ = (from, to);\n/' "$crash"
+mutation 'retry after a failed sync' $worker \
+    's/self\.handle\.sync\(\)\.map_err/self.handle.sync().or_else(|_| self.handle.sync()).map_err/' "$crash"
+mutation 'treat a corrupt frame as torn' src/format/scan.rs \
+    's/Search::Proven\(proof\) => corrupt\(Damage::FrameHeader, proof\),/Search::Proven(_) => ScanEnd::Torn { data_end: at, lost: 8 },/' "$recovery"
+mutation 'treat a torn frame as corrupt' src/format/scan.rs \
+    's/let lost = tail\.unwrap_or\(reach[^;]*;\s*ScanEnd::Torn \{ data_end: at, lost \}/let _ = (tail, reach, end);\n corrupt(Damage::FrameHeader, Proof::FinalName)/' "$crash"
+mutation 'remove newest first' $housekeeper \
+    's/state\.removals\.extend\(chunks\)/state.removals.extend(chunks.into_iter().rev())/' "$crash"
+mutation 'several removals with one directory sync' $housekeeper \
+    's/(        )(storage\.sync_dir\(&self\.config\.dir\)[^;]*;)/$1if self.state.lock().removals.len() <= 1 { $2 }/' "$crash"
+mutation 'a spare is offered before its old name is durably gone' $housekeeper \
+    's/        storage\.sync_dir\(&self\.config\.dir\)[^;]*;\n//' "$crash"
+mutation 'a removal does not wait for what justifies it' src/wal/chunks.rs \
+    's/if self\.sync_asked < self\.end\(\) \{/if false {/' "$crash"
+mutation 'keep appending to a file after a torn tail' src/recovery.rs \
+    's/(Torn \{ data_end, lost \}\) => \{.*?)Verdict::Seal/$1Verdict::Continue { marked: false }/s' "$crash"
+mutation 'the same salt in a second life' src/wal/chunks.rs \
+    's/let salt = random_u64\(\);/let salt = 7;/' '--test crash each_life'
+mutation 'position left out of the CRC' src/format/frame.rs \
+    's/salt\.frame_crc\(offset\)/salt.frame_crc(offset.wrapping_mul(0))/' "$format"
+mutation 'seal before the data is synced' $worker \
+    's/if self\.shared\.positions\.synced\(\) < end \{\s+chunk\.sync\(\)\?;/if self.shared.positions.synced() < end {/' "$crash"
+mutation 'no sync of the seal before its successor' $worker \
+    's/(Only a sealed chunk may have a successor\.\n)\s+chunk\.sync\(\)\?;/$1/' "$crash"
+mutation 'a header not written anew in a spare' $worker \
+    's/chunk\.write\(&mut \[IoSlice::new\(&head\.bytes\)\], head\.start\)\?;/let skip = if spare.earlier_life { 64 } else { 0 };\n        chunk.write(&mut [IoSlice::new(&head.bytes[skip..])], head.start + skip as u64)?;/' "$crash"
+mutation 'forget a queued callback on poison' $worker \
+    's/Request::Flush\(flush\) => flushes\.push_back\(flush\),/Request::Flush(flush) => std::mem::forget(flush),/' "$crash"
+mutation 'a limit from Config used in the scan' src/recovery.rs \
+    's/(let size = header\.frame_size\(\);)/$1/; s/(    fn apply_rest\(&mut self[^{]*\{\n)(        while let Some\(\(segment, record\)\) = chunk\.next_record::<W>\(scan\)\? \{\n)/$1$2            if segment.size > self.config.chunk_max_size { return Err(chunk.error(None)); }\n/' "$crash"
+mutation 'frames claim that what is written was synced' src/wal/mod.rs \
+    's/open\.stage\(record, tail, positions\.synced\(\)/open.stage(record, tail, positions.written()/' "$crash"
+mutation 'a sync mark before the sync' $worker \
+    's/\(written, synced\) = \(positions\.written\(\), positions\.synced\(\)\)/(written, synced) = (positions.written(), positions.written())/' "$crash"
+mutation 'a spare of an earlier life says it is new' $housekeeper \
+    's/let earlier_life = matches!\(life, Life::Earlier\);/let earlier_life = matches!(life, Life::Earlier) && false;/' "$crash"
+mutation 'open publishes more than it found' src/wal/open.rs \
+    's/(let end = newest\.as_ref\(\)\.map_or\(0, \|newest\| newest\.chunk\.end)\)/$1 + 8)/' "$crash"
+
+echo
+column -t -s $'\t' "$table"
+exit $((missed > 0))
