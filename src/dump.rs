@@ -74,7 +74,12 @@ fn dump_chunk<W: WalTypes, E>(
     while let Some(frame) = scan.next().map_err(|e| Stopped::ByLog(Error::from_read(path, e)))? {
         let record = WalRecord::decode_payload(frame.kind, frame.payload).map_err(|e| {
             let source = Arc::new(e);
-            Stopped::ByLog(Error::Decode { path: path.to_owned(), chunk_id: id, offset: frame.offset, source })
+            Stopped::ByLog(Error::Decode {
+                path: path.to_owned(),
+                chunk_id: id,
+                offset: frame.offset,
+                source,
+            })
         })?;
         visit((Segment::new(frame.offset, frame.size), record)).map_err(Stopped::ByVisit)?;
     }

@@ -162,7 +162,9 @@ pub enum Error {
     },
 
     /// A record's payload is larger than `Config::max_record_size`; nothing was appended.
-    #[error("the record is too large: more than the {max} bytes that `max_record_size` allows; split it, or raise the limit")]
+    #[error(
+        "the record is too large: more than the {max} bytes that `max_record_size` allows; split it, or raise the limit"
+    )]
     RecordTooLarge {
         /// The limit, in bytes.
         max: u64,
@@ -180,7 +182,9 @@ pub enum Error {
     },
 
     /// A segment or offset outside what the log keeps.
-    #[error("[{offset}, {offset}+{size}) is not in the log, which keeps [{start}, {end}): was it removed, drained, or never appended?")]
+    #[error(
+        "[{offset}, {offset}+{size}) is not in the log, which keeps [{start}, {end}): was it removed, drained, or never appended?"
+    )]
     NotInLog {
         /// The global offset asked for.
         offset: u64,
@@ -220,7 +224,9 @@ pub enum Error {
     },
 
     /// An earlier failure on the write path stopped the log for good; nothing is retried.
-    #[error("the log stopped at its first failure ({cause}); open it again to go on from what is on the disk")]
+    #[error(
+        "the log stopped at its first failure ({cause}); open it again to go on from what is on the disk"
+    )]
     Poisoned {
         /// The first failure.
         #[source]
@@ -233,7 +239,9 @@ pub enum Error {
 
     /// A blocking method was called where it would wait for its own thread: in a callback of the
     /// log, or in a codec.
-    #[error("`{method}` called from a callback or codec of the same log would wait for itself; hand the work to another thread")]
+    #[error(
+        "`{method}` called from a callback or codec of the same log would wait for itself; hand the work to another thread"
+    )]
     WouldDeadlock {
         /// The method.
         method: &'static str,
@@ -342,7 +350,12 @@ impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Foreign::LogId { expected, found } => {
-                write!(f, "it is of log {:032x}, the others of {:032x}", u128::from_be_bytes(*found), u128::from_be_bytes(*expected))
+                write!(
+                    f,
+                    "it is of log {:032x}, the others of {:032x}",
+                    u128::from_be_bytes(*found),
+                    u128::from_be_bytes(*expected)
+                )
             }
             Foreign::Name { named, header } => write!(f, "its name says {named}, its header {header}"),
         }
@@ -403,7 +416,9 @@ impl Error {
             Error::StorageFull { .. } => io::ErrorKind::StorageFull,
             Error::WouldDeadlock { .. } => io::ErrorKind::Deadlock,
             Error::Closed => io::ErrorKind::BrokenPipe,
-            Error::StateMachine { .. } | Error::OffsetsUsedUp { .. } | Error::Poisoned { .. } => io::ErrorKind::Other,
+            Error::StateMachine { .. } | Error::OffsetsUsedUp { .. } | Error::Poisoned { .. } => {
+                io::ErrorKind::Other
+            }
         }
     }
 }
@@ -425,7 +440,10 @@ mod tests {
             (Error::Locked { path: "x".into() }, io::ErrorKind::WouldBlock),
             (Error::Gap { path: "x".into(), expected: 1, found: 2 }, io::ErrorKind::InvalidData),
             (full.clone(), io::ErrorKind::StorageFull),
-            (Error::InvalidConfig { field: "x", value: "0".into(), allowed: "1..".into() }, io::ErrorKind::InvalidInput),
+            (
+                Error::InvalidConfig { field: "x", value: "0".into(), allowed: "1..".into() },
+                io::ErrorKind::InvalidInput,
+            ),
             (Error::io("sync", "x", io::ErrorKind::PermissionDenied.into()), io::ErrorKind::PermissionDenied),
             (full.poisoned(), io::ErrorKind::Other),
         ];

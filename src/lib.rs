@@ -108,6 +108,7 @@ mod reader;
 mod record;
 mod recovery;
 pub mod storage;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod wal;

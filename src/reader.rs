@@ -287,7 +287,8 @@ impl<W: WalTypes> Records<W> {
                 return Ok(Some((chunk.id(), Segment::new(frame.offset, frame.size), record)));
             }
             match scan.end() {
-                Some(ScanEnd::Clean { data_end, .. } | ScanEnd::Torn { data_end, .. }) if *data_end == end => {}
+                Some(ScanEnd::Clean { data_end, .. } | ScanEnd::Torn { data_end, .. })
+                    if *data_end == end => {}
                 Some(ScanEnd::Corrupt { at, damage, .. }) => {
                     return Err(self.view.corrupt(&chunk, *at, *damage));
                 }

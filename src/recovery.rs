@@ -286,7 +286,10 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         let (header, bytes) = open_chunk(&**self.storage, &path, id)?;
         let expected = *self.log_id.get_or_insert(header.log_id);
         if header.log_id != expected {
-            return Err(Error::ForeignChunk { path, reason: Foreign::LogId { expected, found: header.log_id } });
+            return Err(Error::ForeignChunk {
+                path,
+                reason: Foreign::LogId { expected, found: header.log_id },
+            });
         }
         Ok(InHand { id, path, header, bytes })
     }
@@ -357,7 +360,12 @@ const SMALL_READ: u64 = 4096;
 
 impl InHand {
     fn scan(&self, successor: bool, read_buffer_size: u64) -> Scan<&FileBytes> {
-        Scan::new(&self.bytes, &self.header, successor, usize::try_from(read_buffer_size).unwrap_or(usize::MAX))
+        Scan::new(
+            &self.bytes,
+            &self.header,
+            successor,
+            usize::try_from(read_buffer_size).unwrap_or(usize::MAX),
+        )
     }
 
     fn next_record<W: WalTypes>(

@@ -473,16 +473,16 @@ fn recovery_writes_again_what_is_not_proven() {
         killed after [Write]: open
           write r-0 24@88
           sync r-0
+          write r-0 16@112
           sync dir
         close
-          write r-0 16@112
           sync r-0
         killed after [Sync, Write, Write]: open
           write r-0 48@112
           sync r-0
+          write r-0 16@160
           sync dir
         close
-          write r-0 16@160
           sync r-0
     ",
     );

@@ -38,7 +38,7 @@ fn random(state: &mut u64) -> u64 {
 
 fn read_at_random(reader: &WalReader<Words>, told: &Told, mut seed: u64) -> u64 {
     let mut reads = 0;
-    while !told.done.load(SeqCst) {
+    while !told.done.load(SeqCst) || reads == 0 {
         let picked = {
             let appended = told.appended.lock().unwrap();
             let Some(last) = appended.keys().next_back() else { continue };
@@ -63,7 +63,7 @@ fn read_at_random(reader: &WalReader<Words>, told: &Told, mut seed: u64) -> u64 
 /// Every record in order, each once, up to at least what was appended before.
 fn read_all(reader: &WalReader<Words>, told: &Told) -> u64 {
     let mut runs = 0;
-    while !told.done.load(SeqCst) {
+    while !told.done.load(SeqCst) || runs == 0 {
         let known = told.appended.lock().unwrap().clone();
         let mut next = None;
         let mut seen = 0;
@@ -112,7 +112,7 @@ fn readers_find_every_record_while_the_log_flushes_rotates_and_removes() {
         })
         .collect();
     let mut seed = 7;
-    for i in 0..6000 {
+    for i in 0..20_000 {
         let word = format!("{i}-{}", "x".repeat((random(&mut seed) % 90) as usize));
         let segment = wal.append(&action(&word)).unwrap();
         told.appended.lock().unwrap().insert(segment.offset, (segment, word));

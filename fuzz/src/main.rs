@@ -105,24 +105,26 @@ fn watch_for_hangs() {
         PANICKED.store(true, SeqCst);
         hook(info);
     }));
-    thread::spawn(|| loop {
-        thread::sleep(Duration::from_millis(500));
-        let running = RUNNING.lock().unwrap().clone();
-        if let Some((since, input)) = running
-            && since.elapsed() > HANGS_AFTER
-        {
-            eprintln!("no end after {HANGS_AFTER:?}");
-            let _told = keep(&input);
-            std::process::exit(1);
+    thread::spawn(|| {
+        loop {
+            thread::sleep(Duration::from_millis(500));
+            let running = RUNNING.lock().unwrap().clone();
+            if let Some((since, input)) = running
+                && since.elapsed() > HANGS_AFTER
+            {
+                eprintln!("no end after {HANGS_AFTER:?}");
+                let _told = keep(&input);
+                std::process::exit(1);
+            }
         }
     });
 }
 
 /// Writes a finding to a file named for its bytes.
 fn keep(input: &[u8]) -> io::Result<()> {
-    let hash = input.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    let hash = input
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
     let path = format!("finding-{hash:016x}");
     fs::write(&path, input)?;
     eprintln!("the input is in {path}");

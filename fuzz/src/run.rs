@@ -93,7 +93,8 @@ pub fn examine(storage: &MemoryStorage, config: &Config) -> Verdict {
     let outcome = open_and_use(&storage.kill(), config, Replay::All);
     let newest = open_and_use(&storage.kill(), config, Replay::FromLastCheckpoint);
     if let Ok(all) = &outcome {
-        let newest = newest.unwrap_or_else(|error| panic!("it opens, but not from its last checkpoint: {error}"));
+        let newest =
+            newest.unwrap_or_else(|error| panic!("it opens, but not from its last checkpoint: {error}"));
         assert!(all.ends_with(&newest), "the newest chunk replays other records alone");
     }
     Verdict { kind: kind(&outcome), outcome }
@@ -111,11 +112,12 @@ fn kind(outcome: &Result<Vec<Placed>, Error>) -> String {
             format!("Corrupt {damage:?} {}", first_word(format!("{proof:?}")))
         }
         Err(Error::Unsupported { what, .. }) => format!("Unsupported {what}"),
+        Err(Error::Io { op, source, .. }) => format!("Io {op} {:?}", source.kind()),
         Err(error) => first_word(format!("{error:?}")),
     }
 }
 
-/// A handle that a test's settings don't reach: `None` for the lock file, which is always made.
+/// All files but the lock file, which every open makes.
 fn files(storage: &MemoryStorage) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = storage.snapshot();
     files.retain(|path, _| !path.ends_with("LOCK"));
@@ -160,7 +162,8 @@ fn read(wal: &Wal, replayed: &[Placed], replay: Replay) {
         let again = wal.read_record(*segment);
         assert_eq!(again.as_ref().ok(), Some(record), "{segment:?}: {again:?}");
         let Segment { offset, size, .. } = *segment;
-        for (offset, size) in [(offset + 8, size), (offset, size + 8), (offset, size - 8), (offset - 8, size)] {
+        for (offset, size) in [(offset + 8, size), (offset, size + 8), (offset, size - 8), (offset - 8, size)]
+        {
             // Never a record: nothing of this log begins or ends there, or the check would be by chance.
             assert!(wal.read_record(Segment::new(offset, size)).is_err());
         }
@@ -280,7 +283,9 @@ fn step(files: &mut Files, input: &mut Input<'_>) {
         files.insert(name, contents);
         return;
     }
-    let Some(name) = files.keys().nth(usize::from(input.byte()) % files.len().max(1)).cloned() else { return };
+    let Some(name) = files.keys().nth(usize::from(input.byte()) % files.len().max(1)).cloned() else {
+        return;
+    };
     let other = match what {
         5 | 6 => files.values().nth(usize::from(input.byte()) % files.len()).cloned().unwrap_or_default(),
         _ => Vec::new(),

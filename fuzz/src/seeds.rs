@@ -18,7 +18,8 @@ const LENGTH: u8 = 11;
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let mut seeds = Vec::new();
     let mut add = |name: &str, parts: &[&[u8]]| seeds.push((name.to_string(), parts.concat()));
-    let bases = ["empty", "marked", "two-chunks", "three-chunks", "torn", "sealed-newest", "reused", "near-the-end"];
+    let bases =
+        ["empty", "marked", "two-chunks", "three-chunks", "torn", "sealed-newest", "reused", "near-the-end"];
     for (base, name) in (0..).zip(bases) {
         add(name, &[&[base, 4]]);
     }
@@ -55,8 +56,18 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     add("mark-beyond-a-hole", &[&[1, 0], &frame(400, 4, 0, 0, b"")]);
     add("hostile-length", &[&[1, 0], &length(176, u32::MAX)]);
     add("hostile-length-first", &[&[5, 0], &length(64, u32::MAX - 15)]);
-    add("foreign-names", &[&[2, 0], &file(b"r-0.wal", b""), &file(b"notes", b"x"), &file(b"spare-x.tmp", b"")]);
-    add("spares", &[&[2, 2], &file(b"spare-0123456789abcdef.tmp", b"CHNKWAL\n"), &file(b"spare-0000000000000000.tmp", b"")]);
+    add(
+        "foreign-names",
+        &[&[2, 0], &file(b"r-0.wal", b""), &file(b"notes", b"x"), &file(b"spare-x.tmp", b"")],
+    );
+    add(
+        "spares",
+        &[
+            &[2, 2],
+            &file(b"spare-0123456789abcdef.tmp", b"CHNKWAL\n"),
+            &file(b"spare-0000000000000000.tmp", b""),
+        ],
+    );
     add("not-a-chunk", &[&[0, 0], &file(b"r-00_000_000_000_000_000_000.wal", b"some text\n")]);
     seeds
 }

@@ -126,9 +126,8 @@ impl OpenChunk {
         synced: u64,
         payload_max: u64,
     ) -> Result<Staged> {
-        let encoded = tail.with_open(|buffer| {
-            encode_frame(buffer, record, self.next, synced, &self.salt, payload_max)
-        })?;
+        let encoded = tail
+            .with_open(|buffer| encode_frame(buffer, record, self.next, synced, &self.salt, payload_max))?;
         if let Err(error) = self.reserve(encoded.segment.size) {
             tail.truncate(self.next);
             return Err(error);
@@ -149,12 +148,19 @@ impl OpenChunk {
         if needed <= self.allocated {
             return Ok(());
         }
-        let len = if needed <= self.file_size { self.file_size } else { needed.next_multiple_of(ALLOCATE_STEP) };
-        // On a disk that is nearly full the record itself may still fit where the step does not.
-        let allocated = self.handle.allocate(len).map(|()| len);
-        let allocated = allocated.or_else(|_| self.handle.allocate(needed).map(|()| needed));
-        self.allocated = allocated.map_err(|e| Error::no_space("allocate", &self.path, needed, e))?;
+        let len =
+            if needed <= self.file_size { self.file_size } else { needed.next_multiple_of(ALLOCATE_STEP) };
+        self.allocated = match self.allocate(len) {
+            // On a disk that is nearly full the record itself may still fit where the step does not.
+            Err(Error::StorageFull { .. }) if needed < len => self.allocate(needed)?,
+            allocated => allocated?,
+        };
         Ok(())
+    }
+
+    fn allocate(&self, len: u64) -> Result<u64> {
+        let allocated = self.handle.allocate(len);
+        allocated.map(|()| len).map_err(|e| Error::no_space("allocate", &self.path, len, e))
     }
 }
 

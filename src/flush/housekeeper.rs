@@ -133,10 +133,7 @@ impl Housekeeper {
     }
 
     /// Starts the thread. `keep` is held until it ends.
-    pub(crate) fn spawn(
-        self: &Arc<Self>,
-        keep: impl Send + 'static,
-    ) -> std::io::Result<JoinHandle<()>> {
+    pub(crate) fn spawn(self: &Arc<Self>, keep: impl Send + 'static) -> std::io::Result<JoinHandle<()>> {
         let this = self.clone();
         std::thread::Builder::new().name("wal-housekeeper".to_string()).spawn(move || {
             this.run();
@@ -314,7 +311,11 @@ impl Housekeeper {
     }
 
     fn make(&self, path: &Path) -> Result<()> {
-        let handle = self.config.storage.create(path).map_err(|e| Error::no_space("create", path, self.config.file_size, e))?;
+        let handle = self
+            .config
+            .storage
+            .create(path)
+            .map_err(|e| Error::no_space("create", path, self.config.file_size, e))?;
         self.offer(path, handle, Life::First)
     }
 

@@ -146,7 +146,8 @@ impl<W: WalTypes> Worker<W> {
             return;
         }
         let outcome = catch_unwind(AssertUnwindSafe(|| step(self)));
-        let panicked = |_| Err(Error::io("flush", &self.dir, std::io::Error::other("the flush worker panicked")));
+        let panicked =
+            |_| Err(Error::io("flush", &self.dir, std::io::Error::other("the flush worker panicked")));
         if let Err(error) = outcome.unwrap_or_else(panicked) {
             self.shared.positions.poison(error);
         }
@@ -195,7 +196,8 @@ impl<W: WalTypes> Worker<W> {
             metrics.sync_batch_count.fetch_add(1, Relaxed);
         }
         let asked = self.in_hand.iter().filter(|flush| flush.asked_by == AskedBy::User);
-        let asked = asked.inspect(|flush| metrics.queue_wait.record(started - flush.queued_at)).count() as u64;
+        let asked =
+            asked.inspect(|flush| metrics.queue_wait.record(started - flush.queued_at)).count() as u64;
         metrics.flush_count.fetch_add(asked, Relaxed);
         metrics.batch_count.fetch_add(1, Relaxed);
         metrics.batch_items_max.fetch_max(asked, Relaxed);

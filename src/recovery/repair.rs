@@ -16,10 +16,11 @@ use crate::error::Result;
 use crate::format::SEAL_LEN;
 use crate::format::Salt;
 use crate::format::Seal;
+use crate::format::sync_mark;
+use crate::position::ChunkId;
 use crate::record::ChunkPersisted;
 use crate::record::OnChunkPersisted;
 use crate::record::WalTypes;
-use crate::position::ChunkId;
 use crate::storage::Access;
 use crate::storage::Storage;
 use crate::storage::StorageFile;
@@ -57,7 +58,7 @@ impl<W: WalTypes> Recovered<W> {
         let Recovered { closed, newest, begin_with, report, mut survey } = self;
         let newest = match newest {
             None => None,
-            Some(newest) => {
+            Some(mut newest) => {
                 let handle = newest.repair(storage, config)?;
                 Some(RepairedChunk { chunk: newest, handle })
             }
@@ -81,7 +82,7 @@ impl<W: WalTypes> Recovered<W> {
 }
 
 impl<C> Newest<C> {
-    fn repair(&self, storage: &dyn Storage, config: &Config) -> Result<Arc<dyn StorageFile>> {
+    fn repair(&mut self, storage: &dyn Storage, config: &Config) -> Result<Arc<dyn StorageFile>> {
         let path = &self.path;
         let handle = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open", path, e))?;
         if self.proven < self.end {
@@ -90,10 +91,26 @@ impl<C> Newest<C> {
             rewrite(&*handle, path, from, to, config.read_buffer_size)?;
             handle.sync().map_err(|e| Error::io("sync", path, e))?;
         }
-        if self.verdict == Verdict::Seal {
-            self.seal(&*handle)?;
+        match self.verdict {
+            Verdict::Seal => self.seal(&*handle)?,
+            Verdict::Continue { marked: true } => {}
+            Verdict::Continue { marked: false } => {
+                let marked = self.mark(&*handle)?;
+                self.verdict = Verdict::Continue { marked };
+            }
         }
         Ok(handle)
+    }
+
+    /// All is synced and nothing is under way: a log that stays idle from here on has its proof.
+    /// Returns whether there was space for it.
+    fn mark(&self, handle: &dyn StorageFile) -> Result<bool> {
+        let mark = sync_mark(self.end, &Salt::new(self.header.salt));
+        match write_all_at(handle, &mut [IoSlice::new(&mark)], self.end - self.header.chunk_id) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == std::io::ErrorKind::StorageFull => Ok(false),
+            Err(e) => Err(Error::io("write", &self.path, e)),
+        }
     }
 
     /// Writes the seal and cuts the file behind it. In this order, because the place of the seal has

@@ -180,7 +180,8 @@ impl<W: WalTypes> ChunkedWal<W> {
             &self.config,
         );
         let bytes = self.end() - self.handed_over + head.len() as u64;
-        let ending = self.open.as_ref().map(|open| ChunkEnding { piece: tail.take_open(), seal: open.seal() });
+        let ending =
+            self.open.as_ref().map(|open| ChunkEnding { piece: tail.take_open(), seal: open.seal() });
         let has_predecessor = ending.is_some() || !self.view.chunks.read().closed.is_empty();
         let beginning = ChunkBeginning {
             path: self.config.chunk_path(file.id()),

@@ -310,10 +310,7 @@ impl<W: WalTypes> ChunkedWal<W> {
 }
 
 /// The two sides of a chunk that goes on: the appender's and the worker's.
-fn continue_chunk<C>(
-    newest: RepairedChunk<C>,
-    config: &Config,
-) -> (OpenChunk, WorkerChunk<C>) {
+fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, WorkerChunk<C>) {
     let RepairedChunk { chunk: newest, handle } = newest;
     let file = Arc::new(ChunkFile::open(newest.header, handle.clone()));
     let worker_chunk = WorkerChunk {

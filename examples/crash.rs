@@ -1,0 +1,118 @@
+//! Crash-tests the log for as long as you like.
+//!
+//! ```text
+//! cargo run --release --example crash -- --states 1000000 --seed 7
+//! cargo run --release --example crash -- --replay 'size=512 spares=1; a7x3 s r @ 57:s123'
+//! ```
+//!
+//! Workloads are drawn from the seed, cut at every operation of the storage, and what a crash may
+//! leave there is opened and compared with what was appended. The end is a count, or, with exit code
+//! 1, what is wrong and the shortest script that shows it.
+
+use std::hash::DefaultHasher;
+use std::hash::Hasher;
+use std::io::Write;
+use std::process::ExitCode;
+
+use chunked_wal::ChunkId;
+use chunked_wal::Segment;
+use chunked_wal::StateMachine;
+use chunked_wal::WalRecord;
+use chunked_wal::WalTypes;
+use chunked_wal::testing::CrashTest;
+use chunked_wal::testing::Subject;
+
+const USAGE: &str = "crash [--states N] [--seed S] [--threads T] [--replay SCRIPT]";
+
+/// Actions are texts of any length; a checkpoint is a hash of all of them.
+struct Texts;
+
+impl WalTypes for Texts {
+    type Action = String;
+    type Checkpoint = u64;
+    type Callback = ();
+}
+
+struct HashOfAll(u64);
+
+impl StateMachine<Texts> for HashOfAll {
+    type Error = std::convert::Infallible;
+
+    fn apply(&mut self, record: &WalRecord<Texts>, _: ChunkId, _: Segment) -> Result<(), Self::Error> {
+        match record {
+            WalRecord::Action(text) => {
+                let mut hasher = DefaultHasher::new();
+                hasher.write_u64(self.0);
+                hasher.write(text.as_bytes());
+                self.0 = hasher.finish();
+            }
+            WalRecord::Checkpoint(hash) => self.0 = *hash,
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Texts from nothing to 5000 bytes, mostly short.
+struct AnyText;
+
+impl Subject for AnyText {
+    type Types = Texts;
+    type StateMachine = HashOfAll;
+
+    fn state_machine(&self) -> HashOfAll {
+        HashOfAll(0)
+    }
+
+    fn action(&self, n: u64) -> String {
+        let len = match n % 16 {
+            0..=9 => n % 64,
+            10..=14 => n % 600,
+            _ => n % 5000,
+        };
+        (0..len).map(|i| char::from(b'a' + ((n + i * i) % 26) as u8)).collect()
+    }
+}
+
+fn main() -> ExitCode {
+    let test = match test_from(std::env::args().skip(1)) {
+        Ok(test) => test,
+        Err(wrong) => {
+            eprintln!("{wrong}\nusage: {USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let progress = |report: &_| {
+        eprint!("\r{report}  ");
+        let _no_terminal = std::io::stderr().flush();
+    };
+    match test.on_progress(progress).run() {
+        Ok(report) => {
+            println!("\n{report}\nnothing wrong");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("\n{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test_from(mut args: impl Iterator<Item = String>) -> Result<CrashTest<AnyText>, String> {
+    let mut test = CrashTest::new(AnyText).states(100_000);
+    while let Some(name) = args.next() {
+        let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
+        let number = || value.parse::<u64>().map_err(|_| format!("{name}: '{value}' is no number"));
+        test = match name.as_str() {
+            "--states" => test.states(number()?),
+            "--seed" => test.seed(number()?),
+            "--threads" => test.threads(number()? as usize),
+            "--replay" => test.replay(&value)?,
+            _ => return Err(format!("{name} is unknown")),
+        };
+    }
+    Ok(test)
+}

@@ -1,0 +1,264 @@
+//! From a cut to the disks that a crash there may leave, and from each of those on: it is opened,
+//! judged, used, and crashes again.
+//!
+//! ```text
+//! cut ─► disks ─► open, judge, append, sync, close
+//!                   │            │             │
+//!                   └─ cuts ─────┴── cut ──────┴── cut ─► disks ─► the same, a level deeper
+//! ```
+
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use parking_lot::Mutex;
+
+use super::Subject;
+use super::dice::Dice;
+use super::dice::mix;
+use super::history::Bounds;
+use super::history::History;
+use super::judge;
+use super::judge::Claims;
+use super::judge::Opened;
+use super::judge::Refusal;
+use super::judge::Types;
+use super::ledger::Cut;
+use super::plan::Plan;
+use super::route::Crossing;
+use super::route::LISTED_MAX;
+use super::route::Left;
+use super::route::Route;
+use super::script::Script;
+use super::workload::Recording;
+use super::workload::panic_text;
+use crate::config::Config;
+use crate::recovery::Replay;
+use crate::storage::MemoryStorage;
+
+/// What is wrong, and on which route.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) route: Route,
+    pub(super) wrong: String,
+}
+
+/// How much was done, counted by all threads.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) states: AtomicU64,
+    pub(super) workloads: AtomicU64,
+    pub(super) cuts: AtomicU64,
+    pub(super) listed: AtomicU64,
+    pub(super) kills: AtomicU64,
+    pub(super) second: AtomicU64,
+    pub(super) torn: AtomicU64,
+}
+
+/// Of a recovery's cuts about so many are gone through; all, where they are no more.
+const CROSSED: u64 = 10;
+
+/// Crashes one behind the other, at most.
+const LEVELS_MAX: usize = 3;
+
+/// Of so many recoveries one is cut, by how many crashes came before.
+const DEEPER_ONE_IN: [u64; LEVELS_MAX + 1] = [1, 12, 30, u64::MAX];
+
+/// Goes through the disks of one workload.
+pub(super) struct Explorer<'a, S: Subject> {
+    pub(super) plan: &'a Plan<'a, S>,
+    pub(super) script: &'a Script,
+    pub(super) recording: &'a Recording<Types<S>>,
+    pub(super) tally: &'a Tally,
+    /// Disks to draw at each cut where they are many.
+    pub(super) per_cut: u64,
+    seen: HashSet<u64>,
+}
+
+impl<'a, S: Subject> Explorer<'a, S> {
+    pub(super) fn new(
+        plan: &'a Plan<'a, S>,
+        script: &'a Script,
+        recording: &'a Recording<Types<S>>,
+        tally: &'a Tally,
+        per_cut: u64,
+    ) -> Self {
+        Explorer { plan, script, recording, tally, per_cut, seen: HashSet::new() }
+    }
+
+    /// Goes through the disks that a crash at one cut may leave.
+    pub(super) fn cut(&mut self, index: usize, seed: u64) -> Result<(), Found> {
+        let Some(cut) = self.recording.cuts.get(index) else { return Ok(()) };
+        self.tally.cuts.fetch_add(1, Relaxed);
+        let mut dice = Dice::new(mix(seed) ^ index as u64);
+        let listed = cut.disk.crash_states(LISTED_MAX);
+        let drawn = if listed.is_some() { self.per_cut / 3 } else { self.per_cut };
+        let listed: Vec<_> = listed.into_iter().flatten().enumerate().collect();
+        self.tally.listed.fetch_add(u64::from(!listed.is_empty()), Relaxed);
+        let listed = listed.into_iter().map(|(i, disk)| (Left::Listed(i), disk));
+        // Also where all are listed, since tears inside a sector are not among them.
+        let seeds = (0..drawn).map(|i| if i < 2 { i } else { dice.next() >> 32 });
+        let drawn = seeds.map(|seed| (Left::Drawn(seed), cut.disk.crash(seed)));
+        let disks: Vec<(Left, MemoryStorage)> = listed.chain(drawn).collect();
+        for (left, disk) in disks {
+            if self.is_new(&disk, &cut.bounds) {
+                self.examine(disk, &self.claims(cut, left), Crossing { cut: index, left }.into(), None)?;
+            }
+        }
+        let left = Left::Killed;
+        self.tally.kills.fetch_add(1, Relaxed);
+        self.examine(cut.disk.kill(), &self.claims(cut, left), Crossing { cut: index, left }.into(), None)
+    }
+
+    /// Goes one route alone.
+    pub(super) fn follow(&self, route: &Route) -> Result<(), Found> {
+        let Some((first, rest)) = route.0.split_first() else { return Ok(()) };
+        let Some(cut) = self.recording.cuts.get(first.cut) else { return Ok(()) };
+        let Some(disk) = first.left.of(&cut.disk) else { return Ok(()) };
+        self.examine(disk, &self.claims(cut, first.left), (*first).into(), Some(rest))
+    }
+
+    fn claims<'b>(&self, cut: &'b Cut, left: Left) -> Claims<'b, Types<S>>
+    where
+        'a: 'b,
+    {
+        let bounds = &cut.bounds;
+        let floor = if left == Left::Killed { bounds.written } else { bounds.durable };
+        Claims { history: &self.recording.lives[bounds.life], bounds, floor }
+    }
+
+    /// Whether this disk has not been judged by the same bounds already.
+    fn is_new(&mut self, disk: &MemoryStorage, bounds: &Bounds) -> bool {
+        let Bounds { durable, start_min, opening, life, .. } = *bounds;
+        let numbers = [durable, start_min, u64::from(opening), life as u64];
+        self.seen.insert(numbers.iter().fold(disk.digest(), |hash, number| mix(hash ^ mix(*number + 1))))
+    }
+
+    /// Opens a disk, judges it, goes on with it; then lets it crash again, where `then` says so or the
+    /// dice do.
+    fn examine(
+        &self,
+        disk: MemoryStorage,
+        claims: &Claims<'_, Types<S>>,
+        route: Route,
+        then: Option<&[Crossing]>,
+    ) -> Result<(), Found> {
+        self.tally.states.fetch_add(1, Relaxed);
+        let mut dice = Dice::new(route.number());
+        let level = route.0.len();
+        let deeper = match then {
+            Some(rest) => !rest.is_empty(),
+            None => dice.one_in(DEEPER_ONE_IN[level]),
+        };
+        let way =
+            (self.config(&mut dice), dice.pick(&[Replay::All, Replay::All, Replay::FromLastCheckpoint]));
+        let cuts = Arc::new(Mutex::new(Vec::new()));
+        if deeper {
+            let (cuts, watched) = (cuts.clone(), disk.clone());
+            disk.on_operation(move |op| {
+                if op.kind.is_change() {
+                    let disk = watched.kill();
+                    cuts.lock().push(disk);
+                }
+            });
+        }
+        let n = dice.below(1_000_000);
+        let judged = catch_unwind(AssertUnwindSafe(|| self.open_and_use(&disk, way, claims, n, &cuts)));
+        disk.on_operation(|_| {});
+        let judged = judged.unwrap_or_else(|panic| Err(panic_text(&*panic)));
+        let used = judged.map_err(|wrong| Found { route: route.clone(), wrong })?;
+        if deeper {
+            let cuts = std::mem::take(&mut *cuts.lock());
+            self.cross(&used, &cuts, claims, &route, then, &mut dice)?;
+        }
+        Ok(())
+    }
+
+    fn config(&self, dice: &mut Dice) -> Config {
+        let mut script = self.script.clone();
+        // What is on disk must not depend on the settings that it is read with.
+        if dice.one_in(2) {
+            script.chunk_max_size = dice.pick(&[64, 512, 4096]);
+            script.chunk_max_records = u64::MAX;
+            script.spare_chunks = dice.below(3);
+            script.read_buffer_size = dice.pick(&[1, 100, 4096, 4096, 4096, 4096]);
+        }
+        self.plan.config(&script)
+    }
+
+    fn open_and_use(
+        &self,
+        disk: &MemoryStorage,
+        (config, replay): (Config, Replay),
+        claims: &Claims<'_, Types<S>>,
+        n: u64,
+        cuts: &Cuts,
+    ) -> Result<Used<S>, String> {
+        let opened = judge::open(self.plan.subject, disk, config, replay, |options| options, claims);
+        let mut opened = opened.map_err(|refusal| match refusal {
+            Refusal::Error(e) => format!("the log can't be opened: {e}"),
+            Refusal::Wrong(wrong) => wrong,
+        })?;
+        if opened.was_torn {
+            self.tally.torn.fetch_add(1, Relaxed);
+        }
+        let opening = cuts.lock().len();
+        cuts.lock().push(disk.kill());
+        let (start, end) = (opened.start, opened.history.end());
+        opened.append(self.plan.subject, n)?;
+        let Opened { wal, history, .. } = opened;
+        wal.close().map_err(|e| format!("close failed: {e}"))?;
+        cuts.lock().push(disk.kill());
+        let closed = claims.bounds.settled(start, history.end());
+        let using = Bounds { durable: end, written: end, ..closed.clone() };
+        Ok(Used { opening, history, using, closed })
+    }
+
+    /// Crashes during the recovery, and at every operation behind it.
+    fn cross(
+        &self,
+        used: &Used<S>,
+        cuts: &[MemoryStorage],
+        claims: &Claims<'_, Types<S>>,
+        route: &Route,
+        then: Option<&[Crossing]>,
+        dice: &mut Dice,
+    ) -> Result<(), Found> {
+        let opening = claims.bounds.reopening(claims.floor);
+        for (cut, disk) in cuts.iter().enumerate() {
+            let left = match then {
+                None if dice.below(cuts.len() as u64) >= CROSSED => continue,
+                None => Left::draw(dice),
+                Some([next, ..]) if next.cut == cut => next.left,
+                Some(_) => continue,
+            };
+            let Some(disk) = left.of(disk) else { continue };
+            self.tally.second.fetch_add(1, Relaxed);
+            let (history, bounds) = match cut {
+                _ if cut < used.opening => (claims.history, &opening),
+                _ if cut + 1 < cuts.len() => (&used.history, &used.using),
+                _ => (&used.history, &used.closed),
+            };
+            let floor = if left == Left::Killed { bounds.written } else { bounds.durable };
+            let route = route.with(Crossing { cut, left });
+            let rest = then.map(|then| then.split_first().map_or(then, |(_, rest)| rest));
+            self.examine(disk, &Claims { history, bounds, floor }, route, rest)?;
+        }
+        Ok(())
+    }
+}
+
+/// Copies of a disk, one before each operation.
+type Cuts = Mutex<Vec<MemoryStorage>>;
+
+/// A log that was opened, used and closed.
+struct Used<S: Subject> {
+    /// How many cuts came before it was open; the last comes behind the close.
+    opening: usize,
+    history: History<Types<S>>,
+    using: Bounds,
+    closed: Bounds,
+}

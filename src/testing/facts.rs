@@ -1,0 +1,92 @@
+//! What can be seen of a disk without the log: names, and the newest chunk's bytes.
+
+use std::rc::Rc;
+
+use super::history::Entry;
+use crate::config::Config;
+use crate::format::HEADER_LEN;
+use crate::format::Header;
+use crate::format::Kind;
+use crate::position::ChunkId;
+use crate::record::WalTypes;
+use crate::recovery::RecoveryReport;
+use crate::storage::MemoryStorage;
+
+/// Where in a frame its kind stands.
+const KIND_AT: usize = 8;
+
+/// A log's directory as it was before it was opened.
+pub(super) struct Facts {
+    chunks: Vec<u64>,
+    newest: Vec<u8>,
+}
+
+impl Facts {
+    pub(super) fn of(disk: &MemoryStorage, config: &Config) -> Self {
+        let mut chunks: Vec<u64> = disk
+            .files(&config.dir)
+            .iter()
+            .filter_map(|name| Some(ChunkId::parse_file_name(name)?.0))
+            .collect();
+        chunks.sort_unstable();
+        let newest = chunks.last().and_then(|id| disk.read_file(config.chunk_path(ChunkId(*id))));
+        Facts { chunks, newest: newest.unwrap_or_default() }
+    }
+
+    /// How many of a log's records stand in chunks that were there before.
+    pub(super) fn count_found<W: WalTypes>(&self, all: &[Rc<Entry<W>>]) -> Result<usize, String> {
+        let mut ids: Vec<u64> = all.iter().map(|entry| entry.chunk).collect();
+        ids.dedup();
+        let begun = ids.len().checked_sub(self.chunks.len()).filter(|begun| *begun <= 1);
+        if begun.is_none() || !ids.starts_with(&self.chunks) {
+            return Err(format!("chunks {:?} on disk, {ids:?} in the log", self.chunks));
+        }
+        Ok(all.iter().filter(|entry| self.chunks.contains(&entry.chunk)).count())
+    }
+
+    /// The report says what was there.
+    pub(super) fn check_report<W: WalTypes>(
+        &self,
+        report: &RecoveryReport,
+        found: &[Rc<Entry<W>>],
+    ) -> Result<(), String> {
+        let start = found.first().map_or(0, |entry| entry.chunk);
+        let end = found.last().map_or(0, |entry| entry.end());
+        let numbers = [report.chunks, report.records, report.bytes];
+        let wanted = [self.chunks.len() as u64, found.len() as u64, end - start];
+        if numbers != wanted {
+            return Err(format!("chunks, records, bytes: the report says {numbers:?}, they are {wanted:?}"));
+        }
+        if !report.foreign_names.is_empty() {
+            return Err(format!("foreign names: {:?}", report.foreign_names));
+        }
+        let Some(newest) = self.chunks.last() else { return Ok(()) };
+        self.check_torn(report, *newest, end)
+    }
+
+    /// A torn tail is reported where there is one, and only there.
+    fn check_torn(&self, report: &RecoveryReport, newest: u64, end: u64) -> Result<(), String> {
+        let behind = self.newest.get((end - newest) as usize..).unwrap_or(&[]);
+        let reused = Header::decode(&self.newest[..HEADER_LEN as usize]).is_ok_and(|h| h.earlier_life());
+        let zeros = behind.iter().all(|byte| *byte == 0);
+        let kind = behind.get(KIND_AT).copied().unwrap_or(0);
+        let ended = [Kind::Seal as u8, Kind::SyncMark as u8].contains(&kind);
+        let right = match report.torn_tail {
+            None => ended || (zeros && !reused),
+            Some(torn) if torn.chunk_id.0 != newest || torn.data_end != end => false,
+            Some(torn) if reused => torn.lost <= behind.len() as u64,
+            Some(torn) => {
+                behind.iter().rposition(|byte| *byte != 0).map(|at| at as u64 + 1) == Some(torn.lost)
+            }
+        };
+        if right {
+            return Ok(());
+        }
+        Err(format!(
+            "the report says {:?}; behind {end} stand {} bytes, {}",
+            report.torn_tail,
+            behind.len(),
+            if zeros { "all zero" } else { "not all zero" }
+        ))
+    }
+}

@@ -1,0 +1,287 @@
+//! Opens a disk and holds what is found there against the model.
+//!
+//! ```text
+//! disk ─► facts ─► open ─► records ┬─ found ─────────────┬─ begun by this open ─┐
+//!                                  │ the model's, in order │ begun by opens before │
+//!                                  └─ start … matched ─────┴───────────────────────┘
+//! ```
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Subject;
+use super::facts::Facts;
+use super::history::Bounds;
+use super::history::Entry;
+use super::history::History;
+use super::probe::Probed;
+use super::probe::Watched;
+use crate::config::Config;
+use crate::error::Error;
+use crate::record::StateMachine;
+use crate::record::WalRecord;
+use crate::record::WalTypes;
+use crate::recovery::Replay;
+use crate::storage::MemoryStorage;
+use crate::wal::ChunkedWal;
+use crate::wal::OpenOptions;
+
+/// The types of a subject's log.
+pub(super) type Types<S> = <S as Subject>::Types;
+
+/// A subject's log.
+pub(super) type Wal<S> = ChunkedWal<Probed<Types<S>>>;
+
+/// What an open is held against.
+pub(super) struct Claims<'a, W: WalTypes> {
+    pub(super) history: &'a History<W>,
+    pub(super) bounds: &'a Bounds,
+    /// Everything below must be there.
+    pub(super) floor: u64,
+}
+
+/// A log that was opened and found right.
+pub(super) struct Opened<S: Subject> {
+    pub(super) wal: Wal<S>,
+    pub(super) machine: Watched<Types<S>, S::StateMachine>,
+    /// What the machine must be like: it was given the same actions, and was never closed.
+    pub(super) expected: S::StateMachine,
+    /// All that the log holds or ever held.
+    pub(super) history: History<Types<S>>,
+    /// The oldest chunk kept.
+    pub(super) start: u64,
+    pub(super) was_torn: bool,
+}
+
+/// Why there is no [`Opened`].
+pub(super) enum Refusal {
+    /// The log could not be opened.
+    Error(Error),
+    /// It could, and is not as it must be.
+    Wrong(String),
+}
+
+impl From<String> for Refusal {
+    fn from(wrong: String) -> Self {
+        Refusal::Wrong(wrong)
+    }
+}
+
+/// Opens a disk and compares all that can be seen of it. `listen` may add to the options.
+pub(super) fn open<S: Subject>(
+    subject: &S,
+    disk: &MemoryStorage,
+    config: Config,
+    replay: Replay,
+    listen: impl FnOnce(OpenOptions<Probed<Types<S>>>) -> OpenOptions<Probed<Types<S>>>,
+    claims: &Claims<'_, Types<S>>,
+) -> Result<Opened<S>, Refusal> {
+    let facts = Facts::of(disk, &config);
+    let mut machine = Watched::new(subject.state_machine());
+    let options = ChunkedWal::options(config).replay(replay).storage(Arc::new(disk.clone()));
+    let wal = listen(options).open(&mut machine).map_err(Refusal::Error)?;
+
+    let all = all_records::<S>(&wal)?;
+    let found = facts.count_found(&all)?;
+    let matched = claims.matched(&all[..found])?;
+    let first = claims.first(&all[..found])?;
+    let known = &claims.history.entries[..first + matched];
+    let expected = claims.history.apply_to(known.len(), subject.state_machine())?;
+    claims.check_begun(&all, matched, found, &expected.checkpoint())?;
+    claims.check_bounds(&all[..found])?;
+    check_replay(&machine.seen, replay, &all[..found])?;
+    facts.check_report(wal.recovery(), &all[..found])?;
+
+    let entries = known.iter().chain(&all[matched..]).cloned().collect();
+    let start = all[0].chunk;
+    let was_torn = wal.recovery().torn_tail.is_some();
+    let opened = Opened { wal, machine, expected, history: History { entries }, start, was_torn };
+    opened.check_state(subject)?;
+    opened.check_positions(&all)?;
+    Ok(opened)
+}
+
+fn all_records<S: Subject>(wal: &Wal<S>) -> Result<Vec<Rc<Entry<Types<S>>>>, String> {
+    let mut all = Vec::new();
+    for record in wal.records() {
+        let (chunk, segment, record) = record.map_err(|e| format!("a record can't be read back: {e}"))?;
+        all.push(Rc::new(Entry::watched(chunk, segment, record)));
+    }
+    if all.is_empty() { Err("an open log has no record at all".to_string()) } else { Ok(all) }
+}
+
+impl<W: WalTypes> Claims<'_, W> {
+    /// Where in the history the oldest record found stands.
+    fn first(&self, found: &[Rc<Entry<W>>]) -> Result<usize, String> {
+        let Some(first) = found.first() else { return Ok(0) };
+        if !first.begins_chunk() {
+            return Err(format!("the oldest record is not the first of its chunk: {first}"));
+        }
+        let index = self.history.chunk(first.chunk);
+        index.ok_or_else(|| format!("the oldest chunk was never begun: {first}"))
+    }
+
+    /// How many of the records found are the history's, from the oldest on without a gap.
+    fn matched(&self, found: &[Rc<Entry<W>>]) -> Result<usize, String> {
+        let history = &self.history.entries[self.first(found)?..];
+        let appended = |entry: &Rc<Entry<W>>| entry.end() <= self.bounds.appended;
+        Ok(found.iter().zip(history).take_while(|(found, known)| *found == *known && appended(known)).count())
+    }
+
+    /// What is not the history's is a chunk's beginning: the state at the end, which an open wrote.
+    fn check_begun(
+        &self,
+        all: &[Rc<Entry<W>>],
+        matched: usize,
+        found: usize,
+        checkpoint: &W::Checkpoint,
+    ) -> Result<(), String> {
+        for (i, entry) in all.iter().enumerate().skip(matched) {
+            let end = i.checked_sub(1).map_or(0, |before| all[before].end());
+            let beginning = Entry::beginning(end, checkpoint.clone());
+            let may_begin = i >= found || self.bounds.opening;
+            if may_begin && **entry == beginning {
+                continue;
+            }
+            let index = self.first(&all[..found])? + i;
+            let wanted = self.history.entries.get(index).filter(|entry| entry.end() <= self.bounds.appended);
+            let wanted = wanted.map_or_else(|| "nothing more".to_string(), ToString::to_string);
+            let beginning = if may_begin { format!(", or {beginning}") } else { String::new() };
+            return Err(format!(
+                "record {i} from the oldest is not what was appended\n  found:    {entry}\n  appended: {wanted}{beginning}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_bounds(&self, found: &[Rc<Entry<W>>]) -> Result<(), String> {
+        let bounds = self.bounds;
+        let start = found.first().map_or(0, |entry| entry.chunk);
+        let end = found.last().map_or(0, |entry| entry.end());
+        if end < self.floor {
+            let lost = self.history.entries.iter().find(|entry| entry.end() > end);
+            let lost = lost.map_or_else(String::new, |entry| format!("; the first lost: {entry}"));
+            return Err(format!("records are lost: acknowledged to {}, found to {end}{lost}", self.floor));
+        }
+        if start < bounds.start_min {
+            return Err(format!(
+                "chunk {start} is back: all below {} were removed for good",
+                bounds.start_min
+            ));
+        }
+        if start > bounds.start_max {
+            return Err(format!("chunk {} is gone, and nobody asked for that", bounds.start_max));
+        }
+        let mut before = bounds.start;
+        for (frontier, justified_by) in &bounds.removals {
+            if start > before && end < *justified_by {
+                return Err(format!(
+                    "chunk {before} was removed before what was appended until then, to {justified_by}, was durable: found to {end}"
+                ));
+            }
+            before = *frontier;
+        }
+        Ok(())
+    }
+}
+
+/// The state machine was given just what the log holds.
+fn check_replay<W: WalTypes>(
+    seen: &[Entry<W>],
+    replay: Replay,
+    found: &[Rc<Entry<W>>],
+) -> Result<(), String> {
+    let from = match replay {
+        Replay::All => 0,
+        Replay::FromLastCheckpoint => found.iter().rposition(|entry| entry.begins_chunk()).unwrap_or(0),
+    };
+    let wanted = &found[from..];
+    if let Some((seen, wanted)) = seen.iter().zip(wanted).find(|(seen, wanted)| *seen != &***wanted) {
+        return Err(format!("the state machine was given {seen}, the log holds {wanted}"));
+    }
+    if seen.len() != wanted.len() {
+        return Err(format!("the state machine was given {} records of {}", seen.len(), wanted.len()));
+    }
+    Ok(())
+}
+
+impl<S: Subject> Opened<S> {
+    /// The state machine is like one that was never closed.
+    pub(super) fn check_state(&self, subject: &S) -> Result<(), String> {
+        let (found, expected) = (self.machine.machine.checkpoint(), self.expected.checkpoint());
+        if found != expected {
+            return Err(format!(
+                "the recovered state is not the state before\n  recovered: {found:?}\n  expected:  {expected:?}"
+            ));
+        }
+        subject.check(&self.machine.machine, &self.expected)
+    }
+
+    /// Appends an action and syncs it: the log goes on as if nothing had happened.
+    pub(super) fn append(&mut self, subject: &S, n: u64) -> Result<(), String> {
+        let action = subject.action(n);
+        if self.wal.is_open_chunk_full() {
+            self.history.push(Entry::beginning(self.history.end(), self.expected.checkpoint()));
+        }
+        let appended = self.wal.append_and_apply(action.clone(), &mut self.machine);
+        let (chunk, record) = (self.wal.open_chunk_id(), WalRecord::Action(action));
+        let entry = Entry::predicted(chunk.0, self.history.end(), record);
+        let taken = self.expected.apply(&entry.record, chunk, entry.segment());
+        match (appended, taken) {
+            (Err(Error::StateMachine { .. }), Err(_)) => return self.check_state(subject),
+            (Ok(segment), Ok(())) if segment == entry.segment() => {}
+            (Ok(segment), Ok(())) => return Err(format!("appended at {segment:?}, and not: {entry}")),
+            (Err(e), _) => return Err(format!("append after recovery failed: {e}")),
+            (Ok(_), Err(_)) => {
+                return Err(format!("the recovered state machine takes what it would have refused: {entry}"));
+            }
+        }
+        let end = entry.end();
+        let segment = entry.segment();
+        self.history.push(entry);
+        self.wal.sync().map_err(|e| format!("sync after recovery failed: {e}"))?;
+        let synced = self.wal.progress().synced;
+        if synced != end {
+            return Err(format!("synced to {end}, the progress says {synced}"));
+        }
+        let read = self.wal.read_record(segment).map_err(|e| format!("reading back failed: {e}"))?;
+        if !self.history.ends_with(&Entry::watched(chunk, segment, read)) {
+            return Err("the record just appended reads back as another".to_string());
+        }
+        self.check_state(subject)
+    }
+
+    /// What the log says of itself agrees with its records.
+    fn check_positions(&self, all: &[Rc<Entry<Types<S>>>]) -> Result<(), String> {
+        let wal = &self.wal;
+        let end = self.history.end();
+        let last = &all[all.len() - 1];
+        let progress = wal.progress();
+        if [progress.appended, progress.written, progress.synced] != [end; 3] {
+            return Err(format!("the log ends at {end}, its progress is {progress:?}"));
+        }
+        if wal.last_segment() != last.segment() || wal.open_chunk_id().0 != last.chunk {
+            return Err(format!("the last record is {last}, the log says {:?}", wal.last_segment()));
+        }
+        if wal.on_disk_size() != end - self.start {
+            return Err(format!("{} bytes from {} to {end}?", wal.on_disk_size(), self.start));
+        }
+        let mut rest = all;
+        for stat in wal.closed_chunk_stats() {
+            let n = rest.iter().take_while(|entry| entry.chunk == stat.chunk_id.0).count();
+            let (chunk, behind) = rest.split_at(n);
+            let ends = chunk.last().map(|entry| entry.end()) == Some(stat.global_end);
+            let next = behind
+                .first()
+                .map(|next| **next == Entry::beginning(stat.global_end, stat.checkpoint.clone()));
+            if n as u64 != stat.records_count || !ends || next != Some(true) {
+                return Err(format!("a closed chunk is not what is said of it: {stat:?}"));
+            }
+            rest = behind;
+        }
+        if rest.first().is_none_or(|first| first.chunk != last.chunk) {
+            return Err(format!("chunks are missing among the closed ones: {:?}", wal.closed_chunk_stats()));
+        }
+        Ok(())
+    }
+}

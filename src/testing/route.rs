@@ -1,0 +1,116 @@
+//! [`Route`]: the way to one disk, crash by crash, as values and as text: `57:s123/3:k`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::dice::Dice;
+use super::dice::mix;
+use crate::storage::MemoryStorage;
+
+/// Which of the disks that may be left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// `k`: what is there after the process was killed.
+    Killed,
+    /// `s<seed>`: one drawn of those that a crash may leave.
+    Drawn(u64),
+    /// `n<index>`: one of all of them.
+    Listed(usize),
+}
+
+impl Left {
+    pub(super) fn draw(dice: &mut Dice) -> Self {
+        match dice.below(6) {
+            0 => Left::Killed,
+            seed @ 1..=2 => Left::Drawn(seed - 1),
+            _ => Left::Drawn(dice.next() >> 32),
+        }
+    }
+
+    /// The disk; `None` if this one has fewer.
+    pub(super) fn of(self, disk: &MemoryStorage) -> Option<MemoryStorage> {
+        match self {
+            Left::Killed => Some(disk.kill()),
+            Left::Drawn(seed) => Some(disk.crash(seed)),
+            Left::Listed(index) => disk.crash_states(LISTED_MAX)?.into_iter().nth(index),
+        }
+    }
+
+    fn number(self) -> u64 {
+        match self {
+            Left::Killed => 0,
+            Left::Drawn(seed) => mix(seed.wrapping_add(1)),
+            Left::Listed(index) => mix(!(index as u64)),
+        }
+    }
+}
+
+/// At most so many disks of one cut are all gone through.
+pub(super) const LISTED_MAX: usize = 24;
+
+/// A cut by its number, and one of the disks that it may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Crossing {
+    pub(super) cut: usize,
+    pub(super) left: Left,
+}
+
+/// A crash, and the crashes of the recoveries behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Route(pub(super) Vec<Crossing>);
+
+impl Route {
+    pub(super) fn with(&self, crossing: Crossing) -> Self {
+        let mut route = self.clone();
+        route.0.push(crossing);
+        route
+    }
+
+    /// A number of its own, for what is drawn on the way.
+    pub(super) fn number(&self) -> u64 {
+        self.0
+            .iter()
+            .fold(0, |number, crossing| mix(mix(number ^ crossing.cut as u64) ^ crossing.left.number()))
+    }
+}
+
+impl From<Crossing> for Route {
+    fn from(crossing: Crossing) -> Self {
+        Route(vec![crossing])
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, Crossing { cut, left }) in self.0.iter().enumerate() {
+            let slash = if i > 0 { "/" } else { "" };
+            match left {
+                Left::Killed => write!(f, "{slash}{cut}:k")?,
+                Left::Drawn(seed) => write!(f, "{slash}{cut}:s{seed}")?,
+                Left::Listed(index) => write!(f, "{slash}{cut}:n{index}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Route {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is no way to a crash; one is '57:s123/3:k'");
+        let crossing = |part: &str| {
+            let (cut, left) = part.split_once(':')?;
+            let cut = cut.parse().ok()?;
+            let left = match left.split_at_checked(1)? {
+                ("k", "") => Left::Killed,
+                ("s", seed) => Left::Drawn(seed.parse().ok()?),
+                ("n", index) => Left::Listed(index.parse().ok()?),
+                _ => return None,
+            };
+            Some(Crossing { cut, left })
+        };
+        let parts = text.split('/').filter(|part| !part.is_empty());
+        parts.map(|part| crossing(part).ok_or_else(wrong)).collect::<Result<_, _>>().map(Route)
+    }
+}

@@ -1,0 +1,130 @@
+//! A [`Script`] as one line of text, and back.
+//!
+//! ```text
+//! size=512 records=4 spares=1 buffer=100 queue=300 batch=1 read=512 pace=calm; a7x3 w s r d1 c k x9
+//! └── how the log is kept ──────────────────────────────────────────────────┘  └── what is done ──┘
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::script::Pace;
+use super::script::Script;
+use super::script::Step;
+use crate::storage::FaultHow;
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Script { chunk_max_size, chunk_max_records, spare_chunks, open_buffer_max_bytes, .. } = self;
+        let Script { flush_queue_max_bytes, flush_batch_max_items, read_buffer_size, .. } = self;
+        write!(f, "size={chunk_max_size} records={chunk_max_records} spares={spare_chunks} ")?;
+        write!(f, "buffer={open_buffer_max_bytes} queue={flush_queue_max_bytes} ")?;
+        write!(f, "batch={flush_batch_max_items} read={read_buffer_size} pace={};", self.pace)?;
+        self.steps.iter().try_for_each(|step| write!(f, " {step}"))
+    }
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Pace::Calm => "calm",
+            Pace::Rush => "rush",
+        })
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Append { from, count } => write!(f, "a{from}x{count}"),
+            Step::Burst { from, count } => write!(f, "b{from}x{count}"),
+            Step::Checkpoint => f.write_str("p"),
+            Step::Write => f.write_str("w"),
+            Step::Sync => f.write_str("s"),
+            Step::Rotate => f.write_str("r"),
+            Step::Remove { chunks } => write!(f, "d{chunks}"),
+            Step::RemoveAtOnce { chunks } => write!(f, "D{chunks}"),
+            Step::Idle => f.write_str("i"),
+            Step::Close => f.write_str("c"),
+            Step::Kill => f.write_str("k"),
+            Step::Crash { seed } => write!(f, "x{seed}"),
+            Step::Fault { after, how } => {
+                let known = FAULTS.iter().find(|(_, known)| known == how);
+                write!(f, "f{after}{}", known.map_or("io", |(word, _)| word))
+            }
+        }
+    }
+}
+
+const FAULTS: [(&str, FaultHow); 3] =
+    [("io", FaultHow::Io), ("done", FaultHow::DoneButIo), ("lie", FaultHow::SyncLies)];
+
+impl FromStr for Step {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || format!("'{text}' is no step of a crash test's script");
+        let number = |text: &str| text.parse::<u64>().map_err(|_| unknown());
+        let letter = text.chars().next().ok_or_else(unknown)?;
+        let rest = &text[letter.len_utf8()..];
+        let run = || {
+            let (from, count) = rest.split_once('x').ok_or_else(unknown)?;
+            Ok::<_, String>((number(from)?, number(count)?))
+        };
+        Ok(match (letter, rest) {
+            ('a', _) => run().map(|(from, count)| Step::Append { from, count })?,
+            ('b', _) => run().map(|(from, count)| Step::Burst { from, count })?,
+            ('p', "") => Step::Checkpoint,
+            ('w', "") => Step::Write,
+            ('s', "") => Step::Sync,
+            ('r', "") => Step::Rotate,
+            ('d', _) => Step::Remove { chunks: number(rest)? },
+            ('D', _) => Step::RemoveAtOnce { chunks: number(rest)? },
+            ('i', "") => Step::Idle,
+            ('c', "") => Step::Close,
+            ('k', "") => Step::Kill,
+            ('x', _) => Step::Crash { seed: number(rest)? },
+            ('f', _) => {
+                let digits = rest.trim_end_matches(char::is_alphabetic);
+                let word = &rest[digits.len()..];
+                let (_, how) = *FAULTS.iter().find(|(known, _)| *known == word).ok_or_else(unknown)?;
+                Step::Fault { after: number(digits)?, how }
+            }
+            _ => return Err(unknown()),
+        })
+    }
+}
+
+impl FromStr for Script {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut script = Script::default();
+        for word in text.split([' ', ';', '\n']).filter(|word| !word.is_empty()) {
+            match word.split_once('=') {
+                Some((name, value)) => script.set(name, value)?,
+                None => script.steps.push(word.parse()?),
+            }
+        }
+        Ok(script)
+    }
+}
+
+impl Script {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let number = || value.parse::<u64>().map_err(|_| format!("'{value}' is no number, for '{name}='"));
+        match name {
+            "size" => self.chunk_max_size = number()?,
+            "records" => self.chunk_max_records = number()?,
+            "spares" => self.spare_chunks = number()?,
+            "buffer" => self.open_buffer_max_bytes = number()?,
+            "queue" => self.flush_queue_max_bytes = number()?,
+            "batch" => self.flush_batch_max_items = number()?,
+            "read" => self.read_buffer_size = number()?,
+            "pace" if value == "calm" => self.pace = Pace::Calm,
+            "pace" if value == "rush" => self.pace = Pace::Rush,
+            _ => return Err(format!("'{name}={value}' is no setting of a crash test's script")),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! What each step of a script does to a log.
+
+use super::Subject;
+use super::history::Entry;
+use super::judge::Types;
+use super::probe::Probed;
+use super::script::Pace;
+use super::script::Step;
+use super::workload::Log;
+use super::workload::Runner;
+use super::workload::Stop;
+use crate::error::Error;
+use crate::flush::Flush;
+use crate::position::Segment;
+use crate::record::CallbackFn;
+use crate::record::StateMachine;
+use crate::record::WalRecord;
+use crate::record::WalTypes;
+use crate::storage::Fault;
+use crate::storage::FaultHow;
+use crate::storage::OpKind;
+
+impl<S: Subject> Runner<'_, S> {
+    pub(super) fn step(&mut self, step: &Step) -> Result<(), Stop> {
+        match *step {
+            Step::Append { from, count } => (from..from + count).try_for_each(|n| self.append_action(n))?,
+            Step::Burst { from, count } => self.burst(from, count)?,
+            Step::Checkpoint => self.append_checkpoint()?,
+            Step::Write => self.flush_and_wait(Flush::Write)?,
+            Step::Sync => self.flush_and_wait(Flush::Sync)?,
+            Step::Rotate => self.rotate()?,
+            Step::Remove { chunks } => {
+                self.flush_and_wait(Flush::Sync)?;
+                self.idle()?;
+                self.remove(chunks)?;
+                self.idle()?;
+            }
+            Step::RemoveAtOnce { chunks } => self.remove(chunks)?,
+            Step::Idle => self.idle()?,
+            Step::Close => return self.reopen(),
+            Step::Kill => return self.kill(),
+            Step::Crash { seed } => return self.crash(seed),
+            Step::Fault { after, how } => self.arm(after, how),
+        }
+        self.settle()
+    }
+
+    fn log(&mut self) -> Result<&mut Log<S>, Stop> {
+        self.log.as_mut().ok_or_else(|| Stop::Wrong("the log is not open".to_string()))
+    }
+
+    fn append_action(&mut self, n: u64) -> Result<(), Stop> {
+        self.give(n)?;
+        self.settle()
+    }
+
+    /// Appends an action, or doesn't where the state machine refuses it: that is its right.
+    fn give(&mut self, n: u64) -> Result<(), Stop> {
+        let action = self.plan.subject.action(n);
+        let rotates = self.log()?.wal.is_open_chunk_full();
+        let plain = !n.is_multiple_of(2);
+        if rotates && plain {
+            self.rotate()?;
+        } else if rotates {
+            self.foresee_chunk()?;
+        }
+        let foreseen = self.foresee_next(WalRecord::Action(action.clone()));
+        let log = self.log()?;
+        let appended = if plain {
+            log.apply_and_append(action, foreseen)
+        } else {
+            log.wal.append_and_apply(action, &mut log.machine)
+        };
+        if let Err(Error::StateMachine { .. }) = appended {
+            self.take_back();
+            return Ok(());
+        }
+        self.appended("append", foreseen, appended)
+    }
+
+    /// Foresees a record behind the last one, in its chunk.
+    fn foresee_next(&mut self, record: WalRecord<Types<S>>) -> Segment {
+        let entry = self.history().next(record);
+        let segment = entry.segment();
+        self.foresee(entry);
+        segment
+    }
+
+    /// Foresees the chunk that begins if the open one is closed now.
+    fn foresee_chunk(&mut self) -> Result<Segment, Stop> {
+        let checkpoint = self.log()?.machine.checkpoint();
+        let entry = Entry::beginning(self.history().end(), checkpoint);
+        let segment = entry.segment();
+        self.foresee(entry);
+        Ok(segment)
+    }
+
+    /// A record is where it was foreseen. If it failed, this life ends, and what is foreseen is no
+    /// more than what may be there.
+    fn appended(
+        &mut self,
+        what: &str,
+        foreseen: Segment,
+        appended: Result<Segment, Error>,
+    ) -> Result<(), Stop> {
+        let segment = self.call(what, appended)?;
+        let last = self.log()?.wal.last_segment();
+        if segment == foreseen && last == segment {
+            return Ok(());
+        }
+        Err(Stop::Wrong(format!("{what} gave {segment:?}, the last is {last:?}, foreseen was {foreseen:?}")))
+    }
+
+    fn append_checkpoint(&mut self) -> Result<(), Stop> {
+        let checkpoint = self.log()?.machine.checkpoint();
+        let foreseen = self.foresee_next(WalRecord::Checkpoint(checkpoint.clone()));
+        let appended = self.log()?.wal.append(&WalRecord::Checkpoint(checkpoint));
+        self.appended("append", foreseen, appended)
+    }
+
+    fn rotate(&mut self) -> Result<(), Stop> {
+        let end = self.history().end();
+        let foreseen = self.foresee_chunk()?;
+        let log = self.log()?;
+        let rotated = log.wal.close_open_chunk(&log.machine).map(|_| foreseen);
+        let id = log.wal.open_chunk_id();
+        self.appended("close_open_chunk", foreseen, rotated)?;
+        if id.0 == end { Ok(()) } else { Err(Stop::Wrong(format!("the chunk behind {end} is {id}"))) }
+    }
+
+    fn flush(&mut self, mode: Flush) -> Result<(), Stop> {
+        let end = self.history().end();
+        let callback: Box<dyn FnOnce(Result<(), Error>) + Send> = Box::new(self.ledger.expect(mode, end));
+        let flushed = self.log()?.wal.flush(mode, Some(CallbackFn(callback)));
+        self.call("flush", flushed)
+    }
+
+    fn flush_and_wait(&mut self, mode: Flush) -> Result<(), Stop> {
+        self.flush(mode)?;
+        let end = self.history().end();
+        let done = self.log()?.wal.flush_ticket(mode).and_then(|ticket| ticket.wait());
+        self.call("flush_ticket", done)?;
+        match mode {
+            Flush::Sync => self.ledger.durable(end),
+            Flush::Write => self.ledger.change(|bounds| bounds.written = bounds.written.max(end)),
+        }
+        Ok(())
+    }
+
+    /// Fills the queue while the worker is held up at its first operation.
+    fn burst(&mut self, from: u64, count: u64) -> Result<(), Stop> {
+        let tape = self.tape.clone();
+        let room = self.script.flush_queue_max_bytes > 1 << 16;
+        let held = (room && self.script.pace == Pace::Calm).then(|| tape.gate.hold());
+        for (i, n) in (from..from + count).enumerate() {
+            if i % 5 == 4 {
+                self.rotate()?;
+            }
+            self.give(n)?;
+            self.flush(if n.is_multiple_of(2) { Flush::Write } else { Flush::Sync })?;
+            if i == 0 && held.is_some() {
+                tape.gate.wait_arrived();
+            }
+        }
+        drop(held);
+        self.settle()
+    }
+
+    fn remove(&mut self, chunks: u64) -> Result<(), Stop> {
+        let log = self.log()?;
+        let mut left = chunks;
+        let ids = log.wal.drain_closed_chunks_while(|_| {
+            let more = left > 0;
+            left = left.saturating_sub(1);
+            more
+        });
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let first_kept = log.wal.closed_chunk_stats().first().map(|stat| stat.chunk_id);
+        let frontier = first_kept.unwrap_or_else(|| log.wal.open_chunk_id()).0;
+        let end = self.history().end();
+        self.ledger.change(|bounds| {
+            bounds.start_max = frontier;
+            bounds.removals.push((frontier, end));
+        });
+        let removed = self.log()?.wal.remove_chunks(ids);
+        self.call("remove_chunks", removed)
+    }
+
+    fn arm(&mut self, after: u64, how: FaultHow) {
+        let fault = match how {
+            FaultHow::SyncLies => Fault::new(OpKind::Sync, after % 4, how),
+            how => Fault::any(after, how),
+        };
+        self.disk.fail(fault);
+        self.armed = true;
+    }
+}
+
+impl<S: Subject> Log<S> {
+    /// Appends the plain way, where the caller applies: before, since a record that was appended can't
+    /// be refused any more.
+    fn apply_and_append(
+        &mut self,
+        action: <Types<S> as WalTypes>::Action,
+        foreseen: Segment,
+    ) -> Result<Segment, Error> {
+        let record = WalRecord::<Probed<Types<S>>>::Action(action);
+        let chunk_id = self.wal.open_chunk_id();
+        let applied = self.machine.apply(&record, chunk_id, foreseen);
+        applied.map_err(|e| Error::StateMachine { chunk_id, offset: foreseen.offset, source: e.into() })?;
+        self.wal.append(&record)
+    }
+}

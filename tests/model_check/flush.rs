@@ -1,0 +1,34 @@
+//! The room `flush`, as far as it is modelled: these are the crate's own files.
+
+#[path = "../../src/flush/progress.rs"]
+mod progress;
+#[path = "../../src/flush/queue.rs"]
+mod queue;
+#[path = "../../src/flush/ticket.rs"]
+mod ticket;
+
+use crate::error::Result;
+
+pub(crate) use progress::Positions;
+pub(crate) use progress::Progress;
+pub(crate) use progress::ProgressHandle;
+pub(crate) use queue::BatchLimit;
+pub(crate) use queue::Queue;
+pub(crate) use ticket::FlushSender;
+pub(crate) use ticket::FlushTicket;
+
+/// As in `src/flush/mod.rs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flush {
+    Write,
+    Sync,
+}
+
+/// No model waits inside a callback.
+pub(crate) struct Inside;
+
+impl Inside {
+    pub(crate) fn refuse_wait(_: usize, _: &'static str) -> Result<()> {
+        Ok(())
+    }
+}
