@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example crash -- --states 1000000 --seed 7
-//! cargo run --release --example crash -- --replay 'size=512 spares=1; a7x3 s r @ 57:s123'
+//! cargo run --release --example crash -- --replay 'size=512 spares=1; a7x3 s r @ 7#57:s123'
 //! ```
 //!
 //! Workloads are drawn from the seed, cut at every operation of the storage, and what a crash may

@@ -48,12 +48,12 @@ enum Search {
 }
 
 const MODELS: [Model; 10] = [
-    ("queue", models::queue, Search::Drawn(4_000)),
-    ("room", models::room, Search::Drawn(2_000)),
-    ("positions", models::positions, Search::Drawn(4_000)),
-    ("offsets", models::offsets, Search::Drawn(4_000)),
-    ("first_cause", models::first_cause, Search::Drawn(2_000)),
-    ("log", models::log, Search::Drawn(6_000)),
+    ("queue", models::queue, Search::Drawn(40_000)),
+    ("room", models::room, Search::Drawn(20_000)),
+    ("positions", models::positions, Search::Drawn(40_000)),
+    ("offsets", models::offsets, Search::Drawn(40_000)),
+    ("first_cause", models::first_cause, Search::Drawn(20_000)),
+    ("log", models::log, Search::Drawn(80_000)),
     ("pair_completed_waited", models::pair::<true, false>, Search::All),
     ("pair_completed_awaited", models::pair::<true, true>, Search::All),
     ("pair_dropped_waited", models::pair::<false, false>, Search::All),

@@ -93,7 +93,8 @@ impl Positions {
         // From the smallest up, so that a reader never sees one overtake the next.
         let synced = self.synced();
         let written = self.written();
-        Progress { appended: self.appended(), written, synced }
+        // A rotation is in the worker's hands before the appender gets to say that it is accepted.
+        Progress { appended: self.appended().max(written), written, synced }
     }
 
     pub(crate) fn publish_appended(&self, offset: u64) {
@@ -274,7 +275,7 @@ impl ProgressHandle {
     /// [`Error::Closed`] if the offset will not be reached any more, [`Error::WouldDeadlock`] in a
     /// callback of this log.
     pub fn wait_synced(&self, offset: u64) -> Result<()> {
-        let appended = self.positions.appended();
+        let appended = self.positions.progress().appended;
         if offset > appended {
             self.positions.check()?;
             return Err(Error::NotInLog { offset, size: 0, start: 0, end: appended });
@@ -310,6 +311,16 @@ mod tests {
         assert!(matches!(positions.outcome(Flush::Write, 20), Some(Ok(()))));
         assert!(matches!(positions.outcome(Flush::Sync, 11), Some(Err(Error::Io { .. }))));
         assert!(matches!(positions.check(), Err(Error::Poisoned { .. })));
+    }
+
+    #[test]
+    fn what_is_written_is_appended() {
+        let positions = Arc::new(Positions::new(0));
+        positions.publish_appended(8);
+        positions.publish_written(104);
+        assert_eq!(positions.progress(), Progress { appended: 104, written: 104, synced: 0 });
+        positions.publish_synced(104);
+        assert!(ProgressHandle::new(positions).wait_synced(104).is_ok());
     }
 
     #[test]

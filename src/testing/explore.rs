@@ -69,12 +69,14 @@ const DEEPER_ONE_IN: [u64; LEVELS_MAX + 1] = [1, 12, 30, u64::MAX];
 
 /// Goes through the disks of one workload.
 pub(super) struct Explorer<'a, S: Subject> {
-    pub(super) plan: &'a Plan<'a, S>,
-    pub(super) script: &'a Script,
-    pub(super) recording: &'a Recording<Types<S>>,
-    pub(super) tally: &'a Tally,
+    plan: &'a Plan<'a, S>,
+    script: &'a Script,
+    recording: &'a Recording<Types<S>>,
+    tally: &'a Tally,
     /// Disks to draw at each cut where they are many.
-    pub(super) per_cut: u64,
+    per_cut: u64,
+    /// Decides which.
+    salt: u64,
     seen: HashSet<u64>,
 }
 
@@ -84,16 +86,16 @@ impl<'a, S: Subject> Explorer<'a, S> {
         script: &'a Script,
         recording: &'a Recording<Types<S>>,
         tally: &'a Tally,
-        per_cut: u64,
+        (per_cut, salt): (u64, u64),
     ) -> Self {
-        Explorer { plan, script, recording, tally, per_cut, seen: HashSet::new() }
+        Explorer { plan, script, recording, tally, per_cut, salt, seen: HashSet::new() }
     }
 
     /// Goes through the disks that a crash at one cut may leave.
-    pub(super) fn cut(&mut self, index: usize, seed: u64) -> Result<(), Found> {
+    pub(super) fn cut(&mut self, index: usize) -> Result<(), Found> {
         let Some(cut) = self.recording.cuts.get(index) else { return Ok(()) };
         self.tally.cuts.fetch_add(1, Relaxed);
-        let mut dice = Dice::new(mix(seed) ^ index as u64);
+        let mut dice = Dice::new(mix(self.salt) ^ index as u64);
         let listed = cut.disk.crash_states(LISTED_MAX);
         let drawn = if listed.is_some() { self.per_cut / 3 } else { self.per_cut };
         let listed: Vec<_> = listed.into_iter().flatten().enumerate().collect();
@@ -105,20 +107,29 @@ impl<'a, S: Subject> Explorer<'a, S> {
         let disks: Vec<(Left, MemoryStorage)> = listed.chain(drawn).collect();
         for (left, disk) in disks {
             if self.is_new(&disk, &cut.bounds) {
-                self.examine(disk, &self.claims(cut, left), Crossing { cut: index, left }.into(), None)?;
+                self.examine(disk, &self.claims(cut, left), self.route(Crossing { cut: index, left }), None)?;
             }
         }
         let left = Left::Killed;
         self.tally.kills.fetch_add(1, Relaxed);
-        self.examine(cut.disk.kill(), &self.claims(cut, left), Crossing { cut: index, left }.into(), None)
+        self.examine(
+            cut.disk.kill(),
+            &self.claims(cut, left),
+            self.route(Crossing { cut: index, left }),
+            None,
+        )
     }
 
     /// Goes one route alone.
     pub(super) fn follow(&self, route: &Route) -> Result<(), Found> {
-        let Some((first, rest)) = route.0.split_first() else { return Ok(()) };
+        let Some((first, rest)) = route.crossings.split_first() else { return Ok(()) };
         let Some(cut) = self.recording.cuts.get(first.cut) else { return Ok(()) };
         let Some(disk) = first.left.of(&cut.disk) else { return Ok(()) };
-        self.examine(disk, &self.claims(cut, first.left), (*first).into(), Some(rest))
+        self.examine(disk, &self.claims(cut, first.left), self.route(*first), Some(rest))
+    }
+
+    fn route(&self, crossing: Crossing) -> Route {
+        Route { salt: self.salt, crossings: vec![crossing] }
     }
 
     fn claims<'b>(&self, cut: &'b Cut, left: Left) -> Claims<'b, Types<S>>
@@ -148,7 +159,7 @@ impl<'a, S: Subject> Explorer<'a, S> {
     ) -> Result<(), Found> {
         self.tally.states.fetch_add(1, Relaxed);
         let mut dice = Dice::new(route.number());
-        let level = route.0.len();
+        let level = route.crossings.len();
         let deeper = match then {
             Some(rest) => !rest.is_empty(),
             None => dice.one_in(DEEPER_ONE_IN[level]),

@@ -144,9 +144,9 @@ fn fails<S: Subject>(plan: &Plan<'_, S>, script: &Script, states: u64, deadline:
     }
     let tally = Tally::default();
     let per_cut = (states / recording.cuts.len().max(1) as u64).clamp(3, 200);
-    let mut explorer = Explorer::new(plan, script, &recording, &tally, per_cut);
+    let mut explorer = Explorer::new(plan, script, &recording, &tally, (per_cut, states));
     for index in 0..recording.cuts.len() {
-        if let Err(found) = explorer.cut(index, states) {
+        if let Err(found) = explorer.cut(index) {
             let mut script = script.clone();
             // What came behind the crash has no part in it.
             script.steps.truncate(recording.cuts[index].bounds.step + 1);
@@ -170,7 +170,7 @@ pub(super) fn replay<S: Subject>(plan: &Plan<'_, S>, script: &Script, route: &Ro
     let recording = record(plan, script);
     if recording.wrong.is_none() {
         let tally = Tally::default();
-        let explorer = Explorer::new(plan, script, &recording, &tally, 0);
+        let explorer = Explorer::new(plan, script, &recording, &tally, (0, route.salt));
         if let Err(found) = explorer.follow(route) {
             return Some(tell(found, Vec::new()));
         }

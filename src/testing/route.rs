@@ -1,4 +1,4 @@
-//! [`Route`]: the way to one disk, crash by crash, as values and as text: `57:s123/3:k`.
+//! [`Route`]: the way to one disk, crash by crash, as values and as text: `7#57:s123/3:k`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -57,32 +57,32 @@ pub(super) struct Crossing {
 
 /// A crash, and the crashes of the recoveries behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Route(pub(super) Vec<Crossing>);
+pub(super) struct Route {
+    /// Decides, with the way itself, what is done on the way: otherwise the same disk of two
+    /// workloads would always be treated alike.
+    pub(super) salt: u64,
+    pub(super) crossings: Vec<Crossing>,
+}
 
 impl Route {
     pub(super) fn with(&self, crossing: Crossing) -> Self {
         let mut route = self.clone();
-        route.0.push(crossing);
+        route.crossings.push(crossing);
         route
     }
 
     /// A number of its own, for what is drawn on the way.
     pub(super) fn number(&self) -> u64 {
-        self.0
-            .iter()
-            .fold(0, |number, crossing| mix(mix(number ^ crossing.cut as u64) ^ crossing.left.number()))
-    }
-}
-
-impl From<Crossing> for Route {
-    fn from(crossing: Crossing) -> Self {
-        Route(vec![crossing])
+        self.crossings.iter().fold(mix(self.salt), |number, crossing| {
+            mix(mix(number ^ crossing.cut as u64) ^ crossing.left.number())
+        })
     }
 }
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, Crossing { cut, left }) in self.0.iter().enumerate() {
+        write!(f, "{}#", self.salt)?;
+        for (i, Crossing { cut, left }) in self.crossings.iter().enumerate() {
             let slash = if i > 0 { "/" } else { "" };
             match left {
                 Left::Killed => write!(f, "{slash}{cut}:k")?,
@@ -98,7 +98,7 @@ impl FromStr for Route {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is no way to a crash; one is '57:s123/3:k'");
+        let wrong = || format!("'{text}' is no way to a crash; one is '7#57:s123/3:k'");
         let crossing = |part: &str| {
             let (cut, left) = part.split_once(':')?;
             let cut = cut.parse().ok()?;
@@ -110,7 +110,10 @@ impl FromStr for Route {
             };
             Some(Crossing { cut, left })
         };
-        let parts = text.split('/').filter(|part| !part.is_empty());
-        parts.map(|part| crossing(part).ok_or_else(wrong)).collect::<Result<_, _>>().map(Route)
+        let (salt, rest) = text.split_once('#').unwrap_or(("0", text));
+        let salt = salt.parse().map_err(|_| wrong())?;
+        let parts = rest.split('/').filter(|part| !part.is_empty());
+        let crossings = parts.map(|part| crossing(part).ok_or_else(wrong)).collect::<Result<_, _>>()?;
+        Ok(Route { salt, crossings })
     }
 }

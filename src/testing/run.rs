@@ -224,10 +224,10 @@ impl<S: Subject> CrashTest<S> {
         if let Some((step, wrong)) = &recording.wrong {
             return Err(Found { route: Route::default(), wrong: format!("{wrong} (in step {step})") });
         }
-        let mut explorer = Explorer::new(plan, &script, &recording, &shared.tally, self.states_per_cut);
-        let seed = mix(self.seed) ^ workload;
+        let draws = (self.states_per_cut, mix(mix(self.seed) ^ workload) >> 32);
+        let mut explorer = Explorer::new(plan, &script, &recording, &shared.tally, draws);
         for index in 0..recording.cuts.len() {
-            explorer.cut(index, seed)?;
+            explorer.cut(index)?;
             if shared.found.lock().is_some() {
                 break;
             }

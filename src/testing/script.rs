@@ -163,9 +163,9 @@ impl Script {
 impl Step {
     fn draw(dice: &mut Dice) -> Self {
         let from = dice.below(1_000_000);
-        match dice.below(32) {
+        match dice.below(36) {
             0..=8 => Step::Append { from, count: 1 + dice.below(6) },
-            9..=10 => Step::Burst { from, count: 2 + dice.below(6) },
+            9..=10 | 32..=33 => Step::Burst { from, count: 2 + dice.below(6) },
             11 => Step::Checkpoint,
             12..=14 => Step::Write,
             15..=18 => Step::Sync,
