@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::error::Foreign;
 use crate::error::Result;
 use crate::format::Scan;
 use crate::format::ScanEnd;
@@ -24,8 +25,9 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// the chunk from 0 on, and its segment; changes nothing.
     ///
     /// Where a chunk can't be read on, `visit` is given the error in the place of the next record (a
-    /// torn tail is one, [`Error::TornTail`]), and the next chunk comes. An error that `visit` returns
-    /// ends the dump.
+    /// torn tail is one, [`Error::TornTail`]), and the next chunk comes. A gap before a chunk is told
+    /// in front of its records, which take the numbers behind it. An error that `visit` returns ends
+    /// the dump.
     ///
     /// # Errors
     ///
@@ -37,13 +39,14 @@ impl<W: WalTypes> ChunkedWal<W> {
     ) -> Result<(), E> {
         config.validate()?;
         let found = survey(&DiskStorage, lock.dir())?;
+        let mut log = LogSoFar::default();
         for (i, id) in found.chunks.iter().enumerate() {
             let path = lock.dir().join(id.file_name());
             let successor = i + 1 < found.chunks.len();
             let mut index = 0;
-            let read = dump_chunk(config, &path, *id, successor, |item| {
+            let read = dump_chunk(config, &path, *id, successor, &mut log, |item| {
                 index += 1;
-                visit(*id, index - 1, Ok(item))
+                visit(*id, index - 1, item)
             });
             match read {
                 Ok(()) => {}
@@ -53,6 +56,14 @@ impl<W: WalTypes> ChunkedWal<W> {
         }
         Ok(())
     }
+}
+
+/// What the chunks before have told.
+#[derive(Default)]
+struct LogSoFar {
+    log_id: Option<[u8; 16]>,
+    /// Where the chunk before ends, if that is known.
+    end: Option<u64>,
 }
 
 /// Why a chunk was not read to its end.
@@ -66,9 +77,20 @@ fn dump_chunk<W: WalTypes, E>(
     path: &Path,
     id: ChunkId,
     successor: bool,
-    mut visit: impl FnMut((Segment, WalRecord<W>)) -> Result<(), E>,
+    log: &mut LogSoFar,
+    mut visit: impl FnMut(Result<(Segment, WalRecord<W>)>) -> Result<(), E>,
 ) -> Result<(), Stopped<E>> {
+    let expected = log.end.take();
     let (header, bytes) = open_chunk(&DiskStorage, path, id).map_err(Stopped::ByLog)?;
+    let log_id = *log.log_id.get_or_insert(header.log_id);
+    if log_id != header.log_id {
+        let reason = Foreign::LogId { expected: log_id, found: header.log_id };
+        return Err(Stopped::ByLog(Error::ForeignChunk { path: path.to_owned(), reason }));
+    }
+    if let Some(expected) = expected.filter(|expected| *expected != id.0) {
+        let gap = Error::Gap { path: path.to_owned(), expected, found: id.0 };
+        visit(Err(gap)).map_err(Stopped::ByVisit)?;
+    }
     let read_buffer_size = usize::try_from(config.read_buffer_size).unwrap_or(usize::MAX);
     let mut scan = Scan::new(&bytes, &header, successor, read_buffer_size);
     while let Some(frame) = scan.next().map_err(|e| Stopped::ByLog(Error::from_read(path, e)))? {
@@ -81,10 +103,13 @@ fn dump_chunk<W: WalTypes, E>(
                 source,
             })
         })?;
-        visit((Segment::new(frame.offset, frame.size), record)).map_err(Stopped::ByVisit)?;
+        visit(Ok((Segment::new(frame.offset, frame.size), record))).map_err(Stopped::ByVisit)?;
     }
     match scan.end() {
-        Some(ScanEnd::Sealed { .. } | ScanEnd::Clean { .. }) => Ok(()),
+        Some(ScanEnd::Sealed { data_end, .. } | ScanEnd::Clean { data_end, .. }) => {
+            log.end = Some(*data_end);
+            Ok(())
+        }
         other => Err(Stopped::ByLog(scan_error(other, id, path))),
     }
 }

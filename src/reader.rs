@@ -45,6 +45,9 @@ use crate::record::WalRecord;
 use crate::record::WalTypes;
 use crate::storage::read_full_at;
 
+/// A record larger than this has its header read before memory is taken for the whole.
+const HEADER_FIRST: u64 = 64 * 1024;
+
 /// What readers share with the log: which chunks there are, and where their bytes stand.
 #[derive(Debug)]
 pub(crate) struct LogView<C> {
@@ -122,6 +125,14 @@ impl<C> LogView<C> {
         if !in_frames || !whole {
             return Err(not_in_log());
         }
+        if segment.size > HEADER_FIRST {
+            // What is asked for may be no frame at all: no memory for it before its header says so.
+            let mut header = [0; FRAME_HEADER_LEN];
+            self.read_exact(&chunk, segment.offset, &mut header)?;
+            if FrameHeader::parse(&header).frame_size() != segment.size {
+                return Err(self.corrupt(&chunk, segment.offset, Damage::FrameHeader));
+            }
+        }
         let mut frame = vec![0; segment.size as usize];
         self.read_exact(&chunk, segment.offset, &mut frame)?;
         self.decode(&chunk, segment.offset, &frame)
@@ -187,6 +198,10 @@ impl<C> LogView<C> {
     }
 
     fn corrupt(&self, chunk: &ChunkFile, offset: u64, damage: Damage) -> Error {
+        if self.closed.load(Ordering::Acquire) {
+            // Whoever has the directory now may have used the file again.
+            return Error::Closed;
+        }
         let path = self.files.path(chunk.id());
         Error::Corrupt { path, chunk_id: chunk.id(), offset, damage, proof: Proof::Seen }
     }

@@ -16,6 +16,7 @@ pub(crate) use closed::ClosedChunk;
 pub(crate) use open::OpenChunk;
 pub(crate) use open::OpenChunkState;
 pub(crate) use open::Staged;
+pub(crate) use open::TakeBack;
 pub(crate) use open::encode_frame;
 pub(crate) use read::ChunkFile;
 pub(crate) use read::FileBytes;

@@ -128,10 +128,10 @@ impl OpenChunk {
     ) -> Result<Staged> {
         let encoded = tail
             .with_open(|buffer| encode_frame(buffer, record, self.next, synced, &self.salt, payload_max))?;
-        if let Err(error) = self.reserve(encoded.segment.size) {
-            tail.truncate(self.next);
-            return Err(error);
-        }
+        // Taken back also if the storage panics.
+        let unreserved = TakeBack { tail, end: self.next };
+        self.reserve(encoded.segment.size)?;
+        std::mem::forget(unreserved);
         Ok(encoded)
     }
 
@@ -143,7 +143,7 @@ impl OpenChunk {
     }
 
     /// Sees to it that the file has space for `size` more bytes and the seal.
-    fn reserve(&mut self, size: u64) -> Result<()> {
+    pub(crate) fn reserve(&mut self, size: u64) -> Result<()> {
         let needed = self.size() + size + SEAL_LEN;
         if needed <= self.allocated {
             return Ok(());
@@ -161,6 +161,20 @@ impl OpenChunk {
     fn allocate(&self, len: u64) -> Result<u64> {
         let allocated = self.handle.allocate(len);
         allocated.map(|()| len).map_err(|e| Error::no_space("allocate", &self.path, len, e))
+    }
+}
+
+/// Takes a staged frame back when dropped: it got no space, was refused, or something panicked.
+#[derive(Debug)]
+pub(crate) struct TakeBack<'a> {
+    pub(crate) tail: &'a Tail,
+    /// The global offset at which the frame begins.
+    pub(crate) end: u64,
+}
+
+impl Drop for TakeBack<'_> {
+    fn drop(&mut self) {
+        self.tail.truncate(self.end);
     }
 }
 

@@ -84,17 +84,18 @@ impl ChunkFile {
     }
 }
 
-/// Opens chunk files on demand and keeps the latest of them open.
+/// Opens chunk files on demand and keeps those opened last open.
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
     storage: Arc<dyn Storage>,
     dir: PathBuf,
-    latest: Mutex<VecDeque<Arc<ChunkFile>>>,
+    /// In the order in which they were opened.
+    opened: Mutex<VecDeque<Arc<ChunkFile>>>,
 }
 
 impl OpenFiles {
     pub(crate) fn new(storage: Arc<dyn Storage>, dir: &Path) -> Self {
-        OpenFiles { storage, dir: dir.to_owned(), latest: Mutex::default() }
+        OpenFiles { storage, dir: dir.to_owned(), opened: Mutex::default() }
     }
 
     pub(crate) fn path(&self, id: ChunkId) -> PathBuf {
@@ -123,13 +124,18 @@ impl OpenFiles {
 
     /// Counts an open file among those that stay open, and shuts the one that did longest.
     pub(crate) fn keep(&self, chunk: Arc<ChunkFile>) {
-        let mut latest = self.latest.lock();
-        latest.push_back(chunk);
-        if latest.len() > OPEN_MAX
-            && let Some(oldest) = latest.pop_front()
-            && !oldest.let_go()
-        {
-            latest.push_back(oldest);
+        let mut opened = self.opened.lock();
+        opened.push_back(chunk);
+        // Those that are being read go to the end of the line, each looked at once.
+        for _ in 0..opened.len() {
+            if opened.len() <= OPEN_MAX {
+                break;
+            }
+            if let Some(oldest) = opened.pop_front()
+                && !oldest.let_go()
+            {
+                opened.push_back(oldest);
+            }
         }
     }
 }

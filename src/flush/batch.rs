@@ -27,15 +27,8 @@ pub(crate) struct FlushRequest<W: WalTypes> {
     pub(crate) end: u64,
     pub(crate) mode: Flush,
     pub(crate) callback: Option<W::Callback>,
-    pub(crate) asked_by: AskedBy,
-    pub(crate) queued_at: Instant,
-}
-
-/// Whose flush it is; only the user's are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AskedBy {
-    User,
-    Log,
+    /// When the user asked for it; none for a flush of the log's own, which is not counted.
+    pub(crate) asked_at: Option<Instant>,
 }
 
 /// End one chunk and begin the next, as one message: there is no half rotation.

@@ -24,7 +24,6 @@ mod reentry;
 mod ticket;
 mod worker;
 
-pub(crate) use batch::AskedBy;
 pub(crate) use batch::ChunkBeginning;
 pub(crate) use batch::ChunkEnding;
 pub(crate) use batch::FlushRequest;
@@ -46,7 +45,6 @@ pub(crate) use reentry::Inside;
 pub(crate) use reentry::Place;
 pub use ticket::FlushSender;
 pub use ticket::FlushTicket;
-pub(crate) use worker::Mark;
 pub(crate) use worker::Shared;
 pub(crate) use worker::Worker;
 pub(crate) use worker::WorkerChunk;

@@ -11,12 +11,15 @@
 //! - Poison is set once, with its cause, and never cleared; what was reached stays reached.
 //! - Publishing costs one load when nobody waits.
 
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
 use super::Flush;
 use super::Inside;
+use super::Place;
 use crate::error::Error;
 use crate::error::Result;
 use crate::sync::AtomicBool;
@@ -43,7 +46,7 @@ pub(crate) struct Positions {
     appended: AtomicU64,
     written: AtomicU64,
     synced: AtomicU64,
-    /// Set before `ended.cause`; spares the lock where nothing has failed.
+    /// Set with `state.cause`; spares the lock where nothing has failed.
     poisoned: AtomicBool,
     closed: AtomicBool,
     /// Threads in `changed`, plus one while wakers are registered.
@@ -90,7 +93,7 @@ impl Positions {
     }
 
     pub(crate) fn progress(&self) -> Progress {
-        // From the smallest up, so that a reader never sees one overtake the next.
+        // From the smallest up, so that none is seen to overtake the next while they move.
         let synced = self.synced();
         let written = self.written();
         // A rotation is in the worker's hands before the appender gets to say that it is accepted.
@@ -242,8 +245,12 @@ impl Positions {
             self.changed.notify_all();
             std::mem::take(&mut state.wakers)
         };
+        // What they wake is the user's code: it may try to wait here, and it may panic.
+        let _inside = Inside::enter(self.identity(), Place::Callback);
         for waker in wakers {
-            waker.wake();
+            if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+                log::error!("a task's waker panicked; the log goes on");
+            }
         }
     }
 }

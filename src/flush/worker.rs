@@ -31,7 +31,6 @@ use super::Positions;
 use super::Queue;
 use super::Request;
 use super::Rotation;
-use super::batch::AskedBy;
 use super::batch::ChunkBeginning;
 use super::batch::ChunkEnding;
 use super::queue::BatchLimit;
@@ -62,15 +61,8 @@ pub(crate) struct WorkerChunk<C> {
     pub(crate) handle: Arc<dyn StorageFile>,
     /// The checkpoint of its predecessor, for `on_chunk_persisted`.
     pub(crate) checkpoint: Option<C>,
-    pub(crate) mark: Mark,
-}
-
-/// Whether a sync mark stands behind the last frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mark {
-    None,
-    Written,
-    Synced,
+    /// A sync mark stands behind the last frame, or has found no space there.
+    pub(crate) marked: bool,
 }
 
 impl<C> WorkerChunk<C> {
@@ -80,7 +72,7 @@ impl<C> WorkerChunk<C> {
     }
 
     fn write(&mut self, bufs: &mut [IoSlice<'_>], offset: u64) -> Result<()> {
-        self.mark = Mark::None;
+        self.marked = false;
         write_all_at(&*self.handle, bufs, offset - self.id.0).map_err(self.error("write"))
     }
 
@@ -195,9 +187,11 @@ impl<W: WalTypes> Worker<W> {
             metrics.sync.record(sync_started.elapsed());
             metrics.sync_batch_count.fetch_add(1, Relaxed);
         }
-        let asked = self.in_hand.iter().filter(|flush| flush.asked_by == AskedBy::User);
-        let asked =
-            asked.inspect(|flush| metrics.queue_wait.record(started - flush.queued_at)).count() as u64;
+        let mut asked = 0;
+        for asked_at in self.in_hand.iter().filter_map(|flush| flush.asked_at) {
+            metrics.queue_wait.record(started - asked_at);
+            asked += 1;
+        }
         metrics.flush_count.fetch_add(asked, Relaxed);
         metrics.batch_count.fetch_add(1, Relaxed);
         metrics.batch_items_max.fetch_max(asked, Relaxed);
@@ -310,7 +304,7 @@ impl<W: WalTypes> Worker<W> {
             path: spare.path.clone(),
             handle: spare.handle,
             checkpoint,
-            mark: Mark::None,
+            marked: false,
         };
         chunk.write(&mut [IoSlice::new(&head.bytes)], head.start)?;
         // The final name proves that header and first frame are durable.
@@ -331,9 +325,9 @@ impl<W: WalTypes> Worker<W> {
         let positions = &self.shared.positions;
         let (written, synced) = (positions.written(), positions.synced());
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
-        if chunk.mark == Mark::None && written == synced {
+        if !chunk.marked && written == synced {
             chunk.write(&mut [IoSlice::new(&sync_mark(synced, &chunk.salt.clone()))], synced)?;
-            chunk.mark = Mark::Written;
+            chunk.marked = true;
         }
         Ok(())
     }
@@ -341,13 +335,10 @@ impl<W: WalTypes> Worker<W> {
     /// The last thing before the thread ends.
     fn finish(&mut self) -> Result<()> {
         self.mark_end()?;
-        if let Some(chunk) = &mut self.chunk
-            && chunk.mark == Mark::Written
-        {
-            chunk.sync()?;
-            chunk.mark = Mark::Synced;
+        match &self.chunk {
+            Some(chunk) if chunk.marked => chunk.sync(),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// After a failure: completes all that is in hand or was taken, each with what became of it.

@@ -6,7 +6,8 @@
 //!                └────── synced beyond `at`? ◄─────────────┘  then decay, not a crash
 //! ```
 //!
-//! - Every 8-byte position is tried: `check` first, then the bounds, then the CRC.
+//! - Every 8-byte position is tried: what this build could have written, then `check`, then the
+//!   bounds, then the CRC.
 //! - A sound frame is passed over as a whole. Its CRC says that all its bytes are its own, so no
 //!   frame that this log wrote can begin inside; what looks like one there is user data.
 //! - A frame that only began to be written proves nothing, but behind a sync mark it must be seen:
@@ -19,6 +20,7 @@ use std::io;
 
 use super::FRAME_HEADER_LEN;
 use super::FrameHeader;
+use super::KNOWN_FLAGS;
 use super::Kind;
 use super::ReadAt;
 use super::Salt;
@@ -104,8 +106,8 @@ pub(super) fn search<R: ReadAt>(
 /// What the sound frame `header` at `offset` proves about an earlier frame at `at`.
 fn proof_of(header: &FrameHeader, offset: u64, at: u64) -> Option<Proof> {
     match Kind::from_u8(header.kind) {
-        Some(Kind::Seal) if header.len as usize == SEAL_PAYLOAD_LEN => Some(Proof::Seal { offset }),
-        Some(Kind::SyncMark) if header.is_mark() => Some(Proof::SyncMark { offset }),
+        Some(Kind::Seal) => Some(Proof::Seal { offset }),
+        Some(Kind::SyncMark) => Some(Proof::SyncMark { offset }),
         _ => header.synced(offset).filter(|s| *s > at).map(|synced| Proof::LaterFrame { offset, synced }),
     }
 }
@@ -143,12 +145,26 @@ fn candidate_in(bytes: &[u8], origin: &Origin, position: u64) -> Option<(usize, 
             continue;
         }
         let header = FrameHeader::parse(&array_at(bytes, at));
-        if header.check_ok(&origin.salt, origin.offset(position + at as u64)) {
+        let offset = origin.offset(position + at as u64);
+        if is_writable(&header, offset) && header.check_ok(&origin.salt, offset) {
             return Some((at, header));
         }
         at += 8;
     }
     None
+}
+
+/// Whether this build could have written such a header at this offset. Old bytes in a file used again
+/// pass the 16-bit `check` by chance so often that a CRC for each would be too much work.
+fn is_writable(header: &FrameHeader, offset: u64) -> bool {
+    let len_fits = match Kind::from_u8(header.kind) {
+        Some(Kind::Action | Kind::Checkpoint) => true,
+        Some(Kind::Seal) => header.len as usize == SEAL_PAYLOAD_LEN,
+        Some(Kind::SyncMark) => header.is_mark(),
+        None => false,
+    };
+    let unsynced_fits = header.unsynced == u32::MAX || u64::from(header.unsynced) <= offset;
+    len_fits && unsynced_fits && header.flags & !KNOWN_FLAGS == 0
 }
 
 /// The CRC of a frame, read in pieces: what is only perhaps a frame must not make the buffer grow.

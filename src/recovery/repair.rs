@@ -8,11 +8,14 @@ use std::sync::Arc;
 use super::Newest;
 use super::Recovered;
 use super::RecoveryReport;
+use super::Survey;
 use super::Verdict;
 use crate::chunk::ClosedChunk;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Result;
+use crate::format::HEADER_LEN;
+use crate::format::Header;
 use crate::format::SEAL_LEN;
 use crate::format::Salt;
 use crate::format::Seal;
@@ -55,10 +58,10 @@ impl<W: WalTypes> Recovered<W> {
         config: &Config,
         on_chunk_persisted: Option<&OnChunkPersisted<W>>,
     ) -> Result<Repaired<W>> {
-        let Recovered { closed, newest, begin_with, report, mut survey } = self;
+        let Recovered { closed, newest, begin_with, report, survey } = self;
         let newest = match newest {
             None => None,
-            Some(mut newest) => {
+            Some(newest) => {
                 let handle = newest.repair(storage, config)?;
                 Some(RepairedChunk { chunk: newest, handle })
             }
@@ -71,18 +74,36 @@ impl<W: WalTypes> Recovered<W> {
             let persisted = ChunkPersisted { chunk_id: id, start: id.0, synced: chunk.end };
             notify(persisted, chunk.checkpoint.as_ref());
         }
-        let kept = usize::try_from(config.spare_chunks).unwrap_or(usize::MAX).min(survey.spares.len());
-        for path in survey.spares.split_off(kept) {
-            if let Err(error) = storage.remove(&path) {
-                log::warn!("a spare file can't be removed: '{}': {error}", path.display());
-            }
-        }
-        Ok(Repaired { closed, newest, begin_with, spares: survey.spares, report })
+        let spares = tidy_spares(storage, config, &survey);
+        Ok(Repaired { closed, newest, begin_with, spares, report })
     }
 }
 
+/// Keeps as many spares as wanted and removes the others; returns those kept.
+fn tidy_spares(storage: &dyn Storage, config: &Config, survey: &Survey) -> Vec<PathBuf> {
+    let wanted = usize::try_from(config.spare_chunks).unwrap_or(usize::MAX);
+    let mut kept = Vec::new();
+    for path in &survey.spares {
+        if kept.len() < wanted && !is_a_chunk(storage, path, survey) {
+            kept.push(path.clone());
+        } else if let Err(error) = storage.remove(path) {
+            log::warn!("a spare file can't be removed: '{}': {error}", path.display());
+        }
+    }
+    kept
+}
+
+/// Whether a spare looks like the file of a chunk that is there: a crash in the middle of a rename may
+/// leave both names, and the chunk must not be overwritten under the other.
+fn is_a_chunk(storage: &dyn Storage, path: &Path, survey: &Survey) -> bool {
+    let mut buf = [0; HEADER_LEN as usize];
+    let read = storage.open(path, Access::Read).and_then(|file| read_full_at(&*file, &mut buf, 0));
+    let header = read.ok().and_then(|n| Header::decode(&buf[..n]).ok());
+    header.is_some_and(|header| survey.chunks.binary_search(&ChunkId(header.chunk_id)).is_ok())
+}
+
 impl<C> Newest<C> {
-    fn repair(&mut self, storage: &dyn Storage, config: &Config) -> Result<Arc<dyn StorageFile>> {
+    fn repair(&self, storage: &dyn Storage, config: &Config) -> Result<Arc<dyn StorageFile>> {
         let path = &self.path;
         let handle = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open", path, e))?;
         if self.proven < self.end {
@@ -94,23 +115,27 @@ impl<C> Newest<C> {
         match self.verdict {
             Verdict::Seal => self.seal(&*handle)?,
             Verdict::Continue { marked: true } => {}
-            Verdict::Continue { marked: false } => {
-                let marked = self.mark(&*handle)?;
-                self.verdict = Verdict::Continue { marked };
-            }
+            Verdict::Continue { marked: false } => match self.mark(&*handle) {
+                // No space for it: the next record brings some, or waits for it.
+                Err(Error::StorageFull { .. }) => {}
+                marked => marked?,
+            },
         }
         Ok(handle)
     }
 
     /// All is synced and nothing is under way: a log that stays idle from here on has its proof.
-    /// Returns whether there was space for it.
-    fn mark(&self, handle: &dyn StorageFile) -> Result<bool> {
-        let mark = sync_mark(self.end, &Salt::new(self.header.salt));
-        match write_all_at(handle, &mut [IoSlice::new(&mark)], self.end - self.header.chunk_id) {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == std::io::ErrorKind::StorageFull => Ok(false),
-            Err(e) => Err(Error::io("write", &self.path, e)),
+    fn mark(&self, handle: &dyn StorageFile) -> Result<()> {
+        let data_len = self.end - self.header.chunk_id;
+        let needed = data_len + SEAL_LEN;
+        // A crash may have taken back what was allocated behind the last record.
+        if handle.len().map_err(|e| Error::io("measure", &self.path, e))? < needed {
+            let allocated = handle.allocate(needed);
+            allocated.map_err(|e| Error::no_space("allocate", &self.path, needed, e))?;
         }
+        let mark = sync_mark(self.end, &Salt::new(self.header.salt));
+        write_all_at(handle, &mut [IoSlice::new(&mark)], data_len)
+            .map_err(|e| Error::no_space("write", &self.path, needed, e))
     }
 
     /// Writes the seal and cuts the file behind it. In this order, because the place of the seal has

@@ -13,7 +13,6 @@ use crate::chunk::Staged;
 use crate::chunk::encode_frame;
 use crate::error::Error;
 use crate::error::Result;
-use crate::flush::AskedBy;
 use crate::flush::ChunkBeginning;
 use crate::flush::ChunkEnding;
 use crate::flush::Flush;
@@ -103,6 +102,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     pub(super) fn begin_chunk(&mut self, checkpoint: W::Checkpoint) -> Result<()> {
         let salt = random_u64();
         let (mut head, staged) = self.encode_head(&checkpoint, salt)?;
+        self.reserve_seal()?;
         let spare = self.take_spare_of(head.len() as u64 + SEAL_LEN)?;
         let header = Header {
             chunk_id: self.end(),
@@ -118,6 +118,18 @@ impl<W: WalTypes> ChunkedWal<W> {
             return Err(error);
         }
         self.rotate(header, head, staged, spare, checkpoint)
+    }
+
+    /// Sees to it that the open chunk has space for its seal. It has, unless a crash has taken back
+    /// what was allocated behind its last records.
+    fn reserve_seal(&mut self) -> Result<()> {
+        loop {
+            let Some(open) = &mut self.open else { return Ok(()) };
+            match open.reserve(0) {
+                Err(Error::StorageFull { .. }) if self.make_room() => {}
+                reserved => return reserved,
+            }
+        }
     }
 
     /// The new chunk's first bytes: room for its header, and the checkpoint's frame.
@@ -167,6 +179,9 @@ impl<W: WalTypes> ChunkedWal<W> {
         checkpoint: W::Checkpoint,
     ) -> Result<()> {
         let Shared { queue, positions, tail, .. } = &*self.shared;
+        // The user's code comes first: from where the buffer is taken on, nothing may panic.
+        let has_predecessor = self.open.is_some() || !self.view.chunks.read().closed.is_empty();
+        let predecessor = has_predecessor.then(|| checkpoint.clone());
         let file = Arc::new(ChunkFile::open(header, spare.handle.clone()));
         let mut new_chunk = OpenChunk::new(
             file.clone(),
@@ -182,13 +197,12 @@ impl<W: WalTypes> ChunkedWal<W> {
         let bytes = self.end() - self.handed_over + head.len() as u64;
         let ending =
             self.open.as_ref().map(|open| ChunkEnding { piece: tail.take_open(), seal: open.seal() });
-        let has_predecessor = ending.is_some() || !self.view.chunks.read().closed.is_empty();
         let beginning = ChunkBeginning {
             path: self.config.chunk_path(file.id()),
             file: file.clone(),
             spare,
             head: tail.push(head),
-            checkpoint: has_predecessor.then(|| checkpoint.clone()),
+            checkpoint: predecessor,
         };
         if queue.push(Request::Rotate(Box::new(Rotation { ending, beginning })), bytes).is_err() {
             positions.check()?;
@@ -258,7 +272,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             return Ok(());
         }
         if self.sync_asked < self.end() {
-            self.hand_over(Flush::Sync, &mut None, AskedBy::Log, "remove_chunks")?;
+            self.hand_over(Flush::Sync, &mut None, None, "remove_chunks")?;
         }
         self.wait_for_room(0, "remove_chunks")?;
         let files = self.drained.drain(..ids.len()).collect();

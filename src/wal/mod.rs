@@ -24,10 +24,10 @@ use std::time::Instant;
 use crate::chunk::ChunkFile;
 use crate::chunk::OpenChunk;
 use crate::chunk::Staged;
+use crate::chunk::TakeBack;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Result;
-use crate::flush::AskedBy;
 use crate::flush::Flush;
 use crate::flush::FlushMetrics;
 use crate::flush::FlushRequest;
@@ -165,7 +165,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.try_close_full_chunk(state_machine)?;
         let record = WalRecord::Action(action);
         let staged = self.stage(&record)?;
-        let taken_back = TakeBack { shared: &self.shared, end: staged.segment.offset };
+        let taken_back = TakeBack { tail: &self.shared.tail, end: staged.segment.offset };
         let chunk_id = self.open_chunk_id();
         let applied = state_machine.apply(&record, chunk_id, staged.segment);
         if let Err(error) = applied {
@@ -180,6 +180,10 @@ impl<W: WalTypes> ChunkedWal<W> {
     fn stage(&mut self, record: &WalRecord<W>) -> Result<Staged> {
         self.shared.positions.check()?;
         self.ensure_open_chunk()?;
+        if self.end() - self.handed_over >= self.config.open_buffer_max_bytes {
+            // A callback's append, which may not wait for room, got this far: no further.
+            self.hand_over(Flush::Write, &mut None, None, "append")?;
+        }
         let mut staged = self.stage_in_chunk(record);
         while matches!(staged, Err(Error::StorageFull { .. })) && self.make_room() {
             staged = self.stage_in_chunk(record);
@@ -208,7 +212,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         }
         if appended - self.handed_over >= self.config.open_buffer_max_bytes {
             // The record is accepted whatever comes of this; a failure stays to be found.
-            let _poisoned_or_inside = self.hand_over(Flush::Write, &mut None, AskedBy::Log, "append");
+            let _poisoned_or_inside = self.hand_over(Flush::Write, &mut None, None, "append");
         }
         segment
     }
@@ -230,7 +234,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// callback. The callback has been completed with the same error then, on this thread.
     pub fn flush(&mut self, mode: Flush, callback: Option<W::Callback>) -> Result<()> {
         let mut callback = callback;
-        let handed_over = self.hand_over(mode, &mut callback, AskedBy::User, "flush");
+        let handed_over = self.hand_over(mode, &mut callback, Some(Instant::now()), "flush");
         if let Err(error) = &handed_over {
             self.complete_here(callback, error);
         }
@@ -268,7 +272,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         };
         // A ticket waits for an offset, so one that is under way needs no request of its own.
         if asked < end {
-            self.hand_over(mode, &mut None, AskedBy::User, "flush_ticket")?;
+            self.hand_over(mode, &mut None, Some(Instant::now()), "flush_ticket")?;
         }
         Ok(FlushTicket::for_offset(self.shared.positions.clone(), mode, end))
     }
@@ -352,35 +356,29 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.shut_down()
     }
 
-    /// Hands the open buffer to the worker. The callback is taken only if that works.
+    /// Hands the open buffer to the worker. The callback is taken only if that works. `asked_at` is
+    /// given for the user's flushes, not for the log's own.
     fn hand_over(
         &mut self,
         mode: Flush,
         callback: &mut Option<W::Callback>,
-        asked_by: AskedBy,
+        asked_at: Option<Instant>,
         method: &'static str,
     ) -> Result<()> {
         let end = self.end();
         self.wait_for_room(end - self.handed_over, method)?;
-        self.push_flush(mode, callback, asked_by, end)
+        self.push_flush(mode, callback, asked_at, end)
     }
 
     fn push_flush(
         &mut self,
         mode: Flush,
         callback: &mut Option<W::Callback>,
-        asked_by: AskedBy,
+        asked_at: Option<Instant>,
         end: u64,
     ) -> Result<()> {
         let Shared { queue, positions, tail, .. } = &*self.shared;
-        let flush = FlushRequest {
-            piece: tail.take_open(),
-            end,
-            mode,
-            callback: callback.take(),
-            asked_by,
-            queued_at: Instant::now(),
-        };
+        let flush = FlushRequest { piece: tail.take_open(), end, mode, callback: callback.take(), asked_at };
         if let Err(Request::Flush(refused)) = queue.push(Request::Flush(flush), end - self.handed_over) {
             *callback = refused.callback;
             positions.check()?;
@@ -438,7 +436,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         if self.sync_asked < end {
             // Without waiting for room: this is the last, and closing must not depend on the disk's
             // speed inside a callback. If it is refused, the cause is returned below.
-            let _refused = self.push_flush(Flush::Sync, &mut None, AskedBy::Log, end);
+            let _refused = self.push_flush(Flush::Sync, &mut None, None, end);
         }
         queue.close();
         self.view.close();
@@ -471,18 +469,6 @@ impl<W: WalTypes> fmt::Debug for ChunkedWal<W> {
             .field("open_chunk_id", &self.open_chunk_id())
             .field("progress", &self.progress())
             .finish_non_exhaustive()
-    }
-}
-
-/// Takes a staged frame back when dropped: the state machine refused it, or panicked.
-struct TakeBack<'a, W: WalTypes> {
-    shared: &'a Shared<W>,
-    end: u64,
-}
-
-impl<W: WalTypes> Drop for TakeBack<'_, W> {
-    fn drop(&mut self) {
-        self.shared.tail.truncate(self.end);
     }
 }
 

@@ -21,7 +21,6 @@ use crate::flush::BatchLimit;
 use crate::flush::Flush;
 use crate::flush::Housekeeper;
 use crate::flush::HousekeeperConfig;
-use crate::flush::Mark;
 use crate::flush::Metrics;
 use crate::flush::Positions;
 use crate::flush::Queue;
@@ -44,7 +43,6 @@ use crate::recovery::Replay;
 use crate::recovery::ReplayOptions;
 use crate::recovery::Survey;
 use crate::recovery::TornTail;
-use crate::recovery::Verdict;
 use crate::recovery::recover;
 use crate::recovery::survey;
 use crate::storage::DiskStorage;
@@ -303,7 +301,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         let RecoveryReport { chunks, records, bytes, torn_tail, elapsed, .. } = &self.report;
         let dir = self.config.dir.display();
         if let Some(TornTail { chunk_id, data_end, lost }) = torn_tail {
-            log::warn!("'{dir}': cut a torn write of {lost} bytes off {chunk_id} at {data_end}");
+            log::warn!("'{dir}': {chunk_id} was not closed; cut at {data_end}, a torn write of {lost} bytes");
         }
         log::info!("opened '{dir}': {chunks} chunks, {records} records, {bytes} bytes in {elapsed:?}");
     }
@@ -319,10 +317,8 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, W
         path: newest.path,
         handle: handle.clone(),
         checkpoint: newest.checkpoint,
-        mark: match newest.verdict {
-            Verdict::Continue { marked: true } => Mark::Written,
-            _ => Mark::None,
-        },
+        // Recovery has seen to it.
+        marked: true,
     };
     let state = OpenChunkState {
         end: newest.end,

@@ -50,21 +50,33 @@ impl Model<'_> {
         let mut at = from;
         while at < self.bytes.len() {
             match self.look(at) {
-                Ok(sound) => {
+                Ok(sound) if self.writable(at) => {
                     all.push(sound);
                     at += sound.1;
                 }
-                Err(_) => at += 8,
+                _ => at += 8,
             }
         }
         all
+    }
+
+    /// Whether this build could have written such a header there.
+    fn writable(&self, at: usize) -> bool {
+        let h = FrameHeader::parse(&array_at(self.bytes, at));
+        let kind = match h.kind {
+            1 | 2 => true,
+            3 => h.len == 24,
+            4 => h.len == 0 && h.unsynced == 0,
+            _ => false,
+        };
+        kind && h.flags == 0 && (h.unsynced == u32::MAX || u64::from(h.unsynced) <= self.offset(at))
     }
 
     fn proof(&self, (at, _, h): &Sound, hole: usize) -> Option<Proof> {
         let offset = self.offset(*at);
         match (h.kind, h.len) {
             (3, 24) => Some(Proof::Seal { offset }),
-            (4, 0) if h.unsynced == 0 && h.flags == 0 => Some(Proof::SyncMark { offset }),
+            (4, 0) => Some(Proof::SyncMark { offset }),
             _ if h.unsynced == u32::MAX || u64::from(h.unsynced) > offset => None,
             _ => {
                 let synced = offset - u64::from(h.unsynced);
@@ -149,6 +161,9 @@ impl Model<'_> {
             let (Some(Damage::FrameCutShort | Damage::FrameChecksum), reach) = self.look(at).err()? else {
                 return None;
             };
+            if !self.writable(at) {
+                return None;
+            }
             let unsynced = FrameHeader::parse(&array_at(self.bytes, at)).unsynced;
             let knew_mark = unsynced != u32::MAX && unsynced as usize == at - mark;
             (knew_mark || !self.header.earlier_life()).then_some(at + reach)
