@@ -90,8 +90,8 @@
 //!
 //! None by default; each only adds.
 //!
-//! - `testing`: `storage::MemoryStorage`, a disk in memory that crashes and fails when asked to, for tests
-//!   of your own.
+//! - `testing`: `testing::CrashTest`, crash tests of your own state machine, and
+//!   `storage::MemoryStorage`, the disk in memory behind them that crashes and fails when asked to.
 //! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

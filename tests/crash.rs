@@ -307,11 +307,13 @@ fn a_state_machine_with_a_bug_is_caught_with_a_short_script_that_fails_again() {
 
 #[test]
 fn a_script_is_its_text() {
-    let text = "size=64 records=3 spares=0 buffer=100 queue=300 batch=3 read=64 pace=rush; \
+    let text = "size=64 records=3 spares=0 buffer=100 queue=300 batch=3 read=64 renames=torn pace=rush; \
                 a1x2 b3x4 p w s r d1 D2 i c k x5 f1io f2done f3lie";
     let script: Script = text.parse().unwrap();
     assert_eq!(script.to_string(), text);
-    for wrong in ["y", "a", "a1", "ax1", "f1", "f1no", "sizes=1", "size=x", "pace=slow", "s1", "é"] {
+    for wrong in
+        ["y", "a", "a1", "ax1", "f1", "f1no", "sizes=1", "size=x", "pace=slow", "renames=no", "s1", "é"]
+    {
         assert!(wrong.parse::<Script>().is_err(), "{wrong}");
     }
     assert!(CrashTest::new(AnyText).replay("a1x1 @ 3:q1").is_err());

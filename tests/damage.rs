@@ -1,6 +1,8 @@
 //! Decay is reported, never repaired: bytes that were provably durable are replayed as they were, or
 //! the log is refused and left alone. What nothing proves any more may be cut off as torn, and that
 //! only at the end.
+//!
+//! Each class of damage counts what it tried and what came of it; `--nocapture` shows the counts.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -11,6 +13,7 @@ use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::path::PathBuf;
 
+use chunked_wal::ChunkId;
 use chunked_wal::Error;
 use chunked_wal::RecoveryReport;
 use chunked_wal::Replay;
@@ -120,6 +123,39 @@ enum Outcome {
     Opened(usize, RecoveryReport),
 }
 
+/// What came of all damage of one class.
+#[derive(Debug, Default)]
+struct Count {
+    refused: usize,
+    /// All records are there.
+    harmless: usize,
+    /// Records at the end are not.
+    lost: usize,
+}
+
+impl Count {
+    fn note(&mut self, log: &Log, outcome: &Outcome) {
+        match outcome {
+            Outcome::Refused(_) => self.refused += 1,
+            Outcome::Opened(found, _) if *found == log.len() => self.harmless += 1,
+            Outcome::Opened(..) => self.lost += 1,
+        }
+    }
+
+    /// Says what was counted.
+    fn tell(&self, class: &str) {
+        let Count { refused, harmless, lost } = *self;
+        let tried = grouped(refused + harmless + lost);
+        let (refused, harmless, lost) = (grouped(refused), grouped(harmless), grouped(lost));
+        println!("{class}: {tried} tried, {refused} refused, {harmless} harmless, {lost} lost");
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(n: usize) -> String {
+    if n < 1000 { n.to_string() } else { format!("{},{:03}", grouped(n / 1000), n % 1000) }
+}
+
 impl Log {
     fn len(&self) -> usize {
         self.history.records.len()
@@ -205,14 +241,33 @@ fn a_tail_cut_at_any_byte_leaves_all_whole_records_and_is_reported() {
             if (life, behind) == (Life::First, Behind::OldBytes) {
                 continue;
             }
+            let mut count = Count::default();
             for cut in 0..=whole.len() {
-                check_cut(&log, &whole, life, cut, behind);
+                check_cut(&log, &whole, life, cut, behind, &mut count);
             }
+            count.tell(&format!("newest chunk cut, {life:?} life, {behind:?} behind"));
         }
     }
 }
 
-fn check_cut(log: &Log, whole: &[u8], life: Life, cut: usize, behind: Behind) {
+#[test]
+fn a_closed_chunk_cut_at_any_byte_is_seen() {
+    let mut count = Count::default();
+    for life in [Life::First, Life::Second] {
+        let log = log(336, 9, life, End::Closed);
+        for (path, bytes) in log.files() {
+            for cut in 0..if path == log.newest_path { 0 } else { bytes.len() } {
+                let what = format!("{life:?}, {} cut at {cut}", path.display());
+                let (outcome, _) = log.open_with(&path, &bytes[..cut], &what);
+                assert!(matches!(outcome, Outcome::Refused(_)), "{what}: {outcome:?}");
+                count.note(&log, &outcome);
+            }
+        }
+    }
+    count.tell("closed chunk cut");
+}
+
+fn check_cut(log: &Log, whole: &[u8], life: Life, cut: usize, behind: Behind, count: &mut Count) {
     let mut bytes = whole[..cut].to_vec();
     match behind {
         Behind::Nothing => {}
@@ -221,6 +276,7 @@ fn check_cut(log: &Log, whole: &[u8], life: Life, cut: usize, behind: Behind) {
     }
     let what = format!("{life:?}, cut at {cut}, {behind:?} behind");
     let (outcome, disk) = log.open_with(&log.newest_path, &bytes, &what);
+    count.note(log, &outcome);
     let records = log.records_before(cut);
     // A cut that takes zeros from where only zeros follow, as a frame's padding, is none.
     let records =
@@ -258,7 +314,7 @@ fn zeros_at(bytes: &[u8], at: usize) -> usize {
 fn no_bit_of_a_closed_log_can_change_unseen() {
     for life in [Life::First, Life::Second] {
         let log = log(336, 9, life, End::Closed);
-        let (mut refused, mut harmless) = (0, 0);
+        let mut count = Count::default();
         for (path, bytes) in log.files() {
             let mut disk = log.copy();
             // A closed chunk says nothing of what its file was before: once is enough for each bit.
@@ -266,30 +322,29 @@ fn no_bit_of_a_closed_log_can_change_unseen() {
             for bit in (0..bytes.len() * 8).step_by(step) {
                 let what = format!("{life:?}, bit {bit} of {}", path.display());
                 disk.storage.flip_bit(&path, bit as u64).unwrap();
-                match log.open(&disk, &what) {
-                    Outcome::Refused(_) => {
-                        disk.storage.flip_bit(&path, bit as u64).unwrap();
-                        refused += 1;
-                    }
+                let outcome = log.open(&disk, &what);
+                count.note(&log, &outcome);
+                match outcome {
+                    Outcome::Refused(_) => disk.storage.flip_bit(&path, bit as u64).unwrap(),
                     Outcome::Opened(found, _) => {
                         assert_eq!(found, log.len(), "{what}: a record is lost");
                         // Behind the last record stand the mark, and bytes that mean nothing.
                         assert!(path == log.newest_path && bit / 8 >= log.data_end(), "{what} is unseen");
                         disk = log.copy();
-                        harmless += 1;
                     }
                 }
             }
         }
-        assert_eq!(harmless, (MARK as usize + 64) * 8, "behind the log's end");
-        assert!(refused > 3000, "{refused}");
+        count.tell(&format!("single bits, closed, {life:?} life"));
+        assert_eq!(count.harmless, (MARK as usize + 64) * 8, "behind the log's end");
+        assert!(count.refused > 3000, "{count:?}");
     }
 }
 
 #[test]
 fn a_changed_bit_that_replay_from_the_last_checkpoint_reads_is_seen() {
     let log = log(336, 9, Life::First, End::Closed);
-    let mut refused = 0;
+    let mut count = Count::default();
     for (path, bytes) in log.files() {
         for bit in (0..bytes.len() * 8).step_by(7) {
             let disk = log.copy();
@@ -297,16 +352,20 @@ fn a_changed_bit_that_replay_from_the_last_checkpoint_reads_is_seen() {
             let before = disk.storage.digest();
             let what = format!("bit {bit} of {}", path.display());
             match disk.try_open_with::<History>(Replay::FromLastCheckpoint) {
-                Ok((_, replayed)) => assert_eq!(replayed.state, log.history.state, "{what}"),
+                Ok((_, replayed)) => {
+                    assert_eq!(replayed.state, log.history.state, "{what}");
+                    count.harmless += 1;
+                }
                 Err(error) => {
                     assert!(is_typed(&error), "{what}: {error:?}");
                     assert_eq!(disk.storage.digest(), before, "{what}");
-                    refused += 1;
+                    count.refused += 1;
                 }
             }
         }
     }
-    assert!(refused > 500, "{refused}");
+    count.tell("single bits, replay from the last checkpoint");
+    assert!(count.refused > 500, "{count:?}");
 }
 
 #[test]
@@ -314,7 +373,7 @@ fn only_the_last_batch_of_a_log_that_lost_power_is_without_proof() {
     for life in [Life::First, Life::Second] {
         let log = log(336, 9, life, End::PowerLost);
         let unproven = log.position(log.segment(log.len() - LAST_BATCH).offset);
-        let (mut refused, mut torn, mut harmless) = (0, 0, 0);
+        let mut count = Count::default();
         for (path, bytes) in log.files() {
             for bit in 0..bytes.len() * 8 {
                 let at = bit / 8;
@@ -325,28 +384,24 @@ fn only_the_last_batch_of_a_log_that_lost_power_is_without_proof() {
                 let what = format!("{life:?}, bit {bit} of {}", path.display());
                 let disk = log.copy();
                 disk.storage.flip_bit(&path, bit as u64).unwrap();
-                match log.open(&disk, &what) {
-                    Outcome::Refused(error) => {
-                        assert!(proven, "{what}: {error}");
-                        refused += 1;
-                    }
+                let outcome = log.open(&disk, &what);
+                count.note(&log, &outcome);
+                match outcome {
+                    Outcome::Refused(error) => assert!(proven, "{what}: {error}"),
                     Outcome::Opened(..) if proven => panic!("{what}: unseen"),
                     Outcome::Opened(found, report) if found < log.len() => {
                         // The record that it is in, and what stands behind that.
                         assert_eq!(found, log.records_before(at), "{what}");
                         assert!(report.torn_tail.is_some(), "{what}: {report:?}");
-                        torn += 1;
                     }
-                    Outcome::Opened(..) => {
-                        assert!(at >= log.data_end(), "{what}");
-                        harmless += 1;
-                    }
+                    Outcome::Opened(..) => assert!(at >= log.data_end(), "{what}"),
                 }
             }
         }
-        assert_eq!(torn, (log.data_end() - unproven) * 8);
-        assert_eq!(harmless, (MARK as usize + 64) * 8);
-        assert!(refused > 800, "{refused}");
+        count.tell(&format!("single bits, power lost, {life:?} life"));
+        assert_eq!(count.lost, (log.data_end() - unproven) * 8);
+        assert_eq!(count.harmless, (MARK as usize + 64) * 8);
+        assert!(count.refused > 800, "{count:?}");
     }
 }
 
@@ -371,7 +426,8 @@ fn ranges(files: &Files, size: usize) -> Vec<(PathBuf, Range<usize>)> {
 impl Log {
     /// Opens the log with other bytes in some places. Where the newest chunk's mark is hit, and with
     /// it the last proof, what stands in those places and behind may be lost; elsewhere, nothing.
-    fn check_damage(&self, changed: &[(&PathBuf, Range<usize>, Vec<u8>)], what: &str) -> Option<usize> {
+    /// `None` if nothing is other than it was.
+    fn check_damage(&self, changed: &[(&PathBuf, Range<usize>, Vec<u8>)], what: &str) -> Option<Outcome> {
         let disk = self.copy();
         let mut sure = self.len();
         let mut same = true;
@@ -387,38 +443,58 @@ impl Log {
         if same {
             return None;
         }
-        match self.open(&disk, what) {
-            Outcome::Refused(_) => Some(0),
-            Outcome::Opened(found, _) => {
-                assert!(found >= sure, "{what}: {found} of {sure} records");
-                Some(found)
-            }
+        let outcome = self.open(&disk, what);
+        if let Outcome::Opened(found, _) = &outcome {
+            assert!(*found >= sure, "{what}: {found} of {sure} records");
         }
+        Some(outcome)
     }
+}
+
+/// Counts by class.
+type Counts = BTreeMap<&'static str, Count>;
+
+fn note(counts: &mut Counts, class: &'static str, log: &Log, outcome: Option<Outcome>) {
+    if let Some(outcome) = outcome {
+        counts.entry(class).or_default().note(log, &outcome);
+    }
+}
+
+/// Says what was counted, and that there was not less than that refused.
+fn tell(counts: &Counts, refused: usize) {
+    counts.iter().for_each(|(class, count)| count.tell(class));
+    assert!(counts.values().map(|count| count.refused).sum::<usize>() > refused, "{counts:?}");
 }
 
 #[test]
 fn lost_and_overwritten_sectors_are_seen() {
+    let mut counts = Counts::new();
     for life in [Life::First, Life::Second] {
         let log = log_of_sectors(life);
         let files = log.files();
-        let mut refused = 0;
         for size in [8, 64, SECTOR, 4096] {
             for (path, range) in ranges(&files, size) {
                 for fill in [0, 0xFF] {
                     let what = format!("{life:?}, {range:?} of {} is {fill:#x}", path.display());
                     let bytes = vec![fill; range.len()];
-                    refused +=
-                        usize::from(log.check_damage(&[(&path, range.clone(), bytes)], &what) == Some(0));
+                    let class = match (size, fill) {
+                        (SECTOR, 0) => "sectors, zeros",
+                        (SECTOR, _) => "sectors, ones",
+                        (_, 0) => "8, 64 and 4096 bytes, zeros",
+                        _ => "8, 64 and 4096 bytes, ones",
+                    };
+                    let outcome = log.check_damage(&[(&path, range.clone(), bytes)], &what);
+                    note(&mut counts, class, &log, outcome);
                 }
             }
         }
-        assert!(refused > 500, "{refused}");
     }
+    tell(&counts, 1000);
 }
 
 #[test]
 fn misplaced_sectors_are_seen() {
+    let mut counts = Counts::new();
     for life in [Life::First, Life::Second] {
         let log = log_of_sectors(life);
         let files = log.files();
@@ -432,38 +508,44 @@ fn misplaced_sectors_are_seen() {
                     (files[path][range.clone()].to_vec(), files[other_path][other.clone()].to_vec());
                 let swapped =
                     [(path, range.clone(), there.clone()), (other_path, other.clone(), here.clone())];
-                log.check_damage(&swapped, &format!("swapped: {what}"));
-                log.check_damage(&[(path, range.clone(), there)], &format!("overwritten: {what}"));
-                log.check_damage(&[(other_path, other.clone(), here)], &format!("overwritten: {what}"));
+                let class = match path == other_path {
+                    true => "sectors, two swapped in a file",
+                    false => "sectors, two swapped between files",
+                };
+                let outcome = log.check_damage(&swapped, &format!("swapped: {what}"));
+                note(&mut counts, class, &log, outcome);
+                for written in [(path, range.clone(), there), (other_path, other.clone(), here)] {
+                    let outcome = log.check_damage(&[written], &format!("overwritten: {what}"));
+                    note(&mut counts, "sectors, one written over another", &log, outcome);
+                }
             }
         }
     }
+    tell(&counts, 200);
 }
 
 #[test]
 fn sectors_of_an_earlier_version_are_seen() {
+    let mut counts = Counts::new();
     for life in [Life::First, Life::Second] {
         let log = log_of_sectors(life);
         let files = log.files();
-        let (mut refused, mut opened) = (0, 0);
         for (path, range) in ranges(&files, SECTOR) {
             for (i, version) in log.versions.iter().enumerate() {
                 let stale = version.get(&path).and_then(|bytes| bytes.get(range.clone()));
                 let Some(stale) = stale else { continue };
                 let what = format!("{life:?}, {range:?} of {} as of version {i}", path.display());
-                match log.check_damage(&[(&path, range.clone(), stale.to_vec())], &what) {
-                    None => {}
-                    Some(0) => refused += 1,
-                    Some(_) => opened += 1,
-                }
+                let outcome = log.check_damage(&[(&path, range.clone(), stale.to_vec())], &what);
+                note(&mut counts, "sectors, of an earlier version", &log, outcome);
             }
         }
-        assert!(refused > 20, "{refused} refused, {opened} opened");
     }
+    tell(&counts, 40);
 }
 
 #[test]
 fn whole_files_of_an_earlier_version_are_seen_unless_newest() {
+    let mut counts = Counts::new();
     let log = log_of_sectors(Life::First);
     for (path, bytes) in log.files() {
         for (i, version) in log.versions.iter().enumerate() {
@@ -472,6 +554,64 @@ fn whole_files_of_an_earlier_version_are_seen_unless_newest() {
             let (outcome, _) = log.open_with(&path, stale, &what);
             let opens = matches!(outcome, Outcome::Opened(..));
             assert!(!opens || path == log.newest_path, "{what}: {outcome:?}");
+            let class = match path == log.newest_path {
+                true => "whole file of an earlier version, newest",
+                false => "whole file of an earlier version, closed",
+            };
+            note(&mut counts, class, &log, Some(outcome));
         }
     }
+    tell(&counts, 5);
+}
+
+#[test]
+fn files_in_the_wrong_place_are_seen_and_missing_ones_unless_at_an_end() {
+    let mut counts = Counts::new();
+    for life in [Life::First, Life::Second] {
+        let (log, other) = (log_of_sectors(life), log_of_sectors(life));
+        let files = log.files();
+        let chunk_path = |id| log.disk.config.chunk_path(ChunkId(id));
+        // Names of chunks that there are, and of some that there are not.
+        let mut names: Vec<_> = files.keys().cloned().collect();
+        names.extend([chunk_path(log.newest - 8), chunk_path(log.end), chunk_path(log.end + 8)]);
+        for (i, (path, bytes)) in files.iter().enumerate() {
+            let foreign = &other.files()[path];
+            for (class, bytes) in [("foreign chunk", foreign), ("empty chunk", &Vec::new())] {
+                let (outcome, _) = log.open_with(path, bytes, &format!("{class} {i}"));
+                assert!(matches!(outcome, Outcome::Refused(_)), "{class} {i}: {outcome:?}");
+                note(&mut counts, class, &log, Some(outcome));
+            }
+            for name in names.iter().filter(|name| *name != path) {
+                for class in ["duplicated chunk", "renamed chunk"] {
+                    let disk = log.copy();
+                    disk.storage.write_file(name, bytes).unwrap();
+                    if class == "renamed chunk" {
+                        disk.storage.remove_file(path).unwrap();
+                    }
+                    let outcome = log.open(&disk, &format!("{class} {i} as {}", name.display()));
+                    assert!(matches!(outcome, Outcome::Refused(_)), "{class} {i}: {outcome:?}");
+                    note(&mut counts, class, &log, Some(outcome));
+                }
+            }
+            let disk = log.copy();
+            disk.storage.remove_file(path).unwrap();
+            if i == 0 {
+                // As if it had been removed: all that came behind it is there.
+                let (_, left) = disk.try_open_with::<History>(Replay::All).unwrap();
+                assert!(log.history.records.ends_with(&left.records));
+                assert_eq!(left.state, log.history.state);
+                counts.entry("missing chunk, oldest").or_default().lost += 1;
+                continue;
+            }
+            let outcome = log.open(&disk, &format!("{} is missing", path.display()));
+            let newest = *path == log.newest_path;
+            match &outcome {
+                Outcome::Refused(error) => assert!(!newest && matches!(error, Error::Gap { .. }), "{error}"),
+                Outcome::Opened(found, _) => assert!(newest && *found == log.records_before(0)),
+            }
+            let class = if newest { "missing chunk, newest" } else { "missing chunk, in between" };
+            note(&mut counts, class, &log, Some(outcome));
+        }
+    }
+    tell(&counts, 60);
 }

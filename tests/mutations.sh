@@ -114,6 +114,8 @@ mutation 'a sync mark before the sync' $worker \
     's/\(written, synced\) = \(positions\.written\(\), positions\.synced\(\)\)/(written, synced) = (positions.written(), positions.written())/' "$crash"
 mutation 'a spare of an earlier life says it is new' $housekeeper \
     's/let earlier_life = matches!\(life, Life::Earlier\);/let earlier_life = matches!(life, Life::Earlier) && false;/' "$recovery"
+mutation 'a spare is used that is a chunk as well' src/recovery/repair.rs \
+    's/ && !is_a_chunk\(storage, path, survey\)/ \&\& (true || is_a_chunk(storage, path, survey))/' "$crash"
 
 echo
 column -t -s $'\t' "$table"

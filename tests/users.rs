@@ -296,6 +296,24 @@ fn other_files_are_left_alone_and_reported() {
     }
 }
 
+#[test]
+fn a_clock_that_goes_backwards_is_of_no_consequence() {
+    let (_base, config) = place();
+    fs::create_dir(&config.dir).unwrap();
+    let created = |id, when: u64| Forge::chunk(id).header(48, &when.to_le_bytes());
+    let first = created(0, u64::MAX).checkpoint("").action("a").seal();
+    let second = created(first.end, 0).checkpoint("a").action("b").mark();
+    for chunk in [&first, &second] {
+        fs::write(config.chunk_path(ChunkId(chunk.id)), &chunk.bytes).unwrap();
+    }
+    let (mut wal, mut list) = open(&config).unwrap();
+    assert_eq!(list.words, ["a", "b"]);
+    wal.close_open_chunk(&list).unwrap();
+    wal.append_and_apply("c".to_string(), &mut list).unwrap();
+    wal.close().unwrap();
+    assert_eq!(open(&config).unwrap().1.words, ["a", "b", "c"]);
+}
+
 // Options ------------------------------------------------------------------------------------------
 
 #[test]

@@ -3,6 +3,7 @@
 use super::dice::Dice;
 use crate::config::Config;
 use crate::storage::FaultHow;
+use crate::storage::TornRenames;
 
 /// One thing that a workload does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +105,8 @@ pub struct Script {
     pub flush_batch_max_items: u64,
     /// `read=`: [`Config::read_buffer_size`].
     pub read_buffer_size: u64,
+    /// `renames=whole` or `renames=torn`: whether a crash may leave both names of a rename.
+    pub torn_renames: TornRenames,
     /// `pace=calm` or `pace=rush`.
     pub pace: Pace,
     /// What is done.
@@ -120,6 +123,7 @@ impl Default for Script {
             flush_queue_max_bytes: QUEUE,
             flush_batch_max_items: 1,
             read_buffer_size: 512,
+            torn_renames: TornRenames::Impossible,
             pace: Pace::Calm,
             steps: Vec::new(),
         }
@@ -141,6 +145,11 @@ impl Script {
             flush_queue_max_bytes: dice.pick(&[QUEUE, QUEUE, QUEUE, 300]),
             flush_batch_max_items: dice.pick(&[1, 3, 8192]),
             read_buffer_size: dice.pick(&[16, 64, 512, 512, 4096, 4096, 4096]),
+            torn_renames: dice.pick(&[
+                TornRenames::Impossible,
+                TornRenames::Impossible,
+                TornRenames::Possible,
+            ]),
             pace: dice.pick(&[Pace::Calm, Pace::Calm, Pace::Calm, Pace::Rush]),
             steps: Vec::new(),
         };

@@ -1,8 +1,8 @@
 //! A [`Script`] as one line of text, and back.
 //!
 //! ```text
-//! size=512 records=4 spares=1 buffer=100 queue=300 batch=1 read=512 pace=calm; a7x3 w s r d1 c k x9
-//! └── how the log is kept ──────────────────────────────────────────────────┘  └── what is done ──┘
+//! size=512 records=4 spares=1 buffer=100 queue=300 batch=1 read=512 renames=torn pace=calm; a7x3 s r d1 k x9
+//! └── how the log is kept, and on what ────────────────────────────────────────────────────┘  └── what is done ─┘
 //! ```
 
 use std::fmt;
@@ -12,6 +12,7 @@ use super::script::Pace;
 use super::script::Script;
 use super::script::Step;
 use crate::storage::FaultHow;
+use crate::storage::TornRenames;
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,7 +20,9 @@ impl fmt::Display for Script {
         let Script { flush_queue_max_bytes, flush_batch_max_items, read_buffer_size, .. } = self;
         write!(f, "size={chunk_max_size} records={chunk_max_records} spares={spare_chunks} ")?;
         write!(f, "buffer={open_buffer_max_bytes} queue={flush_queue_max_bytes} ")?;
-        write!(f, "batch={flush_batch_max_items} read={read_buffer_size} pace={};", self.pace)?;
+        write!(f, "batch={flush_batch_max_items} read={read_buffer_size} ")?;
+        let torn = if self.torn_renames == TornRenames::Possible { "torn" } else { "whole" };
+        write!(f, "renames={torn} pace={};", self.pace)?;
         self.steps.iter().try_for_each(|step| write!(f, " {step}"))
     }
 }
@@ -121,6 +124,8 @@ impl Script {
             "queue" => self.flush_queue_max_bytes = number()?,
             "batch" => self.flush_batch_max_items = number()?,
             "read" => self.read_buffer_size = number()?,
+            "renames" if value == "whole" => self.torn_renames = TornRenames::Impossible,
+            "renames" if value == "torn" => self.torn_renames = TornRenames::Possible,
             "pace" if value == "calm" => self.pace = Pace::Calm,
             "pace" if value == "rush" => self.pace = Pace::Rush,
             _ => return Err(format!("'{name}={value}' is no setting of a crash test's script")),

@@ -63,12 +63,14 @@ pub(super) fn record<S: Subject>(plan: &Plan<'_, S>, script: &Script) -> Recordi
     let tape = Arc::new(Tape::default());
     let history = History::of_new_log(plan.subject.state_machine().checkpoint());
     let bounds = Bounds { appended: history.end(), opening: true, ..Bounds::default() };
+    let disk = MemoryStorage::default();
+    disk.set_torn_renames(script.torn_renames);
     let mut runner = Runner {
         plan,
         script,
         ledger: Ledger::new(bounds.clone()),
         tape: tape.clone(),
-        disk: MemoryStorage::default(),
+        disk,
         log: None,
         lives: vec![history],
         armed: false,

@@ -160,6 +160,7 @@ fn the_first_failure_is_final_wherever_it_strikes() {
     ] {
         let mut hows = vec![FaultHow::Io, FaultHow::NoSpace, FaultHow::DoneButIo];
         hows.extend((kind == OpKind::Sync).then_some(FaultHow::SyncLies));
+        let (mut positions, mut poisoned, mut passed) = (0, 0, 0);
         for how in hows {
             for nth in 0.. {
                 let disk = Disk::with(|config| {
@@ -180,16 +181,20 @@ fn the_first_failure_is_final_wherever_it_strikes() {
                 match poisonous(&log, failed) {
                     Some(op) => {
                         *poisoned_by.entry(op).or_insert(0) += 1;
+                        poisoned += 1;
                         check_poisoned(&case, op, &outcome, &log, failed);
                     }
                     None => {
+                        passed += 1;
                         spared.insert(log[failed].split(' ').next().unwrap().to_string());
                         check_not_poisoned(&case, &log[failed], &outcome, &disk);
                     }
                 }
                 check_reopen(&case, &disk, &outcome);
+                positions = positions.max(nth + 1);
             }
         }
+        println!("{kind:?}: {positions} positions, {poisoned} faults poisoned, {passed} passed");
     }
     assert_eq!(
         poisoned_by.keys().copied().collect::<Vec<_>>(),
@@ -275,17 +280,74 @@ fn check_reopen(case: &str, disk: &Disk, outcome: &Outcome) {
 
 #[test]
 fn interrupted_and_short_writes_are_no_failures() {
+    let mut struck = 0;
     for how in [FaultHow::Interrupted, FaultHow::Short(1), FaultHow::Short(9)] {
         for nth in 0..20 {
             let disk = Disk::default();
             disk.storage.fail(Fault::new(OpKind::Write, nth, how));
             let outcome = Workload::run(&disk);
+            let writes = disk.storage.take_log().iter().filter(|line| line.starts_with("write")).count();
+            assert!(writes as u64 > nth, "{how:?} number {nth} never strikes");
+            struck += 1;
             assert!(
                 outcome.errors.is_empty() && matches!(outcome.closed, Some(Ok(()))),
                 "{how:?} number {nth}"
             );
             assert_eq!(disk.open().1.words, outcome.words);
         }
+    }
+    println!("interrupted and short writes: {struck} tried, all went on");
+}
+
+/// Opening cuts and seals a torn chunk here, and begins another.
+#[test]
+fn an_open_that_fails_at_any_operation_can_be_tried_again() {
+    let torn = Disk::default();
+    let (mut wal, mut list) = torn.open();
+    for word in ["a", "b", "c"] {
+        wal.append_and_apply(word.to_string(), &mut list).unwrap();
+    }
+    let path = torn.config.chunk_path(wal.open_chunk_id());
+    wal.close().unwrap();
+    let mut bytes = torn.storage.read_file(&path).unwrap();
+    let mark = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[mark - 4..mark + 300].fill(0xA5);
+    torn.storage.write_file(&path, &bytes).unwrap();
+
+    for kind in [
+        OpKind::Write,
+        OpKind::Sync,
+        OpKind::SetLen,
+        OpKind::Rename,
+        OpKind::SyncDir,
+        OpKind::Create,
+        OpKind::Allocate,
+    ] {
+        let (mut positions, mut failed, mut opened) = (0, 0, 0);
+        for how in [FaultHow::Io, FaultHow::NoSpace, FaultHow::DoneButIo] {
+            for nth in 0.. {
+                let disk = torn.on(torn.storage.kill());
+                disk.storage.record(true);
+                disk.storage.fail(Fault::new(kind, nth, how));
+                let tried = disk.try_open();
+                let case = format!("{kind:?} number {nth}, {how:?}: {:?}", tried.as_ref().err());
+                if !disk.storage.take_log().iter().any(|line| line.contains(": E")) {
+                    assert!(nth > 0, "{case}, never strikes");
+                    break;
+                }
+                match tried {
+                    // Without space for a new chunk, as on a full disk.
+                    Ok(_) => opened += 1,
+                    Err(_) => failed += 1,
+                }
+                positions = positions.max(nth + 1);
+                disk.storage.heal();
+                for left in (0..6).map(|seed| disk.storage.crash(seed)).chain([disk.storage.kill()]) {
+                    assert_eq!(disk.on(left).open().1.words, list.words, "{case}");
+                }
+            }
+        }
+        println!("{kind:?} of an open: {positions} positions, {failed} faults failed it, {opened} did not");
     }
 }
 
