@@ -11,6 +11,7 @@
 
 use std::hash::DefaultHasher;
 use std::hash::Hasher;
+use std::io::IsTerminal;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -85,17 +86,19 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let progress = |report: &_| {
-        eprint!("\r{report}  ");
-        let _no_terminal = std::io::stderr().flush();
+    // On a terminal one line that changes, elsewhere a line each time.
+    let end = if std::io::stderr().is_terminal() { "  \r" } else { "\n" };
+    let progress = move |report: &_| {
+        eprint!("{report}{end}");
+        let _unseen = std::io::stderr().flush();
     };
     match test.on_progress(progress).run() {
         Ok(report) => {
-            println!("\n{report}\nnothing wrong");
+            println!("{report}\nnothing wrong");
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            println!("\n{failure}");
+            println!("{failure}");
             ExitCode::FAILURE
         }
     }

@@ -42,7 +42,12 @@ pub struct CrashFailure {
 impl fmt::Display for CrashFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let CrashFailure { wrong, seed, workload, script, steps_before, replay, operations } = self;
-        writeln!(f, "crash test failed: {wrong}")?;
+        write!(f, "crash test failed: ")?;
+        for line in wrong.lines() {
+            // A state of the user's may be as large as it likes.
+            let shown: String = line.chars().take(LINE_MAX).collect();
+            writeln!(f, "{shown}{}", if shown.len() < line.len() { " ..." } else { "" })?;
+        }
         writeln!(
             f,
             "in workload {workload} of seed {seed}, {} of its {steps_before} steps being enough",
@@ -58,6 +63,9 @@ impl fmt::Display for CrashFailure {
 }
 
 impl std::error::Error for CrashFailure {}
+
+/// Characters shown of a line that tells what is wrong.
+const LINE_MAX: usize = 300;
 
 /// Operations shown of those before the crash.
 const SHOWN: usize = 12;

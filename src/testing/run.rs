@@ -184,9 +184,13 @@ impl<S: Subject> CrashTest<S> {
         std::thread::scope(|scope| {
             let threads: Vec<_> =
                 (0..self.threads).map(|_| scope.spawn(|| self.work(&plan, &shared))).collect();
+            let mut told = started;
             while !threads.iter().all(std::thread::ScopedJoinHandle::is_finished) {
                 shared.wait();
-                if let Some(on_progress) = &self.on_progress {
+                if let Some(on_progress) = &self.on_progress
+                    && told.elapsed() >= Duration::from_secs(1)
+                {
+                    told = Instant::now();
                     on_progress(&CrashReport::of(&shared.tally, started));
                 }
             }
