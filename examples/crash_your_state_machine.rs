@@ -26,7 +26,7 @@ use chunked_wal::testing::Subject;
 struct BankLog;
 
 impl WalTypes for BankLog {
-    /// `<from> <to> <amount>`.
+    /// `<from> <to> <amount> <note>`.
     type Action = String;
     /// `<account>=<money>`, and the number of transfers, a word each.
     type Checkpoint = String;
@@ -44,7 +44,7 @@ struct Bank {
 
 impl Bank {
     fn transfer(&mut self, action: &str) -> Result<(), String> {
-        let [from, to, amount] = action.split(' ').collect::<Vec<_>>()[..] else {
+        let [from, to, amount, _note] = action.split(' ').collect::<Vec<_>>()[..] else {
             return Err(format!("not a transfer: {action}"));
         };
         let amount: i64 = amount.parse().map_err(|_| format!("no amount: {action}"))?;
@@ -108,9 +108,9 @@ impl Subject for TheBank {
 
     /// The action of a number. That some are refused is no fault.
     fn action(&self, n: u64) -> String {
-        // Now and then one that is larger than a chunk.
-        let padding = if n.is_multiple_of(20) { 3000 } else { 0 };
-        format!("client-{} client-{:0padding$} {}", n % 7, n % 5, n % 1000)
+        // Now and then one that is larger than a chunk, by the length of its note.
+        let note = "x".repeat(if n.is_multiple_of(20) { 3000 } else { 0 });
+        format!("client-{} client-{} {} {note}", n % 7, n % 5, n % 1000)
     }
 
     /// The checkpoints are compared anyway. This looks at the rest, and at what must always hold.
