@@ -71,7 +71,7 @@ pub enum Error {
     },
 
     /// Bytes that were provably durable no longer check out. Nothing was changed on disk.
-    #[error("'{}' is damaged at offset {offset} (byte {} of the file): {damage}; it had been durable: {proof}. Nothing was changed: restore the file from a copy, or cut the log there knowingly with a repair tool", path.display(), offset.saturating_sub(chunk_id.0))]
+    #[error("'{}' is damaged at offset {offset} (byte {} of the file): {damage}; it had been durable: {proof}. Nothing was changed: restore the file from a copy; what is given up otherwise is for a person to decide", path.display(), offset.saturating_sub(chunk_id.0))]
     Corrupt {
         /// The chunk's file.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub enum Error {
 
     /// The search for later proof behind an invalid frame passed its limit; nothing was decided
     /// and nothing changed.
-    #[error("'{}' at offset {offset}: no verdict on the invalid frame there after checking {examined} bytes behind it; keep a copy of the file and cut it with a repair tool", path.display())]
+    #[error("'{}' at offset {offset}: no verdict on the invalid frame there after checking {examined} bytes behind it; nothing was changed; restore the file from a copy", path.display())]
     Undecided {
         /// The chunk's file.
         path: PathBuf,
