@@ -63,9 +63,9 @@ housekeeper=src/flush/housekeeper.rs
 mutation 'acknowledge before the sync' $worker \
     's/(        if sync && let Some\(chunk\) = &self\.chunk \{)/        if sync { self.publish_synced(end); }\n$1/' "$crash"
 mutation 'acknowledge what was appended while the sync ran' $worker \
-    's/(if sync \{\s+self\.publish_synced\()end\)/$1self.shared.positions.appended())/' "$crash"
+    's/(self\.publish_synced\(self\.shared\.positions\.)written\(\)/$1appended()/' "$crash"
 mutation 'publish written before the write' $worker \
-    's/(            chunk\.write\(&mut slices\[\.\.count\], offset\)\?;)/            self.shared.positions.publish_written(end);\n$1/' "$crash"
+    's/(            chunk\.write\(&piece\.bytes, piece\.start\)\?;)/            self.shared.positions.publish_written(piece.end());\n$1/' "$crash"
 mutation 'no directory sync after the rename' $worker \
     's/        self\.storage\.sync_dir\(&self\.dir\)[^;]*;\n//' "$crash"
 mutation 'no sync of a new chunk before its rename' $worker \
@@ -103,7 +103,7 @@ mutation 'seal before the data is synced' $worker \
 mutation 'no sync of the seal before its successor' $worker \
     's/(Only a sealed chunk may have a successor\.\n)\s+chunk\.sync\(\)\?;/$1/' "$crash"
 mutation 'a header not written anew in a spare' $worker \
-    's/chunk\.write\(&mut \[IoSlice::new\(&head\.bytes\)\], head\.start\)\?;/let skip = if spare.earlier_life { 64 } else { 0 };\n        chunk.write(&mut [IoSlice::new(&head.bytes[skip..])], head.start + skip as u64)?;/' "$crash"
+    's/chunk\.write\(&head\.bytes, head\.start\)\?;/let skip = if spare.earlier_life { 64 } else { 0 };\n            chunk.write(&head.bytes[skip..], head.start + skip as u64)?;/' "$crash"
 mutation 'forget a queued callback on poison' $worker \
     's/Request::Flush\(flush\) => flushes\.push_back\(flush\),/Request::Flush(flush) => drop(flush),/' "$flush"
 mutation 'a limit from Config used in the scan' src/recovery.rs \

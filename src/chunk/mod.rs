@@ -21,5 +21,4 @@ pub(crate) use open::encode_frame;
 pub(crate) use read::ChunkFile;
 pub(crate) use read::FileBytes;
 pub(crate) use read::OpenFiles;
-pub(crate) use tail::Piece;
 pub(crate) use tail::Tail;

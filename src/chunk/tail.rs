@@ -1,16 +1,17 @@
 //! The tail of the log that is still in memory: bytes accepted and not yet written.
 //!
 //! ```text
-//!   written        handed over, the worker writes them          open: the next flush takes it
+//!   written         cut off: the end of a chunk, the head of one, or full          the open buffer
 //! ──────────────┬──────────────┬──────────────┬──────────────┬───────────────────────┬────────
-//!   in the file │ piece        │ piece        │ piece        │ frames, header first  │ staged
-//!               ^ start                                      ^ open_start            ^ appended
+//!   in the file │ piece        │ piece        │ piece        │ frames                │ staged
+//!               ^ start: the worker writes from here         ^ open_start            ^ appended
 //! ```
 //!
 //! - Pieces and open buffer follow one another without a gap, over rotations too; a new chunk's
 //!   header is the beginning of a piece of its own. No piece spans two chunks.
+//! - A flush moves no bytes: the worker takes what it is to write, in as few pieces as there are.
 //! - Readers see bytes below `appended`; behind it the appender may have a frame that is not accepted
-//!   yet.
+//!   yet, which is never cut off or taken.
 //! - A buffer is used again only when nobody holds it; steady appending allocates nothing.
 
 use std::collections::VecDeque;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 /// Capacity kept for use again, at most, in open buffers' worth.
-const POOLED_BUFFERS: u64 = 4;
+const POOLED_BUFFERS: usize = 4;
 
 /// Bytes handed over for writing.
 #[derive(Debug, Clone)]
@@ -38,8 +39,8 @@ impl Piece {
 #[derive(Debug)]
 pub(crate) struct Tail {
     state: Mutex<State>,
-    /// The pool holds at most this much capacity, in bytes.
-    pooled_bytes_max: usize,
+    /// The open buffer is cut off once it has this many bytes.
+    open_bytes_max: usize,
 }
 
 #[derive(Debug)]
@@ -61,13 +62,17 @@ impl Tail {
             pool: Vec::new(),
             pooled_bytes: 0,
         };
-        let pooled_bytes_max = usize::try_from(open_buffer_max_bytes.saturating_mul(POOLED_BUFFERS));
-        Tail { state: Mutex::new(state), pooled_bytes_max: pooled_bytes_max.unwrap_or(usize::MAX) }
+        let open_bytes_max = usize::try_from(open_buffer_max_bytes).unwrap_or(usize::MAX);
+        Tail { state: Mutex::new(state), open_bytes_max }
     }
 
     /// Lets `write` add to the open buffer. Nobody else writes there; readers wait meanwhile.
     pub(crate) fn with_open<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let mut state = self.state.lock();
+        // All in it is accepted at this moment. What grows no further is never copied again.
+        if state.open.len() >= self.open_bytes_max {
+            state.cut();
+        }
         // Never shared while it is the open one, so this copies nothing.
         write(Arc::make_mut(&mut state.open))
     }
@@ -79,47 +84,34 @@ impl Tail {
         Arc::make_mut(&mut state.open).truncate(keep);
     }
 
-    /// Hands over what is in the open buffer; `None` if that is nothing.
-    pub(crate) fn take_open(&self) -> Option<Piece> {
+    /// Ends a chunk, all of whose bytes are accepted, and puts the beginning of the next behind it.
+    pub(crate) fn begin_chunk(&self, head: Vec<u8>) {
         let mut state = self.state.lock();
-        if state.open.is_empty() {
-            return None;
+        state.cut();
+        state.open = Arc::new(head);
+        state.cut();
+    }
+
+    /// What is to be written next, if any of it stands below `end`. It may reach further, over bytes
+    /// that are accepted as well.
+    pub(crate) fn next(&self, end: u64) -> Option<Piece> {
+        let mut state = self.state.lock();
+        if state.pieces.is_empty() {
+            state.cut_at(end);
         }
-        let next = state.pool.pop().unwrap_or_default();
-        state.pooled_bytes -= next.capacity();
-        let bytes = std::mem::replace(&mut state.open, next);
-        let piece = Piece { start: state.open_start, bytes };
-        state.open_start = piece.end();
-        state.pieces.push_back(piece.clone());
-        Some(piece)
+        state.pieces.front().filter(|piece| piece.start < end).cloned()
     }
 
-    /// Hands over bytes that did not come through the open buffer, which must be empty: the beginning
-    /// of a new chunk.
-    pub(crate) fn push(&self, bytes: Vec<u8>) -> Piece {
+    /// The piece is in the file: it is read there from now on.
+    pub(crate) fn written(&self, piece: Piece) {
         let mut state = self.state.lock();
-        debug_assert!(state.open.is_empty(), "the open buffer goes first");
-        let piece = Piece { start: state.open_start, bytes: Arc::new(bytes) };
-        state.open_start = piece.end();
-        state.pieces.push_back(piece.clone());
-        piece
-    }
-
-    /// All below `end` is in the file: it is read there from now on.
-    pub(crate) fn release(&self, end: u64) {
-        let mut state = self.state.lock();
-        while state.pieces.front().is_some_and(|piece| piece.end() <= end) {
-            state.pieces.pop_front();
-        }
-    }
-
-    /// Takes a buffer back for use again, unless somebody still reads it.
-    pub(crate) fn recycle(&self, mut bytes: Arc<Vec<u8>>) {
+        drop(piece);
+        let Some(Piece { mut bytes, .. }) = state.pieces.pop_front() else { return };
+        // Unless somebody still reads it.
         let Some(buffer) = Arc::get_mut(&mut bytes) else { return };
         buffer.clear();
         let capacity = buffer.capacity();
-        let mut state = self.state.lock();
-        if state.pooled_bytes + capacity <= self.pooled_bytes_max {
+        if state.pooled_bytes + capacity <= self.open_bytes_max.saturating_mul(POOLED_BUFFERS) {
             state.pooled_bytes += capacity;
             state.pool.push(bytes);
         }
@@ -148,6 +140,39 @@ impl Tail {
     }
 }
 
+impl State {
+    /// Makes a piece of the open buffer, if anything is in it.
+    fn cut(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let next = self.take_pooled();
+        let piece = Piece { start: self.open_start, bytes: std::mem::replace(&mut self.open, next) };
+        self.open_start = piece.end();
+        self.pieces.push_back(piece);
+    }
+
+    /// Makes a piece of what stands in the open buffer below `end`. What is behind it stays there: it
+    /// may not be accepted yet.
+    fn cut_at(&mut self, end: u64) {
+        let below = usize::try_from(end.saturating_sub(self.open_start)).unwrap_or(usize::MAX);
+        if below >= self.open.len() {
+            return self.cut();
+        }
+        let mut rest = self.take_pooled();
+        Arc::make_mut(&mut rest).extend_from_slice(&self.open[below..]);
+        Arc::make_mut(&mut self.open).truncate(below);
+        self.cut();
+        self.open = rest;
+    }
+
+    fn take_pooled(&mut self) -> Arc<Vec<u8>> {
+        let buffer = self.pool.pop().unwrap_or_default();
+        self.pooled_bytes -= buffer.capacity();
+        buffer
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,17 +185,16 @@ mod tests {
     fn reads_over_pieces_and_the_open_buffer() {
         let tail = Tail::new(100, 1024);
         put(&tail, b"abc");
-        let first = tail.take_open().unwrap();
-        assert_eq!((first.start, first.end()), (100, 103));
-        assert!(tail.take_open().is_none());
-        tail.push(b"de".to_vec());
+        tail.begin_chunk(b"de".to_vec());
         put(&tail, b"fgh");
         let mut buf = [0; 6];
         assert_eq!(tail.read_at(&mut buf, 101), Ok(6));
         assert_eq!(&buf, b"bcdefg");
         assert_eq!(tail.read_at(&mut buf, 106), Ok(2));
         assert_eq!(tail.read_at(&mut buf, 99), Err(100));
-        tail.release(104);
+        let piece = tail.next(103).unwrap();
+        assert_eq!((piece.start, piece.end()), (100, 103));
+        tail.written(piece);
         assert_eq!(tail.read_at(&mut buf, 101), Err(103), "a piece goes once all of it is written");
         tail.truncate(107);
         assert_eq!(tail.read_at(&mut buf, 103), Ok(4));
@@ -178,15 +202,41 @@ mod tests {
     }
 
     #[test]
+    fn the_worker_takes_no_more_of_the_open_buffer_than_it_was_asked_for() {
+        let tail = Tail::new(0, 1024);
+        put(&tail, b"abcdef");
+        assert!(tail.next(0).is_none());
+        let piece = tail.next(4).unwrap();
+        assert_eq!(*piece.bytes, b"abcd");
+        tail.written(piece);
+        assert!(tail.next(4).is_none());
+        put(&tail, b"gh");
+        assert_eq!(*tail.next(8).unwrap().bytes, b"efgh");
+    }
+
+    #[test]
+    fn a_full_buffer_is_cut_off_before_the_next_frame() {
+        let tail = Tail::new(0, 4);
+        put(&tail, b"abcd");
+        put(&tail, b"ef");
+        let piece = tail.next(1).unwrap();
+        assert_eq!(*piece.bytes, b"abcd");
+        tail.written(piece);
+        assert_eq!(*tail.next(6).unwrap().bytes, b"ef");
+    }
+
+    #[test]
     fn a_buffer_that_is_still_read_is_not_used_again() {
         let tail = Tail::new(0, 1024);
         put(&tail, b"abc");
-        let piece = tail.take_open().unwrap();
+        let piece = tail.next(3).unwrap();
         let reader = piece.bytes.clone();
-        tail.release(3);
-        tail.recycle(piece.bytes);
+        tail.written(piece);
         assert!(tail.state.lock().pool.is_empty());
-        tail.recycle(reader);
+        drop(reader);
+        put(&tail, b"def");
+        let piece = tail.next(6).unwrap();
+        tail.written(piece);
         assert_eq!(tail.state.lock().pool.len(), 1);
     }
 }

@@ -7,7 +7,6 @@ use std::time::Instant;
 use super::Flush;
 use super::Spare;
 use crate::chunk::ChunkFile;
-use crate::chunk::Piece;
 use crate::format::Seal;
 use crate::record::WalTypes;
 
@@ -21,8 +20,6 @@ pub(crate) enum Request<W: WalTypes> {
 
 /// Write what is new; sync if asked to; then tell.
 pub(crate) struct FlushRequest<W: WalTypes> {
-    /// What stood in the open buffer, if anything did.
-    pub(crate) piece: Option<Piece>,
     /// The global offset that this flush reaches.
     pub(crate) end: u64,
     pub(crate) mode: Flush,
@@ -33,17 +30,9 @@ pub(crate) struct FlushRequest<W: WalTypes> {
 
 /// End one chunk and begin the next, as one message: there is no half rotation.
 pub(crate) struct Rotation<W: WalTypes> {
-    /// The chunk that ends; none where the log has no open chunk.
-    pub(crate) ending: Option<ChunkEnding>,
+    /// What the open chunk is sealed with; none where the log has no open chunk.
+    pub(crate) ending: Option<Seal>,
     pub(crate) beginning: ChunkBeginning<W>,
-}
-
-/// The end of a chunk.
-#[derive(Debug)]
-pub(crate) struct ChunkEnding {
-    /// Its last frames, if they are not handed over yet.
-    pub(crate) piece: Option<Piece>,
-    pub(crate) seal: Seal,
 }
 
 /// The beginning of a chunk.
@@ -52,8 +41,8 @@ pub(crate) struct ChunkBeginning<W: WalTypes> {
     /// Its final name.
     pub(crate) path: PathBuf,
     pub(crate) spare: Spare,
-    /// Header and first checkpoint frame.
-    pub(crate) head: Piece,
+    /// The global offset behind its first checkpoint.
+    pub(crate) end: u64,
     /// The checkpoint of its predecessor, if one is kept.
     pub(crate) checkpoint: Option<W::Checkpoint>,
 }

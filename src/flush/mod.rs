@@ -25,7 +25,6 @@ mod ticket;
 mod worker;
 
 pub(crate) use batch::ChunkBeginning;
-pub(crate) use batch::ChunkEnding;
 pub(crate) use batch::FlushRequest;
 pub(crate) use batch::Request;
 pub(crate) use batch::Rotation;

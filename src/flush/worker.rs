@@ -32,13 +32,13 @@ use super::Queue;
 use super::Request;
 use super::Rotation;
 use super::batch::ChunkBeginning;
-use super::batch::ChunkEnding;
 use super::queue::BatchLimit;
 use crate::chunk::Tail;
 use crate::error::Error;
 use crate::error::Result;
 use crate::format::SEAL_LEN;
 use crate::format::Salt;
+use crate::format::Seal;
 use crate::format::sync_mark;
 use crate::position::ChunkId;
 use crate::record::Callback;
@@ -48,9 +48,6 @@ use crate::record::WalTypes;
 use crate::storage::Storage;
 use crate::storage::StorageFile;
 use crate::storage::write_all_at;
-
-/// Pieces that go into one system call.
-const SLICES_MAX: usize = 64;
 
 /// The chunk that the worker writes to.
 #[derive(Debug)]
@@ -71,9 +68,10 @@ impl<C> WorkerChunk<C> {
         move |e| Error::io(op, path, e)
     }
 
-    fn write(&mut self, bufs: &mut [IoSlice<'_>], offset: u64) -> Result<()> {
+    fn write(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
         self.marked = false;
-        write_all_at(&*self.handle, bufs, offset - self.id.0).map_err(self.error("write"))
+        write_all_at(&*self.handle, &mut [IoSlice::new(bytes)], offset - self.id.0)
+            .map_err(self.error("write"))
     }
 
     fn sync(&self) -> Result<()> {
@@ -177,7 +175,7 @@ impl<W: WalTypes> Worker<W> {
         let started = Instant::now();
         let metrics = self.shared.metrics.clone();
         let Some(end) = self.in_hand.back().map(|flush| flush.end) else { return Ok(()) };
-        self.write_in_hand()?;
+        self.write_until(end)?;
         metrics.write.record(started.elapsed());
         let sync_asked = self.in_hand.iter().any(|flush| flush.mode == Flush::Sync);
         let sync = sync_asked && end > self.shared.positions.synced();
@@ -196,35 +194,22 @@ impl<W: WalTypes> Worker<W> {
         metrics.batch_count.fetch_add(1, Relaxed);
         metrics.batch_items_max.fetch_max(asked, Relaxed);
         metrics.batch.record(started.elapsed());
-        for flush in &mut self.in_hand {
-            if let Some(piece) = flush.piece.take() {
-                self.shared.tail.recycle(piece.bytes);
-            }
-        }
         if sync {
-            self.publish_synced(end);
+            // All that is written, which may be more than was asked for.
+            self.publish_synced(self.shared.positions.written());
         }
         Ok(())
     }
 
-    /// Writes the pieces of the flushes in hand, which follow one another in one chunk.
-    fn write_in_hand(&mut self) -> Result<()> {
+    /// Writes what stands in memory below `end`, all of it of the chunk in hand.
+    fn write_until(&mut self, end: u64) -> Result<()> {
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
-        let mut pieces = self.in_hand.iter().filter_map(|flush| flush.piece.as_ref()).peekable();
-        while let Some(first) = pieces.peek() {
-            let offset = first.start;
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let mut count = 0;
-            let mut end = offset;
-            for (slot, piece) in slices.iter_mut().zip(&mut pieces) {
-                *slot = IoSlice::new(&piece.bytes);
-                count += 1;
-                end = piece.end();
-            }
-            chunk.write(&mut slices[..count], offset)?;
-            self.shared.metrics.write_bytes.fetch_add(end - offset, Relaxed);
+        while let Some(piece) = self.shared.tail.next(end) {
+            chunk.write(&piece.bytes, piece.start)?;
+            let (start, end) = (piece.start, piece.end());
+            self.shared.metrics.write_bytes.fetch_add(end - start, Relaxed);
             // Before the sync: if that fails, what was written was written.
-            self.shared.tail.release(end);
+            self.shared.tail.written(piece);
             self.shared.positions.publish_written(end);
         }
         Ok(())
@@ -234,8 +219,6 @@ impl<W: WalTypes> Worker<W> {
     /// it by waiting can rely on that having run.
     fn publish_synced(&mut self, end: u64) {
         self.notify_persisted(end);
-        self.shared.tail.release(end);
-        self.shared.positions.publish_written(end);
         self.shared.positions.publish_synced(end);
     }
 
@@ -266,38 +249,34 @@ impl<W: WalTypes> Worker<W> {
     }
 
     fn rotate(&mut self, rotation: Rotation<W>) -> Result<()> {
-        if let Some(ending) = rotation.ending {
-            self.end_chunk(ending)?;
+        if let Some(seal) = rotation.ending {
+            self.end_chunk(seal)?;
             self.shared.metrics.rotation_count.fetch_add(1, Relaxed);
         }
         self.begin_chunk(rotation.beginning)
     }
 
-    fn end_chunk(&mut self, ending: ChunkEnding) -> Result<()> {
+    fn end_chunk(&mut self, seal: Seal) -> Result<()> {
+        let Some(end) = self.chunk.as_ref().map(|chunk| chunk.id.0 + seal.data_len) else { return Ok(()) };
+        self.write_until(end)?;
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
-        let end = chunk.id.0 + ending.seal.data_len;
-        if let Some(piece) = ending.piece {
-            chunk.write(&mut [IoSlice::new(&piece.bytes)], piece.start)?;
-            self.shared.metrics.write_bytes.fetch_add(piece.bytes.len() as u64, Relaxed);
-        }
         if self.shared.positions.synced() < end {
             chunk.sync()?;
             self.publish_synced(end);
         }
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
         // The data must be durable before a seal says so.
-        let seal = ending.seal.frame(end, 0, &chunk.salt);
-        chunk.write(&mut [IoSlice::new(&seal)], end)?;
-        let len = ending.seal.data_len + SEAL_LEN;
+        chunk.write(&seal.frame(end, 0, &chunk.salt), end)?;
+        let len = seal.data_len + SEAL_LEN;
         chunk.handle.set_len(len).map_err(chunk.error("truncate"))?;
         // Only a sealed chunk may have a successor.
         chunk.sync()?;
-        log::info!("sealed {} at {end}, {} records", chunk.id, ending.seal.records);
+        log::info!("sealed {} at {end}, {} records", chunk.id, seal.records);
         Ok(())
     }
 
     fn begin_chunk(&mut self, beginning: ChunkBeginning<W>) -> Result<()> {
-        let ChunkBeginning { file, path, spare, head, checkpoint } = beginning;
+        let ChunkBeginning { file, path, spare, end, checkpoint } = beginning;
         let mut chunk = WorkerChunk {
             id: file.id(),
             salt: file.salt(),
@@ -306,7 +285,10 @@ impl<W: WalTypes> Worker<W> {
             checkpoint,
             marked: false,
         };
-        chunk.write(&mut [IoSlice::new(&head.bytes)], head.start)?;
+        let head = self.shared.tail.next(end);
+        if let Some(head) = &head {
+            chunk.write(&head.bytes, head.start)?;
+        }
         // The final name proves that header and first frame are durable.
         chunk.sync()?;
         self.storage.rename(&spare.path, &path).map_err(chunk.error("rename"))?;
@@ -314,9 +296,13 @@ impl<W: WalTypes> Worker<W> {
         // The new name must be durable before a record in it is acknowledged.
         self.storage.sync_dir(&self.dir).map_err(|e| Error::io("sync directory", &self.dir, e))?;
         log::info!("began {}", chunk.id);
-        self.shared.metrics.write_bytes.fetch_add(head.bytes.len() as u64, Relaxed);
         self.chunk = Some(chunk);
-        self.publish_synced(head.end());
+        if let Some(head) = head {
+            self.shared.metrics.write_bytes.fetch_add(head.bytes.len() as u64, Relaxed);
+            self.shared.tail.written(head);
+        }
+        self.shared.positions.publish_written(end);
+        self.publish_synced(end);
         Ok(())
     }
 
@@ -326,7 +312,7 @@ impl<W: WalTypes> Worker<W> {
         let (written, synced) = (positions.written(), positions.synced());
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
         if !chunk.marked && written == synced {
-            chunk.write(&mut [IoSlice::new(&sync_mark(synced, &chunk.salt.clone()))], synced)?;
+            chunk.write(&sync_mark(synced, &chunk.salt.clone()), synced)?;
             chunk.marked = true;
         }
         Ok(())

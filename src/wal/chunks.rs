@@ -14,7 +14,6 @@ use crate::chunk::encode_frame;
 use crate::error::Error;
 use crate::error::Result;
 use crate::flush::ChunkBeginning;
-use crate::flush::ChunkEnding;
 use crate::flush::Flush;
 use crate::flush::Inside;
 use crate::flush::Place;
@@ -195,13 +194,13 @@ impl<W: WalTypes> ChunkedWal<W> {
             &self.config,
         );
         let bytes = self.end() - self.handed_over + head.len() as u64;
-        let ending =
-            self.open.as_ref().map(|open| ChunkEnding { piece: tail.take_open(), seal: open.seal() });
+        let ending = self.open.as_ref().map(OpenChunk::seal);
+        tail.begin_chunk(head);
         let beginning = ChunkBeginning {
             path: self.config.chunk_path(file.id()),
             file: file.clone(),
             spare,
-            head: tail.push(head),
+            end: staged.segment.offset + staged.segment.size,
             checkpoint: predecessor,
         };
         if queue.push(Request::Rotate(Box::new(Rotation { ending, beginning })), bytes).is_err() {

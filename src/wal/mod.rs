@@ -377,8 +377,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         asked_at: Option<Instant>,
         end: u64,
     ) -> Result<()> {
-        let Shared { queue, positions, tail, .. } = &*self.shared;
-        let flush = FlushRequest { piece: tail.take_open(), end, mode, callback: callback.take(), asked_at };
+        let Shared { queue, positions, .. } = &*self.shared;
+        let flush = FlushRequest { end, mode, callback: callback.take(), asked_at };
         if let Err(Request::Flush(refused)) = queue.push(Request::Flush(flush), end - self.handed_over) {
             *callback = refused.callback;
             positions.check()?;
