@@ -393,12 +393,14 @@ proptest! {
     ) {
         let original = &ORIGINALS[which.index(ORIGINALS.len())];
         let (name, bytes) = original.files.first_key_value().unwrap();
-        let bytes = [&bytes[..keep.min(bytes.len())], &random].concat();
-        let verdict = examine(&Files::from([(name.clone(), bytes)]));
+        let harmed = [&bytes[..keep.min(bytes.len())], &random].concat();
+        // A random byte may by chance be the one that stood there: a frame's last zero, say.
+        let kept = harmed.iter().zip(bytes).take_while(|(random, original)| random == original).count();
+        let verdict = examine(&Files::from([(name.clone(), harmed)]));
         if let Ok(records) = verdict.outcome {
             prop_assert!(original.records.starts_with(&records));
             let (_, last, _) = records.last().unwrap();
-            let end = ChunkId::parse_file_name(name).unwrap().0 + keep as u64;
+            let end = ChunkId::parse_file_name(name).unwrap().0 + kept as u64;
             prop_assert!(last.offset + last.size <= end, "{last:?} was kept to {end} only");
         }
     }
