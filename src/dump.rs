@@ -1,7 +1,6 @@
 //! Every record of a log that nobody has open, sound or not, without a state machine.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::config::Config;
 use crate::error::Error;
@@ -94,15 +93,8 @@ fn dump_chunk<W: WalTypes, E>(
     let read_buffer_size = usize::try_from(config.read_buffer_size).unwrap_or(usize::MAX);
     let mut scan = Scan::new(&bytes, &header, successor, read_buffer_size);
     while let Some(frame) = scan.next().map_err(|e| Stopped::ByLog(Error::from_read(path, e)))? {
-        let record = WalRecord::decode_payload(frame.kind, frame.payload).map_err(|e| {
-            let source = Arc::new(e);
-            Stopped::ByLog(Error::Decode {
-                path: path.to_owned(),
-                chunk_id: id,
-                offset: frame.offset,
-                source,
-            })
-        })?;
+        let record = WalRecord::decode_payload(frame.kind, frame.payload)
+            .map_err(|e| Stopped::ByLog(Error::decode(path, id, frame.offset, e)))?;
         visit(Ok((Segment::new(frame.offset, frame.size), record))).map_err(Stopped::ByVisit)?;
     }
     match scan.end() {

@@ -391,6 +391,16 @@ impl Error {
         }
     }
 
+    /// What the codec said to a record that checks out.
+    pub(crate) fn decode(
+        path: impl Into<PathBuf>,
+        chunk_id: ChunkId,
+        offset: u64,
+        source: io::Error,
+    ) -> Self {
+        Error::Decode { path: path.into(), chunk_id, offset, source: Arc::new(source) }
+    }
+
     /// What later callers get once this error has stopped the log.
     pub(crate) fn poisoned(self) -> Self {
         Error::Poisoned { cause: Arc::new(self) }

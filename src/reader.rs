@@ -207,8 +207,7 @@ impl<C> LogView<C> {
     }
 
     fn undecodable(&self, chunk: &ChunkFile, offset: u64, e: io::Error) -> Error {
-        let path = self.files.path(chunk.id());
-        Error::Decode { path, chunk_id: chunk.id(), offset, source: Arc::new(e) }
+        Error::decode(self.files.path(chunk.id()), chunk.id(), offset, e)
     }
 }
 

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 /// Capacity kept for use again, at most, in open buffers' worth.
 const POOLED_BUFFERS: usize = 4;
 
-/// Bytes handed over for writing.
+/// Accepted bytes that are written as one.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     /// The global offset of the first byte.
@@ -88,8 +88,7 @@ impl Tail {
     pub(crate) fn begin_chunk(&self, head: Vec<u8>) {
         let mut state = self.state.lock();
         state.cut();
-        state.open = Arc::new(head);
-        state.cut();
+        state.push(Arc::new(head));
     }
 
     /// What is to be written next, if any of it stands below `end`. It may reach further, over bytes
@@ -147,7 +146,13 @@ impl State {
             return;
         }
         let next = self.take_pooled();
-        let piece = Piece { start: self.open_start, bytes: std::mem::replace(&mut self.open, next) };
+        let bytes = std::mem::replace(&mut self.open, next);
+        self.push(bytes);
+    }
+
+    /// Puts a piece behind the others, where the open buffer began.
+    fn push(&mut self, bytes: Arc<Vec<u8>>) {
+        let piece = Piece { start: self.open_start, bytes };
         self.open_start = piece.end();
         self.pieces.push_back(piece);
     }
@@ -156,14 +161,17 @@ impl State {
     /// may not be accepted yet.
     fn cut_at(&mut self, end: u64) {
         let below = usize::try_from(end.saturating_sub(self.open_start)).unwrap_or(usize::MAX);
+        if below == 0 {
+            return;
+        }
         if below >= self.open.len() {
             return self.cut();
         }
         let mut rest = self.take_pooled();
         Arc::make_mut(&mut rest).extend_from_slice(&self.open[below..]);
         Arc::make_mut(&mut self.open).truncate(below);
-        self.cut();
-        self.open = rest;
+        let bytes = std::mem::replace(&mut self.open, rest);
+        self.push(bytes);
     }
 
     fn take_pooled(&mut self) -> Arc<Vec<u8>> {
@@ -209,7 +217,9 @@ mod tests {
         let piece = tail.next(4).unwrap();
         assert_eq!(*piece.bytes, b"abcd");
         tail.written(piece);
+        let open = tail.state.lock().open.as_ptr();
         assert!(tail.next(4).is_none());
+        assert_eq!(tail.state.lock().open.as_ptr(), open, "asked for nothing, it copies nothing");
         put(&tail, b"gh");
         assert_eq!(*tail.next(8).unwrap().bytes, b"efgh");
     }

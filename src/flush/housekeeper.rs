@@ -360,9 +360,8 @@ impl Housekeeper {
         // before the file is overwritten, so that no crash leaves other bytes under the old name.
         storage.sync_dir(&self.config.dir).map_err(|e| Error::io("sync directory", &self.config.dir, e))?;
         log::info!("removed {}{}", chunk.id(), if reuse { ", its file is kept as a spare" } else { "" });
-        if reuse && let Err(error) = self.prepare(&spare_path) {
-            log::warn!("a removed chunk's file can't be used again: {error}");
-            self.config.metrics.housekeeping_failure_count.fetch_add(1, Relaxed);
+        if reuse {
+            self.work(Job::Prepare(spare_path));
         }
         Ok(())
     }

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! - One producer (the appender, which holds the log mutably), one consumer (the worker).
-//! - Room is asked for before anything is taken from the appender's buffer, so a refusal leaves
-//!   everything in its place; a push itself can't fail or block.
+//! - Room is asked for before anything is queued, so a refusal leaves everything in its place; a push
+//!   itself doesn't block.
 //! - Bytes count until they are written, not until they are taken: memory is what is bounded.
 //! - An item larger than the whole bound is admitted when nothing else is queued.
 //! - After `close` nothing is pushed; the consumer still gets all that was.

@@ -312,7 +312,8 @@ impl<W: WalTypes> Worker<W> {
         let (written, synced) = (positions.written(), positions.synced());
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
         if !chunk.marked && written == synced {
-            chunk.write(&sync_mark(synced, &chunk.salt.clone()), synced)?;
+            let mark = sync_mark(synced, &chunk.salt);
+            chunk.write(&mark, synced)?;
             chunk.marked = true;
         }
         Ok(())

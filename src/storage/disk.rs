@@ -218,7 +218,6 @@ fn reserve(_file: &File, _len: u64) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -356,7 +356,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.shut_down()
     }
 
-    /// Hands the open buffer to the worker. The callback is taken only if that works. `asked_at` is
+    /// Hands everything appended to the worker. The callback is taken only if that works. `asked_at` is
     /// given for the user's flushes, not for the log's own.
     fn hand_over(
         &mut self,
