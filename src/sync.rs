@@ -10,3 +10,4 @@ pub(crate) use std::sync::atomic::Ordering;
 
 pub(crate) use parking_lot::Condvar;
 pub(crate) use parking_lot::Mutex;
+pub(crate) use parking_lot::MutexGuard;

@@ -13,7 +13,8 @@
 //! - One order: the queue's. Completion is the only arrow back.
 //! - `appended ≥ written ≥ synced`, and none of them ever goes back.
 //! - The first failure on the write path is final ([`Positions::poison`]).
-//! - No lock is held while a callback runs or the disk is waited for.
+//! - No lock is held while a callback runs or the disk is waited for, but the worker's own, which only
+//!   makes somebody the worker: nobody waits for it that the worker could wait for.
 
 mod batch;
 mod housekeeper;
@@ -40,6 +41,7 @@ pub use progress::Progress;
 pub use progress::ProgressHandle;
 pub(crate) use queue::BatchLimit;
 pub(crate) use queue::Queue;
+pub(crate) use queue::Refused;
 pub(crate) use reentry::Inside;
 pub(crate) use reentry::Place;
 pub use ticket::FlushSender;
@@ -47,6 +49,7 @@ pub use ticket::FlushTicket;
 pub(crate) use worker::Shared;
 pub(crate) use worker::Worker;
 pub(crate) use worker::WorkerChunk;
+pub(crate) use worker::spawn_worker;
 
 /// How far a flush takes what was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,13 +1,12 @@
 //! The queue between appender and worker: bounded by items and by bytes, emptied a batch at a time.
 //!
 //! ```text
-//! wait_for_room, push ──► items ──► take_batch ──► the worker's hands ──► done
-//!                         └──────────── counted until done ────────────┘
+//! wait_for_room, push ──► items ──► wait_for_batch, take_batch ──► the worker's hands ──► done
+//!                         └──────────────────── counted until done ────────────────────┘
 //! ```
 //!
 //! - One producer (the appender, which holds the log mutably), one consumer (the worker).
-//! - Room is asked for before anything is queued, so a refusal leaves everything in its place; a push
-//!   itself doesn't block.
+//! - A refusal leaves everything in its place; a push itself doesn't block.
 //! - Bytes count until they are written, not until they are taken: memory is what is bounded.
 //! - An item larger than the whole bound is admitted when nothing else is queued.
 //! - After `close` nothing is pushed; the consumer still gets all that was.
@@ -18,6 +17,7 @@ use std::time::Instant;
 
 use crate::sync::Condvar;
 use crate::sync::Mutex;
+use crate::sync::MutexGuard;
 
 /// Items that may be queued, whatever their size.
 const ITEMS_MAX: usize = 8192;
@@ -35,7 +35,9 @@ pub(crate) struct Queue<T> {
 #[derive(Debug)]
 struct State<T> {
     items: VecDeque<(T, u64)>,
-    /// Bytes pushed and not yet done.
+    /// Bytes of `items`.
+    waiting_bytes: u64,
+    /// Bytes pushed and not yet written.
     bytes: u64,
     /// Items pushed, and items done, since the beginning.
     pushed: u64,
@@ -43,6 +45,26 @@ struct State<T> {
     closed: bool,
     /// Whether the consumer sleeps, so that a push knows to wake it.
     consumer_waits: bool,
+    /// The consumer is to look around, whether or not there are items.
+    nudged: bool,
+}
+
+/// Why [`Queue::try_push`] did not take an item; here it is again.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused<T> {
+    Full(T),
+    Closed(T),
+}
+
+/// What [`Queue::wait_for_batch`] came back with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// There is a batch to take.
+    Batch,
+    /// Nothing was pushed for as long as was asked, or the consumer was nudged.
+    Quiet,
+    /// The queue is closed and empty.
+    Closed,
 }
 
 /// How much to take at once.
@@ -60,11 +82,13 @@ impl<T> Queue<T> {
             bytes_max,
             state: Mutex::new(State {
                 items: VecDeque::new(),
+                waiting_bytes: 0,
                 bytes: 0,
                 pushed: 0,
                 done: 0,
                 closed: false,
                 consumer_waits: false,
+                nudged: false,
             }),
             filled: Condvar::new(),
             emptied: Condvar::new(),
@@ -90,14 +114,38 @@ impl<T> Queue<T> {
         if state.closed {
             return Err(item);
         }
+        self.add(&mut state, item, bytes);
+        Ok(())
+    }
+
+    /// Adds an item if there is room for it.
+    pub(crate) fn try_push(&self, item: T, bytes: u64) -> Result<(), Refused<T>> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(Refused::Closed(item));
+        }
+        if !state.has_room(bytes, self.bytes_max) {
+            return Err(Refused::Full(item));
+        }
+        self.add(&mut state, item, bytes);
+        Ok(())
+    }
+
+    fn add(&self, state: &mut State<T>, item: T, bytes: u64) {
         state.items.push_back((item, bytes));
+        state.waiting_bytes += bytes;
         state.bytes += bytes;
         state.pushed += 1;
         if state.consumer_waits {
             state.consumer_waits = false;
             self.filled.notify_one();
         }
-        Ok(())
+    }
+
+    /// Wakes the consumer without giving it anything.
+    pub(crate) fn nudge(&self) {
+        self.state.lock().nudged = true;
+        self.filled.notify_one();
     }
 
     /// Nothing more will be pushed; who waits for room need not any more.
@@ -107,29 +155,42 @@ impl<T> Queue<T> {
         self.emptied.notify_all();
     }
 
-    /// Waits for items and moves a batch of them, with their bytes, behind those in `batch`. `false`
-    /// once the queue is closed and empty.
-    pub(crate) fn take_batch(&self, batch: &mut VecDeque<(T, u64)>, limit: BatchLimit) -> bool {
+    /// Waits until there is a batch to take, at most for `quiet` while there is nothing.
+    pub(crate) fn wait_for_batch(&self, limit: BatchLimit, quiet: Option<Duration>) -> Wake {
         let mut state = self.state.lock();
+        let until = quiet.map(|quiet| Instant::now() + quiet);
         while state.items.is_empty() {
             if state.closed {
-                return false;
+                return Wake::Closed;
             }
-            state.consumer_waits = true;
-            self.filled.wait(&mut state);
+            if std::mem::take(&mut state.nudged) || !self.wait_filled(&mut state, until) {
+                return Wake::Quiet;
+            }
         }
         if limit.wait > Duration::ZERO {
-            let deadline = Instant::now() + limit.wait;
-            while !state.closed && !state.fills(limit) {
-                state.consumer_waits = true;
-                if self.filled.wait_until(&mut state, deadline).timed_out() {
-                    break;
-                }
-            }
+            let until = Some(Instant::now() + limit.wait);
+            while !state.closed && !state.fills(limit) && self.wait_filled(&mut state, until) {}
         }
+        Wake::Batch
+    }
+
+    /// Waits for a push; `false` if the time is over first.
+    fn wait_filled(&self, state: &mut MutexGuard<'_, State<T>>, until: Option<Instant>) -> bool {
+        state.consumer_waits = true;
+        let in_time = match until {
+            None => {
+                self.filled.wait(state);
+                true
+            }
+            Some(until) => !self.filled.wait_until(state, until).timed_out(),
+        };
         state.consumer_waits = false;
-        state.move_batch(batch, limit);
-        true
+        in_time
+    }
+
+    /// Moves the items that make a batch, with their bytes, behind those in `batch`.
+    pub(crate) fn take_batch(&self, batch: &mut VecDeque<(T, u64)>, limit: BatchLimit) {
+        self.state.lock().move_batch(batch, limit);
     }
 
     /// Whether nothing waits to be taken.
@@ -169,11 +230,16 @@ impl<T> State<T> {
 
     /// Whether the items waiting make a full batch.
     fn fills(&self, limit: BatchLimit) -> bool {
-        self.items.len() as u64 >= limit.items
-            || self.items.iter().map(|(_, bytes)| bytes).sum::<u64>() >= limit.bytes
+        self.items.len() as u64 >= limit.items || self.waiting_bytes >= limit.bytes
     }
 
     fn move_batch(&mut self, batch: &mut VecDeque<(T, u64)>, limit: BatchLimit) {
+        if batch.is_empty() && self.items.len() as u64 <= limit.items && self.waiting_bytes <= limit.bytes {
+            // All of them: the lock is not held for each.
+            std::mem::swap(&mut self.items, batch);
+            self.waiting_bytes = 0;
+            return;
+        }
         let mut bytes = 0;
         let mut items = 0;
         while items < limit.items && bytes < limit.bytes {
@@ -182,6 +248,7 @@ impl<T> State<T> {
             items += 1;
             batch.push_back((item, size));
         }
+        self.waiting_bytes -= bytes;
     }
 }
 
@@ -190,6 +257,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    /// As the worker does.
+    fn take<T>(queue: &Queue<T>, batch: &mut VecDeque<(T, u64)>, limit: BatchLimit) -> bool {
+        let there_is = queue.wait_for_batch(limit, None) == Wake::Batch;
+        queue.take_batch(batch, limit);
+        there_is
+    }
 
     const ALL: BatchLimit = BatchLimit { items: u64::MAX, bytes: u64::MAX, wait: Duration::ZERO };
 
@@ -200,7 +274,7 @@ mod tests {
         queue.push('a', 1000).unwrap();
         assert!(!queue.has_room(1));
         let mut batch = VecDeque::new();
-        assert!(queue.take_batch(&mut batch, ALL));
+        assert!(take(&queue, &mut batch, ALL));
         assert!(!queue.has_room(1), "taken bytes are still held");
         queue.release(1000);
         assert!(queue.has_room(1));
@@ -213,15 +287,15 @@ mod tests {
             queue.push(i, 10).unwrap();
         }
         let mut batch = VecDeque::new();
-        queue.take_batch(&mut batch, BatchLimit { items: 2, ..ALL });
+        take(&queue, &mut batch, BatchLimit { items: 2, ..ALL });
         assert_eq!(batch.drain(..).map(|(i, _)| i).collect::<Vec<_>>(), [0, 1]);
-        queue.take_batch(&mut batch, BatchLimit { bytes: 11, ..ALL });
+        take(&queue, &mut batch, BatchLimit { bytes: 11, ..ALL });
         assert_eq!(batch.drain(..).map(|(i, _)| i).collect::<Vec<_>>(), [2, 3]);
         queue.close();
         assert_eq!(queue.push(9, 0), Err(9));
-        assert!(queue.take_batch(&mut batch, ALL));
+        assert!(take(&queue, &mut batch, ALL));
         assert_eq!(batch.len(), 1);
-        assert!(!queue.take_batch(&mut batch, ALL));
+        assert!(!take(&queue, &mut batch, ALL));
     }
 
     #[test]
@@ -242,7 +316,7 @@ mod tests {
             let queue = queue.clone();
             move || {
                 let mut batch = VecDeque::new();
-                while queue.take_batch(&mut batch, ALL) {
+                while take(&queue, &mut batch, ALL) {
                     for ((), bytes) in batch.drain(..) {
                         queue.release(bytes);
                         queue.done(1);
@@ -265,10 +339,10 @@ mod tests {
             queue.push(i, 1).unwrap();
         }
         let mut batch = VecDeque::new();
-        queue.take_batch(&mut batch, BatchLimit { items: 2, wait, ..ALL });
+        take(&queue, &mut batch, BatchLimit { items: 2, wait, ..ALL });
         assert_eq!(batch.len(), 2);
         queue.push(2, 1).unwrap();
-        queue.take_batch(&mut batch, BatchLimit { wait: Duration::from_millis(1), ..ALL });
+        take(&queue, &mut batch, BatchLimit { wait: Duration::from_millis(1), ..ALL });
         assert_eq!(batch.len(), 3);
     }
 }

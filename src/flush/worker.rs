@@ -1,15 +1,19 @@
 //! The flush worker: takes a batch, writes it, syncs once, publishes, completes.
 //!
 //! ```text
-//! take ─► write, publish ─► sync? ─► on_chunk_persisted, publish ─► callbacks ─► nothing left? sync mark
+//! take ─► write, publish ─► sync? ─► on_chunk_persisted, publish ─► callbacks ─► quiet? sync mark
 //!                                       │
 //! rotate: last frames ► sync ► seal, cut ► sync ► header, checkpoint ► sync ► rename ► sync directory
 //! ```
 //!
-//! - Everything happens in the queue's order, on this one thread.
+//! - Everything happens in the queue's order, by whoever has the worker's lock: its thread, or the
+//!   appender in a `sync` that finds nothing else to do, which spares it two changes of thread.
 //! - The first failure poisons: nothing is written, retried or promised after it, but every
 //!   completion still comes, once.
-//! - Callbacks run with no lock held; one that panics harms nobody else.
+//! - Callbacks run with no lock held that another thread waits for, and on the worker's thread; one
+//!   that panics harms nobody else.
+//! - The sync mark is written when the end has stayed where it is for a moment, not after each sync:
+//!   it is for logs that are idle, and would only stand in the way of one that is not.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -19,7 +23,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::Flush;
 use super::FlushRequest;
@@ -33,6 +40,7 @@ use super::Request;
 use super::Rotation;
 use super::batch::ChunkBeginning;
 use super::queue::BatchLimit;
+use super::queue::Wake;
 use crate::chunk::Tail;
 use crate::error::Error;
 use crate::error::Result;
@@ -88,7 +96,10 @@ pub(crate) struct Shared<W: WalTypes> {
     pub(crate) housekeeper: Arc<Housekeeper>,
 }
 
-/// The state of the worker's thread.
+/// How long the end stays where it is before a sync mark is written there.
+const QUIET: Duration = Duration::from_millis(5);
+
+/// The worker's state. Whoever has it locked is the worker.
 pub(crate) struct Worker<W: WalTypes> {
     pub(crate) shared: Arc<Shared<W>>,
     pub(crate) storage: Arc<dyn Storage>,
@@ -101,38 +112,103 @@ pub(crate) struct Worker<W: WalTypes> {
     pub(crate) batch: VecDeque<(Request<W>, u64)>,
     /// The flushes in hand, to be completed; their bytes in the queue are released with them.
     pub(crate) in_hand: VecDeque<FlushRequest<W>>,
+    /// Where the end was at the last look, while the thread waits for it to stay there.
+    pub(crate) quiet_at: Option<u64>,
+}
+
+/// Starts the worker's thread. `keep` is held until it ends.
+pub(crate) fn spawn_worker<W: WalTypes>(
+    worker: Arc<Mutex<Worker<W>>>,
+    keep: impl Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("wal-flush".to_string()).spawn(move || {
+        run(&worker);
+        drop(worker);
+        drop(keep);
+    })
+}
+
+fn run<W: WalTypes>(worker: &Mutex<Worker<W>>) {
+    let (shared, limit) = {
+        let worker = worker.lock();
+        (worker.shared.clone(), worker.limit)
+    };
+    let mut quiet = None;
+    loop {
+        match shared.queue.wait_for_batch(limit, quiet) {
+            Wake::Batch => quiet = worker.lock().work_batch(),
+            // Who has the lock is at work, so it is not quiet.
+            Wake::Quiet => quiet = worker.try_lock().map_or(Some(QUIET), |mut worker| worker.look()),
+            Wake::Closed => break,
+        }
+    }
+    let mut worker = worker.lock();
+    worker.guarded(Worker::finish);
+    shared.positions.close();
+    // If nobody is left to join the threads, this one ends the other.
+    shared.housekeeper.close();
 }
 
 impl<W: WalTypes> Worker<W> {
-    /// Starts the thread. `keep` is held until it ends.
-    pub(crate) fn spawn(mut self, keep: impl Send + 'static) -> std::io::Result<JoinHandle<()>> {
-        std::thread::Builder::new().name("wal-flush".to_string()).spawn(move || {
-            self.run();
-            drop(self);
-            drop(keep);
-        })
+    /// Works off a batch; returns for how long to look out for quiet then.
+    fn work_batch(&mut self) -> Option<Duration> {
+        let shared = self.shared.clone();
+        shared.queue.take_batch(&mut self.batch, self.limit);
+        let items = self.batch.len() as u64;
+        self.guarded(Self::work);
+        self.fail_rest();
+        shared.queue.done(items);
+        self.look()
     }
 
-    fn run(&mut self) {
-        let shared = self.shared.clone();
-        while shared.queue.take_batch(&mut self.batch, self.limit) {
-            let items = self.batch.len() as u64;
-            self.guarded(Self::work);
-            self.fail_rest();
-            if shared.queue.is_empty() {
-                self.guarded(Self::mark_end);
-            }
-            shared.queue.done(items);
+    /// Writes the sync mark if the end has stayed where it was at the last look; returns when to look
+    /// again, if there is anything to wait for.
+    fn look(&mut self) -> Option<Duration> {
+        let synced = self.shared.positions.synced();
+        if self.quiet_at.take() == Some(synced) {
+            self.mark();
         }
-        self.guarded(Self::finish);
-        shared.positions.close();
-        // If nobody is left to join the threads, this one ends the other.
-        shared.housekeeper.close();
+        let unmarked = self.chunk.as_ref().is_some_and(|chunk| !chunk.marked);
+        let waits = unmarked && self.shared.positions.written() == synced && !self.has_failed();
+        self.quiet_at = waits.then_some(synced);
+        waits.then_some(QUIET)
+    }
+
+    /// Writes the sync mark, if it belongs at the end and does not stand there.
+    pub(crate) fn mark(&mut self) {
+        self.guarded(Self::mark_end);
+    }
+
+    /// Does the appender's flush at once, on its thread, unless there is other work or somebody who
+    /// is to be called on the worker's thread; `false` then. How it ends is in the positions.
+    pub(crate) fn sync_here(&mut self, end: u64) -> bool {
+        if self.on_chunk_persisted.is_some() || !self.shared.queue.is_empty() || self.has_failed() {
+            return false;
+        }
+        self.in_hand.push_back(FlushRequest {
+            end,
+            mode: Flush::Sync,
+            callback: None,
+            asked_at: Some(Instant::now()),
+        });
+        self.guarded(Self::flush);
+        self.complete_in_hand();
+        self.fail_rest();
+        if self.quiet_at.is_none() {
+            // The thread sleeps for good: it is to look out for quiet from now on.
+            self.quiet_at = Some(end);
+            self.shared.queue.nudge();
+        }
+        true
+    }
+
+    fn has_failed(&self) -> bool {
+        self.shared.positions.cause().is_some()
     }
 
     /// Runs a step unless the log has failed; its failure, a panic included, is the log's.
     fn guarded(&mut self, step: impl FnOnce(&mut Self) -> Result<()>) {
-        if self.shared.positions.cause().is_some() {
+        if self.has_failed() {
             return;
         }
         let outcome = catch_unwind(AssertUnwindSafe(|| step(self)));

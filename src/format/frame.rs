@@ -11,8 +11,6 @@
 //!   is decided before a byte of payload is read.
 //! - 16 zero bytes are never a frame, as `kind` 0 is never used.
 
-use core::hash::Hasher;
-
 use super::Crc;
 use super::array_at;
 use crate::position::ceil8;
@@ -58,14 +56,14 @@ pub(crate) struct Salt {
 impl Salt {
     pub(crate) fn new(salt: u64) -> Self {
         let mut crc = Crc::default();
-        crc.write(&salt.to_le_bytes());
+        crc.eight(salt.to_le_bytes());
         Self { value: salt, crc }
     }
 
     /// A frame's CRC, before its bytes from 4 on.
     pub(super) fn frame_crc(&self, offset: u64) -> Crc {
-        let mut crc = self.crc.clone();
-        crc.write(&offset.to_le_bytes());
+        let mut crc = self.crc;
+        crc.eight(offset.to_le_bytes());
         crc
     }
 }
@@ -180,8 +178,12 @@ pub(crate) fn finish_frame(
 /// The CRC that a whole frame at `offset` should have.
 pub(crate) fn crc_of(frame: &[u8], offset: u64, salt: &Salt) -> u32 {
     let mut crc = salt.frame_crc(offset);
-    crc.write(&frame[4..]);
-    crc.finish() as u32
+    // The header's rest in two steps, so that the payload begins at a whole word.
+    let (header, payload) = frame.split_at(FRAME_HEADER_LEN);
+    crc.four(array_at(header, 4));
+    crc.eight(array_at(header, 8));
+    crc.bytes(payload);
+    crc.value()
 }
 
 /// Whether `frame`, padding included, is what was once encoded for `offset`.

@@ -8,8 +8,6 @@
 //! What tells a reader that it can't read comes before the checksum: magic, then version and
 //! features, then the CRC. A chunk of a later version may be checksummed in another way.
 
-use core::hash::Hasher;
-
 use super::Crc;
 use super::array_at;
 
@@ -113,6 +111,6 @@ impl Header {
 
 fn crc_of_header(bytes: &[u8; LEN]) -> u32 {
     let mut crc = Crc::default();
-    crc.write(&bytes[..CRC_AT]);
-    crc.finish() as u32
+    crc.bytes(&bytes[..CRC_AT]);
+    crc.value()
 }

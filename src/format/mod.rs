@@ -21,6 +21,7 @@
 //!   frame of an earlier life of the file, or one at a wrong place, is not a frame.
 //! - No input, however hostile, panics, allocates more than the file holds, or loops.
 
+mod crc;
 mod frame;
 mod header;
 mod scan;
@@ -33,17 +34,11 @@ mod tests;
 
 use std::io;
 
-use codeq::config::CodeqConfig;
-use codeq::config::Crc32fast;
-
+use self::crc::Crc;
 pub(crate) use self::frame::*;
 pub(crate) use self::header::*;
 pub(crate) use self::scan::*;
 pub(crate) use self::seal::*;
-
-/// CRC-32 (IEEE). Fed through `core::hash::Hasher`, with `write` only: its other methods would
-/// bring in the machine's byte order.
-type Crc = <Crc32fast as CodeqConfig>::Hasher;
 
 /// The bytes of one chunk file, by position in the file.
 pub(crate) trait ReadAt {

@@ -8,7 +8,6 @@
 //! `data_crc` is the CRC of the stored CRCs of all frames in order: it costs 4 bytes of checksum per
 //! frame while appending, and finds a frame that is missing or stands elsewhere.
 
-use core::hash::Hasher;
 use std::io;
 
 use super::Crc;
@@ -71,11 +70,11 @@ pub(crate) struct DataCrc(Crc);
 impl DataCrc {
     /// Takes the stored CRC of the next frame.
     pub(crate) fn push(&mut self, crc: u32) {
-        self.0.write(&crc.to_le_bytes());
+        self.0.four(crc.to_le_bytes());
     }
 
     pub(crate) fn value(&self) -> u32 {
-        self.0.finish() as u32
+        self.0.value()
     }
 }
 

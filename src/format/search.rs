@@ -15,7 +15,6 @@
 //! - The CRC work is bounded by a multiple of the file's size. Past it there is no verdict: to call
 //!   the rest torn would be a guess.
 
-use core::hash::Hasher;
 use std::io;
 
 use super::FRAME_HEADER_LEN;
@@ -180,8 +179,8 @@ fn crc_of_stored<R: ReadAt>(
     while from < end {
         let piece = window.at_least(from, 1)?;
         let n = (end - from).min(piece.len() as u64);
-        crc.write(&piece[..n as usize]);
+        crc.bytes(&piece[..n as usize]);
         from += n;
     }
-    Ok(crc.finish() as u32)
+    Ok(crc.value())
 }

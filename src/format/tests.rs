@@ -10,6 +10,9 @@ mod model;
 
 use std::cell::Cell;
 
+use codeq::config::CodeqConfig;
+use codeq::config::Crc32fast;
+
 use super::*;
 
 const SALT: u64 = 0x0123_4567_89AB_CDEF;

@@ -21,6 +21,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use parking_lot::Mutex;
+
 use crate::chunk::ChunkFile;
 use crate::chunk::OpenChunk;
 use crate::chunk::Staged;
@@ -36,8 +38,10 @@ use crate::flush::Inside;
 use crate::flush::Place;
 use crate::flush::Progress;
 use crate::flush::ProgressHandle;
+use crate::flush::Refused;
 use crate::flush::Request;
 use crate::flush::Shared;
+use crate::flush::Worker;
 use crate::lock::WalLock;
 use crate::position::Segment;
 use crate::reader::LogView;
@@ -101,6 +105,8 @@ pub use open::OpenOptions;
 pub struct ChunkedWal<W: WalTypes> {
     config: Config,
     shared: Arc<Shared<W>>,
+    /// The worker's place, which a sync takes if it is free.
+    worker: Arc<Mutex<Worker<W>>>,
     view: Arc<LogView<W::Checkpoint>>,
     /// None while no chunk could be made, on a full disk: the next append tries again.
     open: Option<OpenChunk>,
@@ -284,7 +290,16 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// What made it fail; the log is poisoned then. [`Error::WouldDeadlock`] inside a callback.
     pub fn sync(&mut self) -> Result<()> {
         Inside::refuse_wait(self.shared.positions.identity(), "sync")?;
-        self.flush_ticket(Flush::Sync)?.wait()
+        self.shared.positions.check()?;
+        let end = self.end();
+        let done_here =
+            self.sync_asked < end && self.worker.try_lock().is_some_and(|mut worker| worker.sync_here(end));
+        if !done_here {
+            return self.flush_ticket(Flush::Sync)?.wait();
+        }
+        self.handed_over = end;
+        self.sync_asked = end;
+        FlushTicket::for_offset(self.shared.positions.clone(), Flush::Sync, end).wait()
     }
 
     /// How far the log has got.
@@ -317,6 +332,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     pub fn wait_idle(&self) -> Result<()> {
         Inside::refuse_wait(self.shared.positions.identity(), "wait_idle")?;
         self.shared.queue.wait_done();
+        self.worker.lock().mark();
         self.shared.positions.check()?;
         self.shared.housekeeper.wait_idle()
     }
@@ -365,24 +381,23 @@ impl<W: WalTypes> ChunkedWal<W> {
         asked_at: Option<Instant>,
         method: &'static str,
     ) -> Result<()> {
-        let end = self.end();
-        self.wait_for_room(end - self.handed_over, method)?;
-        self.push_flush(mode, callback, asked_at, end)
-    }
-
-    fn push_flush(
-        &mut self,
-        mode: Flush,
-        callback: &mut Option<W::Callback>,
-        asked_at: Option<Instant>,
-        end: u64,
-    ) -> Result<()> {
         let Shared { queue, positions, .. } = &*self.shared;
-        let flush = FlushRequest { end, mode, callback: callback.take(), asked_at };
-        if let Err(Request::Flush(refused)) = queue.push(Request::Flush(flush), end - self.handed_over) {
-            *callback = refused.callback;
-            positions.check()?;
-            return Err(Error::Closed);
+        positions.check()?;
+        let end = self.end();
+        let bytes = end - self.handed_over;
+        let mut request = Request::Flush(FlushRequest { end, mode, callback: callback.take(), asked_at });
+        while let Err(refused) = queue.try_push(request, bytes) {
+            let (refused, error) = match refused {
+                Refused::Full(refused) => (refused, self.wait_for_room(bytes, method).err()),
+                Refused::Closed(refused) => (refused, Some(positions.check().err().unwrap_or(Error::Closed))),
+            };
+            match (error, refused) {
+                (Some(error), Request::Flush(flush)) => {
+                    *callback = flush.callback;
+                    return Err(error);
+                }
+                (_, refused) => request = refused,
+            }
         }
         self.handed_over = end;
         if mode == Flush::Sync {
@@ -436,7 +451,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         if self.sync_asked < end {
             // Without waiting for room: this is the last, and closing must not depend on the disk's
             // speed inside a callback. If it is refused, the cause is returned below.
-            let _refused = self.push_flush(Flush::Sync, &mut None, None, end);
+            let flush = FlushRequest { end, mode: Flush::Sync, callback: None, asked_at: None };
+            let _refused = queue.push(Request::Flush(flush), end - self.handed_over);
         }
         queue.close();
         self.view.close();

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use parking_lot::Mutex;
+
 use super::ChunkedWal;
 use crate::chunk::ChunkFile;
 use crate::chunk::OpenChunk;
@@ -27,6 +29,7 @@ use crate::flush::Queue;
 use crate::flush::Shared;
 use crate::flush::Worker;
 use crate::flush::WorkerChunk;
+use crate::flush::spawn_worker;
 use crate::lock::WalLock;
 use crate::position::Segment;
 use crate::random::random_u64;
@@ -246,7 +249,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             },
             usize::try_from(config.read_buffer_size).unwrap_or(usize::MAX),
         ));
-        let worker = Worker {
+        let worker = Arc::new(Mutex::new(Worker {
             shared: shared.clone(),
             storage,
             dir: config.dir.clone(),
@@ -259,12 +262,15 @@ impl<W: WalTypes> ChunkedWal<W> {
             chunk: worker_chunk,
             batch: VecDeque::new(),
             in_hand: VecDeque::new(),
-        };
+            quiet_at: None,
+        }));
         let lock = Arc::new(lock);
-        let threads = spawn(worker, &lock).map_err(|e| Error::io("start threads for", &config.dir, e))?;
+        let threads = spawn(&shared, worker.clone(), &lock)
+            .map_err(|e| Error::io("start threads for", &config.dir, e))?;
         Ok(ChunkedWal {
             config,
             shared,
+            worker,
             view,
             open,
             unopened: begin_with,
@@ -354,10 +360,13 @@ fn new_shared<W: WalTypes>(
 }
 
 /// Starts both threads; each holds the lock until it ends.
-fn spawn<W: WalTypes>(worker: Worker<W>, lock: &Arc<WalLock>) -> io::Result<[JoinHandle<()>; 2]> {
-    let shared = worker.shared.clone();
+fn spawn<W: WalTypes>(
+    shared: &Shared<W>,
+    worker: Arc<Mutex<Worker<W>>>,
+    lock: &Arc<WalLock>,
+) -> io::Result<[JoinHandle<()>; 2]> {
     let housekeeper = shared.housekeeper.spawn(lock.clone())?;
-    match worker.spawn(lock.clone()) {
+    match spawn_worker(worker, lock.clone()) {
         Ok(worker) => Ok([worker, housekeeper]),
         Err(error) => {
             shared.housekeeper.close();

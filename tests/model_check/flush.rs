@@ -14,6 +14,8 @@ pub(crate) use progress::Progress;
 pub(crate) use progress::ProgressHandle;
 pub(crate) use queue::BatchLimit;
 pub(crate) use queue::Queue;
+pub(crate) use queue::Refused;
+pub(crate) use queue::Wake;
 pub(crate) use ticket::FlushSender;
 pub(crate) use ticket::FlushTicket;
 

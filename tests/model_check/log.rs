@@ -2,21 +2,27 @@
 //! `src/flush/worker.rs`.
 //!
 //! ```text
-//! append, flush ──► Queue ──► write ─► publish ─► sync ─► publish ─► completions
-//!                               └── either may fail: poison, close, complete the rest
+//! append, flush ──► Queue ──► write ─► publish ─► sync ─► publish ─► completions, mark when quiet
+//! sync, if nothing else is to do ─┘ └── either may fail: poison, close, complete the rest
 //! ```
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::error::Result;
 use crate::flush::BatchLimit;
 use crate::flush::Flush;
 use crate::flush::FlushSender;
+use crate::flush::FlushTicket;
 use crate::flush::Positions;
 use crate::flush::Queue;
+use crate::flush::Refused;
+use crate::flush::Wake;
 use crate::record::Callback;
+use crate::sync::Condvar;
+use crate::sync::Mutex;
 
 /// A flush in the queue.
 pub(crate) struct Request {
@@ -29,24 +35,59 @@ pub(crate) struct Request {
 pub(crate) struct Shared {
     pub(crate) queue: Queue<Request>,
     pub(crate) positions: Arc<Positions>,
+    /// Where the last mark was written.
+    marked: Mutex<u64>,
+    marks: Condvar,
 }
 
 impl Shared {
     pub(crate) fn new(queue_bytes_max: u64) -> Arc<Self> {
-        Arc::new(Shared { queue: Queue::new(queue_bytes_max), positions: Arc::new(Positions::new(0)) })
+        Arc::new(Shared {
+            queue: Queue::new(queue_bytes_max),
+            positions: Arc::new(Positions::new(0)),
+            marked: Mutex::default(),
+            marks: Condvar::new(),
+        })
+    }
+
+    fn mark(&self, at: u64) {
+        *self.marked.lock() = at;
+        self.marks.notify_all();
+    }
+
+    /// Waits for the mark that a log writes when it has been quiet.
+    pub(crate) fn wait_marked(&self, at: u64) {
+        let mut marked = self.marked.lock();
+        while *marked < at {
+            self.marks.wait(&mut marked);
+        }
     }
 }
 
 /// The owner of the log.
 pub(crate) struct Appender {
     pub(crate) shared: Arc<Shared>,
+    worker: Arc<Mutex<Worker>>,
     pub(crate) end: u64,
     handed_over: u64,
 }
 
 impl Appender {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Appender { shared, end: 0, handed_over: 0 }
+    pub(crate) fn new(shared: Arc<Shared>, worker: Arc<Mutex<Worker>>) -> Self {
+        Appender { shared, worker, end: 0, handed_over: 0 }
+    }
+
+    /// By the shortest way: here, if the worker has nothing to do.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.shared.positions.check()?;
+        if let Some(mut worker) = self.worker.try_lock()
+            && worker.sync_here(self.end)
+        {
+            self.handed_over = self.end;
+        } else {
+            self.hand_over(Flush::Sync, &mut None)?;
+        }
+        FlushTicket::for_offset(self.shared.positions.clone(), Flush::Sync, self.end).wait()
     }
 
     /// A record of so many bytes; `false` if the log takes no more.
@@ -70,18 +111,22 @@ impl Appender {
     }
 
     fn hand_over(&mut self, mode: Flush, callback: &mut Option<FlushSender>) -> Result<()> {
-        let Shared { queue, positions } = &*self.shared;
-        let bytes = self.end - self.handed_over;
+        let Shared { queue, positions, .. } = &*self.shared;
         positions.check()?;
-        if !queue.has_room(bytes) {
-            queue.wait_for_room(bytes);
-            positions.check()?;
-        }
-        let request = Request { end: self.end, mode, callback: callback.take() };
-        if let Err(refused) = queue.push(request, bytes) {
-            *callback = refused.callback;
-            positions.check()?;
-            return Err(Error::Closed);
+        let bytes = self.end - self.handed_over;
+        let mut request = Request { end: self.end, mode, callback: callback.take() };
+        while let Err(refused) = queue.try_push(request, bytes) {
+            match refused {
+                Refused::Full(refused) => {
+                    queue.wait_for_room(bytes);
+                    request = refused;
+                }
+                Refused::Closed(refused) => {
+                    *callback = refused.callback;
+                    positions.check()?;
+                    return Err(Error::Closed);
+                }
+            }
         }
         self.handed_over = self.end;
         Ok(())
@@ -93,43 +138,101 @@ pub(crate) fn failure(operation: u64) -> Error {
     Error::io("sync", "chunk", std::io::Error::other(operation.to_string()))
 }
 
-/// The log's thread.
+/// The worker's place.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) limit: BatchLimit,
     /// Writes and syncs to come before one fails.
     pub(crate) fails_after: u64,
+    batch: VecDeque<(Request, u64)>,
+    quiet_at: Option<u64>,
+    marked: bool,
+}
+
+const QUIET: Duration = Duration::from_secs(1);
+
+/// The log's thread.
+pub(crate) fn run(worker: &Mutex<Worker>) {
+    let (shared, limit) = {
+        let worker = worker.lock();
+        (worker.shared.clone(), worker.limit)
+    };
+    let mut quiet = None;
+    loop {
+        match shared.queue.wait_for_batch(limit, quiet) {
+            Wake::Batch => quiet = worker.lock().work_batch(),
+            Wake::Quiet => quiet = worker.try_lock().map_or(Some(QUIET), |mut worker| worker.look()),
+            Wake::Closed => break,
+        }
+    }
+    shared.positions.close();
 }
 
 impl Worker {
-    pub(crate) fn run(mut self) {
-        let shared = self.shared.clone();
-        let mut batch = VecDeque::new();
-        while shared.queue.take_batch(&mut batch, self.limit) {
-            let items = batch.len() as u64;
-            if shared.positions.cause().is_none()
-                && let Err(error) = self.work(&mut batch)
-            {
-                shared.positions.poison(error);
-            }
-            self.fail_rest(&mut batch);
-            shared.queue.done(items);
-        }
-        shared.positions.close();
+    pub(crate) fn new(shared: Arc<Shared>, limit: BatchLimit, fails_after: u64) -> Arc<Mutex<Self>> {
+        let (batch, quiet_at, marked) = (VecDeque::new(), None, true);
+        Arc::new(Mutex::new(Worker { shared, limit, fails_after, batch, quiet_at, marked }))
     }
 
-    fn work(&mut self, batch: &mut VecDeque<(Request, u64)>) -> Result<()> {
-        let Shared { queue, positions } = &*self.shared.clone();
-        let Some((last, _)) = batch.back() else { return Ok(()) };
+    fn work_batch(&mut self) -> Option<Duration> {
+        let shared = self.shared.clone();
+        shared.queue.take_batch(&mut self.batch, self.limit);
+        let items = self.batch.len() as u64;
+        self.guarded_work();
+        shared.queue.done(items);
+        self.look()
+    }
+
+    fn sync_here(&mut self, end: u64) -> bool {
+        if !self.shared.queue.is_empty() || self.shared.positions.cause().is_some() {
+            return false;
+        }
+        self.batch.push_back((Request { end, mode: Flush::Sync, callback: None }, 0));
+        self.guarded_work();
+        if self.quiet_at.is_none() {
+            self.quiet_at = Some(end);
+            self.shared.queue.nudge();
+        }
+        true
+    }
+
+    fn look(&mut self) -> Option<Duration> {
+        let positions = &self.shared.positions;
+        let synced = positions.synced();
+        if self.quiet_at.take() == Some(synced)
+            && positions.written() == synced
+            && positions.cause().is_none()
+        {
+            self.marked = true;
+            self.shared.mark(synced);
+        }
+        let waits = !self.marked && positions.written() == synced && positions.cause().is_none();
+        self.quiet_at = waits.then_some(synced);
+        waits.then_some(QUIET)
+    }
+
+    fn guarded_work(&mut self) {
+        if self.shared.positions.cause().is_none()
+            && let Err(error) = self.work()
+        {
+            self.shared.positions.poison(error);
+        }
+        self.fail_rest();
+    }
+
+    fn work(&mut self) -> Result<()> {
+        let Shared { queue, positions, .. } = &*self.shared.clone();
+        let Some((last, _)) = self.batch.back() else { return Ok(()) };
         let end = last.end;
         self.operation()?;
+        self.marked = false;
         positions.publish_written(end);
-        if batch.iter().any(|(request, _)| request.mode == Flush::Sync) && end > positions.synced() {
+        if self.batch.iter().any(|(request, _)| request.mode == Flush::Sync) && end > positions.synced() {
             self.operation()?;
             positions.publish_synced(end);
         }
-        queue.release(batch.iter().map(|(_, bytes)| bytes).sum());
-        for (request, _) in batch.drain(..) {
+        queue.release(self.batch.iter().map(|(_, bytes)| bytes).sum());
+        for (request, _) in self.batch.drain(..) {
             complete(request, Ok(()));
         }
         Ok(())
@@ -145,11 +248,11 @@ impl Worker {
         }
     }
 
-    fn fail_rest(&self, batch: &mut VecDeque<(Request, u64)>) {
-        let Shared { queue, positions } = &*self.shared;
+    fn fail_rest(&mut self) {
+        let Shared { queue, positions, .. } = &*self.shared;
         let Some(cause) = positions.cause() else { return };
         queue.close();
-        for (request, _) in batch.drain(..) {
+        for (request, _) in self.batch.drain(..) {
             let outcome = positions.outcome(request.mode, request.end);
             complete(request, outcome.unwrap_or_else(|| Err(cause.clone())));
         }

@@ -20,10 +20,13 @@ use crate::flush::Positions;
 use crate::flush::Progress;
 use crate::flush::ProgressHandle;
 use crate::flush::Queue;
+use crate::flush::Refused;
+use crate::flush::Wake;
 use crate::log_model::Appender;
 use crate::log_model::Shared;
 use crate::log_model::Worker;
 use crate::log_model::failure;
+use crate::log_model::run;
 use crate::record::Callback;
 use crate::sync::AtomicU64;
 use crate::sync::Ordering;
@@ -59,7 +62,13 @@ pub(crate) fn queue() {
         move || {
             let limit = drawn_limit();
             let (mut batch, mut taken) = (VecDeque::new(), Vec::new());
-            while queue.take_batch(&mut batch, limit) {
+            let quiet = (draw(0, 1) == 0).then_some(Duration::from_secs(1));
+            loop {
+                match queue.wait_for_batch(limit, quiet) {
+                    Wake::Batch => queue.take_batch(&mut batch, limit),
+                    Wake::Quiet => continue,
+                    Wake::Closed => break,
+                }
                 assert!(!batch.is_empty() && batch.len() as u64 <= limit.items);
                 let items = batch.len() as u64;
                 for (item, bytes) in batch.drain(..) {
@@ -89,22 +98,45 @@ pub(crate) fn queue() {
         thread::spawn(move || queue.close())
     });
 
+    let nudger = (draw(0, 1) == 0).then(|| {
+        let queue = queue.clone();
+        thread::spawn(move || queue.nudge())
+    });
+
     let mut accepted = Vec::new();
     for item in 0..4 {
         let bytes = draw(0, BYTES_MAX + 1);
-        queue.wait_for_room(bytes);
-        let before = held.fetch_add(bytes, Ordering::SeqCst);
-        match queue.push(item, bytes) {
-            Ok(()) => {
-                assert!(before == 0 || before + bytes <= BYTES_MAX, "{before} and {bytes} bytes are held");
-                accepted.push(item);
-                pushed.fetch_add(1, Ordering::SeqCst);
+        let asks_first = draw(0, 1) == 0;
+        let before = loop {
+            if asks_first {
+                queue.wait_for_room(bytes);
             }
-            Err(refused) => {
-                assert_eq!(refused, item);
-                assert!(closer.is_some(), "refused by an open queue");
-                held.fetch_sub(bytes, Ordering::SeqCst);
+            let before = held.fetch_add(bytes, Ordering::SeqCst);
+            let pushed = match asks_first {
+                true => queue.push(item, bytes).map_err(Refused::Closed),
+                false => queue.try_push(item, bytes),
+            };
+            match pushed {
+                Ok(()) => break Some(before),
+                Err(Refused::Full(refused)) => {
+                    assert_eq!(refused, item);
+                    held.fetch_sub(bytes, Ordering::SeqCst);
+                    queue.wait_for_room(bytes);
+                }
+                Err(Refused::Closed(refused)) => {
+                    assert_eq!(refused, item);
+                    assert!(closer.is_some(), "refused by an open queue");
+                    held.fetch_sub(bytes, Ordering::SeqCst);
+                    break None;
+                }
             }
+        };
+        if let Some(before) = before {
+            // Without asking first, more may have been written since it was counted.
+            let bounded = before == 0 || before + bytes <= BYTES_MAX;
+            assert!(bounded || !asks_first, "{before} and {bytes} bytes are held");
+            accepted.push(item);
+            pushed.fetch_add(1, Ordering::SeqCst);
         }
     }
     queue.wait_done();
@@ -112,8 +144,8 @@ pub(crate) fn queue() {
     queue.close();
     assert_eq!(consumer.join().unwrap(), accepted);
     waiter.join().unwrap();
-    if let Some(closer) = closer {
-        closer.join().unwrap();
+    for other in [closer, nudger].into_iter().flatten() {
+        other.join().unwrap();
     }
 }
 
@@ -126,7 +158,8 @@ pub(crate) fn room() {
         move || {
             let (mut batch, limit) = (VecDeque::new(), drawn_limit());
             for _ in 0..2 {
-                assert!(queue.take_batch(&mut batch, limit));
+                assert_eq!(queue.wait_for_batch(limit, None), Wake::Batch);
+                queue.take_batch(&mut batch, limit);
                 queue.release(1);
             }
             queue.done(2);
@@ -278,14 +311,14 @@ pub(crate) fn log() {
     let shared = Shared::new(draw(1, 3));
     let positions = shared.positions.clone();
     let fails_after = if draw(0, 2) == 0 { u64::MAX } else { draw(0, 5) };
-    let worker = Worker { shared: shared.clone(), limit: drawn_limit(), fails_after };
-    let worker = thread::spawn(move || worker.run());
+    let worker = Worker::new(shared.clone(), drawn_limit(), fails_after);
+    let mut appender = Appender::new(shared.clone(), worker.clone());
+    let worker = thread::spawn(move || run(&worker));
     let watcher = thread::spawn({
         let handle = ProgressHandle::new(positions.clone());
         move || watch(&handle, 3)
     });
 
-    let mut appender = Appender::new(shared.clone());
     let mut waiters = Vec::new();
     for _ in 0..3 {
         if !appender.append(draw(1, 2)) {
@@ -293,7 +326,7 @@ pub(crate) fn log() {
         }
         let (mode, offset) = (drawn_mode(), appender.end);
         let asked = move |outcome| Asked { mode, offset, outcome };
-        match draw(0, 2) {
+        match draw(0, 3) {
             0 => {
                 // The sender is the callback: a second completion can't be, a lost one is `Closed`.
                 let (sender, ticket) = FlushTicket::pair();
@@ -307,10 +340,18 @@ pub(crate) fn log() {
                 let positions = positions.clone();
                 waiters.push(thread::spawn(move || asked(wait_somehow(&positions, mode, offset))));
             }
+            2 => {
+                let outcome = appender.sync();
+                waiters.push(thread::spawn(move || Asked { mode: Flush::Sync, offset, outcome }));
+            }
             _ => {}
         }
     }
     shared.queue.wait_done();
+    let Progress { written, synced, .. } = positions.progress();
+    if positions.cause().is_none() && written == synced {
+        shared.wait_marked(synced);
+    }
     shared.queue.close();
     worker.join().unwrap();
     watcher.join().unwrap();

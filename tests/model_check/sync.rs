@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::ops::DerefMut;
 use std::sync::PoisonError;
+use std::sync::TryLockError;
 use std::time::Instant;
 
 pub(crate) use shuttle::sync::atomic::AtomicBool;
@@ -26,6 +27,16 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         MutexGuard { lock: self, held: Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)) }
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(held) => Some(MutexGuard { lock: self, held: Some(held) }),
+            Err(TryLockError::Poisoned(held)) => {
+                Some(MutexGuard { lock: self, held: Some(held.into_inner()) })
+            }
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
