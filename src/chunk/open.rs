@@ -51,6 +51,9 @@ pub(crate) struct OpenChunk {
     next: u64,
     records: u64,
     data_crc: DataCrc,
+    /// The frame behind the last record, not accepted yet. Kept here because an append is so short
+    /// that handing it back and forth would show.
+    staged: Staged,
     /// Bytes of the file that are known to be allocated.
     allocated: u64,
     /// What is allocated at first.
@@ -59,10 +62,10 @@ pub(crate) struct OpenChunk {
 }
 
 /// A frame that stands in the buffer and is not accepted yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Staged {
     pub(crate) segment: Segment,
-    crc: u32,
+    pub(crate) crc: u32,
 }
 
 /// What is known of a chunk that is opened to be continued, or has just been begun.
@@ -91,6 +94,7 @@ impl OpenChunk {
             next: end,
             records,
             data_crc,
+            staged: Staged::default(),
             allocated,
         }
     }
@@ -100,11 +104,13 @@ impl OpenChunk {
     }
 
     /// The global offset behind the last record.
+    #[inline]
     pub(crate) fn end(&self) -> u64 {
         self.next
     }
 
     /// Bytes from the chunk's beginning to its last record's end.
+    #[inline]
     pub(crate) fn size(&self) -> u64 {
         self.next - self.id().0
     }
@@ -119,30 +125,41 @@ impl OpenChunk {
     }
 
     /// Encodes a record behind the last one. `synced` is the offset known to be durable.
+    #[inline]
     pub(crate) fn stage<W: WalTypes>(
         &mut self,
         record: &WalRecord<W>,
         tail: &Tail,
         synced: u64,
         payload_max: u64,
-    ) -> Result<Staged> {
-        let encoded = tail
-            .with_open(|buffer| encode_frame(buffer, record, self.next, synced, &self.salt, payload_max))?;
+    ) -> Result<()> {
+        let Self { staged, next, salt, .. } = self;
+        tail.with_open(|buffer| -> Result<()> {
+            *staged = encode_frame(buffer, record, *next, synced, salt, payload_max)?;
+            Ok(())
+        })?;
         // Taken back also if the storage panics.
         let unreserved = TakeBack { tail, end: self.next };
-        self.reserve(encoded.segment.size)?;
+        self.reserve(self.staged.segment.size)?;
         std::mem::forget(unreserved);
-        Ok(encoded)
+        Ok(())
     }
 
-    /// Accepts a staged frame.
-    pub(crate) fn commit(&mut self, staged: Staged) {
-        self.next += staged.segment.size;
+    /// Where the staged frame stands.
+    pub(crate) fn staged(&self) -> Segment {
+        self.staged.segment
+    }
+
+    /// Accepts the staged frame.
+    #[inline]
+    pub(crate) fn commit(&mut self) {
+        self.next += self.staged.segment.size;
         self.records += 1;
-        self.data_crc.push(staged.crc);
+        self.data_crc.push(self.staged.crc);
     }
 
     /// Sees to it that the file has space for `size` more bytes and the seal.
+    #[inline]
     pub(crate) fn reserve(&mut self, size: u64) -> Result<()> {
         let needed = self.size() + size + SEAL_LEN;
         if needed <= self.allocated {
@@ -179,6 +196,7 @@ impl Drop for TakeBack<'_> {
 }
 
 /// Appends a record's frame to `buffer`: all of it, or nothing, also if the codec panics.
+#[inline(always)]
 pub(crate) fn encode_frame<W: WalTypes>(
     buffer: &mut Vec<u8>,
     record: &WalRecord<W>,
@@ -202,6 +220,7 @@ pub(crate) fn encode_frame<W: WalTypes>(
 }
 
 /// Lets the codec write and checks what it says of it.
+#[inline]
 fn encode_payload<W: WalTypes>(buffer: &mut Vec<u8>, record: &WalRecord<W>, max: u64) -> Result<u32> {
     let start = buffer.len();
     let mut writer = Limited { buffer, left: usize::try_from(max).unwrap_or(usize::MAX), exceeded: false };

@@ -67,6 +67,7 @@ impl Tail {
     }
 
     /// Lets `write` add to the open buffer. Nobody else writes there; readers wait meanwhile.
+    #[inline]
     pub(crate) fn with_open<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let mut state = self.state.lock();
         // All in it is accepted at this moment. What grows no further is never copied again.

@@ -80,6 +80,7 @@ impl Positions {
         std::ptr::from_ref(self).addr()
     }
 
+    #[inline]
     pub(crate) fn appended(&self) -> u64 {
         self.appended.load(Ordering::Acquire)
     }
@@ -88,6 +89,7 @@ impl Positions {
         self.written.load(Ordering::Acquire)
     }
 
+    #[inline]
     pub(crate) fn synced(&self) -> u64 {
         self.synced.load(Ordering::Acquire)
     }
@@ -100,6 +102,7 @@ impl Positions {
         Progress { appended: self.appended().max(written), written, synced }
     }
 
+    #[inline]
     pub(crate) fn publish_appended(&self, offset: u64) {
         self.appended.store(offset, Ordering::Release);
     }
@@ -139,6 +142,7 @@ impl Positions {
     }
 
     /// The first failure, if there was one.
+    #[inline]
     pub(crate) fn cause(&self) -> Option<Error> {
         if !self.poisoned.load(Ordering::SeqCst) {
             return None;
@@ -147,6 +151,7 @@ impl Positions {
     }
 
     /// An error if the log takes no more work.
+    #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         // In this order: a log that fails is poisoned before it is closed.
         let closed = self.is_closed();

@@ -27,6 +27,7 @@ pub(crate) struct Inside {
 
 impl Inside {
     /// `log` is any number that is one log's own; the address of its positions serves.
+    #[inline]
     pub(crate) fn enter(log: usize, place: Place) -> Self {
         Inside { outer: INSIDE.replace(Some((log, place))) }
     }
@@ -48,6 +49,7 @@ impl Inside {
 }
 
 impl Drop for Inside {
+    #[inline]
     fn drop(&mut self) {
         INSIDE.set(self.outer);
     }

@@ -56,15 +56,33 @@ pub(crate) struct Salt {
 impl Salt {
     pub(crate) fn new(salt: u64) -> Self {
         let mut crc = Crc::default();
-        crc.eight(salt.to_le_bytes());
+        crc.eight(salt);
         Self { value: salt, crc }
     }
 
-    /// A frame's CRC, before its bytes from 4 on.
-    pub(super) fn frame_crc(&self, offset: u64) -> Crc {
+    /// A frame's CRC, before its payload.
+    #[inline]
+    fn begin_crc(&self, offset: u64, len: u32, second_word: u64) -> Crc {
         let mut crc = self.crc;
-        crc.eight(offset.to_le_bytes());
+        crc.eight(offset);
+        crc.four(len);
+        crc.eight(second_word);
         crc
+    }
+
+    /// The field `check` of a header.
+    #[inline]
+    fn check(&self, offset: u64, len: u32, kind: u8, flags: u8, unsynced: u32) -> u16 {
+        let len_unsynced = u64::from(len) | u64::from(unsynced) << 32;
+        let kind_flags = u64::from(kind) | u64::from(flags) << 8;
+        let mut x = self.value
+            ^ offset.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ len_unsynced.wrapping_mul(0xD6E8_FEB8_6659_FD93)
+            ^ kind_flags << 20;
+        // The finalizer of splitmix64.
+        x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (x ^ x >> 31) as u16
     }
 }
 
@@ -86,6 +104,7 @@ pub(crate) struct FrameHeader {
 }
 
 impl FrameHeader {
+    #[inline]
     pub(crate) fn parse(bytes: &[u8; FRAME_HEADER_LEN]) -> Self {
         Self {
             crc: u32::from_le_bytes(array_at(bytes, 0)),
@@ -97,26 +116,30 @@ impl FrameHeader {
         }
     }
 
-    fn encode(&self) -> [u8; FRAME_HEADER_LEN] {
-        let mut bytes = [0; FRAME_HEADER_LEN];
-        bytes[..4].copy_from_slice(&self.crc.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.len.to_le_bytes());
-        bytes[8] = self.kind;
-        bytes[9] = self.flags;
-        bytes[10..12].copy_from_slice(&self.check.to_le_bytes());
-        bytes[12..].copy_from_slice(&self.unsynced.to_le_bytes());
-        bytes
+    /// The CRC of the frame at `offset` with this header, before its payload.
+    pub(super) fn begin_crc(&self, offset: u64, salt: &Salt) -> Crc {
+        salt.begin_crc(offset, self.len, second_word(self.kind, self.flags, self.check, self.unsynced))
     }
 
     /// Bytes of the whole frame: header, payload and padding.
+    #[inline]
     pub(crate) fn frame_size(&self) -> u64 {
         // A u32 rounded up can't pass u64.
         FRAME_HEADER_LEN as u64 + ceil8(self.len.into()).unwrap_or(u64::MAX - FRAME_HEADER_LEN as u64)
     }
 
     /// Whether this can be the header of a frame at `offset`; of random bytes one in 65 536 passes.
+    #[inline]
     pub(crate) fn check_ok(&self, salt: &Salt, offset: u64) -> bool {
-        self.kind != 0 && self.check == self.check_at(salt, offset)
+        self.kind != 0 && self.check == salt.check(offset, self.len, self.kind, self.flags, self.unsynced)
+    }
+
+    /// Whether the CRC is right; `padded` is the payload with the zeros behind.
+    #[inline]
+    pub(crate) fn crc_ok(&self, padded: &[u8], offset: u64, salt: &Salt) -> bool {
+        let mut crc = self.begin_crc(offset, salt);
+        crc.bytes(padded);
+        self.crc == crc.value()
     }
 
     /// Below which offset all was durable when this frame, which stands at `offset`, was encoded.
@@ -131,22 +154,16 @@ impl FrameHeader {
     pub(super) fn is_mark(&self) -> bool {
         (self.kind, self.flags, self.len, self.unsynced) == (Kind::SyncMark as u8, 0, 0, 0)
     }
+}
 
-    fn check_at(&self, salt: &Salt, offset: u64) -> u16 {
-        let len_unsynced = u64::from(self.len) | u64::from(self.unsynced) << 32;
-        let kind_flags = u64::from(self.kind) | u64::from(self.flags) << 8;
-        let mut x = salt.value
-            ^ offset.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            ^ len_unsynced.wrapping_mul(0xD6E8_FEB8_6659_FD93)
-            ^ kind_flags << 20;
-        // The finalizer of splitmix64.
-        x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (x ^ x >> 31) as u16
-    }
+/// Bytes 8 to 16 of a header, the lowest first.
+#[inline]
+fn second_word(kind: u8, flags: u8, check: u16, unsynced: u32) -> u64 {
+    u64::from(kind) | u64::from(flags) << 8 | u64::from(check) << 16 | u64::from(unsynced) << 32
 }
 
 /// The field `unsynced` of a frame at `offset` when all below `synced` is known to be durable.
+#[inline]
 pub(crate) fn unsynced(offset: u64, synced: u64) -> u32 {
     u32::try_from(offset.saturating_sub(synced)).unwrap_or(u32::MAX)
 }
@@ -157,6 +174,7 @@ pub(crate) fn unsynced(offset: u64, synced: u64) -> u32 {
 /// # Panics
 ///
 /// If `frame` is not as long as a frame with `payload_len` is.
+#[inline]
 pub(crate) fn finish_frame(
     frame: &mut [u8],
     payload_len: u32,
@@ -166,23 +184,16 @@ pub(crate) fn finish_frame(
     unsynced: u32,
     salt: &Salt,
 ) -> u32 {
-    let mut header = FrameHeader { crc: 0, len: payload_len, kind: kind as u8, flags, check: 0, unsynced };
-    assert_eq!(frame.len() as u64, header.frame_size(), "a frame must be padded to a multiple of 8");
-    header.check = header.check_at(salt, offset);
-    frame[..FRAME_HEADER_LEN].copy_from_slice(&header.encode());
-    let crc = crc_of(frame, offset, salt);
-    frame[..4].copy_from_slice(&crc.to_le_bytes());
-    crc
-}
-
-/// The CRC that a whole frame at `offset` should have.
-pub(crate) fn crc_of(frame: &[u8], offset: u64, salt: &Salt) -> u32 {
-    let mut crc = salt.frame_crc(offset);
-    // The header's rest in two steps, so that the payload begins at a whole word.
-    let (header, payload) = frame.split_at(FRAME_HEADER_LEN);
-    crc.four(array_at(header, 4));
-    crc.eight(array_at(header, 8));
-    crc.bytes(payload);
+    let (header, padded) = frame.split_at_mut(FRAME_HEADER_LEN);
+    assert_eq!(Some(padded.len() as u64), ceil8(payload_len.into()), "a frame must be padded to 8");
+    // All by value: a header put together in memory, field by field, is slow to be read as words.
+    let check = salt.check(offset, payload_len, kind as u8, flags, unsynced);
+    let second_word = second_word(kind as u8, flags, check, unsynced);
+    let mut crc = salt.begin_crc(offset, payload_len, second_word);
+    crc.bytes(padded);
+    let first_word = u64::from(crc.value()) | u64::from(payload_len) << 32;
+    header[..8].copy_from_slice(&first_word.to_le_bytes());
+    header[8..].copy_from_slice(&second_word.to_le_bytes());
     crc.value()
 }
 
@@ -193,7 +204,7 @@ pub(crate) fn verify_frame(frame: &[u8], offset: u64, salt: &Salt) -> bool {
     };
     header.check_ok(salt, offset)
         && header.frame_size() == frame.len() as u64
-        && header.crc == crc_of(frame, offset, salt)
+        && header.crc_ok(&frame[FRAME_HEADER_LEN..], offset, salt)
 }
 
 /// The sync mark that ends a log at `offset`.

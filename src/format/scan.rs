@@ -30,7 +30,6 @@ use super::SEAL_LEN;
 use super::SYNC_MARK_LEN;
 use super::Salt;
 use super::Seal;
-use super::crc_of;
 use super::seal::SEAL_PAYLOAD_LEN;
 use super::search::Origin;
 use super::search::Search;
@@ -191,7 +190,7 @@ impl<R: ReadAt> Scan<R> {
         // On a machine that can't address it, the buffer's allocation fails: an error, no verdict.
         let n = usize::try_from(size).unwrap_or(usize::MAX);
         let frame = &self.window.at_least(position, n)?[..n];
-        if crc_of(frame, offset, &self.origin.salt) != header.crc {
+        if !header.crc_ok(&frame[FRAME_HEADER_LEN..], offset, &self.origin.salt) {
             return Ok(Place::Damaged { damage: Damage::FrameChecksum, reach: position + size });
         }
         Ok(Place::Sound(header))

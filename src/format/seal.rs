@@ -70,7 +70,7 @@ pub(crate) struct DataCrc(Crc);
 impl DataCrc {
     /// Takes the stored CRC of the next frame.
     pub(crate) fn push(&mut self, crc: u32) {
-        self.0.four(crc.to_le_bytes());
+        self.0.four(crc);
     }
 
     pub(crate) fn value(&self) -> u32 {

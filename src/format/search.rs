@@ -89,7 +89,7 @@ pub(super) fn search<R: ReadAt>(
             return Ok(Search::TooMuch { examined });
         }
         examined += size;
-        if crc_of_stored(window, origin, position, size)? != header.crc {
+        if !crc_ok(window, origin, &header, position, size)? {
             continue;
         }
         if let Some(proof) = proof_of(&header, offset, at) {
@@ -166,21 +166,23 @@ fn is_writable(header: &FrameHeader, offset: u64) -> bool {
     len_fits && unsynced_fits && header.flags & !KNOWN_FLAGS == 0
 }
 
-/// The CRC of a frame, read in pieces: what is only perhaps a frame must not make the buffer grow.
-fn crc_of_stored<R: ReadAt>(
+/// Whether the CRC of a frame of `size` bytes is right. It is read in pieces: what is only perhaps a
+/// frame must not make the buffer grow.
+fn crc_ok<R: ReadAt>(
     window: &mut Window<R>,
     origin: &Origin,
+    header: &FrameHeader,
     position: u64,
     size: u64,
-) -> io::Result<u32> {
-    let mut crc = origin.salt.frame_crc(origin.offset(position));
+) -> io::Result<bool> {
+    let mut crc = header.begin_crc(origin.offset(position), &origin.salt);
     let end = position + size;
-    let mut from = position + 4;
+    let mut from = position + FRAME_HEADER_LEN as u64;
     while from < end {
         let piece = window.at_least(from, 1)?;
         let n = (end - from).min(piece.len() as u64);
         crc.bytes(&piece[..n as usize]);
         from += n;
     }
-    Ok(crc.value())
+    Ok(crc.value() == header.crc)
 }

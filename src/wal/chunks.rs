@@ -182,15 +182,13 @@ impl<W: WalTypes> ChunkedWal<W> {
         let has_predecessor = self.open.is_some() || !self.view.chunks.read().closed.is_empty();
         let predecessor = has_predecessor.then(|| checkpoint.clone());
         let file = Arc::new(ChunkFile::open(header, spare.handle.clone()));
-        let mut new_chunk = OpenChunk::new(
+        let end = staged.segment.offset + staged.segment.size;
+        let mut data_crc = DataCrc::default();
+        data_crc.push(staged.crc);
+        let new_chunk = OpenChunk::new(
             file.clone(),
             spare.handle.clone(),
-            OpenChunkState {
-                end: staged.segment.offset,
-                records: 0,
-                data_crc: DataCrc::default(),
-                allocated: spare.allocated,
-            },
+            OpenChunkState { end, records: 1, data_crc, allocated: spare.allocated },
             &self.config,
         );
         let bytes = self.end() - self.handed_over + head.len() as u64;
@@ -200,7 +198,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             path: self.config.chunk_path(file.id()),
             file: file.clone(),
             spare,
-            end: staged.segment.offset + staged.segment.size,
+            end,
             checkpoint: predecessor,
         };
         if queue.push(Request::Rotate(Box::new(Rotation { ending, beginning })), bytes).is_err() {
@@ -208,7 +206,6 @@ impl<W: WalTypes> ChunkedWal<W> {
             return Err(Error::Closed);
         }
         self.last_segment = staged.segment;
-        new_chunk.commit(staged);
         {
             let mut chunks = self.view.chunks.write();
             if let Some(old) = self.open.take() {

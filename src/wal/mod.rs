@@ -25,7 +25,6 @@ use parking_lot::Mutex;
 
 use crate::chunk::ChunkFile;
 use crate::chunk::OpenChunk;
-use crate::chunk::Staged;
 use crate::chunk::TakeBack;
 use crate::config::Config;
 use crate::error::Error;
@@ -152,8 +151,8 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// (try again once there is space), [`Error::OffsetsUsedUp`], [`Error::Poisoned`],
     /// [`Error::Io`]. A codec's panic goes through to the caller.
     pub fn append(&mut self, record: &WalRecord<W>) -> Result<Segment> {
-        let staged = self.stage(record)?;
-        Ok(self.accept(staged))
+        self.stage(record)?;
+        Ok(self.accept())
     }
 
     /// Rotates if the open chunk is full, appends an action, applies it: all of it or, with an error
@@ -170,45 +169,50 @@ impl<W: WalTypes> ChunkedWal<W> {
     ) -> Result<Segment> {
         self.try_close_full_chunk(state_machine)?;
         let record = WalRecord::Action(action);
-        let staged = self.stage(&record)?;
-        let taken_back = TakeBack { tail: &self.shared.tail, end: staged.segment.offset };
+        self.stage(&record)?;
+        let Some(segment) = self.open.as_ref().map(OpenChunk::staged) else { return Err(Error::Closed) };
+        let taken_back = TakeBack { tail: &self.shared.tail, end: segment.offset };
         let chunk_id = self.open_chunk_id();
-        let applied = state_machine.apply(&record, chunk_id, staged.segment);
+        let applied = state_machine.apply(&record, chunk_id, segment);
         if let Err(error) = applied {
             let source = Arc::from(error.into());
-            return Err(Error::StateMachine { chunk_id, offset: staged.segment.offset, source });
+            return Err(Error::StateMachine { chunk_id, offset: segment.offset, source });
         }
         std::mem::forget(taken_back);
-        Ok(self.accept(staged))
+        Ok(self.accept())
     }
 
     /// Encodes a record behind the last one, to be accepted or taken back.
-    fn stage(&mut self, record: &WalRecord<W>) -> Result<Staged> {
+    #[inline]
+    fn stage(&mut self, record: &WalRecord<W>) -> Result<()> {
         self.shared.positions.check()?;
         self.ensure_open_chunk()?;
         if self.end() - self.handed_over >= self.config.open_buffer_max_bytes {
             // A callback's append, which may not wait for room, got this far: no further.
             self.hand_over(Flush::Write, &mut None, None, "append")?;
         }
-        let mut staged = self.stage_in_chunk(record);
-        while matches!(staged, Err(Error::StorageFull { .. })) && self.make_room() {
-            staged = self.stage_in_chunk(record);
+        loop {
+            match self.stage_in_chunk(record) {
+                Err(Error::StorageFull { .. }) if self.make_room() => {}
+                staged => return staged,
+            }
         }
-        staged
     }
 
-    fn stage_in_chunk(&mut self, record: &WalRecord<W>) -> Result<Staged> {
+    #[inline]
+    fn stage_in_chunk(&mut self, record: &WalRecord<W>) -> Result<()> {
         let Some(open) = &mut self.open else { return Err(Error::Closed) };
         let Shared { positions, tail, .. } = &*self.shared;
         let _inside = Inside::enter(positions.identity(), Place::Codec);
         open.stage(record, tail, positions.synced(), self.config.max_record_size)
     }
 
-    fn accept(&mut self, staged: Staged) -> Segment {
-        let segment = staged.segment;
-        self.last_segment = segment;
+    /// Accepts the staged record.
+    #[inline]
+    fn accept(&mut self) -> Segment {
         if let Some(open) = &mut self.open {
-            open.commit(staged);
+            open.commit();
+            self.last_segment = open.staged();
         }
         let appended = self.end();
         self.shared.positions.publish_appended(appended);
@@ -220,7 +224,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             // The record is accepted whatever comes of this; a failure stays to be found.
             let _poisoned_or_inside = self.hand_over(Flush::Write, &mut None, None, "append");
         }
-        segment
+        self.last_segment
     }
 
     /// Where the last record stands. In a new log that is its first checkpoint.
