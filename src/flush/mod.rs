@@ -16,6 +16,7 @@
 //! - No lock is held while a callback runs or the disk is waited for, but the worker's own, which only
 //!   makes somebody the worker: nobody waits for it that the worker could wait for.
 
+mod ahead;
 mod batch;
 mod housekeeper;
 mod metrics;
@@ -25,6 +26,7 @@ mod reentry;
 mod ticket;
 mod worker;
 
+pub(crate) use ahead::ZerosAhead;
 pub(crate) use batch::ChunkBeginning;
 pub(crate) use batch::FlushRequest;
 pub(crate) use batch::Request;
@@ -39,6 +41,7 @@ pub(crate) use metrics::Metrics;
 pub(crate) use progress::Positions;
 pub use progress::Progress;
 pub use progress::ProgressHandle;
+pub(crate) use progress::SyncTurn;
 pub(crate) use queue::BatchLimit;
 pub(crate) use queue::Queue;
 pub(crate) use queue::Refused;

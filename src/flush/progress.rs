@@ -9,7 +9,9 @@
 //!
 //! - Published with release, read with acquire: who sees an offset sees what was done to reach it.
 //! - Poison is set once, with its cause, and never cleared; what was reached stays reached.
-//! - Publishing costs one load when nobody waits.
+//! - Publishing costs some loads when nobody waits.
+//! - A sync wakes those whom it concerns: while one runs, those whom the next will serve gather behind
+//!   the other of two events.
 
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -24,8 +26,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::sync::AtomicBool;
 use crate::sync::AtomicU64;
-use crate::sync::AtomicUsize;
-use crate::sync::Condvar;
+use crate::sync::Event;
 use crate::sync::Mutex;
 use crate::sync::Ordering;
 
@@ -49,10 +50,21 @@ pub(crate) struct Positions {
     /// Set with `state.cause`; spares the lock where nothing has failed.
     poisoned: AtomicBool,
     closed: AtomicBool,
-    /// Threads in `changed`, plus one while wakers are registered.
-    waiting: AtomicUsize,
+    write_done: Event,
+    /// Two, so that those who wait for the next sync sleep on when this one is done. Syncs take turns:
+    /// the next is the one of the lower end.
+    syncs: [SyncGroup; 2],
+    /// Wakers are registered.
+    tasks: AtomicBool,
     state: Mutex<State>,
-    changed: Condvar,
+}
+
+/// Every other sync, and those who wait for it.
+#[derive(Debug, Default)]
+struct SyncGroup {
+    /// What the last sync that began will reach, or has.
+    end: AtomicU64,
+    done: Event,
 }
 
 #[derive(Debug, Default)]
@@ -69,9 +81,10 @@ impl Positions {
             synced: AtomicU64::new(at),
             poisoned: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            waiting: AtomicUsize::new(0),
+            write_done: Event::default(),
+            syncs: [SyncGroup::default(), SyncGroup::default()],
+            tasks: AtomicBool::new(false),
             state: Mutex::default(),
-            changed: Condvar::new(),
         }
     }
 
@@ -109,12 +122,43 @@ impl Positions {
 
     pub(crate) fn publish_written(&self, offset: u64) {
         self.written.store(offset, Ordering::SeqCst);
-        self.wake();
+        self.write_done.happen();
+        self.wake_tasks();
     }
 
-    pub(crate) fn publish_synced(&self, offset: u64) {
-        self.synced.store(offset, Ordering::SeqCst);
-        self.wake();
+    /// A sync begins, which will reach `end`. Only the worker says so.
+    pub(crate) fn begin_sync(&self, end: u64) -> SyncTurn {
+        let [first, second] = self.sync_ends();
+        let turn = usize::from(second < first);
+        self.syncs[turn].end.store(end, Ordering::SeqCst);
+        SyncTurn { turn, end }
+    }
+
+    /// The sync is done: wakes those whom it concerns.
+    pub(crate) fn publish_sync(&self, sync: SyncTurn) {
+        self.synced.store(sync.end, Ordering::SeqCst);
+        self.syncs[sync.turn].done.happen();
+        self.wake_tasks();
+    }
+
+    fn sync_ends(&self) -> [u64; 2] {
+        [&self.syncs[0], &self.syncs[1]].map(|group| group.end.load(Ordering::SeqCst))
+    }
+
+    /// What happens when `offset` may have been reached.
+    fn event(&self, mode: Flush, offset: u64) -> &Event {
+        if mode == Flush::Write {
+            return &self.write_done;
+        }
+        let [first, second] = self.sync_ends();
+        // The first sync to reach it, or else the next one.
+        let turn = match (offset <= first, offset <= second) {
+            (true, true) => usize::from(second < first),
+            (true, false) => 0,
+            (false, true) => 1,
+            (false, false) => usize::from(second < first),
+        };
+        &self.syncs[turn].done
     }
 
     /// Stops the log for good. Only the first cause counts.
@@ -128,13 +172,13 @@ impl Positions {
             self.poisoned.store(true, Ordering::SeqCst);
         }
         log::error!("the log stops: {cause}");
-        self.wake();
+        self.wake_all();
     }
 
     /// No offset will be reached any more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        self.wake();
+        self.wake_all();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -199,55 +243,49 @@ impl Positions {
         if let Err(error) = Inside::refuse_wait(self.identity(), method) {
             return Some(Err(error));
         }
-        let mut state = self.state.lock();
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        let outcome = loop {
-            if self.reached(mode) >= offset {
-                break Some(Ok(()));
+        loop {
+            let event = self.event(mode, offset);
+            // Before looking: what happens from here on ends the wait.
+            let seen = event.epoch();
+            // A sync that began and ended before that won't: is it still the one to wait for?
+            if !std::ptr::eq(event, self.event(mode, offset)) {
+                continue;
             }
-            if let Some(cause) = &state.cause {
-                break Some(Err(cause.clone()));
+            if let Some(outcome) = self.outcome(mode, offset) {
+                return Some(outcome);
             }
-            if self.is_closed() {
-                break Some(Err(Error::Closed));
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return None;
             }
-            match deadline {
-                None => self.changed.wait(&mut state),
-                Some(deadline) => {
-                    if self.changed.wait_until(&mut state, deadline).timed_out() {
-                        break None;
-                    }
-                }
-            }
-        };
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        drop(state);
-        // What was reached at the last moment counts, whatever came after.
-        self.outcome(mode, offset).or(outcome)
+            event.wait(seen, deadline);
+        }
     }
 
     /// Registers to be woken at the next change; the caller looks at [`outcome`](Self::outcome)
     /// afterwards once more.
     pub(crate) fn register(&self, waker: &Waker) {
         let mut state = self.state.lock();
-        if state.wakers.is_empty() {
-            self.waiting.fetch_add(1, Ordering::SeqCst);
-        }
+        self.tasks.store(true, Ordering::SeqCst);
         if !state.wakers.iter().any(|known| known.will_wake(waker)) {
             state.wakers.push(waker.clone());
         }
     }
 
-    fn wake(&self) {
-        if self.waiting.load(Ordering::SeqCst) == 0 {
+    fn wake_all(&self) {
+        self.write_done.happen();
+        for group in &self.syncs {
+            group.done.happen();
+        }
+        self.wake_tasks();
+    }
+
+    fn wake_tasks(&self) {
+        if !self.tasks.load(Ordering::SeqCst) {
             return;
         }
         let wakers = {
             let mut state = self.state.lock();
-            if !state.wakers.is_empty() {
-                self.waiting.fetch_sub(1, Ordering::SeqCst);
-            }
-            self.changed.notify_all();
+            self.tasks.store(false, Ordering::SeqCst);
             std::mem::take(&mut state.wakers)
         };
         // What they wake is the user's code: it may try to wait here, and it may panic.
@@ -257,6 +295,21 @@ impl Positions {
                 log::error!("a task's waker panicked; the log goes on");
             }
         }
+    }
+}
+
+/// A sync under way; see [`Positions::begin_sync`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct SyncTurn {
+    turn: usize,
+    end: u64,
+}
+
+impl SyncTurn {
+    /// What it reaches.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
     }
 }
 
@@ -316,7 +369,7 @@ mod tests {
         let positions = Positions::new(0);
         positions.publish_appended(30);
         positions.publish_written(20);
-        positions.publish_synced(10);
+        positions.publish_sync(positions.begin_sync(10));
         positions.poison(io());
         positions.poison(Error::Closed);
         assert!(matches!(positions.outcome(Flush::Sync, 10), Some(Ok(()))));
@@ -331,7 +384,7 @@ mod tests {
         positions.publish_appended(8);
         positions.publish_written(104);
         assert_eq!(positions.progress(), Progress { appended: 104, written: 104, synced: 0 });
-        positions.publish_synced(104);
+        positions.publish_sync(positions.begin_sync(104));
         assert!(ProgressHandle::new(positions).wait_synced(104).is_ok());
     }
 
@@ -344,7 +397,7 @@ mod tests {
             let waiter = std::thread::spawn(move || handle.wait_synced(8));
             std::thread::sleep(Duration::from_millis(10));
             match end {
-                0 => positions.publish_synced(8),
+                0 => positions.publish_sync(positions.begin_sync(8)),
                 1 => positions.poison(io()),
                 _ => positions.close(),
             }

@@ -217,7 +217,7 @@ mod tests {
             let waker = Waker::from(count.clone());
             let mut context = Context::from_waker(&waker);
             assert!(Pin::new(&mut ticket).poll(&mut context).is_pending());
-            positions.publish_synced(8);
+            positions.publish_sync(positions.begin_sync(8));
             if count.0.load(Ordering::SeqCst) == 0 {
                 resolve.take().unwrap().complete(Ok(()));
             }

@@ -1,7 +1,7 @@
 //! The flush worker: takes a batch, writes it, syncs once, publishes, completes.
 //!
 //! ```text
-//! take ─► write, publish ─► sync? ─► on_chunk_persisted, publish ─► callbacks ─► quiet? sync mark
+//! take ─► write, publish ─► sync? ─► on_chunk_persisted, publish ─► callbacks ─► zeros ahead, sync mark
 //!                                       │
 //! rotate: last frames ► sync ► seal, cut ► sync ► header, checkpoint ► sync ► rename ► sync directory
 //! ```
@@ -38,6 +38,8 @@ use super::Positions;
 use super::Queue;
 use super::Request;
 use super::Rotation;
+use super::SyncTurn;
+use super::ZerosAhead;
 use super::batch::ChunkBeginning;
 use super::queue::BatchLimit;
 use super::queue::Wake;
@@ -68,6 +70,7 @@ pub(crate) struct WorkerChunk<C> {
     pub(crate) checkpoint: Option<C>,
     /// A sync mark stands behind the last frame, or has found no space there.
     pub(crate) marked: bool,
+    pub(crate) ahead: ZerosAhead,
 }
 
 impl<C> WorkerChunk<C> {
@@ -85,6 +88,22 @@ impl<C> WorkerChunk<C> {
     fn sync(&self) -> Result<()> {
         self.handle.sync().map_err(self.error("sync"))
     }
+
+    /// Writes zeros ahead, if it is time to.
+    fn zero_ahead(&mut self, end: u64) -> Result<()> {
+        let Some((from, to)) = self.ahead.take_due(end - self.id.0) else { return Ok(()) };
+        let pieces = (from..to).step_by(ZEROS.len()).map(|at| (to - at).min(ZEROS.len() as u64) as usize);
+        let mut zeros: Vec<_> = pieces.map(|n| IoSlice::new(&ZEROS[..n])).collect();
+        match write_all_at(&*self.handle, &mut zeros, from) {
+            // Now, when nobody waits for it; and because a failure may be told to one sync only.
+            Ok(()) => self.sync(),
+            Err(error) => {
+                log::warn!("no zeros are written ahead in '{}': {error}", self.path.display());
+                self.ahead = ZerosAhead::none();
+                Ok(())
+            }
+        }
+    }
 }
 
 /// What the worker shares with the rest of the log.
@@ -96,6 +115,8 @@ pub(crate) struct Shared<W: WalTypes> {
     pub(crate) housekeeper: Arc<Housekeeper>,
 }
 
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
 /// How long the end stays where it is before a sync mark is written there.
 const QUIET: Duration = Duration::from_millis(5);
 
@@ -105,6 +126,7 @@ pub(crate) struct Worker<W: WalTypes> {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) dir: PathBuf,
     pub(crate) limit: BatchLimit,
+    pub(crate) zero_ahead_bytes: u64,
     pub(crate) on_chunk_persisted: Option<OnChunkPersisted<W>>,
     /// None until the log has an open chunk.
     pub(crate) chunk: Option<WorkerChunk<W::Checkpoint>>,
@@ -161,9 +183,10 @@ impl<W: WalTypes> Worker<W> {
         self.look()
     }
 
-    /// Writes the sync mark if the end has stayed where it was at the last look; returns when to look
-    /// again, if there is anything to wait for.
+    /// Writes zeros ahead if it is time to, and the sync mark if the end has stayed where it was at the
+    /// last look; returns when to look again, if there is anything to wait for.
     fn look(&mut self) -> Option<Duration> {
+        self.guarded(Self::zero_ahead);
         let synced = self.shared.positions.synced();
         if self.quiet_at.take() == Some(synced) {
             self.mark();
@@ -194,7 +217,8 @@ impl<W: WalTypes> Worker<W> {
         self.guarded(Self::flush);
         self.complete_in_hand();
         self.fail_rest();
-        if self.quiet_at.is_none() {
+        let zeros_due = self.chunk.as_ref().is_some_and(|chunk| chunk.ahead.is_due(end - chunk.id.0));
+        if self.quiet_at.is_none() || zeros_due {
             // The thread sleeps for good: it is to look out for quiet from now on.
             self.quiet_at = Some(end);
             self.shared.queue.nudge();
@@ -254,12 +278,20 @@ impl<W: WalTypes> Worker<W> {
         self.write_until(end)?;
         metrics.write.record(started.elapsed());
         let sync_asked = self.in_hand.iter().any(|flush| flush.mode == Flush::Sync);
-        let sync = sync_asked && end > self.shared.positions.synced();
-        if sync && let Some(chunk) = &self.chunk {
+        let mut sync = None;
+        let synced = self.shared.positions.synced();
+        if sync_asked
+            && end > synced
+            && let Some(chunk) = &mut self.chunk
+        {
+            // All that is written, which may be more than was asked for.
+            let turn = self.shared.positions.begin_sync(self.shared.positions.written());
             let sync_started = Instant::now();
             chunk.sync()?;
             metrics.sync.record(sync_started.elapsed());
             metrics.sync_batch_count.fetch_add(1, Relaxed);
+            chunk.ahead.note_sync(turn.end() - synced);
+            sync = Some(turn);
         }
         let mut asked = 0;
         for asked_at in self.in_hand.iter().filter_map(|flush| flush.asked_at) {
@@ -270,9 +302,8 @@ impl<W: WalTypes> Worker<W> {
         metrics.batch_count.fetch_add(1, Relaxed);
         metrics.batch_items_max.fetch_max(asked, Relaxed);
         metrics.batch.record(started.elapsed());
-        if sync {
-            // All that is written, which may be more than was asked for.
-            self.publish_synced(self.shared.positions.written());
+        if let Some(sync) = sync {
+            self.publish_sync(sync);
         }
         Ok(())
     }
@@ -291,11 +322,11 @@ impl<W: WalTypes> Worker<W> {
         Ok(())
     }
 
-    /// All below `end` is durable: tells it, to `on_chunk_persisted` first, so that whoever hears of
-    /// it by waiting can rely on that having run.
-    fn publish_synced(&mut self, end: u64) {
-        self.notify_persisted(end);
-        self.shared.positions.publish_synced(end);
+    /// A sync is done: tells it, to `on_chunk_persisted` first, so that whoever hears of it by waiting
+    /// can rely on that having run.
+    fn publish_sync(&mut self, sync: SyncTurn) {
+        self.notify_persisted(sync.end());
+        self.shared.positions.publish_sync(sync);
     }
 
     fn complete_in_hand(&mut self) {
@@ -337,8 +368,9 @@ impl<W: WalTypes> Worker<W> {
         self.write_until(end)?;
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
         if self.shared.positions.synced() < end {
+            let sync = self.shared.positions.begin_sync(end);
             chunk.sync()?;
-            self.publish_synced(end);
+            self.publish_sync(sync);
         }
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
         // The data must be durable before a seal says so.
@@ -360,6 +392,11 @@ impl<W: WalTypes> Worker<W> {
             handle: spare.handle,
             checkpoint,
             marked: false,
+            // What stands in a file used again was written before.
+            ahead: match spare.earlier_life {
+                true => ZerosAhead::none(),
+                false => ZerosAhead::new(self.zero_ahead_bytes, spare.allocated),
+            },
         };
         let head = self.shared.tail.next(end);
         if let Some(head) = &head {
@@ -378,8 +415,14 @@ impl<W: WalTypes> Worker<W> {
             self.shared.tail.written(head);
         }
         self.shared.positions.publish_written(end);
-        self.publish_synced(end);
+        self.publish_sync(self.shared.positions.begin_sync(end));
         Ok(())
+    }
+
+    /// Writes zeros ahead in the open chunk, if it is time to.
+    fn zero_ahead(&mut self) -> Result<()> {
+        let written = self.shared.positions.written();
+        self.chunk.as_mut().map_or(Ok(()), |chunk| chunk.zero_ahead(written))
     }
 
     /// Writes a sync mark where all is synced and none stands yet.

@@ -29,6 +29,7 @@ use crate::flush::Queue;
 use crate::flush::Shared;
 use crate::flush::Worker;
 use crate::flush::WorkerChunk;
+use crate::flush::ZerosAhead;
 use crate::flush::spawn_worker;
 use crate::lock::WalLock;
 use crate::position::Segment;
@@ -258,6 +259,7 @@ impl<W: WalTypes> ChunkedWal<W> {
                 bytes: config.flush_batch_max_bytes,
                 wait: config.flush_batch_wait,
             },
+            zero_ahead_bytes: config.zero_ahead_bytes,
             on_chunk_persisted,
             chunk: worker_chunk,
             batch: VecDeque::new(),
@@ -325,6 +327,10 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, W
         checkpoint: newest.checkpoint,
         // Recovery has seen to it.
         marked: true,
+        ahead: match newest.header.earlier_life() {
+            true => ZerosAhead::none(),
+            false => ZerosAhead::new(config.zero_ahead_bytes, config.chunk_file_size()),
+        },
     };
     let state = OpenChunkState {
         end: newest.end,

@@ -228,8 +228,9 @@ impl Worker {
         self.marked = false;
         positions.publish_written(end);
         if self.batch.iter().any(|(request, _)| request.mode == Flush::Sync) && end > positions.synced() {
+            let sync = positions.begin_sync(end);
             self.operation()?;
-            positions.publish_synced(end);
+            positions.publish_sync(sync);
         }
         queue.release(self.batch.iter().map(|(_, bytes)| bytes).sum());
         for (request, _) in self.batch.drain(..) {

@@ -218,7 +218,7 @@ pub(crate) fn positions() {
     for offset in 1..=written {
         positions.publish_written(offset);
         if offset <= synced {
-            positions.publish_synced(offset);
+            positions.publish_sync(positions.begin_sync(offset));
         }
     }
     let poisoned = draw(0, 1) == 1;
@@ -399,7 +399,7 @@ pub(crate) fn offsets() {
         })
         .collect();
     positions.publish_written(1);
-    positions.publish_synced(1);
+    positions.publish_sync(positions.begin_sync(1));
     for waiter in waiters {
         assert!(waiter.join().unwrap().is_ok());
     }

@@ -106,3 +106,32 @@ impl WaitTimeoutResult {
         self.0
     }
 }
+
+/// As the crate's own.
+#[derive(Debug, Default)]
+pub(crate) struct Event {
+    epoch: Mutex<u32>,
+    happened: Condvar,
+}
+
+impl Event {
+    pub(crate) fn epoch(&self) -> u32 {
+        *self.epoch.lock()
+    }
+
+    pub(crate) fn wait(&self, seen: u32, until: Option<Instant>) {
+        let mut epoch = self.epoch.lock();
+        if *epoch != seen {
+            return;
+        }
+        match until {
+            None => self.happened.wait(&mut epoch),
+            Some(until) => drop(self.happened.wait_until(&mut epoch, until)),
+        }
+    }
+
+    pub(crate) fn happen(&self) {
+        *self.epoch.lock() += 1;
+        self.happened.notify_all();
+    }
+}

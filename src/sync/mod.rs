@@ -1,13 +1,16 @@
-//! The locks and atomics of the rooms that a model checker runs: queue, progress, tickets.
+//! The locks, atomics and events of the rooms that a model checker runs: queue, progress, tickets.
 //!
 //! Those files take them from here and from nowhere else. `tests/model_check.rs` compiles the same
 //! files with a `sync` of its own, made of a model checker's primitives, and so decides who runs when.
 
+mod event;
+
 pub(crate) use std::sync::atomic::AtomicBool;
 pub(crate) use std::sync::atomic::AtomicU64;
-pub(crate) use std::sync::atomic::AtomicUsize;
 pub(crate) use std::sync::atomic::Ordering;
 
 pub(crate) use parking_lot::Condvar;
 pub(crate) use parking_lot::Mutex;
 pub(crate) use parking_lot::MutexGuard;
+
+pub(crate) use event::Event;

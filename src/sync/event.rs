@@ -1,0 +1,163 @@
+//! Something that happens again and again, and wakes all who wait for it.
+//!
+//! ```text
+//! seen = epoch() ─► look whether to wait at all ─► wait(seen)        happen(): epoch + 1, wake all
+//! ```
+//!
+//! - Who has taken the epoch before looking misses nothing: `wait` returns at once if it has happened
+//!   since.
+//! - All are woken by one call and need no lock to go on. With a condition variable, some dozen threads
+//!   that wait for one sync queue for its lock after it, each to be woken by the one before.
+
+use std::time::Instant;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use futex::Event;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) use locked::Event;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod futex {
+    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use rustix::thread::futex;
+    use rustix::thread::futex::Timespec;
+
+    use super::Instant;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Event {
+        epoch: AtomicU32,
+        waiting: AtomicUsize,
+    }
+
+    impl Event {
+        /// How often it has happened.
+        pub(crate) fn epoch(&self) -> u32 {
+            self.epoch.load(SeqCst)
+        }
+
+        /// Waits until it has happened since `seen`, or until a time; may also return for no reason.
+        pub(crate) fn wait(&self, seen: u32, until: Option<Instant>) {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            // A time too far away to be told is no limit.
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
+            self.waiting.fetch_add(1, SeqCst);
+            // However it ends, the caller looks again.
+            let _woken = futex::wait(&self.epoch, futex::Flags::PRIVATE, seen, left.as_ref());
+            self.waiting.fetch_sub(1, SeqCst);
+        }
+
+        /// Wakes all who wait.
+        pub(crate) fn happen(&self) {
+            self.epoch.fetch_add(1, SeqCst);
+            // Who isn't counted yet finds another epoch than the one that was seen.
+            if self.waiting.load(SeqCst) > 0 {
+                let _count = futex::wake(&self.epoch, futex::Flags::PRIVATE, i32::MAX as u32);
+            }
+        }
+    }
+}
+
+#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
+#[cfg_attr(any(target_os = "linux", target_os = "android"), allow(unused, reason = "tested everywhere"))]
+mod locked {
+    use parking_lot::Condvar;
+    use parking_lot::Mutex;
+
+    use super::Instant;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Event {
+        epoch: Mutex<u32>,
+        happened: Condvar,
+    }
+
+    impl Event {
+        /// How often it has happened.
+        pub(crate) fn epoch(&self) -> u32 {
+            *self.epoch.lock()
+        }
+
+        /// Waits until it has happened since `seen`, or until a time; may also return for no reason.
+        pub(crate) fn wait(&self, seen: u32, until: Option<Instant>) {
+            let mut epoch = self.epoch.lock();
+            match until {
+                _ if *epoch != seen => {}
+                None => self.happened.wait(&mut epoch),
+                Some(until) => {
+                    let _timed_out = self.happened.wait_until(&mut epoch, until);
+                }
+            }
+        }
+
+        /// Wakes all who wait.
+        pub(crate) fn happen(&self) {
+            let mut epoch = self.epoch.lock();
+            *epoch = epoch.wrapping_add(1);
+            drop(epoch);
+            self.happened.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Both kinds, by the same words.
+    macro_rules! each_kind {
+        ($($name:ident: $kind:ty),*) => {$(
+            mod $name {
+                use super::*;
+
+                #[test]
+                fn nobody_misses_what_happens_while_he_looks() {
+                    const ROUNDS: u64 = 2_000;
+                    let (event, reached) = (<$kind>::default(), AtomicU64::new(0));
+                    std::thread::scope(|scope| {
+                        for _ in 0..3 {
+                            scope.spawn(|| {
+                                for round in 1..=ROUNDS {
+                                    loop {
+                                        let seen = event.epoch();
+                                        if reached.load(SeqCst) >= round {
+                                            break;
+                                        }
+                                        event.wait(seen, None);
+                                    }
+                                }
+                            });
+                        }
+                        for _ in 0..ROUNDS {
+                            reached.fetch_add(1, SeqCst);
+                            event.happen();
+                        }
+                    });
+                }
+
+                #[test]
+                fn a_wait_ends_at_its_time() {
+                    let event = <$kind>::default();
+                    let started = Instant::now();
+                    let until = started + Duration::from_millis(20);
+                    while Instant::now() < until {
+                        event.wait(event.epoch(), Some(until));
+                    }
+                    event.wait(event.epoch(), Some(started));
+                }
+            }
+        )*};
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    each_kind!(futex_kind: super::super::futex::Event);
+    each_kind!(locked_kind: super::super::locked::Event);
+}
