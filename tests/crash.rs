@@ -180,6 +180,18 @@ fn scripts_that_found_something_once_find_nothing_now() {
     }
 }
 
+/// A log that syncs often has zeros written ahead of it, over and over, and is cut anywhere there.
+#[test]
+fn zeros_ahead_of_the_end_never_cost_what_was_synced() {
+    for (size, spares) in [(65_536, 0), (4096, 1)] {
+        let often = "a1x1 s ".repeat(33);
+        let script =
+            format!("size={size} spares={spares}; {often} a1x2 w a2x1 s r {often} x5 {often} a3x1 s");
+        let test = CrashTest::new(AnyText).script(script.parse().unwrap()).states_per_cut(4).states(1);
+        println!("{}", passes(test.run()));
+    }
+}
+
 /// A salt guards against frames of a file's earlier life; offsets do so too within one log, so that
 /// no crash shows a salt that stays the same.
 #[test]

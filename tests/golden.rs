@@ -94,6 +94,29 @@ fn diff(old: &str, new: &str) -> String {
     out
 }
 
+/// The worker's thread may get there first, so only the operations of all syncs together are shown.
+#[test]
+fn zeros_are_written_ahead_of_a_log_that_syncs_often() {
+    let disk = Disk::with(|config| {
+        config.chunk_max_size = 64 << 10;
+        config.zero_ahead_bytes = 16 << 10;
+    });
+    let (mut wal, _) = disk.open();
+    let mut script = Script::on(&disk);
+    script.step("sync 40 records, one by one", || {
+        for _ in 0..40 {
+            wal.append(&action("a word")).unwrap();
+            wal.sync().unwrap();
+        }
+        wal.wait_idle().unwrap();
+    });
+    let zeros: Vec<_> = script.text.lines().filter(|line| line.contains("16384@")).collect();
+    assert_eq!(zeros, ["  write r-0 16384@4096"], "{}", script.text);
+    assert_eq!(script.text.lines().filter(|line| line.starts_with("  sync")).count(), 41);
+    wal.close().unwrap();
+    assert_eq!(disk.open().1.words.len(), 40);
+}
+
 #[test]
 fn a_new_log_is_made_and_closed_and_opened_again() {
     let disk = Disk::default();

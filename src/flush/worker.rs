@@ -189,7 +189,7 @@ impl<W: WalTypes> Worker<W> {
         self.guarded(Self::zero_ahead);
         let synced = self.shared.positions.synced();
         if self.quiet_at.take() == Some(synced) {
-            self.mark();
+            self.guarded(Self::mark_end);
         }
         let unmarked = self.chunk.as_ref().is_some_and(|chunk| !chunk.marked);
         let waits = unmarked && self.shared.positions.written() == synced && !self.has_failed();
@@ -197,8 +197,9 @@ impl<W: WalTypes> Worker<W> {
         waits.then_some(QUIET)
     }
 
-    /// Writes the sync mark, if it belongs at the end and does not stand there.
-    pub(crate) fn mark(&mut self) {
+    /// Does now what else waits for a quiet moment.
+    pub(crate) fn settle(&mut self) {
+        self.guarded(Self::zero_ahead);
         self.guarded(Self::mark_end);
     }
 

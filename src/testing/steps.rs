@@ -136,8 +136,15 @@ impl<S: Subject> Runner<'_, S> {
     }
 
     fn flush_and_wait(&mut self, mode: Flush) -> Result<(), Stop> {
-        self.flush(mode)?;
         let end = self.history().end();
+        // Every other sync by the way that needs no other thread.
+        if mode == Flush::Sync && end / 8 % 2 == 0 {
+            let done = self.log()?.wal.sync();
+            self.call("sync", done)?;
+            self.ledger.durable(end);
+            return Ok(());
+        }
+        self.flush(mode)?;
         let done = self.log()?.wal.flush_ticket(mode).and_then(|ticket| ticket.wait());
         self.call("flush_ticket", done)?;
         match mode {

@@ -336,7 +336,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     pub fn wait_idle(&self) -> Result<()> {
         Inside::refuse_wait(self.shared.positions.identity(), "wait_idle")?;
         self.shared.queue.wait_done();
-        self.worker.lock().mark();
+        self.worker.lock().settle();
         self.shared.positions.check()?;
         self.shared.housekeeper.wait_idle()
     }
