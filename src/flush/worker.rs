@@ -75,8 +75,7 @@ pub(crate) struct WorkerChunk<C> {
 
 impl<C> WorkerChunk<C> {
     fn error(&self, op: &'static str) -> impl FnOnce(std::io::Error) -> Error {
-        let path = self.path.clone();
-        move |e| Error::io(op, path, e)
+        move |e| Error::io(op, &self.path, e)
     }
 
     fn write(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
@@ -206,7 +205,10 @@ impl<W: WalTypes> Worker<W> {
     /// Does the appender's flush at once, on its thread, unless there is other work or somebody who
     /// is to be called on the worker's thread; `false` then. How it ends is in the positions.
     pub(crate) fn sync_here(&mut self, end: u64) -> bool {
-        if self.on_chunk_persisted.is_some() || !self.shared.queue.is_empty() || self.has_failed() {
+        // Zeros are for the thread to write, which would hardly find the lock free.
+        let zeros_due = self.chunk.as_ref().is_some_and(|chunk| chunk.ahead.is_due(end - chunk.id.0));
+        let others = self.on_chunk_persisted.is_some() || zeros_due || !self.shared.queue.is_empty();
+        if others || self.has_failed() {
             return false;
         }
         self.in_hand.push_back(FlushRequest {
@@ -218,8 +220,7 @@ impl<W: WalTypes> Worker<W> {
         self.guarded(Self::flush);
         self.complete_in_hand();
         self.fail_rest();
-        let zeros_due = self.chunk.as_ref().is_some_and(|chunk| chunk.ahead.is_due(end - chunk.id.0));
-        if self.quiet_at.is_none() || zeros_due {
+        if self.quiet_at.is_none() {
             // The thread sleeps for good: it is to look out for quiet from now on.
             self.quiet_at = Some(end);
             self.shared.queue.nudge();
