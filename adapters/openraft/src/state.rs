@@ -26,10 +26,10 @@ use openraft::LogId;
 use openraft::RaftLogId;
 use openraft::RaftTypeConfig;
 
+use crate::recent::Recent;
 use crate::record::Action;
 use crate::record::Meta;
 use crate::record::RaftWal;
-use crate::recent::Recent;
 
 /// What raft stores, and where its entries stand.
 #[derive(Debug)]
@@ -202,3 +202,6 @@ impl<C: RaftTypeConfig> StateMachine<RaftWal<C>> for State<C> {
         self.meta.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,9 +81,7 @@ impl<C: RaftTypeConfig<Entry: Clone>> RaftLogStorage<C> for LogStore<C> {
         &mut self,
         committed: Option<LogId<C::NodeId>>,
     ) -> Result<(), StorageError<C::NodeId>> {
-        self.record(Action::Committed(committed))
-            .await
-            .map_err(failed(ErrorSubject::Store, ErrorVerb::Write))
+        self.record(Action::Committed(committed)).await.map_err(failed(ErrorSubject::Store, ErrorVerb::Write))
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId<C::NodeId>>, StorageError<C::NodeId>> {
@@ -93,11 +91,7 @@ impl<C: RaftTypeConfig<Entry: Clone>> RaftLogStorage<C> for LogStore<C> {
     /// An entry at or below the purge point is passed over: it is in the snapshot that let it be purged.
     /// One that would leave a hole, or overwrite another, is a [`StorageError::Defensive`]; those before
     /// it in the same call stay in the log.
-    async fn append<I>(
-        &mut self,
-        entries: I,
-        callback: LogFlushed<C>,
-    ) -> Result<(), StorageError<C::NodeId>>
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<C>) -> Result<(), StorageError<C::NodeId>>
     where
         I: IntoIterator<Item = C::Entry> + OptionalSend,
         I::IntoIter: OptionalSend,

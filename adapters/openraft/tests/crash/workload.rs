@@ -147,7 +147,8 @@ impl Workload {
             21 => return self.close().await,
             22 => return self.kill_or_crash().await,
             _ => {
-                let how = [FaultHow::Io, FaultHow::DoneButIo, FaultHow::SyncLies][self.dice.below(3) as usize];
+                let how =
+                    [FaultHow::Io, FaultHow::DoneButIo, FaultHow::SyncLies][self.dice.below(3) as usize];
                 let nth = self.dice.below(12);
                 self.steps.push(format!("fault {nth} {how:?}"));
                 self.disk.fail(Fault::any(nth, how));
