@@ -47,7 +47,7 @@ impl<E> Recent<E> {
     }
 
     /// The entry that `n` others come behind.
-    pub(crate) fn from_last(&self, n: usize) -> Option<&Arc<E>> {
+    pub(crate) fn nth_last(&self, n: usize) -> Option<&Arc<E>> {
         let (entry, _) = self.entries.get(self.entries.len().checked_sub(n)?.checked_sub(1)?)?;
         Some(entry)
     }
@@ -69,7 +69,7 @@ mod tests {
     fn keeps_the_newest_within_its_bytes() {
         let mut recent = Recent::new(10);
         let held = |recent: &Recent<u64>| {
-            let all = (0..20).filter_map(|n| recent.from_last(n)).map(|n| **n);
+            let all = (0..20).filter_map(|n| recent.nth_last(n)).map(|n| **n);
             (all.collect::<Vec<_>>(), recent.bytes)
         };
         for n in 0..5 {

@@ -99,7 +99,7 @@ impl<C: RaftTypeConfig> State<C> {
     pub(crate) fn find(&self, index: u64) -> Option<(Found<C::Entry>, u64)> {
         let behind = usize::try_from(self.meta.indexes().end.checked_sub(index)?.checked_sub(1)?).ok()?;
         let place = *self.places.get(self.places.len().checked_sub(behind)?.checked_sub(1)?)?;
-        let found = match self.recent.from_last(behind) {
+        let found = match self.recent.nth_last(behind) {
             Some(entry) => Found::Here(entry.clone()),
             None => Found::At { index, place },
         };
