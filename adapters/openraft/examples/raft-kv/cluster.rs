@@ -46,7 +46,8 @@ async fn run_in(cluster: &Path, time: Duration) -> Outcome<()> {
     println!("{NODES} nodes, {CLIENTS} clients, {} s", time.as_secs());
 
     let stop = Arc::new(AtomicBool::new(false));
-    let client = |number| Client { number, cluster: cluster.to_owned(), http: http.clone(), stop: stop.clone() };
+    let client =
+        |number| Client { number, cluster: cluster.to_owned(), http: http.clone(), stop: stop.clone() };
     let clients: Vec<_> = (0..CLIENTS).map(|number| tokio::spawn(client(number).run())).collect();
     let killed = killer::run(&mut nodes, cluster, &http, Instant::now() + time).await?;
     stop.store(true, Relaxed);
@@ -64,7 +65,8 @@ async fn initialize(cluster: &Path, http: &reqwest::Client) -> Outcome<()> {
     let member = |id| (id, BasicNode::new(format!("node-{id}")));
     let members: BTreeMap<NodeId, BasicNode> = (1..=NODES).map(member).collect();
     let url = address::url(cluster, 1, "/initialize")?;
-    let answer: Result<(), serde::de::IgnoredAny> = http.post(url).json(&members).send().await?.json().await?;
+    let answer: Result<(), serde::de::IgnoredAny> =
+        http.post(url).json(&members).send().await?.json().await?;
     answer.map_err(|_| "the cluster refuses to begin".into())
 }
 

@@ -58,7 +58,8 @@ impl Way {
         let Network { cluster, http } = &self.network;
         let url = address::url(cluster, self.target, path).map_err(|e| Unreachable::new(&e))?;
         let sent = http.post(url).json(message).timeout(option.hard_ttl()).send().await;
-        let answered = sent.map_err(|e| if e.is_connect() { Unreachable::new(&e).into() } else { lost(e) })?;
+        let answered =
+            sent.map_err(|e| if e.is_connect() { Unreachable::new(&e).into() } else { lost(e) })?;
         let result: Result<T, RaftError<NodeId, E>> = answered.json().await.map_err(lost)?;
         result.map_err(|e| RemoteError::new(self.target, e).into())
     }
@@ -85,11 +86,7 @@ impl RaftNetwork<Kv> for Way {
         self.send("/raft/snapshot", &message, option).await
     }
 
-    async fn vote(
-        &mut self,
-        message: VoteRequest<NodeId>,
-        option: RPCOption,
-    ) -> Rpc<VoteResponse<NodeId>> {
+    async fn vote(&mut self, message: VoteRequest<NodeId>, option: RPCOption) -> Rpc<VoteResponse<NodeId>> {
         self.send("/raft/vote", &message, option).await
     }
 }
