@@ -118,6 +118,7 @@ fn compaction_lets_chunks_go_and_keeps_the_rest() {
     let store = cluster.nodes[1].as_mut().unwrap().store();
     let (chunks, last) = (store.wal().closed_chunk_stats().len(), store.last_index().unwrap());
     store.compact(last - 20).unwrap();
+    store.wal().wait_idle().unwrap();
     assert!(store.wal().closed_chunk_stats().len() < chunks / 2);
     let term = store.term(last - 20).unwrap();
     cluster.crash(1);
