@@ -162,4 +162,6 @@ mod documents {
     mod embedding {}
     #[doc = include_str!("../docs/format.md")]
     mod format {}
+    #[doc = include_str!("../docs/raft.md")]
+    mod raft {}
 }

@@ -27,21 +27,48 @@ const ROOMS: [&str; 17] = [
     "lib",      // names it all
 ];
 
+/// Those of the adapters, each a crate of its own.
+const OPENRAFT_ROOMS: [&str; 9] = [
+    "codec",   // bytes
+    "error",   // what goes wrong
+    "record",  // what stands in the log
+    "recent",  // the newest entries in memory
+    "state",   // what the log is replayed into, the index among it
+    "reader",  // entries, from memory or from the log
+    "store",   // the log and its state
+    "storage", // openraft's trait for it
+    "lib",     // names it all
+];
+const RAFT_RS_ROOMS: [&str; 4] = ["record", "store", "node", "lib"];
+
+/// The crates, by the directories of their sources, and their rooms.
+const HOUSES: [(&str, &[&str]); 3] =
+    [("src", &ROOMS), ("adapters/openraft/src", &OPENRAFT_ROOMS), ("adapters/raft-rs/src", &RAFT_RS_ROOMS)];
+
 /// Lines without tests, above which a file is too long, and above which it is worth a look.
 const LINES_MAX: usize = 600;
 const LINES_WORTH_A_LOOK: usize = 300;
 
 /// A source file.
 struct Source {
-    /// From `src/`.
+    /// From the repository's root.
     path: PathBuf,
+    /// All rooms of its crate.
+    rooms: &'static [&'static str],
     room: String,
     /// Without the tests at its end.
     code: String,
 }
 
 fn sources() -> Vec<Source> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // The published package has no adapters.
+    let houses = HOUSES.into_iter().filter(|(src, _)| root.join(src).is_dir());
+    houses.flat_map(|(src, rooms)| sources_of(root, src, rooms)).collect()
+}
+
+fn sources_of(root: &Path, src: &str, rooms: &'static [&'static str]) -> Vec<Source> {
+    let src = root.join(src);
     let mut found = Vec::new();
     let mut todo = vec![src.clone()];
     while let Some(dir) = todo.pop() {
@@ -56,12 +83,13 @@ fn sources() -> Vec<Source> {
     }
     found.sort();
     let source = |path: PathBuf| {
-        let name = path.strip_prefix(&src).unwrap().to_owned();
+        let name = path.strip_prefix(&src).unwrap();
         let is_test = name.iter().any(|part| part == "tests" || part == "tests.rs");
         let first = name.iter().next().unwrap().to_str().unwrap();
         let room = first.trim_end_matches(".rs").to_string();
         let code = without_tests(&fs::read_to_string(&path).unwrap());
-        (!is_test && room != "bin").then_some(Source { path: name, room, code })
+        let path = path.strip_prefix(root).unwrap().to_owned();
+        (!is_test && room != "bin").then_some(Source { path, rooms, room, code })
     };
     found.into_iter().filter_map(source).collect()
 }
@@ -113,12 +141,9 @@ fn imports(code: &str) -> BTreeSet<String> {
     rooms
 }
 
-fn place_of(room: &str) -> Option<usize> {
-    ROOMS.iter().position(|known| *known == room)
-}
-
 /// What is wrong with a file's imports.
 fn crooked(source: &Source) -> Vec<String> {
+    let place_of = |room: &str| source.rooms.iter().position(|known| *known == room);
     let Some(own) = place_of(&source.room) else {
         return vec![format!("{}: `{}` is no room that is known here", source.path.display(), source.room)];
     };
@@ -139,9 +164,25 @@ fn rooms_import_only_from_rooms_above_them() {
 
 #[test]
 fn every_room_is_there_and_known() {
-    let found: BTreeSet<_> = sources().into_iter().map(|source| source.room).collect();
-    let known: BTreeSet<_> = ROOMS.iter().map(|room| room.to_string()).collect();
-    assert_eq!(found, known);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (src, rooms) in HOUSES.into_iter().filter(|(src, _)| root.join(src).is_dir()) {
+        let found: BTreeSet<_> = sources_of(root, src, rooms).into_iter().map(|source| source.room).collect();
+        let known: BTreeSet<_> = rooms.iter().map(|room| room.to_string()).collect();
+        assert_eq!(found, known, "{src}");
+    }
+}
+
+/// The README shows what the adapter's README shows, where it is compiled and run.
+#[test]
+fn the_store_in_the_readme_is_the_one_that_is_tested() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let Ok(tested) = fs::read_to_string(root.join("adapters/openraft/README.md")) else { return };
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let begins = "```rust,ignore\n";
+    let shown = &readme[readme.find(begins).unwrap() + begins.len()..];
+    let shown = &shown[..shown.find("```").unwrap()];
+    assert!(shown.contains("LogStore::"));
+    assert!(tested.contains(&format!("```rust\n{shown}```")));
 }
 
 #[test]
@@ -154,8 +195,12 @@ fn imports_are_found_in_every_form() {
     ";
     let found: Vec<_> = imports(code).into_iter().collect();
     assert_eq!(found, ["chunk", "error", "flush", "lock", "reader", "wal"]);
-    let source =
-        |room: &str, code: &str| Source { path: "x.rs".into(), room: room.into(), code: code.into() };
+    let source = |room: &str, code: &str| Source {
+        path: "x.rs".into(),
+        rooms: &ROOMS,
+        room: room.into(),
+        code: code.into(),
+    };
     assert_eq!(crooked(&source("wal", code)).len(), 0);
     assert_eq!(crooked(&source("chunk", code)).len(), 3);
     assert_eq!(crooked(&source("cellar", code)).len(), 1);
@@ -168,10 +213,10 @@ fn files_fit_a_head() {
     for source in sources() {
         let lines = source.code.lines().count();
         if lines > LINES_WORTH_A_LOOK {
-            println!("{lines} lines: src/{}", source.path.display());
+            println!("{lines} lines: {}", source.path.display());
         }
         if lines > LINES_MAX {
-            too_long.push(format!("src/{} has {lines} lines without tests", source.path.display()));
+            too_long.push(format!("{} has {lines} lines without tests", source.path.display()));
         }
     }
     assert!(too_long.is_empty(), "{}", too_long.join("\n"));
@@ -185,7 +230,7 @@ fn nothing_gives_up_on_an_error_or_is_left_undone() {
         for (number, line) in source.code.lines().enumerate() {
             let code = without_comment(line);
             for word in words.iter().filter(|word| code.contains(**word)) {
-                found.push(format!("src/{}:{}: {word}", source.path.display(), number + 1));
+                found.push(format!("{}:{}: {word}", source.path.display(), number + 1));
             }
         }
     }

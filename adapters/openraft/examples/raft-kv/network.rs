@@ -1,0 +1,92 @@
+//! From one server to another: openraft's messages as JSON over HTTP.
+
+use std::path::PathBuf;
+
+use openraft::BasicNode;
+use openraft::RaftNetwork;
+use openraft::RaftNetworkFactory;
+use openraft::error::InstallSnapshotError;
+use openraft::error::NetworkError;
+use openraft::error::RPCError;
+use openraft::error::RaftError;
+use openraft::error::RemoteError;
+use openraft::error::Unreachable;
+use openraft::network::RPCOption;
+use openraft::raft::AppendEntriesRequest;
+use openraft::raft::AppendEntriesResponse;
+use openraft::raft::InstallSnapshotRequest;
+use openraft::raft::InstallSnapshotResponse;
+use openraft::raft::VoteRequest;
+use openraft::raft::VoteResponse;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::address;
+use crate::types::Kv;
+use crate::types::NodeId;
+
+/// Makes a way to each server.
+#[derive(Debug, Clone)]
+pub(crate) struct Network {
+    pub(crate) cluster: PathBuf,
+    pub(crate) http: reqwest::Client,
+}
+
+/// The way to one server.
+#[derive(Debug)]
+pub(crate) struct Way {
+    network: Network,
+    target: NodeId,
+}
+
+impl RaftNetworkFactory<Kv> for Network {
+    type Network = Way;
+
+    async fn new_client(&mut self, target: NodeId, _: &BasicNode) -> Way {
+        Way { network: self.clone(), target }
+    }
+}
+
+type Rpc<T, E = openraft::error::Infallible> = Result<T, RPCError<NodeId, BasicNode, RaftError<NodeId, E>>>;
+
+impl Way {
+    async fn send<T, E>(&self, path: &str, message: &impl Serialize, option: RPCOption) -> Rpc<T, E>
+    where
+        T: DeserializeOwned,
+        E: std::error::Error + DeserializeOwned,
+    {
+        let Network { cluster, http } = &self.network;
+        let url = address::url(cluster, self.target, path).map_err(|e| Unreachable::new(&e))?;
+        let sent = http.post(url).json(message).timeout(option.hard_ttl()).send().await;
+        let answered =
+            sent.map_err(|e| if e.is_connect() { Unreachable::new(&e).into() } else { lost(e) })?;
+        let result: Result<T, RaftError<NodeId, E>> = answered.json().await.map_err(lost)?;
+        result.map_err(|e| RemoteError::new(self.target, e).into())
+    }
+}
+
+fn lost<E: std::error::Error>(error: reqwest::Error) -> RPCError<NodeId, BasicNode, RaftError<NodeId, E>> {
+    NetworkError::new(&error).into()
+}
+
+impl RaftNetwork<Kv> for Way {
+    async fn append_entries(
+        &mut self,
+        message: AppendEntriesRequest<Kv>,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<NodeId>> {
+        self.send("/raft/append", &message, option).await
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        message: InstallSnapshotRequest<Kv>,
+        option: RPCOption,
+    ) -> Rpc<InstallSnapshotResponse<NodeId>, InstallSnapshotError> {
+        self.send("/raft/snapshot", &message, option).await
+    }
+
+    async fn vote(&mut self, message: VoteRequest<NodeId>, option: RPCOption) -> Rpc<VoteResponse<NodeId>> {
+        self.send("/raft/vote", &message, option).await
+    }
+}

@@ -1,0 +1,94 @@
+//! Snapshots on the disk: one file, which is the old one or the new one, whole, whenever the power goes.
+
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+
+use openraft::BasicNode;
+use openraft::LogId;
+use openraft::SnapshotMeta;
+use serde::Deserialize;
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+use crate::types::Map;
+use crate::types::NodeId;
+
+pub(crate) type Meta = SnapshotMeta<NodeId, BasicNode>;
+
+/// A snapshot: how far it goes, and the map.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    meta: Meta,
+    map: Map,
+}
+
+pub(crate) fn encode(map: &Map) -> io::Result<Vec<u8>> {
+    rmp_serde::to_vec(map).map_err(io::Error::other)
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> io::Result<Map> {
+    rmp_serde::from_slice(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+/// Where a server's snapshot is.
+#[derive(Debug)]
+pub(crate) struct Snapshots {
+    dir: PathBuf,
+    /// How far the one on the disk goes. Held while another is written.
+    newest: Mutex<Option<LogId<NodeId>>>,
+}
+
+impl Snapshots {
+    /// The snapshots in a directory, which is made, and the newest of them.
+    pub(crate) fn open(dir: &Path) -> io::Result<(Self, Option<(Meta, Map)>)> {
+        fs::create_dir_all(dir)?;
+        let found = load(&dir.join("snapshot"))?;
+        let newest = Mutex::new(found.as_ref().and_then(|(meta, _)| meta.last_log_id));
+        Ok((Snapshots { dir: dir.to_owned(), newest }, found))
+    }
+
+    /// Makes a snapshot durable, unless there is a newer one already. Entries may be purged behind it
+    /// then, and not before.
+    pub(crate) async fn save(&self, meta: &Meta, map: Map) -> io::Result<()> {
+        let mut newest = self.newest.lock().await;
+        if *newest > meta.last_log_id {
+            return Ok(());
+        }
+        let (dir, stored) = (self.dir.clone(), Stored { meta: meta.clone(), map });
+        tokio::task::spawn_blocking(move || store(&dir, &stored)).await.map_err(io::Error::other)??;
+        *newest = meta.last_log_id;
+        Ok(())
+    }
+
+    /// The newest snapshot.
+    pub(crate) async fn load(&self) -> io::Result<Option<(Meta, Map)>> {
+        let _not_while_it_is_written = self.newest.lock().await;
+        let path = self.dir.join("snapshot");
+        tokio::task::spawn_blocking(move || load(&path)).await.map_err(io::Error::other)?
+    }
+}
+
+fn store(dir: &Path, stored: &Stored) -> io::Result<()> {
+    let new = dir.join("snapshot.new");
+    let mut file = File::create(&new)?;
+    file.write_all(&rmp_serde::to_vec(stored).map_err(io::Error::other)?)?;
+    // Before the rename, so that the name never leads to half a snapshot.
+    file.sync_all()?;
+    fs::rename(&new, dir.join("snapshot"))?;
+    // Before anything is purged on the word of it.
+    File::open(dir)?.sync_all()
+}
+
+fn load(path: &Path) -> io::Result<Option<(Meta, Map)>> {
+    let bytes = match fs::read(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read?,
+    };
+    let stored: Stored = rmp_serde::from_slice(&bytes)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("'{}': {e}", path.display())))?;
+    Ok(Some((stored.meta, stored.map)))
+}

@@ -1,0 +1,57 @@
+//! MessagePack with the names of fields, through serde.
+//!
+//! Why this one: what a user's command looks like is not ours to say, and the log outlives the program
+//! that wrote it. A format that describes itself reads back flattened structs, untagged enums and fields
+//! that were skipped; formats without names write those as willingly, and can't read them again. Names
+//! also let a type gain a field with a default, or lose one, while old entries stay readable.
+//!
+//! - A value is encoded straight into the log's buffer, decoded straight from the frame.
+//! - A length that bytes claim is believed only as far as there are bytes; nesting has a limit.
+
+use std::io;
+use std::io::Read;
+use std::io::Write;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Writes a value; returns how many bytes it took.
+pub(crate) fn encode(value: &impl Serialize, writer: impl Write) -> io::Result<usize> {
+    let mut counting = Counting { writer, bytes: 0 };
+    let mut serializer = rmp_serde::Serializer::new(&mut counting).with_struct_map();
+    value.serialize(&mut serializer).map_err(invalid_data)?;
+    Ok(counting.bytes)
+}
+
+/// Reads a value, and nothing behind it.
+pub(crate) fn decode<T: DeserializeOwned>(reader: impl Read) -> io::Result<T> {
+    rmp_serde::from_read(reader).map_err(invalid_data)
+}
+
+pub(crate) fn invalid_data(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// Counts what goes through.
+struct Counting<W> {
+    writer: W,
+    bytes: usize,
+}
+
+impl<W: Write> Write for Counting<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.writer.write(buf)?;
+        self.bytes += n;
+        Ok(n)
+    }
+
+    fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
+        self.writer.write_all(buf)?;
+        self.bytes += buf.len();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}

@@ -1,0 +1,170 @@
+//! What stands in the log: [`Action`]s, and the [`Meta`] with which each chunk begins.
+//!
+//! ```text
+//! payload of an action      tag, 1 byte | MessagePack
+//! payload of a checkpoint   MessagePack
+//! ```
+//!
+//! A tag is never used for anything else again: what was written years ago will be replayed.
+
+use std::fmt::Debug;
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+
+use chunked_wal::Callback;
+use chunked_wal::Error;
+use chunked_wal::WalTypes;
+use chunked_wal::codeq::Decode;
+use chunked_wal::codeq::Encode;
+use openraft::LogId;
+use openraft::RaftTypeConfig;
+use openraft::Vote;
+use openraft::storage::LogFlushed;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::codec;
+
+/// The types of a raft log's [`ChunkedWal`](chunked_wal::ChunkedWal), for those who open one
+/// themselves: to give [options](crate::LogStore::open_with), or to
+/// [dump](chunked_wal::ChunkedWal::dump_records) it.
+#[derive(Debug)]
+pub struct RaftWal<C>(PhantomData<C>);
+
+impl<C: RaftTypeConfig> WalTypes for RaftWal<C> {
+    type Action = Action<C>;
+    type Checkpoint = Meta<C>;
+    type Callback = Flushed<C>;
+}
+
+/// One change of what raft stores.
+#[derive(Debug)]
+pub enum Action<C: RaftTypeConfig> {
+    /// The vote is this.
+    Vote(Vote<C::NodeId>),
+    /// Everything up to here is committed.
+    Committed(Option<LogId<C::NodeId>>),
+    /// The next entry.
+    Entry(Arc<C::Entry>),
+    /// Entries from an index on are void.
+    Truncate {
+        /// The index of the first of them.
+        since: u64,
+        /// The last that is left, or was purged. It is told, because the entry itself may be in a chunk
+        /// that is gone when this is replayed.
+        last: Option<LogId<C::NodeId>>,
+    },
+    /// Entries up to this one are in a snapshot.
+    Purge(LogId<C::NodeId>),
+}
+
+// By hand, because a derive would ask for entries that are `Clone`.
+impl<C: RaftTypeConfig> Clone for Action<C> {
+    fn clone(&self) -> Self {
+        match self {
+            Action::Vote(vote) => Action::Vote(vote.clone()),
+            Action::Committed(committed) => Action::Committed(committed.clone()),
+            Action::Entry(entry) => Action::Entry(entry.clone()),
+            Action::Truncate { since, last } => Action::Truncate { since: *since, last: last.clone() },
+            Action::Purge(upto) => Action::Purge(upto.clone()),
+        }
+    }
+}
+
+const VOTE: u8 = 1;
+const COMMITTED: u8 = 2;
+const ENTRY: u8 = 3;
+const TRUNCATE: u8 = 4;
+const PURGE: u8 = 5;
+
+impl<C: RaftTypeConfig> Encode for Action<C> {
+    fn encode<W: Write>(&self, mut w: W) -> io::Result<usize> {
+        let tag = match self {
+            Action::Vote(_) => VOTE,
+            Action::Committed(_) => COMMITTED,
+            Action::Entry(_) => ENTRY,
+            Action::Truncate { .. } => TRUNCATE,
+            Action::Purge(_) => PURGE,
+        };
+        w.write_all(&[tag])?;
+        let bytes = match self {
+            Action::Vote(vote) => codec::encode(vote, w),
+            Action::Committed(committed) => codec::encode(committed, w),
+            Action::Entry(entry) => codec::encode(&**entry, w),
+            Action::Truncate { since, last } => codec::encode(&(since, last), w),
+            Action::Purge(upto) => codec::encode(upto, w),
+        };
+        Ok(1 + bytes?)
+    }
+}
+
+impl<C: RaftTypeConfig> Decode for Action<C> {
+    fn decode<R: Read>(mut r: R) -> io::Result<Self> {
+        Ok(match u8::decode(&mut r)? {
+            VOTE => Action::Vote(codec::decode(r)?),
+            COMMITTED => Action::Committed(codec::decode(r)?),
+            ENTRY => Action::Entry(Arc::new(codec::decode(r)?)),
+            TRUNCATE => {
+                let (since, last) = codec::decode(r)?;
+                Action::Truncate { since, last }
+            }
+            PURGE => Action::Purge(codec::decode(r)?),
+            tag => return Err(codec::invalid_data(format!("no action of a raft log has the tag {tag}"))),
+        })
+    }
+}
+
+/// The checkpoint: all that raft stores but the entries themselves.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Meta<C: RaftTypeConfig> {
+    /// The last vote saved.
+    pub vote: Option<Vote<C::NodeId>>,
+    /// The last commit saved.
+    pub committed: Option<LogId<C::NodeId>>,
+    /// The last entry purged.
+    pub purged: Option<LogId<C::NodeId>>,
+    /// The last entry, or the last purged where there is none.
+    pub last: Option<LogId<C::NodeId>>,
+    /// The index of the first entry, if there is one.
+    pub first: u64,
+}
+
+impl<C: RaftTypeConfig> Meta<C> {
+    /// The indexes of the entries.
+    pub fn indexes(&self) -> Range<u64> {
+        let end = self.last.as_ref().map_or(0, |last| last.index.saturating_add(1));
+        self.first..end.max(self.first)
+    }
+}
+
+impl<C: RaftTypeConfig> Encode for Meta<C> {
+    fn encode<W: Write>(&self, w: W) -> io::Result<usize> {
+        codec::encode(self, w)
+    }
+}
+
+impl<C: RaftTypeConfig> Decode for Meta<C> {
+    fn decode<R: Read>(r: R) -> io::Result<Self> {
+        codec::decode(r)
+    }
+}
+
+/// openraft's callback for entries that are durable, as one of the log.
+pub struct Flushed<C: RaftTypeConfig>(pub(crate) LogFlushed<C>);
+
+impl<C: RaftTypeConfig> Callback for Flushed<C> {
+    fn complete(self, result: Result<(), Error>) {
+        self.0.log_io_completed(result.map_err(io::Error::from));
+    }
+}
+
+impl<C: RaftTypeConfig> std::fmt::Debug for Flushed<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Flushed(..)")
+    }
+}

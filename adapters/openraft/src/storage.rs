@@ -1,0 +1,166 @@
+//! openraft's `RaftLogStorage` for a [`LogStore`]: what each operation appends, and what it waits for.
+//!
+//! | operation | appends | returns when |
+//! | --- | --- | --- |
+//! | `append` | entries | they can be read; the callback is told when they are durable |
+//! | `save_vote` | the vote | it is durable, and all before it |
+//! | `truncate` | the truncation | it is durable, and all before it |
+//! | `purge` | the purge | it is in force; it is durable before a chunk goes |
+//! | `save_committed` | the commit | it is in force; the next sync makes it durable |
+
+use std::fmt::Debug;
+use std::ops::RangeBounds;
+use std::sync::Arc;
+
+use chunked_wal::Callback;
+use chunked_wal::Error;
+use chunked_wal::Flush;
+use openraft::DefensiveError;
+use openraft::ErrorSubject;
+use openraft::ErrorVerb;
+use openraft::LogId;
+use openraft::LogIdOptionExt;
+use openraft::LogState;
+use openraft::OptionalSend;
+use openraft::RaftLogId;
+use openraft::RaftLogReader;
+use openraft::RaftTypeConfig;
+use openraft::StorageError;
+use openraft::Violation;
+use openraft::Vote;
+use openraft::storage::LogFlushed;
+use openraft::storage::RaftLogStorage;
+
+use crate::error::failed;
+use crate::reader::LogReader;
+use crate::record::Action;
+use crate::record::Flushed;
+use crate::store::LogStore;
+
+impl<C: RaftTypeConfig<Entry: Clone>> RaftLogReader<C> for LogStore<C> {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<C::Entry>, StorageError<C::NodeId>> {
+        self.reader.try_get_log_entries(range).await
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<C::Entry>, StorageError<C::NodeId>> {
+        self.reader.limited_get_log_entries(start, end).await
+    }
+}
+
+impl<C: RaftTypeConfig<Entry: Clone>> RaftLogStorage<C> for LogStore<C> {
+    type LogReader = LogReader<C>;
+
+    async fn get_log_state(&mut self) -> Result<LogState<C>, StorageError<C::NodeId>> {
+        let state = self.reader.state.read();
+        let meta = state.meta();
+        Ok(LogState { last_purged_log_id: meta.purged.clone(), last_log_id: meta.last.clone() })
+    }
+
+    async fn get_log_reader(&mut self) -> LogReader<C> {
+        self.reader.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote<C::NodeId>) -> Result<(), StorageError<C::NodeId>> {
+        self.record_and_sync(Action::Vote(vote.clone()))
+            .await
+            .map_err(failed(ErrorSubject::Vote, ErrorVerb::Write))
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote<C::NodeId>>, StorageError<C::NodeId>> {
+        Ok(self.reader.state.read().meta().vote.clone())
+    }
+
+    async fn save_committed(
+        &mut self,
+        committed: Option<LogId<C::NodeId>>,
+    ) -> Result<(), StorageError<C::NodeId>> {
+        self.record(Action::Committed(committed)).await.map_err(failed(ErrorSubject::Store, ErrorVerb::Write))
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId<C::NodeId>>, StorageError<C::NodeId>> {
+        Ok(self.reader.state.read().meta().committed.clone())
+    }
+
+    /// An entry at or below the purge point is passed over: it is in the snapshot that let it be purged.
+    /// One that would leave a hole, or overwrite another, is a [`StorageError::Defensive`]; those before
+    /// it in the same call stay in the log.
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<C>) -> Result<(), StorageError<C::NodeId>>
+    where
+        I: IntoIterator<Item = C::Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let callback = Flushed(callback);
+        let purged_next = self.reader.state.read().meta().purged.next_index();
+        for entry in entries.into_iter().skip_while(|entry| entry.get_log_id().index < purged_next) {
+            let log_id = entry.get_log_id().clone();
+            if let Err(error) = self.record(Action::Entry(Arc::new(entry))).await {
+                callback.complete(Err(error.clone()));
+                return Err(self.not_appended(log_id, error));
+            }
+        }
+        // If it fails, the callback has been told already.
+        self.flush(Flush::Sync, Some(callback)).await.map_err(failed(ErrorSubject::Logs, ErrorVerb::Write))
+    }
+
+    async fn truncate(&mut self, log_id: LogId<C::NodeId>) -> Result<(), StorageError<C::NodeId>> {
+        self.truncate_since(log_id.index).await.map_err(failed(ErrorSubject::Log(log_id), ErrorVerb::Delete))
+    }
+
+    async fn purge(&mut self, log_id: LogId<C::NodeId>) -> Result<(), StorageError<C::NodeId>> {
+        self.purge_upto(&log_id).await.map_err(failed(ErrorSubject::Log(log_id), ErrorVerb::Delete))
+    }
+}
+
+impl<C: RaftTypeConfig<Entry: Clone>> LogStore<C> {
+    async fn record_and_sync(&mut self, action: Action<C>) -> Result<(), Error> {
+        self.record(action).await?;
+        self.sync().await
+    }
+
+    fn not_appended(&self, next: LogId<C::NodeId>, error: Error) -> StorageError<C::NodeId> {
+        if matches!(error, Error::StateMachine { .. }) {
+            let prev = self.reader.state.read().meta().last.clone();
+            return DefensiveError::new(ErrorSubject::Logs, Violation::LogsNonConsecutive { prev, next })
+                .into();
+        }
+        failed(ErrorSubject::Log(next), ErrorVerb::Write)(error)
+    }
+
+    async fn truncate_since(&mut self, since: u64) -> Result<(), Error> {
+        let (purged, indexes, before) = {
+            let state = self.reader.state.read();
+            let indexes = state.meta().indexes();
+            let before = since.checked_sub(1).filter(|before| indexes.contains(before));
+            (state.meta().purged.clone(), indexes, before.and_then(|index| state.find(index)))
+        };
+        if since >= indexes.end {
+            return Ok(());
+        }
+        let last = match before {
+            // Rare enough, and near enough to the end, to be read here.
+            Some((found, _)) => Some(self.reader.read_one(found)?.get_log_id().clone()),
+            None => purged,
+        };
+        self.record_and_sync(Action::Truncate { since, last }).await
+    }
+
+    async fn purge_upto(&mut self, upto: &LogId<C::NodeId>) -> Result<(), Error> {
+        if self.reader.state.read().meta().purged.as_ref().is_some_and(|purged| purged.index >= upto.index) {
+            return Ok(());
+        }
+        self.record(Action::Purge(upto.clone())).await?;
+        if self.dead_chunks() > 0 {
+            // It would do so by itself, but wait for room on this thread.
+            self.flush(Flush::Sync, None).await?;
+            self.remove_dead_chunks()?;
+        }
+        Ok(())
+    }
+}

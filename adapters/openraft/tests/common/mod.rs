@@ -1,0 +1,72 @@
+//! What the tests share: types of a raft, short words for its ids and entries, a log on either disk.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::future::Future;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use chunked_wal::ChunkedWal;
+use chunked_wal::Config;
+use chunked_wal::storage::MemoryStorage;
+use chunked_wal_openraft::Limits;
+use chunked_wal_openraft::LogStore;
+use chunked_wal_openraft::OpenError;
+use chunked_wal_openraft::RaftWal;
+use openraft::CommittedLeaderId;
+use openraft::Entry;
+use openraft::EntryPayload;
+use openraft::LogId;
+use openraft::RaftLogReader;
+
+openraft::declare_raft_types!(
+    /// Commands are texts.
+    pub Texts: D = String, R = ()
+);
+
+pub type Store = LogStore<Texts>;
+
+pub fn log_id(term: u64, index: u64) -> LogId<u64> {
+    LogId::new(CommittedLeaderId::new(term, 0), index)
+}
+
+pub fn entry(term: u64, index: u64, text: &str) -> Entry<Texts> {
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(text.to_string()) }
+}
+
+/// Entries of one term, with texts that tell them apart.
+pub fn entries(term: u64, indexes: std::ops::Range<u64>) -> Vec<Entry<Texts>> {
+    indexes.map(|index| entry(term, index, &format!("{term}-{index}"))).collect()
+}
+
+/// Chunks of an entry or two, so that rotation and removal happen all the time.
+pub fn tiny(mut config: Config) -> Config {
+    config.chunk_max_size = 320;
+    config
+}
+
+/// Of which nearly everything has to be read from the log.
+pub fn little() -> Limits {
+    let mut limits = Limits::default();
+    limits.recent_max_bytes = 200;
+    limits.batch_max_bytes = 500;
+    limits
+}
+
+pub fn open(disk: &MemoryStorage, config: Config) -> Result<Store, OpenError> {
+    let options = ChunkedWal::<RaftWal<Texts>>::options(config).storage(Arc::new(disk.clone()));
+    LogStore::open_with(options, little())
+}
+
+pub async fn all(store: &mut impl RaftLogReader<Texts>) -> Vec<Entry<Texts>> {
+    store.try_get_log_entries(0..).await.unwrap()
+}
+
+pub async fn log_ids(store: &mut impl RaftLogReader<Texts>) -> Vec<(u64, u64)> {
+    all(store).await.iter().map(|entry| (entry.log_id.leader_id.term, entry.log_id.index)).collect()
+}
+
+/// Runs a future on a runtime of one thread: whoever blocks it is noticed.
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}

@@ -1,0 +1,86 @@
+//! openraft's own suite of 35 cases, with chunks so small that rotation and removal happen inside it;
+//! and once more with the log closed and opened again before every operation.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod common;
+#[path = "suite/machine.rs"]
+mod machine;
+#[path = "suite/reopening.rs"]
+mod reopening;
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use chunked_wal::ChunkId;
+use chunked_wal::ChunkedWal;
+use chunked_wal::Config;
+use chunked_wal_openraft::LogStore;
+use chunked_wal_openraft::RaftWal;
+use openraft::StorageError;
+use openraft::testing::StoreBuilder;
+use openraft::testing::Suite;
+use tempfile::TempDir;
+
+use common::Store;
+use common::Texts;
+use common::little;
+use common::tiny;
+use machine::Machine;
+use reopening::Reopening;
+
+fn open(dir: &TempDir) -> Store {
+    let options = ChunkedWal::<RaftWal<Texts>>::options(tiny(Config::new(dir.path().join("log"))));
+    LogStore::open_with(options, little()).unwrap()
+}
+
+/// Cases whose log has left its first chunk behind, and cases that have removed it.
+static ROTATED: AtomicU64 = AtomicU64::new(0);
+static REMOVED: AtomicU64 = AtomicU64::new(0);
+
+/// Looks at what a case leaves.
+struct Look(TempDir);
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        let config = Config::new(self.0.path().join("log"));
+        let names = std::fs::read_dir(&config.dir).unwrap().map(|entry| entry.unwrap().path());
+        let chunks: Vec<_> = names.filter(|name| name.extension().is_some_and(|e| e == "wal")).collect();
+        let first = config.chunk_path(ChunkId(0));
+        ROTATED.fetch_add(u64::from(chunks.iter().any(|chunk| *chunk != first)), Relaxed);
+        REMOVED.fetch_add(u64::from(!chunks.contains(&first)), Relaxed);
+    }
+}
+
+struct Tiny;
+
+impl StoreBuilder<Texts, Store, Machine, Look> for Tiny {
+    async fn build(&self) -> Result<(Look, Store, Machine), StorageError<u64>> {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        Ok((Look(dir), store, Machine::default()))
+    }
+}
+
+#[test]
+fn the_suite_passes_with_tiny_chunks() {
+    Suite::test_all(Tiny).unwrap();
+    let (rotated, removed) = (ROTATED.load(Relaxed), REMOVED.load(Relaxed));
+    println!("{rotated} cases with several chunks, {removed} with chunks removed");
+    assert!(rotated >= 15 && removed >= 5, "{rotated} {removed}");
+}
+
+struct Reopened;
+
+impl StoreBuilder<Texts, Reopening, Machine, ()> for Reopened {
+    async fn build(&self) -> Result<((), Reopening, Machine), StorageError<u64>> {
+        let dir = tempfile::tempdir().unwrap();
+        Ok(((), Reopening::new(move || open(&dir)), Machine::default()))
+    }
+}
+
+#[test]
+fn the_suite_passes_with_a_reopen_before_every_operation() {
+    Suite::test_all(Reopened).unwrap();
+    // The wrapper is worth nothing if it doesn't do what it says.
+    assert!(reopening::count() > 300, "{}", reopening::count());
+}

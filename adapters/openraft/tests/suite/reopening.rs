@@ -1,0 +1,122 @@
+//! A store that is closed and opened again before every operation, those of its readers included.
+
+use std::fmt::Debug;
+use std::ops::RangeBounds;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use openraft::Entry;
+use openraft::LogId;
+use openraft::LogState;
+use openraft::OptionalSend;
+use openraft::RaftLogReader;
+use openraft::StorageError;
+use openraft::Vote;
+use openraft::storage::LogFlushed;
+use openraft::storage::RaftLogStorage;
+use tokio::sync::Mutex;
+use tokio::sync::MutexGuard;
+
+use crate::common::Store;
+use crate::common::Texts;
+
+static REOPENED: AtomicU64 = AtomicU64::new(0);
+
+/// How many times a store was opened again.
+pub(crate) fn count() -> u64 {
+    REOPENED.load(Relaxed)
+}
+
+type Open = dyn Fn() -> Store + Send + Sync;
+
+#[derive(Clone)]
+pub(crate) struct Reopening {
+    open: Arc<Open>,
+    store: Arc<Mutex<Option<Store>>>,
+}
+
+impl Reopening {
+    pub(crate) fn new(open: impl Fn() -> Store + Send + Sync + 'static) -> Self {
+        Reopening { open: Arc::new(open), store: Arc::new(Mutex::new(None)) }
+    }
+
+    async fn reopen(&self) -> Reopened<'_> {
+        let mut store = self.store.lock().await;
+        if let Some(open) = store.take() {
+            open.close().unwrap();
+            REOPENED.fetch_add(1, Relaxed);
+        }
+        *store = Some((self.open)());
+        Reopened(store)
+    }
+}
+
+struct Reopened<'a>(MutexGuard<'a, Option<Store>>);
+
+impl Reopened<'_> {
+    fn store(&mut self) -> &mut Store {
+        self.0.as_mut().unwrap()
+    }
+}
+
+impl RaftLogReader<Texts> for Reopening {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry<Texts>>, StorageError<u64>> {
+        self.reopen().await.store().try_get_log_entries(range).await
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry<Texts>>, StorageError<u64>> {
+        self.reopen().await.store().limited_get_log_entries(start, end).await
+    }
+}
+
+impl RaftLogStorage<Texts> for Reopening {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Texts>, StorageError<u64>> {
+        self.reopen().await.store().get_log_state().await
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote<u64>) -> Result<(), StorageError<u64>> {
+        self.reopen().await.store().save_vote(vote).await
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote<u64>>, StorageError<u64>> {
+        self.reopen().await.store().read_vote().await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId<u64>>) -> Result<(), StorageError<u64>> {
+        self.reopen().await.store().save_committed(committed).await
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId<u64>>, StorageError<u64>> {
+        self.reopen().await.store().read_committed().await
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<Texts>) -> Result<(), StorageError<u64>>
+    where
+        I: IntoIterator<Item = Entry<Texts>> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        self.reopen().await.store().append(entries, callback).await
+    }
+
+    async fn truncate(&mut self, log_id: LogId<u64>) -> Result<(), StorageError<u64>> {
+        self.reopen().await.store().truncate(log_id).await
+    }
+
+    async fn purge(&mut self, log_id: LogId<u64>) -> Result<(), StorageError<u64>> {
+        self.reopen().await.store().purge(log_id).await
+    }
+}

@@ -1,0 +1,34 @@
+//! How tikv's [`raft`] stands on [`chunked_wal`]: a `Storage`, and a `Ready` whose persistence is told by
+//! the log's callback. An example to copy from, small and whole; it is not published.
+//!
+//! ```text
+//! RawNode::ready ─► messages                    sent at once
+//!               ├─► committed entries           applied
+//!               ├─► entries, hard state ─► LogStore::append ─► flush ─┐
+//!               └─► persisted messages          wait                  │ the log's thread
+//! advance_append_async                                                ▼
+//! RawNode::on_persist_ready ◄── channel ◄── the number of the ready ◄─┘
+//!               └─► persisted messages          sent
+//! ```
+//!
+//! Nobody waits for the disk: while one ready is on its way there the next is gathered, and the log syncs
+//! once for all that have come by then.
+//!
+//! | raft asks for | here |
+//! | --- | --- |
+//! | entries that replace others | an entry with an index that is there already voids those from it on |
+//! | hard state, conf state | actions |
+//! | a ready that is persistent | the callback of `flush(Sync)`, with the ready's number |
+//! | first index, term of the one before | a compaction is an action, and in every checkpoint |
+//! | a snapshot | yours: the log holds entries. Install one, then `compact` up to it |
+
+mod node;
+mod record;
+mod store;
+
+pub use node::Node;
+pub use record::Action;
+pub use record::Meta;
+pub use record::RaftLog;
+pub use record::ReadyPersisted;
+pub use store::LogStore;

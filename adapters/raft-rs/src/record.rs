@@ -1,0 +1,123 @@
+//! What stands in the log: a tag and a protobuf message for an action, a few numbers and messages for a
+//! checkpoint.
+
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::sync::mpsc::Sender;
+
+use chunked_wal::Callback;
+use chunked_wal::Error;
+use chunked_wal::WalTypes;
+use chunked_wal::codeq::Decode;
+use chunked_wal::codeq::Encode;
+use protobuf::Message;
+use raft::eraftpb::ConfState;
+use raft::eraftpb::Entry;
+use raft::eraftpb::HardState;
+
+/// The types of the log.
+#[derive(Debug)]
+pub struct RaftLog;
+
+impl WalTypes for RaftLog {
+    type Action = Action;
+    type Checkpoint = Meta;
+    type Callback = ReadyPersisted;
+}
+
+/// One change of what raft stores.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// An entry; those with its index and above are void.
+    Entry(Entry),
+    /// Term, vote and commit.
+    HardState(HardState),
+    /// The members.
+    ConfState(ConfState),
+    /// Entries up to this one are in a snapshot.
+    Compact {
+        /// The last of them.
+        index: u64,
+        /// Its term.
+        term: u64,
+    },
+}
+
+impl Encode for Action {
+    fn encode<W: Write>(&self, mut w: W) -> io::Result<usize> {
+        match self {
+            Action::Entry(entry) => Ok(1_u8.encode(&mut w)? + encode_message(entry, w)?),
+            Action::HardState(state) => Ok(2_u8.encode(&mut w)? + encode_message(state, w)?),
+            Action::ConfState(state) => Ok(3_u8.encode(&mut w)? + encode_message(state, w)?),
+            Action::Compact { index, term } => (4_u8, (*index, *term)).encode(w),
+        }
+    }
+}
+
+impl Decode for Action {
+    fn decode<R: Read>(mut r: R) -> io::Result<Self> {
+        Ok(match u8::decode(&mut r)? {
+            1 => Action::Entry(decode_message(r)?),
+            2 => Action::HardState(decode_message(r)?),
+            3 => Action::ConfState(decode_message(r)?),
+            4 => {
+                let (index, term) = Decode::decode(r)?;
+                Action::Compact { index, term }
+            }
+            tag => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("no action {tag}"))),
+        })
+    }
+}
+
+/// A message knows where it ends only by its length.
+fn encode_message(message: &impl Message, w: impl Write) -> io::Result<usize> {
+    message.write_to_bytes()?.encode(w)
+}
+
+fn decode_message<M: Message>(r: impl Read) -> io::Result<M> {
+    Ok(M::parse_from_bytes(&Vec::<u8>::decode(r)?)?)
+}
+
+/// The checkpoint: all but the entries.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Meta {
+    /// Term, vote and commit.
+    pub hard_state: HardState,
+    /// The members.
+    pub conf_state: ConfState,
+    /// Index and term of the last entry that is in a snapshot; (0, 0) before there is one.
+    pub compacted: (u64, u64),
+    /// The index of the last entry.
+    pub last: u64,
+}
+
+impl Encode for Meta {
+    fn encode<W: Write>(&self, mut w: W) -> io::Result<usize> {
+        let numbers = (self.compacted, self.last).encode(&mut w)?;
+        Ok(numbers + encode_message(&self.hard_state, &mut w)? + encode_message(&self.conf_state, w)?)
+    }
+}
+
+impl Decode for Meta {
+    fn decode<R: Read>(mut r: R) -> io::Result<Self> {
+        let (compacted, last) = Decode::decode(&mut r)?;
+        let (hard_state, conf_state) = (decode_message(&mut r)?, decode_message(r)?);
+        Ok(Meta { hard_state, conf_state, compacted, last })
+    }
+}
+
+/// The callback: tells the number of a ready once it is persistent, to where raft runs.
+#[derive(Debug)]
+pub struct ReadyPersisted {
+    /// `Ready::number`.
+    pub number: u64,
+    /// Where it is told. It never blocks the log's thread: the channel has no bound.
+    pub to: Sender<Result<u64, Error>>,
+}
+
+impl Callback for ReadyPersisted {
+    fn complete(self, result: Result<(), Error>) {
+        let _raft_is_gone = self.to.send(result.map(|()| self.number));
+    }
+}

@@ -1,0 +1,224 @@
+//! [`LogStore`]: raft-rs's `Storage` on a `ChunkedWal`.
+
+use std::collections::VecDeque;
+use std::io;
+
+use chunked_wal::ChunkId;
+use chunked_wal::ChunkedWal;
+use chunked_wal::Error;
+use chunked_wal::Flush;
+use chunked_wal::OpenOptions;
+use chunked_wal::Segment;
+use chunked_wal::StateMachine;
+use chunked_wal::WalRecord;
+use raft::GetEntriesContext;
+use raft::RaftState;
+use raft::Storage;
+use raft::StorageError;
+use raft::eraftpb::ConfState;
+use raft::eraftpb::Entry;
+use raft::eraftpb::HardState;
+use raft::eraftpb::Snapshot;
+use raft::util::limit_size;
+
+use crate::record::Action;
+use crate::record::Meta;
+use crate::record::RaftLog;
+use crate::record::ReadyPersisted;
+
+/// What the log is replayed into.
+#[derive(Debug, Default)]
+struct State {
+    meta: Meta,
+    /// Place and term of each entry, the last of which is `meta.last`. While the log is replayed some
+    /// of the first may be missing: they went with the chunks before, and a later record voids them.
+    entries: VecDeque<(Segment, u64)>,
+}
+
+impl State {
+    fn first(&self) -> u64 {
+        self.meta.compacted.0 + 1
+    }
+
+    fn entry(&self, index: u64) -> Option<(Segment, u64)> {
+        let behind = usize::try_from(self.meta.last.checked_sub(index)?).ok()?;
+        self.entries.get(self.entries.len().checked_sub(behind + 1)?).copied()
+    }
+
+    /// Voids the entries behind `last`.
+    fn end_at(&mut self, last: u64) {
+        let void = usize::try_from(self.meta.last.saturating_sub(last)).unwrap_or(usize::MAX);
+        self.entries.truncate(self.entries.len().saturating_sub(void));
+        self.meta.last = last;
+    }
+}
+
+impl StateMachine<RaftLog> for State {
+    type Error = String;
+
+    fn apply(&mut self, record: &WalRecord<RaftLog>, _: ChunkId, place: Segment) -> Result<(), String> {
+        match record {
+            WalRecord::Checkpoint(meta) => self.meta = meta.clone(),
+            WalRecord::Action(Action::Entry(entry)) => {
+                if entry.index < self.first() || entry.index > self.meta.last.saturating_add(1) {
+                    return Err(format!("entry {} after {}: a hole", entry.index, self.meta.last));
+                }
+                self.end_at(entry.index - 1);
+                self.entries.push_back((place, entry.term));
+                self.meta.last = entry.index;
+            }
+            WalRecord::Action(Action::HardState(state)) => self.meta.hard_state = state.clone(),
+            WalRecord::Action(Action::ConfState(state)) => self.meta.conf_state = state.clone(),
+            WalRecord::Action(Action::Compact { index, term }) => {
+                if *index < self.meta.compacted.0 || *index == u64::MAX {
+                    return Err(format!("compaction up to {index} behind {:?}", self.meta.compacted));
+                }
+                self.meta.compacted = (*index, *term);
+                self.meta.last = self.meta.last.max(*index);
+                let left = usize::try_from(self.meta.last - index).unwrap_or(usize::MAX);
+                self.entries.drain(..self.entries.len().saturating_sub(left));
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Meta {
+        self.meta.clone()
+    }
+}
+
+/// A raft log. raft-rs owns it, in its `RawNode`, and reads it there.
+#[derive(Debug)]
+pub struct LogStore {
+    wal: ChunkedWal<RaftLog>,
+    state: State,
+}
+
+impl LogStore {
+    /// Opens the log, or makes it; `voters` are the members of a new one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the log; an [`Error::Io`] if the first of its entries are gone.
+    pub fn open(options: OpenOptions<RaftLog>, voters: &[u64]) -> Result<Self, Error> {
+        let mut state = State::default();
+        let wal = options.open(&mut state)?;
+        let mut store = LogStore { wal, state };
+        if store.state.entries.len() as u64
+            != store.state.meta.last.saturating_sub(store.state.meta.compacted.0)
+        {
+            let source = io::Error::new(io::ErrorKind::NotFound, "the oldest entries are gone").into();
+            return Err(Error::Io { op: "open the raft log in", path: "".into(), source });
+        }
+        if store.state.meta == Meta::default() {
+            store.record(Action::ConfState(ConfState { voters: voters.to_vec(), ..ConfState::default() }))?;
+            store.wal.sync()?;
+        }
+        Ok(store)
+    }
+
+    fn record(&mut self, action: Action) -> Result<(), Error> {
+        self.wal.append_and_apply(action, &mut self.state).map(drop)
+    }
+
+    /// Takes what a ready wants stored; raft can read it from now on. `persisted` is told when it is
+    /// durable.
+    ///
+    /// # Errors
+    ///
+    /// Those of the log. `persisted` has been told, then.
+    pub fn append(
+        &mut self,
+        entries: Vec<Entry>,
+        hard_state: Option<&HardState>,
+        persisted: ReadyPersisted,
+    ) -> Result<(), Error> {
+        let actions = entries.into_iter().map(Action::Entry);
+        for action in actions.chain(hard_state.cloned().map(Action::HardState)) {
+            if let Err(error) = self.record(action) {
+                chunked_wal::Callback::complete(persisted, Err(error.clone()));
+                return Err(error);
+            }
+        }
+        self.wal.flush(Flush::Sync, Some(persisted))
+    }
+
+    /// Lets go of entries up to `index`, which are in a snapshot, and of chunks that have no others.
+    ///
+    /// # Errors
+    ///
+    /// Those of the log.
+    pub fn compact(&mut self, index: u64) -> Result<(), Error> {
+        let Some((_, term)) = self.state.entry(index) else { return Ok(()) };
+        self.record(Action::Compact { index, term })?;
+        let oldest = self.state.entries.front().map_or(u64::MAX, |(place, _)| place.offset);
+        let mut ends: VecDeque<u64> =
+            self.wal.closed_chunk_stats().iter().map(|stat| stat.global_end).collect();
+        let dead = self.wal.drain_closed_chunks_while(|_| ends.pop_front().is_some_and(|end| end <= oldest));
+        self.wal.remove_chunks(dead)
+    }
+
+    /// The log below.
+    pub fn wal(&self) -> &ChunkedWal<RaftLog> {
+        &self.wal
+    }
+}
+
+fn other(error: Error) -> raft::Error {
+    raft::Error::Store(StorageError::Other(error.into()))
+}
+
+impl Storage for LogStore {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(RaftState::new(self.state.meta.hard_state.clone(), self.state.meta.conf_state.clone()))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        if low < self.state.first() {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
+        let max_size = max_size.into();
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for index in low..high {
+            let (place, _) = self.state.entry(index).ok_or(raft::Error::Store(StorageError::Unavailable))?;
+            bytes += place.size;
+            if max_size.is_some_and(|max| bytes > max) && !entries.is_empty() {
+                break;
+            }
+            match self.wal.read_record(place).map_err(other)? {
+                WalRecord::Action(Action::Entry(entry)) => entries.push(entry),
+                _ => return Err(raft::Error::Store(StorageError::Unavailable)),
+            }
+        }
+        limit_size(&mut entries, max_size);
+        Ok(entries)
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        let (compacted, term) = self.state.meta.compacted;
+        match self.state.entry(index) {
+            _ if index == compacted => Ok(term),
+            Some((_, term)) => Ok(term),
+            None if index < compacted => Err(raft::Error::Store(StorageError::Compacted)),
+            None => Err(raft::Error::Store(StorageError::Unavailable)),
+        }
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.state.first())
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.state.meta.last)
+    }
+
+    fn snapshot(&self, _: u64, _: u64) -> raft::Result<Snapshot> {
+        Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    }
+}
