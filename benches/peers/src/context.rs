@@ -1,0 +1,74 @@
+//! What a run is given: how much to measure, where, and who takes part.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::peer::Peer;
+
+const MIB: u64 = 1 << 20;
+
+/// What a run is given.
+pub(crate) struct Context {
+    pub(crate) scale: Scale,
+    /// Where the logs are put; on a disk.
+    pub(crate) dir: PathBuf,
+    pub(crate) peers: Vec<&'static dyn Peer>,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Scale {
+    pub(crate) rounds: usize,
+    /// A turn of the workloads that are measured by time.
+    pub(crate) turn: Duration,
+    /// Bytes of a log's segment files, and of the raw files.
+    pub(crate) chunk_bytes: u64,
+    /// Bytes that each log is given before it is measured, so that its files are reused.
+    pub(crate) warm_bytes: u64,
+    /// S3: records of a turn.
+    pub(crate) completions: u64,
+    /// S4: bytes of a turn.
+    pub(crate) append_bytes: u64,
+    /// S5: bytes of the log that is replayed.
+    pub(crate) replay_bytes: u64,
+}
+
+impl Scale {
+    pub(crate) fn full() -> Self {
+        Scale {
+            rounds: 5,
+            turn: Duration::from_millis(300),
+            chunk_bytes: 64 * MIB,
+            warm_bytes: 6 * 64 * MIB,
+            completions: 100_000,
+            append_bytes: 128 * MIB,
+            replay_bytes: 128 * MIB,
+        }
+    }
+
+    /// All workloads in a minute.
+    pub(crate) fn quick() -> Self {
+        Scale {
+            rounds: 3,
+            turn: Duration::from_millis(60),
+            chunk_bytes: 16 * MIB,
+            warm_bytes: 6 * 16 * MIB,
+            append_bytes: 32 * MIB,
+            replay_bytes: 32 * MIB,
+            ..Scale::full()
+        }
+    }
+
+    /// Just enough to see that everything works: the figures mean nothing.
+    pub(crate) fn smoke() -> Self {
+        Scale {
+            rounds: 1,
+            turn: Duration::from_millis(5),
+            chunk_bytes: MIB,
+            warm_bytes: 2 * MIB,
+            completions: 1000,
+            append_bytes: MIB,
+            replay_bytes: MIB,
+        }
+    }
+}

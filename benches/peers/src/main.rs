@@ -1,0 +1,80 @@
+//! The same workloads on this crate, on other logs and on raw system calls.
+//!
+//! ```text
+//! cargo run --release --manifest-path benches/peers/Cargo.toml              everything, 10 minutes
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- --quick   one minute
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first error"))]
+
+mod contest;
+mod context;
+mod memory;
+mod peer;
+mod peers;
+mod raw;
+mod stats;
+mod table;
+mod workload;
+mod workloads;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use anyhow::Result;
+use clap::Parser;
+
+use crate::contest::Report;
+use crate::context::Context;
+use crate::context::Scale;
+use crate::workload::Workload;
+
+/// The same workloads on this crate, on other logs and on raw system calls.
+#[derive(Debug, Parser)]
+struct Options {
+    /// All workloads in a minute, less exact.
+    #[arg(long)]
+    quick: bool,
+
+    /// All workloads in seconds, only to see that they run: the figures mean nothing.
+    #[arg(long, conflicts_with = "quick")]
+    smoke: bool,
+
+    /// The workloads to run, like S1,S4; all unless given.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Workload>,
+
+    /// The logs to measure, by the beginnings of their names; all unless given. The raw limits are
+    /// always measured.
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<String>,
+
+    /// Where the logs are put: a directory on the disk to measure, made if missing. Emptied of what was
+    /// put there at the end.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/logs"))]
+    dir: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    fs::create_dir_all(&options.dir).with_context(|| format!("make {}", options.dir.display()))?;
+    let dir = tempfile::Builder::new().prefix("run-").tempdir_in(&options.dir)?;
+    let scale = match (options.quick, options.smoke) {
+        (true, _) => Scale::quick(),
+        (_, true) => Scale::smoke(),
+        _ => Scale::full(),
+    };
+    let mut peers = peers::all();
+    if !options.peers.is_empty() {
+        peers.retain(|peer| options.peers.iter().any(|prefix| peer.name().starts_with(prefix)));
+    }
+    let context = Context { scale, dir: dir.path().to_owned(), peers };
+    let mut report = Report::default();
+    for workload in Workload::ALL {
+        if options.only.is_empty() || options.only.contains(&workload) {
+            workloads::run(workload, &context, &mut report)?;
+        }
+    }
+    print!("{}", table::markdown(&report));
+    Ok(())
+}

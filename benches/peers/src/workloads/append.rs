@@ -1,0 +1,57 @@
+//! S4: append without sync, one at the end.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::case;
+use super::records;
+use super::warm_log;
+use crate::contest::Contest;
+use crate::contest::Report;
+use crate::contest::Value;
+use crate::context::Context;
+use crate::peer::payload;
+use crate::raw::append::BufferedWriter;
+use crate::workload::Workload;
+
+const SIZES: [usize; 5] = [64, 256, 1 << 10, 4 << 10, 64 << 10];
+
+pub(crate) fn run(context: &Context, report: &mut Report) {
+    let scale = &context.scale;
+    for size in SIZES {
+        let payload = payload(size);
+        let count = records(scale.append_bytes, size);
+        let mut contest = Contest::new(context, Workload::S4, case(size), report);
+        contest.enter("raw copy + CRC + write", |dir| {
+            let mut file = BufferedWriter::create(dir, 2 * scale.append_bytes)?;
+            let payload = payload.clone();
+            Ok(Box::new(move || {
+                measure(count, &mut file, |file| file.append_many(&payload, count), BufferedWriter::sync)
+            }))
+        });
+        contest.enter_peers(|peer, dir| {
+            let mut log = warm_log(peer, dir, scale, &payload)?;
+            Ok(Box::new(move || measure(count, &mut log, |log| log.append_many(count), |log| log.sync())))
+        });
+        contest.run();
+    }
+}
+
+fn measure<T>(
+    count: u64,
+    log: &mut T,
+    append: impl FnOnce(&mut T) -> Result<()>,
+    sync: impl FnOnce(&mut T) -> Result<()>,
+) -> Result<Vec<Value>> {
+    let started = Instant::now();
+    append(log)?;
+    let appended = started.elapsed();
+    sync(log)?;
+    let synced = started.elapsed();
+    let ns = |elapsed: std::time::Duration| elapsed.as_secs_f64() * 1e9 / count as f64;
+    Ok(vec![
+        Value { metric: "append", unit: "ns", value: ns(appended) },
+        Value { metric: "with sync", unit: "ns", value: ns(synced) },
+    ])
+}

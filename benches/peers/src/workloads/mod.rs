@@ -1,0 +1,80 @@
+//! The workloads, each written once for all contestants.
+
+mod append;
+mod completions;
+mod durable;
+mod replay;
+mod threads;
+
+use std::path::Path;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::contest::Report;
+use crate::contest::Value;
+use crate::context::Context;
+use crate::context::Scale;
+use crate::peer::Log;
+use crate::peer::Peer;
+use crate::peer::Setup;
+use crate::stats::quantile;
+use crate::workload::Workload;
+
+/// Runs one workload.
+pub(crate) fn run(workload: Workload, context: &Context, report: &mut Report) -> Result<()> {
+    match workload {
+        Workload::S1 => durable::run(context, report),
+        Workload::S2 => threads::run(context, report),
+        Workload::S3 => completions::run(context, report),
+        Workload::S4 => append::run(context, report),
+        Workload::S5 => replay::run(context, report),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// How many records of `size` bytes are so many bytes.
+fn records(bytes: u64, size: usize) -> u64 {
+    (bytes / size as u64).max(1)
+}
+
+fn case(size: usize) -> String {
+    if size < 1024 { format!("{size} B") } else { format!("{} KiB", size / 1024) }
+}
+
+/// The size of the records with which a log is warmed up.
+const WARM_RECORD: usize = 32 << 10;
+
+/// Opens a log that forgets, and gives it so much to do that its files are reused from then on, as far as
+/// it reuses any. It appends `payload` then.
+fn warm_log(peer: &dyn Peer, dir: &Path, scale: &Scale, payload: &[u8]) -> Result<Box<dyn Log>> {
+    let mut log = peer.open(dir, &Setup { chunk_bytes: scale.chunk_bytes, forget: true })?;
+    log.set_payload(&crate::peer::payload(WARM_RECORD));
+    log.append_many(records(scale.warm_bytes, WARM_RECORD))?;
+    log.wait_idle()?;
+    log.set_payload(payload);
+    Ok(log)
+}
+
+/// Does `step` again and again for a turn; returns how long each took, in µs, sorted.
+fn latencies(turn: Duration, mut step: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+    let mut latencies = Vec::with_capacity(100_000);
+    let started = Instant::now();
+    let mut before = started;
+    while before - started < turn {
+        step()?;
+        let after = Instant::now();
+        latencies.push((after - before).as_secs_f64() * 1e6);
+        before = after;
+    }
+    latencies.sort_by(f64::total_cmp);
+    Ok(latencies)
+}
+
+fn latency_values(sorted: &[f64]) -> Vec<Value> {
+    [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)]
+        .map(|(metric, q)| Value { metric, unit: "µs", value: quantile(sorted, q) })
+        .to_vec()
+}

@@ -1,0 +1,59 @@
+//! S5: open and replay everything, from the page cache.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use anyhow::ensure;
+
+use super::case;
+use super::records;
+use crate::contest::Contest;
+use crate::contest::Report;
+use crate::contest::Value;
+use crate::context::Context;
+use crate::memory;
+use crate::peer::Setup;
+use crate::peer::payload;
+use crate::raw;
+use crate::workload::Workload;
+
+const SIZES: [usize; 3] = [64, 256, 4096];
+
+pub(crate) fn run(context: &Context, report: &mut Report) {
+    let scale = &context.scale;
+    let setup = Setup { chunk_bytes: scale.chunk_bytes, forget: false };
+    for size in SIZES {
+        let payload = payload(size);
+        let count = records(scale.replay_bytes, size);
+        let mut contest = Contest::new(context, Workload::S5, case(size), report);
+        contest.enter("raw read + CRC", |dir| {
+            let path = dir.join("file");
+            raw::replay::fill(&path, &payload, count)?;
+            Ok(Box::new(move || measure(count, || raw::replay::replay(&path))))
+        });
+        contest.enter_peers(|peer, dir| {
+            let mut log = peer.open(dir, &setup)?;
+            log.set_payload(&payload);
+            log.append_many(count)?;
+            log.sync()?;
+            log.wait_idle()?;
+            drop(log);
+            let (dir, setup) = (dir.to_owned(), setup.clone());
+            Ok(Box::new(move || measure(count, || peer.replay(&dir, &setup))))
+        });
+        contest.run();
+    }
+}
+
+fn measure(expected: u64, replay: impl FnOnce() -> Result<u64>) -> Result<Vec<Value>> {
+    let before = memory::reset_peak()?;
+    let started = Instant::now();
+    let count = replay()?;
+    let elapsed = started.elapsed();
+    let peak = memory::peak()?.saturating_sub(before);
+    ensure!(count == expected, "replayed {count} records of {expected}");
+    Ok(vec![
+        Value { metric: "per record", unit: "ns", value: elapsed.as_secs_f64() * 1e9 / count as f64 },
+        Value { metric: "peak memory", unit: "MiB", value: peak as f64 / f64::from(1 << 20) },
+    ])
+}
