@@ -61,6 +61,7 @@ pub(crate) struct Contest<'a> {
     workload: Workload,
     case: String,
     dir: PathBuf,
+    rounds: usize,
     entries: Vec<Entry<'a>>,
     report: &'a mut Report,
 }
@@ -82,7 +83,14 @@ impl<'a> Contest<'a> {
         let case = case.into();
         eprintln!("{workload:?} {case}: {}", workload.title());
         let dir = context.dir.join(format!("{workload:?}-{}", case.replace([' ', ','], "")));
-        Contest { context, workload, case, dir, entries: Vec::new(), report }
+        let rounds = context.scale.rounds;
+        Contest { context, workload, case, dir, rounds, entries: Vec::new(), report }
+    }
+
+    /// Runs so many rounds, not as many as others.
+    pub(crate) fn rounds(mut self, rounds: usize) -> Self {
+        self.rounds = rounds;
+        self
     }
 
     /// Enters a contestant that `prepare` gets ready in a directory of its own. One that fails is noted
@@ -92,8 +100,17 @@ impl<'a> Contest<'a> {
     }
 
     /// Enters every peer that can do the workload.
-    pub(crate) fn enter_peers(&mut self, mut prepare: impl FnMut(&'a dyn Peer, &Path) -> Result<Turn<'a>>) {
-        for &peer in &self.context.peers {
+    pub(crate) fn enter_peers(&mut self, prepare: impl FnMut(&'a dyn Peer, &Path) -> Result<Turn<'a>>) {
+        self.enter_peers_where(|_| true, prepare);
+    }
+
+    /// Enters every peer that can do the workload and takes part.
+    pub(crate) fn enter_peers_where(
+        &mut self,
+        takes_part: impl Fn(&dyn Peer) -> bool,
+        mut prepare: impl FnMut(&'a dyn Peer, &Path) -> Result<Turn<'a>>,
+    ) {
+        for &peer in self.context.peers.iter().filter(|peer| takes_part(**peer)) {
             let not_compared = match peer.fit(self.workload) {
                 Fit::No(_) => continue,
                 Fit::Yes => None,
@@ -121,7 +138,7 @@ impl<'a> Contest<'a> {
 
     /// Runs all rounds and reports.
     pub(crate) fn run(mut self) {
-        for _ in 0..self.context.scale.rounds {
+        for _ in 0..self.rounds {
             let mut failed = Vec::new();
             for (i, entry) in self.entries.iter_mut().enumerate() {
                 match (entry.turn)() {

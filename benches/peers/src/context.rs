@@ -31,6 +31,18 @@ pub(crate) struct Scale {
     pub(crate) append_bytes: u64,
     /// S5: bytes of the log that is replayed.
     pub(crate) replay_bytes: u64,
+    /// S6: records of the longest log, and of the longest that is opened by reading it.
+    pub(crate) open_records: u64,
+    pub(crate) open_records_read: u64,
+    /// S7: records of the log.
+    pub(crate) read_records: u64,
+    /// S8: a turn, and its rounds.
+    pub(crate) rotate_turn: Duration,
+    pub(crate) rotate_rounds: usize,
+    /// S9: how long a log is idle; how long chunks are made, and how many at most.
+    pub(crate) idle: Duration,
+    pub(crate) chunks_time: Duration,
+    pub(crate) chunks: u64,
 }
 
 impl Scale {
@@ -43,6 +55,14 @@ impl Scale {
             completions: 100_000,
             append_bytes: 128 * MIB,
             replay_bytes: 128 * MIB,
+            open_records: 10_000_000,
+            open_records_read: 1_000_000,
+            read_records: 200_000,
+            rotate_turn: Duration::from_secs(4),
+            rotate_rounds: 3,
+            idle: Duration::from_secs(3),
+            chunks_time: Duration::from_secs(40),
+            chunks: 100_000,
         }
     }
 
@@ -55,6 +75,13 @@ impl Scale {
             warm_bytes: 6 * 16 * MIB,
             append_bytes: 32 * MIB,
             replay_bytes: 32 * MIB,
+            open_records: 1_000_000,
+            open_records_read: 100_000,
+            read_records: 50_000,
+            rotate_turn: Duration::from_secs(2),
+            rotate_rounds: 1,
+            idle: Duration::from_millis(500),
+            chunks_time: Duration::from_secs(4),
             ..Scale::full()
         }
     }
@@ -69,6 +96,14 @@ impl Scale {
             completions: 1000,
             append_bytes: MIB,
             replay_bytes: MIB,
+            open_records: 20_000,
+            open_records_read: 20_000,
+            read_records: 1000,
+            rotate_turn: Duration::from_millis(20),
+            rotate_rounds: 1,
+            idle: Duration::from_millis(10),
+            chunks_time: Duration::from_millis(100),
+            chunks: 50,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first error"))]
 
+mod child;
 mod contest;
 mod context;
 mod memory;
@@ -18,7 +19,10 @@ mod workload;
 mod workloads;
 
 use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Context as _;
 use anyhow::Result;
@@ -27,6 +31,7 @@ use clap::Parser;
 use crate::contest::Report;
 use crate::context::Context;
 use crate::context::Scale;
+use crate::peers::walrus;
 use crate::workload::Workload;
 
 /// The same workloads on this crate, on other logs and on raw system calls.
@@ -53,10 +58,22 @@ struct Options {
     /// put there at the end.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/logs"))]
     dir: PathBuf,
+
+    /// What to do as a process of its own, from this program to itself.
+    #[arg(long, hide = true)]
+    child: Option<String>,
 }
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    if let Some(task) = &options.child {
+        let task: child::Task = serde_json::from_str(task)?;
+        println!("{}", serde_json::to_string(&task.execute()?)?);
+        return Ok(());
+    }
+    if std::env::var_os(walrus::QUIET_VARIABLE).is_none() {
+        return Err(run_again(&options.dir.join("links"))).context("run this program again");
+    }
     fs::create_dir_all(&options.dir).with_context(|| format!("make {}", options.dir.display()))?;
     let dir = tempfile::Builder::new().prefix("run-").tempdir_in(&options.dir)?;
     let scale = match (options.quick, options.smoke) {
@@ -77,4 +94,14 @@ fn main() -> Result<()> {
     }
     print!("{}", table::markdown(&report));
     Ok(())
+}
+
+/// Runs this program again with what `walrus-rust` wants in its environment. Returns only if that fails.
+fn run_again(links: &Path) -> std::io::Error {
+    let Ok(program) = std::env::current_exe() else { return std::io::ErrorKind::NotFound.into() };
+    Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(walrus::QUIET_VARIABLE, "1")
+        .env(walrus::DIR_VARIABLE, links)
+        .exec()
 }

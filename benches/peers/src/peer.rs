@@ -1,10 +1,13 @@
 //! What a log has to offer to take part: each peer implements as much of this as it can do.
 
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::Result;
 use anyhow::bail;
 use parking_lot::Mutex;
+use serde::Deserialize;
+use serde::Serialize;
 
 use crate::workload::Workload;
 
@@ -19,13 +22,25 @@ pub(crate) enum Fit {
 }
 
 /// How a log is opened for a workload.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Setup {
     /// Bytes of a segment file, where the peer lets one choose.
     pub(crate) chunk_bytes: u64,
     /// Whether the log forgets old segments as it goes, as far as its API can, so that it may use their
     /// files again. Otherwise it keeps everything.
     pub(crate) forget: bool,
+    /// Whether the log is opened at its last checkpoint, where it can be. Otherwise all is replayed.
+    pub(crate) at_checkpoint: bool,
+}
+
+impl Setup {
+    pub(crate) fn keeping(chunk_bytes: u64) -> Self {
+        Setup { chunk_bytes, forget: false, at_checkpoint: false }
+    }
+
+    pub(crate) fn forgetting(chunk_bytes: u64) -> Self {
+        Setup { forget: true, ..Setup::keeping(chunk_bytes) }
+    }
 }
 
 /// A log under test.
@@ -42,6 +57,11 @@ pub(crate) trait Peer: Sync {
     fn replay(&self, _dir: &Path, _setup: &Setup) -> Result<u64> {
         bail!("cannot replay")
     }
+
+    /// Makes a log of `count` records in `dir`, of which none are in memory, to be read in any order.
+    fn random_reads(&self, _dir: &Path, _payload: &[u8], _count: u64) -> Result<Box<dyn RandomReads>> {
+        bail!("cannot read at random")
+    }
 }
 
 /// An open log that appends one payload again and again.
@@ -49,8 +69,8 @@ pub(crate) trait Log: Send {
     /// Sets what is appended from now on.
     fn set_payload(&mut self, payload: &[u8]);
 
-    /// Appends, without waiting for the disk. What a log needs done from time to time, like beginning a
-    /// new segment, is done here.
+    /// Appends, without waiting for the disk where that can be had. What a log needs done from time to
+    /// time, like beginning a new segment, is done here.
     fn append(&mut self) -> Result<()>;
 
     /// Makes everything appended durable.
@@ -68,6 +88,14 @@ pub(crate) trait Log: Send {
             self.append()?;
         }
         Ok(())
+    }
+
+    /// Appends so often, then makes all of it durable; returns when the last was appended.
+    fn append_then_sync(&mut self, count: u64) -> Result<Instant> {
+        self.append_many(count)?;
+        let appended = Instant::now();
+        self.sync()?;
+        Ok(appended)
     }
 
     /// Appends so many records, each with a completion of its own that tells when it is durable, and
@@ -96,6 +124,12 @@ impl<L: Log> SharedLog for Mutex<L> {
     fn append_durable(&self) -> Result<()> {
         self.lock().append_durable()
     }
+}
+
+/// Reads records from any thread.
+pub(crate) trait RandomReads: Send + Sync {
+    /// Reads a record by its number, from 0, and checks it as far as the log does; returns its length.
+    fn read(&self, record: u64) -> Result<usize>;
 }
 
 /// A payload of so many bytes, without long runs of one byte, in case that anything compresses.

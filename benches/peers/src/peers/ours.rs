@@ -1,9 +1,6 @@
 //! This crate, in the ways that its users use it.
 
 use std::convert::Infallible;
-use std::fmt;
-use std::io;
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,18 +12,21 @@ use chunked_wal::Config;
 use chunked_wal::Error;
 use chunked_wal::Flush;
 use chunked_wal::ProgressHandle;
+use chunked_wal::Replay;
 use chunked_wal::Segment;
 use chunked_wal::StateMachine;
+use chunked_wal::WalReader;
 use chunked_wal::WalRecord;
 use chunked_wal::WalTypes;
-use chunked_wal::codeq::Decode;
-use chunked_wal::codeq::Encode;
 use parking_lot::Condvar;
 use parking_lot::Mutex;
 
+use super::bytes::Bytes;
+use super::bytes::Counted;
 use crate::peer::Fit;
 use crate::peer::Log;
 use crate::peer::Peer;
+use crate::peer::RandomReads;
 use crate::peer::Setup;
 use crate::peer::SharedLog;
 use crate::workload::Workload;
@@ -67,15 +67,7 @@ impl Peer for Ours {
     }
 
     fn open(&self, dir: &Path, setup: &Setup) -> Result<Box<dyn Log>> {
-        let wal = ChunkedWal::open(config(dir, setup), &mut Count::default())?;
-        Ok(Box::new(OurLog {
-            progress: wal.progress_handle(),
-            wal,
-            way: *self,
-            forget: setup.forget,
-            record: WalRecord::Action(Bytes::default()),
-            appended: 0,
-        }))
+        Ok(Box::new(self.open_own(dir, setup)?))
     }
 
     fn replay(&self, dir: &Path, setup: &Setup) -> Result<u64> {
@@ -86,6 +78,47 @@ impl Peer for Ours {
         }
         Ok(count.0)
     }
+
+    fn random_reads(&self, dir: &Path, payload: &[u8], count: u64) -> Result<Box<dyn RandomReads>> {
+        let mut log = self.open_own(dir, &Setup::keeping(1 << 30))?;
+        log.set_payload(payload);
+        let segments = (0..count).map(|_| log.append_record()).collect::<Result<_>>()?;
+        log.rotate()?;
+        log.wait_idle()?;
+        Ok(Box::new(OurReads { reader: log.wal.reader(), segments, _log: Mutex::new(log) }))
+    }
+}
+
+struct OurReads {
+    reader: WalReader<OwnedBytes>,
+    segments: Vec<Segment>,
+    _log: Mutex<OurLog>,
+}
+
+impl RandomReads for OurReads {
+    fn read(&self, record: u64) -> Result<usize> {
+        match self.reader.read_record(self.segments[record as usize])? {
+            WalRecord::Action(Bytes(bytes)) => Ok(bytes.len()),
+            WalRecord::Checkpoint(_) => Ok(0),
+        }
+    }
+}
+
+impl Ours {
+    /// The log as its own type, for workloads that only it can do.
+    pub(crate) fn open_own(self, dir: &Path, setup: &Setup) -> Result<OurLog> {
+        let replay = if setup.at_checkpoint { Replay::FromLastCheckpoint } else { Replay::All };
+        let mut count = Count::default();
+        let wal = ChunkedWal::options(config(dir, setup)).replay(replay).open(&mut count)?;
+        Ok(OurLog {
+            progress: wal.progress_handle(),
+            wal,
+            way: self,
+            forget: setup.forget,
+            record: WalRecord::Action(Bytes::default()),
+            appended: count.0,
+        })
+    }
 }
 
 fn config(dir: &Path, setup: &Setup) -> Config {
@@ -94,7 +127,7 @@ fn config(dir: &Path, setup: &Setup) -> Config {
     config
 }
 
-struct OurLog {
+pub(crate) struct OurLog {
     wal: ChunkedWal<OwnedBytes>,
     progress: ProgressHandle,
     way: Ours,
@@ -104,8 +137,9 @@ struct OurLog {
 }
 
 impl OurLog {
+    /// Begins a new chunk; forgets the old ones if that is wanted.
     #[cold]
-    fn rotate(&mut self) -> Result<()> {
+    pub(crate) fn rotate(&mut self) -> Result<()> {
         self.wal.close_open_chunk_with(self.appended)?;
         if self.forget {
             let ids = self.wal.drain_closed_chunks_while(|_| true);
@@ -221,6 +255,7 @@ impl Callback for OneMore {
 }
 
 /// Actions that are decoded into memory of their own.
+#[derive(Debug)]
 struct OwnedBytes;
 
 impl WalTypes for OwnedBytes {
@@ -236,53 +271,6 @@ impl WalTypes for CountedBytes {
     type Action = Counted;
     type Checkpoint = u64;
     type Callback = ();
-}
-
-#[derive(Clone, Default)]
-struct Bytes(Vec<u8>);
-
-impl fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
-    }
-}
-
-impl Encode for Bytes {
-    fn encode<W: io::Write>(&self, mut writer: W) -> io::Result<usize> {
-        writer.write_all(&self.0)?;
-        Ok(self.0.len())
-    }
-}
-
-impl Decode for Bytes {
-    fn decode<R: io::Read>(mut reader: R) -> io::Result<Self> {
-        let mut bytes = Vec::new();
-        reader.read_to_end(&mut bytes)?;
-        Ok(Bytes(bytes))
-    }
-}
-
-/// How many bytes an action has.
-#[derive(Debug, Clone)]
-struct Counted(usize);
-
-impl Encode for Counted {
-    fn encode<W: io::Write>(&self, mut writer: W) -> io::Result<usize> {
-        io::copy(&mut io::repeat(0).take(self.0 as u64), &mut writer)?;
-        Ok(self.0)
-    }
-}
-
-impl Decode for Counted {
-    fn decode<R: io::Read>(mut reader: R) -> io::Result<Self> {
-        thread_local! {
-            static BYTES: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
-        }
-        BYTES.with_borrow_mut(|bytes| {
-            bytes.clear();
-            reader.read_to_end(bytes).map(Counted)
-        })
-    }
 }
 
 /// A state machine that only counts.

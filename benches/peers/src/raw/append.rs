@@ -1,6 +1,7 @@
 //! S4: copy, checksum, and one `write` for each MiB.
 
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -22,20 +23,18 @@ impl BufferedWriter {
         Ok(BufferedWriter { ring, buffer: Vec::with_capacity(2 * BUFFER) })
     }
 
-    pub(crate) fn append_many(&mut self, payload: &[u8], count: u64) -> Result<()> {
+    /// Appends so often, then syncs; returns when the last was appended.
+    pub(crate) fn append_then_sync(&mut self, payload: &[u8], count: u64) -> Result<Instant> {
         for _ in 0..count {
             frame::push(&mut self.buffer, payload);
             if self.buffer.len() >= BUFFER {
                 self.write()?;
             }
         }
-        Ok(())
-    }
-
-    pub(crate) fn sync(&mut self) -> Result<()> {
+        let appended = Instant::now();
         self.write()?;
         self.ring.file.sync_data()?;
-        Ok(())
+        Ok(appended)
     }
 
     fn write(&mut self) -> Result<()> {

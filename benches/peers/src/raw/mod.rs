@@ -5,5 +5,6 @@ pub(crate) mod completions;
 pub(crate) mod file;
 pub(crate) mod frame;
 pub(crate) mod group;
+pub(crate) mod read;
 pub(crate) mod replay;
 pub(crate) mod sync;

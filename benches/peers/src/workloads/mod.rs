@@ -3,7 +3,11 @@
 mod append;
 mod completions;
 mod durable;
+mod idle;
+mod open;
+mod read;
 mod replay;
+mod rotate;
 mod threads;
 
 use std::path::Path;
@@ -30,7 +34,10 @@ pub(crate) fn run(workload: Workload, context: &Context, report: &mut Report) ->
         Workload::S3 => completions::run(context, report),
         Workload::S4 => append::run(context, report),
         Workload::S5 => replay::run(context, report),
-        _ => {}
+        Workload::S6 => open::run(context, report),
+        Workload::S7 => read::run(context, report),
+        Workload::S8 => rotate::run(context, report),
+        Workload::S9 => idle::run(context, report),
     }
     Ok(())
 }
@@ -45,17 +52,31 @@ fn case(size: usize) -> String {
 }
 
 /// The size of the records with which a log is warmed up.
-const WARM_RECORD: usize = 32 << 10;
+const WARM_RECORD: usize = 256 << 10;
 
-/// Opens a log that forgets, and gives it so much to do that its files are reused from then on, as far as
-/// it reuses any. It appends `payload` then.
+/// A number of records, for people.
+fn count_case(count: u64) -> String {
+    match count {
+        0..1_000_000 => format!("{} k", count / 1000),
+        _ => format!("{} M", count / 1_000_000),
+    }
+}
+
+/// Opens a log that forgets and [warms](warm) it up.
 fn warm_log(peer: &dyn Peer, dir: &Path, scale: &Scale, payload: &[u8]) -> Result<Box<dyn Log>> {
-    let mut log = peer.open(dir, &Setup { chunk_bytes: scale.chunk_bytes, forget: true })?;
+    let mut log = peer.open(dir, &Setup::forgetting(scale.chunk_bytes))?;
+    warm(&mut *log, scale, payload)?;
+    Ok(log)
+}
+
+/// Gives a log so much to do that its files are reused from then on, as far as it reuses any. It appends
+/// `payload` then.
+fn warm(log: &mut dyn Log, scale: &Scale, payload: &[u8]) -> Result<()> {
     log.set_payload(&crate::peer::payload(WARM_RECORD));
     log.append_many(records(scale.warm_bytes, WARM_RECORD))?;
     log.wait_idle()?;
     log.set_payload(payload);
-    Ok(log)
+    Ok(())
 }
 
 /// Does `step` again and again for a turn; returns how long each took, in µs, sorted.

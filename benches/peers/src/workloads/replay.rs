@@ -7,11 +7,12 @@ use anyhow::ensure;
 
 use super::case;
 use super::records;
+use crate::child::Task;
+use crate::child::What;
 use crate::contest::Contest;
 use crate::contest::Report;
 use crate::contest::Value;
 use crate::context::Context;
-use crate::memory;
 use crate::peer::Setup;
 use crate::peer::payload;
 use crate::raw;
@@ -21,7 +22,7 @@ const SIZES: [usize; 3] = [64, 256, 4096];
 
 pub(crate) fn run(context: &Context, report: &mut Report) {
     let scale = &context.scale;
-    let setup = Setup { chunk_bytes: scale.chunk_bytes, forget: false };
+    let setup = Setup::keeping(scale.chunk_bytes);
     for size in SIZES {
         let payload = payload(size);
         let count = records(scale.replay_bytes, size);
@@ -39,21 +40,32 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
             log.wait_idle()?;
             drop(log);
             let (dir, setup) = (dir.to_owned(), setup.clone());
-            Ok(Box::new(move || measure(count, || peer.replay(&dir, &setup))))
+            let task = Task {
+                what: What::Replay,
+                peer: peer.name().to_owned(),
+                dir: dir.clone(),
+                setup: setup.clone(),
+            };
+            let mut peak = None;
+            Ok(Box::new(move || {
+                let mut values = measure(count, || peer.replay(&dir, &setup))?;
+                let value = match peak {
+                    Some(peak) => peak,
+                    None => *peak.insert(task.run()?["peak_bytes"] / f64::from(1 << 20)),
+                };
+                values.push(Value { metric: "peak memory", unit: "MiB", value });
+                Ok(values)
+            }))
         });
         contest.run();
     }
 }
 
 fn measure(expected: u64, replay: impl FnOnce() -> Result<u64>) -> Result<Vec<Value>> {
-    let before = memory::reset_peak()?;
     let started = Instant::now();
     let count = replay()?;
     let elapsed = started.elapsed();
-    let peak = memory::peak()?.saturating_sub(before);
     ensure!(count == expected, "replayed {count} records of {expected}");
-    Ok(vec![
-        Value { metric: "per record", unit: "ns", value: elapsed.as_secs_f64() * 1e9 / count as f64 },
-        Value { metric: "peak memory", unit: "MiB", value: peak as f64 / f64::from(1 << 20) },
-    ])
+    let value = elapsed.as_secs_f64() * 1e9 / count as f64;
+    Ok(vec![Value { metric: "per record", unit: "ns", value }])
 }
