@@ -33,6 +33,8 @@ pub(crate) enum What {
     Replay,
     /// Opens the log: memory that stays in use, `bytes`, and open files, `files`.
     Open,
+    /// Appends so many records, each durable before the next, to be watched.
+    Durable(u64),
     /// Keeps the log open without doing anything: how often its threads ran, `wakeups`.
     Idle(Duration),
 }
@@ -42,10 +44,13 @@ pub(crate) type Measured = BTreeMap<String, f64>;
 impl Task {
     /// Has it done by a process of its own.
     pub(crate) fn run(&self) -> Result<Measured> {
-        let output = Command::new(std::env::current_exe()?)
-            .args(["--child", &serde_json::to_string(self)?])
-            .output()
-            .context("start a process")?;
+        self.run_under(Command::new(std::env::current_exe()?))
+    }
+
+    /// The same with a command that this program and its arguments are, or are the end of.
+    pub(crate) fn run_under(&self, mut command: Command) -> Result<Measured> {
+        let task = serde_json::to_string(self)?;
+        let output = command.args(["--child", &task]).output().context("start a process")?;
         if !output.status.success() {
             bail!("the process failed: {}", String::from_utf8_lossy(&output.stderr));
         }
@@ -71,6 +76,15 @@ impl Task {
                 std::thread::sleep(Duration::from_millis(100));
                 tell("bytes", memory::resident()?.saturating_sub(before));
                 tell("files", open_files()?.saturating_sub(files));
+                drop(log);
+            }
+            What::Durable(count) => {
+                let mut log = peer.open(&self.dir, &self.setup)?;
+                log.set_payload(&payload(64));
+                for _ in 0..count {
+                    log.append_durable()?;
+                }
+                tell("records", count);
                 drop(log);
             }
             What::Idle(time) => {

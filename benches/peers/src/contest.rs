@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use anyhow::Result;
@@ -62,6 +63,7 @@ pub(crate) struct Contest<'a> {
     case: String,
     dir: PathBuf,
     rounds: usize,
+    started: Instant,
     entries: Vec<Entry<'a>>,
     report: &'a mut Report,
 }
@@ -84,7 +86,7 @@ impl<'a> Contest<'a> {
         eprintln!("{workload:?} {case}: {}", workload.title());
         let dir = context.dir.join(format!("{workload:?}-{}", case.replace([' ', ','], "")));
         let rounds = context.scale.rounds;
-        Contest { context, workload, case, dir, rounds, entries: Vec::new(), report }
+        Contest { context, workload, case, dir, rounds, started: Instant::now(), entries: Vec::new(), report }
     }
 
     /// Runs so many rounds, not as many as others.
@@ -138,6 +140,7 @@ impl<'a> Contest<'a> {
 
     /// Runs all rounds and reports.
     pub(crate) fn run(mut self) {
+        let prepared = self.started.elapsed().as_secs_f64();
         for _ in 0..self.rounds {
             let mut failed = Vec::new();
             for (i, entry) in self.entries.iter_mut().enumerate() {
@@ -154,6 +157,8 @@ impl<'a> Contest<'a> {
         for entry in std::mem::take(&mut self.entries) {
             self.report_rows(&entry);
         }
+        let took = self.started.elapsed().as_secs_f64();
+        eprintln!("  {prepared:.1} s to get ready, {:.1} s measured", took - prepared);
         if let Err(error) = std::fs::remove_dir_all(&self.dir) {
             eprintln!("  cannot remove {}: {error}", self.dir.display());
         }

@@ -57,7 +57,7 @@ impl Scale {
             replay_bytes: 128 * MIB,
             open_records: 10_000_000,
             open_records_read: 1_000_000,
-            read_records: 200_000,
+            read_records: 1_000_000,
             rotate_turn: Duration::from_secs(4),
             rotate_rounds: 3,
             idle: Duration::from_secs(3),
@@ -70,18 +70,18 @@ impl Scale {
     pub(crate) fn quick() -> Self {
         Scale {
             rounds: 3,
-            turn: Duration::from_millis(60),
-            chunk_bytes: 16 * MIB,
-            warm_bytes: 6 * 16 * MIB,
-            append_bytes: 32 * MIB,
-            replay_bytes: 32 * MIB,
+            turn: Duration::from_millis(50),
+            chunk_bytes: 8 * MIB,
+            warm_bytes: 6 * 8 * MIB,
+            append_bytes: 12 * MIB,
+            replay_bytes: 8 * MIB,
             open_records: 1_000_000,
             open_records_read: 100_000,
-            read_records: 50_000,
+            read_records: 100_000,
             rotate_turn: Duration::from_secs(2),
             rotate_rounds: 1,
-            idle: Duration::from_millis(500),
-            chunks_time: Duration::from_secs(4),
+            idle: Duration::from_millis(200),
+            chunks_time: Duration::from_secs(2),
             ..Scale::full()
         }
     }

@@ -9,11 +9,16 @@
 mod child;
 mod contest;
 mod context;
+mod docs;
+mod goals;
+mod machine;
 mod memory;
 mod peer;
 mod peers;
+mod plot;
 mod raw;
 mod stats;
+mod syncs;
 mod table;
 mod workload;
 mod workloads;
@@ -31,6 +36,7 @@ use clap::Parser;
 use crate::contest::Report;
 use crate::context::Context;
 use crate::context::Scale;
+use crate::machine::Machine;
 use crate::peers::walrus;
 use crate::workload::Workload;
 
@@ -59,6 +65,18 @@ struct Options {
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/logs"))]
     dir: PathBuf,
 
+    /// A directory for the results: `results.jsonl`, and plots as SVG.
+    #[arg(long)]
+    out: Option<PathBuf>,
+
+    /// Writes the results into docs/benchmarks.md and docs/benchmarks/, between the marks that stand there.
+    #[arg(long, conflicts_with = "smoke")]
+    write_docs: bool,
+
+    /// Instead of measuring, counts with `strace` what each log calls for a durable append.
+    #[arg(long)]
+    check_syncs: bool,
+
     /// What to do as a process of its own, from this program to itself.
     #[arg(long, hide = true)]
     child: Option<String>,
@@ -81,11 +99,20 @@ fn main() -> Result<()> {
         (_, true) => Scale::smoke(),
         _ => Scale::full(),
     };
+    let machine = Machine::of(dir.path())?;
+    eprintln!("{machine:#?}");
+    if machine.is_memory() {
+        eprintln!("What is put into {} is never on a disk: give a --dir that is.", options.dir.display());
+    }
     let mut peers = peers::all();
     if !options.peers.is_empty() {
         peers.retain(|peer| options.peers.iter().any(|prefix| peer.name().starts_with(prefix)));
     }
     let context = Context { scale, dir: dir.path().to_owned(), peers };
+    if options.check_syncs {
+        print!("{}", syncs::table(&context)?);
+        return Ok(());
+    }
     let mut report = Report::default();
     for workload in Workload::ALL {
         if options.only.is_empty() || options.only.contains(&workload) {
@@ -93,6 +120,29 @@ fn main() -> Result<()> {
         }
     }
     print!("{}", table::markdown(&report));
+    if let Some(out) = &options.out {
+        write_results(out, &machine, &report)?;
+    }
+    if options.write_docs {
+        docs::write(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")), &machine, &report)?;
+    }
+    Ok(())
+}
+
+/// Writes one line of JSON for the machine, and one for each row and failure; and the plots.
+fn write_results(out: &Path, machine: &Machine, report: &Report) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
+    let mut lines = vec![serde_json::to_string(machine)?];
+    for row in &report.rows {
+        lines.push(serde_json::to_string(row)?);
+    }
+    for failure in &report.failures {
+        lines.push(serde_json::to_string(failure)?);
+    }
+    fs::write(out.join("results.jsonl"), lines.join("\n") + "\n")?;
+    for workload in Workload::ALL {
+        plot::draw(report, workload, &out.join(format!("{workload}.svg").to_lowercase()))?;
+    }
     Ok(())
 }
 

@@ -29,13 +29,15 @@ pub(crate) struct Setup {
     /// Whether the log forgets old segments as it goes, as far as its API can, so that it may use their
     /// files again. Otherwise it keeps everything.
     pub(crate) forget: bool,
+    /// Whether many appends are on their way to the disk at a time.
+    pub(crate) many_at_once: bool,
     /// Whether the log is opened at its last checkpoint, where it can be. Otherwise all is replayed.
     pub(crate) at_checkpoint: bool,
 }
 
 impl Setup {
     pub(crate) fn keeping(chunk_bytes: u64) -> Self {
-        Setup { chunk_bytes, forget: false, at_checkpoint: false }
+        Setup { chunk_bytes, forget: false, many_at_once: false, at_checkpoint: false }
     }
 
     pub(crate) fn forgetting(chunk_bytes: u64) -> Self {

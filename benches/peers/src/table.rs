@@ -5,22 +5,59 @@ use std::fmt::Write as _;
 
 use crate::contest::Report;
 use crate::contest::Row;
+use crate::goals::Judgement;
+use crate::goals::judge;
 use crate::workload::Workload;
+
+/// All goals, a line for each case.
+pub(crate) fn goals(report: &Report) -> String {
+    let mut out = String::from(
+        "| | limit | ours | best peer | ours ÷ limit | ours ÷ best peer | goal | reached |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |\n",
+    );
+    for Judgement { goal, ours, limit, best_peer, reached } in judge(report) {
+        let Row { workload, case, metric, unit, .. } = ours;
+        let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
+        let value = |row: Option<&Row>| row.map_or("–".to_owned(), |row| number(row.median));
+        let ratio = |row: Option<&Row>| row.map_or("–".to_owned(), |row| number(ours.median / row.median));
+        let peer =
+            best_peer.map_or("–".to_owned(), |row| format!("{} ({})", number(row.median), row.contestant));
+        let _ = writeln!(
+            out,
+            "| {workload} {case}: {metric}{unit} | {} | {} | {peer} | {} | {} | {} | {} |",
+            value(limit),
+            number(ours.median),
+            ratio(limit),
+            ratio(best_peer),
+            goal.text,
+            if reached { "yes" } else { "**no**" },
+        );
+    }
+    out
+}
+
+/// The tables of one workload; none if it was not measured.
+pub(crate) fn workload(report: &Report, workload: Workload) -> String {
+    let mut out = String::new();
+    let rows: Vec<&Row> = report.rows.iter().filter(|row| row.workload == workload).collect();
+    for (metric, unit) in distinct(&rows, |row| (row.metric, row.unit)) {
+        let rows: Vec<&Row> = rows.iter().filter(|row| row.metric == metric).copied().collect();
+        let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
+        table(&mut out, &format!("{metric}{unit}"), &rows);
+    }
+    out
+}
 
 /// All tables of a report.
 pub(crate) fn markdown(report: &Report) -> String {
     let mut out = String::new();
     for workload in Workload::ALL {
-        let rows: Vec<&Row> = report.rows.iter().filter(|row| row.workload == workload).collect();
-        if rows.is_empty() {
-            continue;
-        }
-        let _ = writeln!(out, "### {workload:?}: {}\n", workload.title());
-        for (metric, unit) in distinct(&rows, |row| (row.metric, row.unit)) {
-            let rows: Vec<&Row> = rows.iter().filter(|row| row.metric == metric).copied().collect();
-            table(&mut out, &format!("{metric}, {unit}"), &rows);
+        let tables = self::workload(report, workload);
+        if !tables.is_empty() {
+            let _ = write!(out, "### {workload}: {}\n\n{tables}", workload.title());
         }
     }
+    let _ = writeln!(out, "### Goals\n\n{}", goals(report));
     for failure in &report.failures {
         let _ = writeln!(
             out,
@@ -93,16 +130,25 @@ mod tests {
 
     #[test]
     fn a_table_has_a_line_for_each_contestant_and_a_column_for_each_case() {
-        let mut report = Report::default();
-        report.rows = vec![row("64 B", "raw", 89.0), row("64 B", "ours", 92.34), row("256 B", "ours", 1.0)];
-        report.rows[1].not_compared = Some("never calls fsync");
+        let mut rows = vec![row("64 B", "raw", 89.0), row("64 B", "ours", 92.34), row("256 B", "ours", 1.0)];
+        rows[1].not_compared = Some("never calls fsync");
         let expected = "\
-            ### S1: one thread, each append durable before the next\n\n\
             | p50, µs | 64 B | 256 B |\n\
             | --- | ---: | ---: |\n\
             | raw | 89.0 | – |\n\
             | ours | 92.3 (does not sync) | 1.00 |\n\n";
-        assert_eq!(markdown(&report), expected);
+        assert_eq!(workload(&Report { rows, failures: Vec::new() }, Workload::S1), expected);
+    }
+
+    #[test]
+    fn a_goal_has_a_line_for_each_case() {
+        let rows =
+            vec![row("64 B", "raw reused", 100.0), row("64 B", "ours", 110.0), row("64 B", "okaywal", 88.0)];
+        let goals = goals(&Report { rows, failures: Vec::new() });
+        let line = goals.lines().last().unwrap();
+        let expected =
+            "| S1 64 B: p50, µs | 100 | 110 | 88.0 (okaywal) | 1.10 | 1.25 | ≤ 1.05 × limit | **no** |";
+        assert_eq!(line, expected);
     }
 
     #[test]

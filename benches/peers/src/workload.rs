@@ -1,5 +1,6 @@
 //! The workloads by name.
 
+use std::fmt;
 use std::str::FromStr;
 
 use anyhow::anyhow;
@@ -37,6 +38,12 @@ impl Workload {
             Workload::S8 => "durable appends while chunks rotate and old ones are removed",
             Workload::S9 => "what an idle log costs",
         }
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
     }
 }
 

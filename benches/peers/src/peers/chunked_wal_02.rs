@@ -1,5 +1,5 @@
 //! `chunked-wal` 0.2, what this crate came from. Its worker waits a millisecond for company unless told
-//! not to; it is told.
+//! not to: it is told where there is no company, and not where it shares a sync in no other way.
 
 use std::convert::Infallible;
 use std::io;
@@ -85,7 +85,9 @@ fn open(dir: &Path, setup: &Setup) -> Result<Log02> {
     let mut config = Config::new(dir.display());
     config.chunk_max_size = Some(setup.chunk_bytes as usize);
     config.chunk_max_records = Some(usize::MAX);
-    config.flush_batch_wait = Some(Duration::ZERO);
+    if !setup.many_at_once {
+        config.flush_batch_wait = Some(Duration::ZERO);
+    }
     let mut count = Count(0);
     let wal = ChunkedWal::open(Arc::new(config), &mut count, Arc::new(|_, _| {}))?;
     let record = WALRecord::Action(Checked(Vec::new()));

@@ -46,17 +46,7 @@ impl Peer for RaftEngine {
     }
 
     fn open(&self, dir: &Path, setup: &Setup) -> Result<Box<dyn Log>> {
-        let engine = Arc::new(Engine::open(config(dir, setup))?);
-        let next = engine.last_index(GROUP).map_or(1, |last| last + 1);
-        Ok(Box::new(EngineLog {
-            engine,
-            batch: LogBatch::default(),
-            entry: UninterpretedOption::new(),
-            next,
-            batch_bytes: 0,
-            forget_after: setup.forget.then_some(setup.chunk_bytes),
-            since_forgotten: 0,
-        }))
+        Ok(Box::new(open(dir, setup)?))
     }
 
     fn replay(&self, dir: &Path, setup: &Setup) -> Result<u64> {
@@ -77,13 +67,31 @@ impl Peer for RaftEngine {
 
     fn random_reads(&self, dir: &Path, payload: &[u8], count: u64) -> Result<Box<dyn RandomReads>> {
         let setup = Setup::keeping(1 << 30);
-        let mut log = self.open(dir, &setup)?;
+        let mut log = open(dir, &setup)?;
         log.set_payload(payload);
-        log.append_many(count)?;
+        for _ in 0..count {
+            // A batch of its own for each: a read takes the whole batch.
+            log.gather()?;
+            log.write(false)?;
+        }
         log.sync()?;
         drop(log);
         Ok(Box::new(Reads(Engine::open(config(dir, &setup))?)))
     }
+}
+
+fn open(dir: &Path, setup: &Setup) -> Result<EngineLog> {
+    let engine = Arc::new(Engine::open(config(dir, setup))?);
+    let next = engine.last_index(GROUP).map_or(1, |last| last + 1);
+    Ok(EngineLog {
+        engine,
+        batch: LogBatch::default(),
+        entry: UninterpretedOption::new(),
+        next,
+        batch_bytes: 0,
+        forget_after: setup.forget.then_some(setup.chunk_bytes),
+        since_forgotten: 0,
+    })
 }
 
 fn config(dir: &Path, setup: &Setup) -> Config {
@@ -153,11 +161,12 @@ impl Log for EngineLog {
     }
 
     fn append(&mut self) -> Result<()> {
-        self.gather()?;
+        // Before the record is added, not behind it: only a batch that holds something can be synced, and
+        // `Engine::sync` writes an empty one.
         if self.batch_bytes >= BATCH_BYTES {
             self.write(false)?;
         }
-        Ok(())
+        self.gather()
     }
 
     fn sync(&mut self) -> Result<()> {

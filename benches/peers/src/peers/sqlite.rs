@@ -19,8 +19,8 @@ use crate::workload::Workload;
 const INSERT: &str = "INSERT INTO log (data) VALUES (?1)";
 const READ: &str = "SELECT data FROM log WHERE id = ?1";
 
-/// Bytes of a transaction where a record needs none of its own.
-const TRANSACTION_BYTES: u64 = 4 << 20;
+/// The most bytes of a transaction where a record needs none of its own.
+const TRANSACTION_BYTES: u64 = 256 << 20;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sqlite;

@@ -35,7 +35,7 @@ impl Peer for WalDb {
 
     fn open(&self, dir: &Path, setup: &Setup) -> Result<Box<dyn Log>> {
         let wal = Wal::open_segmented(dir, setup.chunk_bytes)?;
-        let forget_after = setup.forget.then_some(2 * setup.chunk_bytes);
+        let forget_after = setup.forget.then_some(3 * setup.chunk_bytes);
         Ok(Box::new(WalDbLog { wal, payload: Vec::new(), forget_after, appended: 0 }))
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use parking_lot::Condvar;
 use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 
 use super::file::Ring;
 use super::frame;
@@ -49,6 +50,8 @@ impl GroupCommit {
                 continue;
             }
             state.leading = true;
+            // Those who were just told come with their next record: they are worth a moment.
+            MutexGuard::unlocked(&mut state, std::thread::yield_now);
             let spare = std::mem::take(&mut state.spare);
             let mut batch = std::mem::replace(&mut state.buffer, spare);
             let all = state.gathered;

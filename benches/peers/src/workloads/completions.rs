@@ -27,7 +27,7 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
             Ok(Box::new(move || rate(scale.completions, |count| handover.append(&payload, count))))
         });
         contest.enter_peers(|peer, dir| {
-            let mut log = warm_log(peer, dir, scale, &payload)?;
+            let mut log = warm_log(peer, dir, scale, &payload, true)?;
             Ok(Box::new(move || rate(scale.completions, |count| log.append_with_completions(count))))
         });
         contest.run();

@@ -38,7 +38,7 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
             });
         }
         contest.enter_peers(|peer, dir| {
-            let mut log = warm_log(peer, dir, scale, &payload)?;
+            let mut log = warm_log(peer, dir, scale, &payload, false)?;
             Ok(Box::new(move || Ok(latency_values(&latencies(scale.turn, || log.append_durable())?))))
         });
         contest.run();

@@ -40,9 +40,11 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
         let chunks = make_chunks(dir, scale)?;
         let setup = Setup { at_checkpoint: true, ..tiny() };
         let task = Task { what: What::Open, peer: Ours::Plain.name().to_owned(), dir: dir.to_owned(), setup };
+        let empty = Task { dir: dir.join("empty"), ..task.clone() };
         Ok(Box::new(move || {
             let measured = task.run()?;
-            let bytes = measured["bytes"] * CHUNKS / chunks as f64;
+            let empty = empty.run()?["bytes"];
+            let bytes = empty + (measured["bytes"] - empty) * CHUNKS / chunks as f64;
             Ok(vec![
                 Value { metric: "memory", unit: "MiB", value: bytes / f64::from(1 << 20) },
                 Value { metric: "open files", unit: "", value: measured["files"] },
@@ -67,6 +69,9 @@ fn make_chunks(dir: &Path, scale: &Scale) -> Result<u64> {
         log.append()?;
         log.rotate()?;
         chunks += 1;
+        if chunks % 64 == 0 {
+            log.sync()?;
+        }
     }
     log.wait_idle()?;
     Ok(chunks)

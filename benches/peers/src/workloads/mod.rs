@@ -63,8 +63,14 @@ fn count_case(count: u64) -> String {
 }
 
 /// Opens a log that forgets and [warms](warm) it up.
-fn warm_log(peer: &dyn Peer, dir: &Path, scale: &Scale, payload: &[u8]) -> Result<Box<dyn Log>> {
-    let mut log = peer.open(dir, &Setup::forgetting(scale.chunk_bytes))?;
+fn warm_log(
+    peer: &dyn Peer,
+    dir: &Path,
+    scale: &Scale,
+    payload: &[u8],
+    many_at_once: bool,
+) -> Result<Box<dyn Log>> {
+    let mut log = peer.open(dir, &Setup { many_at_once, ..Setup::forgetting(scale.chunk_bytes) })?;
     warm(&mut *log, scale, payload)?;
     Ok(log)
 }
@@ -73,8 +79,11 @@ fn warm_log(peer: &dyn Peer, dir: &Path, scale: &Scale, payload: &[u8]) -> Resul
 /// `payload` then.
 fn warm(log: &mut dyn Log, scale: &Scale, payload: &[u8]) -> Result<()> {
     log.set_payload(&crate::peer::payload(WARM_RECORD));
-    log.append_many(records(scale.warm_bytes, WARM_RECORD))?;
-    log.wait_idle()?;
+    for _ in 0..scale.warm_bytes / scale.chunk_bytes {
+        log.append_many(records(scale.chunk_bytes, WARM_RECORD))?;
+        // Else the log is faster than its housekeeping, and goes on in new files.
+        log.wait_idle()?;
+    }
     log.set_payload(payload);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! S5: open and replay everything, from the page cache.
 
+use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -13,12 +14,16 @@ use crate::contest::Contest;
 use crate::contest::Report;
 use crate::contest::Value;
 use crate::context::Context;
+use crate::peer::Log;
 use crate::peer::Setup;
 use crate::peer::payload;
 use crate::raw;
 use crate::workload::Workload;
 
 const SIZES: [usize; 3] = [64, 256, 4096];
+
+/// A log that is slow to fill is shorter.
+const FILL_TIME: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(context: &Context, report: &mut Report) {
     let scale = &context.scale;
@@ -35,7 +40,7 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
         contest.enter_peers(|peer, dir| {
             let mut log = peer.open(dir, &setup)?;
             log.set_payload(&payload);
-            log.append_many(count)?;
+            let count = fill(&mut *log, count)?;
             log.sync()?;
             log.wait_idle()?;
             drop(log);
@@ -59,6 +64,18 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
         });
         contest.run();
     }
+}
+
+/// Appends so many records, or as many as go into a few seconds; returns how many.
+fn fill(log: &mut dyn Log, most: u64) -> Result<u64> {
+    let started = Instant::now();
+    let mut count = 0;
+    while count < most && started.elapsed() < FILL_TIME {
+        let part = (most / 64).clamp(1, most - count);
+        log.append_many(part)?;
+        count += part;
+    }
+    Ok(count)
 }
 
 fn measure(expected: u64, replay: impl FnOnce() -> Result<u64>) -> Result<Vec<Value>> {

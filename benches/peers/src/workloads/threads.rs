@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
             Ok(Box::new(move || commit_together(threads, scale.turn, &|| log.commit(&payload))))
         });
         contest.enter_peers(|peer, dir| {
-            let log = warm_log(peer, dir, scale, &payload)?.share();
+            let log = warm_log(peer, dir, scale, &payload, true)?.share();
             Ok(Box::new(move || commit_together(threads, scale.turn, &|| log.append_durable())))
         });
         contest.run();
