@@ -117,6 +117,7 @@ impl Ours {
             forget: setup.forget,
             record: WalRecord::Action(Bytes::default()),
             appended: count.0,
+            rotations: 0,
         })
     }
 }
@@ -134,6 +135,8 @@ pub(crate) struct OurLog {
     forget: bool,
     record: WalRecord<OwnedBytes>,
     appended: u64,
+    /// Chunks closed since the log was opened.
+    pub(crate) rotations: u64,
 }
 
 impl OurLog {
@@ -141,6 +144,7 @@ impl OurLog {
     #[cold]
     pub(crate) fn rotate(&mut self) -> Result<()> {
         self.wal.close_open_chunk_with(self.appended)?;
+        self.rotations += 1;
         if self.forget {
             let ids = self.wal.drain_closed_chunks_while(|_| true);
             self.wal.remove_chunks(ids)?;
