@@ -49,19 +49,19 @@ impl Scale {
     pub(crate) fn full() -> Self {
         Scale {
             rounds: 5,
-            turn: Duration::from_millis(300),
+            turn: Duration::from_millis(200),
             chunk_bytes: 64 * MIB,
             warm_bytes: 6 * 64 * MIB,
             completions: 100_000,
-            append_bytes: 128 * MIB,
-            replay_bytes: 128 * MIB,
+            append_bytes: 64 * MIB,
+            replay_bytes: 64 * MIB,
             open_records: 10_000_000,
             open_records_read: 1_000_000,
             read_records: 1_000_000,
             rotate_turn: Duration::from_secs(4),
             rotate_rounds: 3,
             idle: Duration::from_secs(3),
-            chunks_time: Duration::from_secs(40),
+            chunks_time: Duration::from_secs(30),
             chunks: 100_000,
         }
     }

@@ -43,7 +43,7 @@ fn affordable(scale: &Scale, most: u64, append: impl FnOnce(u64) -> Result<Insta
     let trial = (most / 64).max(1);
     let started = Instant::now();
     append(trial)?;
-    let affordable = trial as f64 * 4.0 * scale.turn.as_secs_f64() / started.elapsed().as_secs_f64();
+    let affordable = trial as f64 * 3.0 * scale.turn.as_secs_f64() / started.elapsed().as_secs_f64();
     Ok((affordable as u64).clamp(1, most))
 }
 
