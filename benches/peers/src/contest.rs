@@ -1,0 +1,200 @@
+//! Contestants of one case take turns: every round gives each of them one turn, so that whatever the
+//! machine does meanwhile meets all of them alike.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::peer::Fit;
+use crate::peer::Peer;
+use crate::stats::median;
+use crate::workload::Workload;
+
+/// One value of one turn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Value {
+    pub(crate) metric: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) value: f64,
+}
+
+/// A turn: measures once.
+pub(crate) type Turn<'a> = Box<dyn FnMut() -> Result<Vec<Value>> + 'a>;
+
+/// What all rounds of one contestant gave for one metric.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    pub(crate) workload: Workload,
+    pub(crate) case: String,
+    pub(crate) contestant: String,
+    pub(crate) metric: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) median: f64,
+    pub(crate) rounds: Vec<f64>,
+    /// Why the row is not to be compared: the contestant does not sync.
+    pub(crate) not_compared: Option<&'static str>,
+}
+
+/// A contestant that failed.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Failure {
+    pub(crate) workload: Workload,
+    pub(crate) case: String,
+    pub(crate) contestant: String,
+    pub(crate) error: String,
+}
+
+/// What a run gave.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Report {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// Those who take turns in one case of a workload.
+pub(crate) struct Contest<'a> {
+    context: &'a Context,
+    workload: Workload,
+    case: String,
+    dir: PathBuf,
+    rounds: usize,
+    started: Instant,
+    entries: Vec<Entry<'a>>,
+    report: &'a mut Report,
+}
+
+struct Entry<'a> {
+    name: String,
+    not_compared: Option<&'static str>,
+    turn: Turn<'a>,
+    values: Vec<Vec<Value>>,
+}
+
+impl<'a> Contest<'a> {
+    pub(crate) fn new(
+        context: &'a Context,
+        workload: Workload,
+        case: impl Into<String>,
+        report: &'a mut Report,
+    ) -> Self {
+        let case = case.into();
+        eprintln!("{workload:?} {case}: {}", workload.title());
+        let dir = context.dir.join(format!("{workload:?}-{}", case.replace([' ', ','], "")));
+        let rounds = context.scale.rounds;
+        Contest { context, workload, case, dir, rounds, started: Instant::now(), entries: Vec::new(), report }
+    }
+
+    /// Runs so many rounds, not as many as others.
+    pub(crate) fn rounds(mut self, rounds: usize) -> Self {
+        self.rounds = rounds;
+        self
+    }
+
+    /// Enters a contestant that `prepare` gets ready in a directory of its own. One that fails is noted
+    /// and left out.
+    pub(crate) fn enter(&mut self, name: &str, prepare: impl FnOnce(&Path) -> Result<Turn<'a>>) {
+        self.enter_as(name, None, prepare);
+    }
+
+    /// Enters every peer that can do the workload.
+    pub(crate) fn enter_peers(&mut self, prepare: impl FnMut(&'a dyn Peer, &Path) -> Result<Turn<'a>>) {
+        self.enter_peers_where(|_| true, prepare);
+    }
+
+    /// Enters every peer that can do the workload and takes part.
+    pub(crate) fn enter_peers_where(
+        &mut self,
+        takes_part: impl Fn(&dyn Peer) -> bool,
+        mut prepare: impl FnMut(&'a dyn Peer, &Path) -> Result<Turn<'a>>,
+    ) {
+        for &peer in self.context.peers.iter().filter(|peer| takes_part(**peer)) {
+            let not_compared = match peer.fit(self.workload) {
+                Fit::No(_) => continue,
+                Fit::Yes => None,
+                Fit::DoesNotSync(why) => Some(why),
+            };
+            self.enter_as(peer.name(), not_compared, |dir| prepare(peer, dir));
+        }
+    }
+
+    fn enter_as(
+        &mut self,
+        name: &str,
+        not_compared: Option<&'static str>,
+        prepare: impl FnOnce(&Path) -> Result<Turn<'a>>,
+    ) {
+        let dir = self.dir.join(name.replace([' ', '(', ')'], "_"));
+        let made = std::fs::create_dir_all(&dir).context("make a directory");
+        match made.and_then(|()| prepare(&dir)) {
+            Ok(turn) => {
+                self.entries.push(Entry { name: name.to_owned(), not_compared, turn, values: Vec::new() });
+            }
+            Err(error) => self.fail(name, &error),
+        }
+    }
+
+    /// Runs all rounds and reports.
+    pub(crate) fn run(mut self) {
+        let prepared = self.started.elapsed().as_secs_f64();
+        for _ in 0..self.rounds {
+            let mut failed = Vec::new();
+            for (i, entry) in self.entries.iter_mut().enumerate() {
+                match (entry.turn)() {
+                    Ok(values) => entry.values.push(values),
+                    Err(error) => failed.push((i, error)),
+                }
+            }
+            for (i, error) in failed.into_iter().rev() {
+                let entry = self.entries.remove(i);
+                self.fail(&entry.name, &error);
+            }
+        }
+        for entry in std::mem::take(&mut self.entries) {
+            self.report_rows(&entry);
+        }
+        let took = self.started.elapsed().as_secs_f64();
+        eprintln!("  {prepared:.1} s to get ready, {:.1} s measured", took - prepared);
+        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+            eprintln!("  cannot remove {}: {error}", self.dir.display());
+        }
+    }
+
+    fn report_rows(&mut self, entry: &Entry<'_>) {
+        let Some(first) = entry.values.first() else { return };
+        let mut line = format!("  {:24}", entry.name);
+        for (i, Value { metric, unit, .. }) in first.iter().enumerate() {
+            let rounds: Vec<f64> = entry.values.iter().map(|values| values[i].value).collect();
+            let median = median(&rounds);
+            line.push_str(&format!(" {metric} {median:.2} {unit}  "));
+            self.report.rows.push(Row {
+                workload: self.workload,
+                case: self.case.clone(),
+                contestant: entry.name.clone(),
+                metric,
+                unit,
+                median,
+                rounds,
+                not_compared: entry.not_compared,
+            });
+        }
+        if entry.not_compared.is_some() {
+            line.push_str("(does not sync)");
+        }
+        eprintln!("{line}");
+    }
+
+    fn fail(&mut self, contestant: &str, error: &anyhow::Error) {
+        eprintln!("  {contestant}: {error:#}");
+        self.report.failures.push(Failure {
+            workload: self.workload,
+            case: self.case.clone(),
+            contestant: contestant.to_owned(),
+            error: format!("{error:#}"),
+        });
+    }
+}

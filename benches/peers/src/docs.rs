@@ -1,0 +1,119 @@
+//! `docs/benchmarks.md`: what stands between two marks is written by this program, the rest by hand.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use anyhow::Result;
+
+use crate::contest::Report;
+use crate::machine::Machine;
+use crate::peer::Fit;
+use crate::peers;
+use crate::plot;
+use crate::table;
+use crate::workload::Workload;
+
+const BEGIN: &str = "<!-- Written by benches/peers from here on: do not edit. -->\n";
+const END: &str = "<!-- Written by benches/peers up to here. -->\n";
+
+/// Writes a report into `benchmarks.md` and `benchmarks/` of the documents.
+pub(crate) fn write(docs: &Path, machine: &Machine, report: &Report) -> Result<()> {
+    let plots = docs.join("benchmarks");
+    fs::create_dir_all(&plots)?;
+    let mut drawn = Vec::new();
+    for workload in Workload::ALL {
+        let name = format!("{workload}.svg").to_lowercase();
+        if plot::draw(report, workload, &plots.join(&name))? {
+            drawn.push((workload, name));
+        }
+    }
+    let path = docs.join("benchmarks.md");
+    let page = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let page = replace(&page, &section(machine, report, &drawn)).with_context(|| {
+        format!("{} has no place for the results, between {BEGIN:?} and {END:?}", path.display())
+    })?;
+    fs::write(path, page)?;
+    Ok(())
+}
+
+/// Replaces what stands between the marks.
+fn replace(page: &str, section: &str) -> Option<String> {
+    let (before, rest) = page.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n{section}\n{END}{after}"))
+}
+
+fn section(machine: &Machine, report: &Report, drawn: &[(Workload, String)]) -> String {
+    let mut out = String::new();
+    let Machine { cpu, cores, memory_mib, kernel, filesystem, date } = machine;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments = arguments.join(" ");
+    let _ = writeln!(
+        out,
+        "Measured on {date}: {cpu}, {cores} cores, {memory_mib} MiB of memory, Linux {kernel},"
+    );
+    let _ = writeln!(out, "the logs on {filesystem}. Command:\n");
+    let _ = writeln!(
+        out,
+        "```text\ncargo run --release --manifest-path benches/peers/Cargo.toml -- {arguments}\n```\n"
+    );
+    let _ = writeln!(out, "## Goals\n\n{}", table::goals(report));
+    for workload in Workload::ALL {
+        let tables = table::workload(report, workload);
+        if tables.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "## {workload}: {}\n", workload.title());
+        if let Some((_, name)) = drawn.iter().find(|(drawn, _)| *drawn == workload) {
+            let _ = writeln!(out, "![{workload}](benchmarks/{name})\n");
+        }
+        out.push_str(&tables);
+    }
+    let _ = writeln!(out, "## Who is left out, and where\n\n{}", left_out(report));
+    out.truncate(out.trim_end().len() + 1);
+    out
+}
+
+/// Who does not take part in a workload or is not compared, and why.
+fn left_out(report: &Report) -> String {
+    let mut out = String::new();
+    for peer in peers::all().into_iter().filter(|peer| !peer.name().starts_with("ours (")) {
+        let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+        for workload in Workload::ALL {
+            let (Fit::No(why) | Fit::DoesNotSync(why)) = peer.fit(workload) else { continue };
+            match reasons.iter_mut().find(|(known, _)| *known == why) {
+                Some((_, workloads)) => workloads.push(workload.to_string()),
+                None => reasons.push((why, vec![workload.to_string()])),
+            }
+        }
+        if !reasons.is_empty() {
+            let reasons: Vec<String> =
+                reasons.iter().map(|(why, workloads)| format!("{}: {why}", workloads.join(", "))).collect();
+            let _ = writeln!(out, "- {}: {}.", peer.name(), reasons.join("; "));
+        }
+    }
+    for failure in &report.failures {
+        let _ = writeln!(
+            out,
+            "- {} {}, {}: {}.",
+            failure.workload, failure.case, failure.contestant, failure.error
+        );
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_outside_the_marks_stays() {
+        let page = format!("# By hand\n\n{BEGIN}old\n{END}\nMore by hand\n");
+        let once = replace(&page, "new").unwrap();
+        assert_eq!(once, format!("# By hand\n\n{BEGIN}\nnew\n{END}\nMore by hand\n"));
+        assert_eq!(replace(&once, "new").unwrap(), once);
+        assert!(replace("no marks", "new").is_none());
+    }
+}

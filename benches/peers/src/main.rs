@@ -1,0 +1,157 @@
+//! The same workloads on this crate, on other logs and on raw system calls.
+//!
+//! ```text
+//! cargo run --release --manifest-path benches/peers/Cargo.toml              everything, 10 minutes
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- --quick   one minute
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first error"))]
+
+mod child;
+mod contest;
+mod context;
+mod docs;
+mod goals;
+mod machine;
+mod memory;
+mod peer;
+mod peers;
+mod plot;
+mod raw;
+mod stats;
+mod syncs;
+mod table;
+mod workload;
+mod workloads;
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context as _;
+use anyhow::Result;
+use clap::Parser;
+
+use crate::contest::Report;
+use crate::context::Context;
+use crate::context::Scale;
+use crate::machine::Machine;
+use crate::peers::walrus;
+use crate::workload::Workload;
+
+/// The same workloads on this crate, on other logs and on raw system calls.
+#[derive(Debug, Parser)]
+struct Options {
+    /// All workloads in a minute, less exact.
+    #[arg(long)]
+    quick: bool,
+
+    /// All workloads in seconds, only to see that they run: the figures mean nothing.
+    #[arg(long, conflicts_with = "quick")]
+    smoke: bool,
+
+    /// The workloads to run, like S1,S4; all unless given.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Workload>,
+
+    /// The logs to measure, by the beginnings of their names; all unless given. The raw limits are
+    /// always measured.
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<String>,
+
+    /// Where the logs are put: a directory on the disk to measure, made if missing. Emptied of what was
+    /// put there at the end.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/logs"))]
+    dir: PathBuf,
+
+    /// A directory for the results: `results.jsonl`, and plots as SVG.
+    #[arg(long)]
+    out: Option<PathBuf>,
+
+    /// Writes the results into docs/benchmarks.md and docs/benchmarks/, between the marks that stand there.
+    #[arg(long, conflicts_with = "smoke")]
+    write_docs: bool,
+
+    /// Instead of measuring, counts with `strace` what each log calls for a durable append.
+    #[arg(long)]
+    check_syncs: bool,
+
+    /// What to do as a process of its own, from this program to itself.
+    #[arg(long, hide = true)]
+    child: Option<String>,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    if let Some(task) = &options.child {
+        let task: child::Task = serde_json::from_str(task)?;
+        println!("{}", serde_json::to_string(&task.execute()?)?);
+        return Ok(());
+    }
+    if std::env::var_os(walrus::QUIET_VARIABLE).is_none() {
+        return Err(run_again(&options.dir.join("links"))).context("run this program again");
+    }
+    fs::create_dir_all(&options.dir).with_context(|| format!("make {}", options.dir.display()))?;
+    let dir = tempfile::Builder::new().prefix("run-").tempdir_in(&options.dir)?;
+    let scale = match (options.quick, options.smoke) {
+        (true, _) => Scale::quick(),
+        (_, true) => Scale::smoke(),
+        _ => Scale::full(),
+    };
+    let machine = Machine::of(dir.path())?;
+    eprintln!("{machine:#?}");
+    if machine.is_memory() {
+        eprintln!("What is put into {} is never on a disk: give a --dir that is.", options.dir.display());
+    }
+    let mut peers = peers::all();
+    if !options.peers.is_empty() {
+        peers.retain(|peer| options.peers.iter().any(|prefix| peer.name().starts_with(prefix)));
+    }
+    let context = Context { scale, dir: dir.path().to_owned(), peers };
+    if options.check_syncs {
+        print!("{}", syncs::table(&context)?);
+        return Ok(());
+    }
+    let mut report = Report::default();
+    for workload in Workload::ALL {
+        if options.only.is_empty() || options.only.contains(&workload) {
+            workloads::run(workload, &context, &mut report)?;
+        }
+    }
+    print!("{}", table::markdown(&report));
+    if let Some(out) = &options.out {
+        write_results(out, &machine, &report)?;
+    }
+    if options.write_docs {
+        docs::write(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")), &machine, &report)?;
+    }
+    Ok(())
+}
+
+/// Writes one line of JSON for the machine, and one for each row and failure; and the plots.
+fn write_results(out: &Path, machine: &Machine, report: &Report) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
+    let mut lines = vec![serde_json::to_string(machine)?];
+    for row in &report.rows {
+        lines.push(serde_json::to_string(row)?);
+    }
+    for failure in &report.failures {
+        lines.push(serde_json::to_string(failure)?);
+    }
+    fs::write(out.join("results.jsonl"), lines.join("\n") + "\n")?;
+    for workload in Workload::ALL {
+        plot::draw(report, workload, &out.join(format!("{workload}.svg").to_lowercase()))?;
+    }
+    Ok(())
+}
+
+/// Runs this program again with what `walrus-rust` wants in its environment. Returns only if that fails.
+fn run_again(links: &Path) -> std::io::Error {
+    let Ok(program) = std::env::current_exe() else { return std::io::ErrorKind::NotFound.into() };
+    Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(walrus::QUIET_VARIABLE, "1")
+        .env(walrus::DIR_VARIABLE, links)
+        .exec()
+}

@@ -1,0 +1,147 @@
+//! What a log has to offer to take part: each peer implements as much of this as it can do.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use anyhow::bail;
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::workload::Workload;
+
+/// Whether a peer takes part in a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fit {
+    Yes,
+    /// Its API offers nothing to measure; why.
+    No(&'static str),
+    /// It returns before the record is on stable storage; how that was seen. Run, shown, not compared.
+    DoesNotSync(&'static str),
+}
+
+/// How a log is opened for a workload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    /// Bytes of a segment file, where the peer lets one choose.
+    pub(crate) chunk_bytes: u64,
+    /// Whether the log forgets old segments as it goes, as far as its API can, so that it may use their
+    /// files again. Otherwise it keeps everything.
+    pub(crate) forget: bool,
+    /// Whether many appends are on their way to the disk at a time.
+    pub(crate) many_at_once: bool,
+    /// Whether the log is opened at its last checkpoint, where it can be. Otherwise all is replayed.
+    pub(crate) at_checkpoint: bool,
+}
+
+impl Setup {
+    pub(crate) fn keeping(chunk_bytes: u64) -> Self {
+        Setup { chunk_bytes, forget: false, many_at_once: false, at_checkpoint: false }
+    }
+
+    pub(crate) fn forgetting(chunk_bytes: u64) -> Self {
+        Setup { forget: true, ..Setup::keeping(chunk_bytes) }
+    }
+}
+
+/// A log under test.
+pub(crate) trait Peer: Sync {
+    /// The crate's name, with the way it is used behind it where there are several.
+    fn name(&self) -> &'static str;
+
+    fn fit(&self, workload: Workload) -> Fit;
+
+    /// Opens the log in `dir`, which exists; makes it if it is not there.
+    fn open(&self, dir: &Path, setup: &Setup) -> Result<Box<dyn Log>>;
+
+    /// Opens the log in `dir`, reads every record, closes it; returns how many there were.
+    fn replay(&self, _dir: &Path, _setup: &Setup) -> Result<u64> {
+        bail!("cannot replay")
+    }
+
+    /// Makes a log of `count` records in `dir`, of which none are in memory, to be read in any order.
+    fn random_reads(&self, _dir: &Path, _payload: &[u8], _count: u64) -> Result<Box<dyn RandomReads>> {
+        bail!("cannot read at random")
+    }
+}
+
+/// An open log that appends one payload again and again.
+pub(crate) trait Log: Send {
+    /// Sets what is appended from now on.
+    fn set_payload(&mut self, payload: &[u8]);
+
+    /// Appends, without waiting for the disk where that can be had. What a log needs done from time to
+    /// time, like beginning a new segment, is done here.
+    fn append(&mut self) -> Result<()>;
+
+    /// Makes everything appended durable.
+    fn sync(&mut self) -> Result<()>;
+
+    /// Appends, and returns once that is durable.
+    fn append_durable(&mut self) -> Result<()> {
+        self.append()?;
+        self.sync()
+    }
+
+    /// Appends so often. A method of its own because it costs one virtual call, not one for each record.
+    fn append_many(&mut self, count: u64) -> Result<()> {
+        for _ in 0..count {
+            self.append()?;
+        }
+        Ok(())
+    }
+
+    /// Appends so often, then makes all of it durable; returns when the last was appended.
+    fn append_then_sync(&mut self, count: u64) -> Result<Instant> {
+        self.append_many(count)?;
+        let appended = Instant::now();
+        self.sync()?;
+        Ok(appended)
+    }
+
+    /// Appends so many records, each with a completion of its own that tells when it is durable, and
+    /// returns once all have.
+    fn append_with_completions(&mut self, _count: u64) -> Result<()> {
+        bail!("has no completions")
+    }
+
+    /// Waits until nothing is being done in the background.
+    fn wait_idle(&mut self) -> Result<()> {
+        self.sync()
+    }
+
+    /// Goes over to threads that append together.
+    fn share(self: Box<Self>) -> Box<dyn SharedLog>;
+}
+
+/// An open log that many threads append to.
+pub(crate) trait SharedLog: Send + Sync {
+    /// Appends, and returns once that is durable.
+    fn append_durable(&self) -> Result<()>;
+}
+
+/// Threads take turns with a log that has one owner.
+impl<L: Log> SharedLog for Mutex<L> {
+    fn append_durable(&self) -> Result<()> {
+        self.lock().append_durable()
+    }
+}
+
+/// Reads records from any thread.
+pub(crate) trait RandomReads: Send + Sync {
+    /// Reads a record by its number, from 0, and checks it as far as the log does; returns its length.
+    fn read(&self, record: u64) -> Result<usize>;
+}
+
+/// A payload of so many bytes, without long runs of one byte, in case that anything compresses.
+pub(crate) fn payload(len: usize) -> Vec<u8> {
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random as u8
+    };
+    (0..len).map(|_| next()).collect()
+}

@@ -1,0 +1,176 @@
+//! `okaywal`: an entry is a list of chunks and is committed as a whole; a record is a chunk. Its commit
+//! always syncs, with other threads' commits.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::Result;
+use anyhow::ensure;
+use okaywal::Configuration;
+use okaywal::Entry;
+use okaywal::EntryId;
+use okaywal::LogManager;
+use okaywal::LogPosition;
+use okaywal::ReadChunkResult;
+use okaywal::SegmentReader;
+use okaywal::WriteAheadLog;
+
+use super::OURS_ALONE;
+use crate::peer::Fit;
+use crate::peer::Log;
+use crate::peer::Peer;
+use crate::peer::RandomReads;
+use crate::peer::Setup;
+use crate::peer::SharedLog;
+use crate::workload::Workload;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OkayWal;
+
+impl Peer for OkayWal {
+    fn name(&self) -> &'static str {
+        "okaywal"
+    }
+
+    fn fit(&self, workload: Workload) -> Fit {
+        match workload {
+            Workload::S3 => Fit::No("a commit blocks: nothing can be handed over and waited for later"),
+            Workload::S8 => Fit::No(OURS_ALONE),
+            _ => Fit::Yes,
+        }
+    }
+
+    fn open(&self, dir: &Path, setup: &Setup) -> Result<Box<dyn Log>> {
+        Ok(Box::new(OkayLog { log: open(dir, setup, Counting::default())?, payload: Vec::new() }))
+    }
+
+    fn replay(&self, dir: &Path, setup: &Setup) -> Result<u64> {
+        let counting = Counting::default();
+        let count = counting.0.clone();
+        open(dir, setup, counting)?.shutdown()?;
+        Ok(count.load(Ordering::Relaxed))
+    }
+
+    fn random_reads(&self, dir: &Path, payload: &[u8], count: u64) -> Result<Box<dyn RandomReads>> {
+        let log = open(dir, &Setup::keeping(256 << 20), Counting::default())?;
+        let mut entry = log.begin_entry()?;
+        let written = (0..count).map(|_| Ok(entry.write_chunk(payload)?.position));
+        let positions = written.collect::<Result<Vec<LogPosition>>>()?;
+        entry.commit()?;
+        Ok(Box::new(Reads { log, positions }))
+    }
+}
+
+fn open(dir: &Path, setup: &Setup, counting: Counting) -> Result<WriteAheadLog> {
+    // A log that keeps everything is one that never begins a checkpoint: it is one file.
+    let checkpoint_after = if setup.forget { setup.chunk_bytes / 4 * 3 } else { u64::MAX };
+    let config = Configuration::default_for(dir)
+        .preallocate_bytes(setup.chunk_bytes as u32)
+        .checkpoint_after_bytes(checkpoint_after)
+        .buffer_bytes(1 << 20);
+    Ok(config.open(counting)?)
+}
+
+struct OkayLog {
+    log: WriteAheadLog,
+    payload: Vec<u8>,
+}
+
+impl OkayLog {
+    /// One entry with so many chunks; returns when the last was written.
+    fn append_entry(&self, chunks: u64) -> Result<Instant> {
+        let mut entry = self.log.begin_entry()?;
+        for _ in 0..chunks {
+            entry.write_chunk(&self.payload)?;
+        }
+        let appended = Instant::now();
+        entry.commit()?;
+        Ok(appended)
+    }
+}
+
+impl Log for OkayLog {
+    fn set_payload(&mut self, payload: &[u8]) {
+        self.payload = payload.to_vec();
+    }
+
+    fn append(&mut self) -> Result<()> {
+        self.append_entry(1)?;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn append_many(&mut self, count: u64) -> Result<()> {
+        let entry = ((1 << 20) / self.payload.len() as u64).max(1);
+        let mut left = count;
+        while left > 0 {
+            self.append_entry(left.min(entry))?;
+            left -= left.min(entry);
+        }
+        Ok(())
+    }
+
+    fn append_then_sync(&mut self, count: u64) -> Result<Instant> {
+        self.append_entry(count)
+    }
+
+    fn share(self: Box<Self>) -> Box<dyn SharedLog> {
+        self
+    }
+}
+
+impl SharedLog for OkayLog {
+    fn append_durable(&self) -> Result<()> {
+        self.append_entry(1)?;
+        Ok(())
+    }
+}
+
+struct Reads {
+    log: WriteAheadLog,
+    positions: Vec<LogPosition>,
+}
+
+impl RandomReads for Reads {
+    fn read(&self, record: u64) -> Result<usize> {
+        let mut chunk = self.log.read_at(self.positions[record as usize])?;
+        let mut bytes = vec![0; chunk.chunk_length() as usize];
+        chunk.read_exact(&mut bytes)?;
+        ensure!(chunk.crc_is_valid()?, "a wrong checksum");
+        Ok(bytes.len())
+    }
+}
+
+/// Counts the records recovered.
+#[derive(Debug, Default)]
+struct Counting(Arc<AtomicU64>);
+
+impl LogManager for Counting {
+    fn recover(&mut self, entry: &mut Entry<'_>) -> std::io::Result<()> {
+        let mut bytes = Vec::new();
+        while let ReadChunkResult::Chunk(mut chunk) = entry.read_chunk()? {
+            bytes.clear();
+            chunk.read_to_end(&mut bytes)?;
+            if chunk.check_crc()? {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint_to(
+        &mut self,
+        _last_checkpointed_id: EntryId,
+        _checkpointed_entries: &mut SegmentReader,
+        _wal: &WriteAheadLog,
+    ) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! Files in the three states that a log's file may be in when a record is written to it.
+
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use anyhow::Result;
+use rustix::fs::FallocateFlags;
+
+const MIB: usize = 1 << 20;
+
+/// What a file is like where the next record goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileState {
+    /// Ends there: each write makes it longer.
+    Growing,
+    /// Has its length and its blocks, which nothing was written to yet.
+    Allocated,
+    /// Its blocks were written before.
+    Reused,
+}
+
+/// Makes a new file of `len` bytes, durable with its name; an empty one to grow.
+pub(crate) fn create(path: &Path, len: u64, state: FileState) -> Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+    match state {
+        FileState::Growing => {}
+        FileState::Allocated => rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len)?,
+        FileState::Reused => {
+            let bytes = crate::peer::payload(MIB);
+            for offset in (0..len).step_by(MIB) {
+                let n = (len - offset).min(MIB as u64) as usize;
+                file.write_all_at(&bytes[..n], offset)?;
+            }
+        }
+    }
+    file.sync_all()?;
+    if let Some(dir) = path.parent() {
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(file)
+}
+
+/// A file that is written from its beginning to its end and then again from its beginning.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    pub(crate) file: File,
+    len: u64,
+    next: u64,
+}
+
+impl Ring {
+    pub(crate) fn create(path: &Path, len: u64) -> Result<Self> {
+        Ok(Ring { file: create(path, len, FileState::Reused)?, len, next: 0 })
+    }
+
+    /// Writes behind what was written last; at the beginning if there is no room before the end.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.next + bytes.len() as u64 > self.len {
+            self.next = 0;
+        }
+        self.file.write_all_at(bytes, self.next)?;
+        self.next += bytes.len() as u64;
+        Ok(())
+    }
+}

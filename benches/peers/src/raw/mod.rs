@@ -1,0 +1,10 @@
+//! Raw system calls: the limit that each workload is held against.
+
+pub(crate) mod append;
+pub(crate) mod completions;
+pub(crate) mod file;
+pub(crate) mod frame;
+pub(crate) mod group;
+pub(crate) mod read;
+pub(crate) mod replay;
+pub(crate) mod sync;

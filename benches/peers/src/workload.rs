@@ -1,0 +1,69 @@
+//! The workloads by name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::anyhow;
+use serde::Serialize;
+
+/// What is measured. The numbers are those of the goals in `docs/benchmarks.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) enum Workload {
+    S1,
+    S2,
+    S3,
+    S4,
+    S5,
+    S6,
+    S7,
+    S8,
+    S9,
+}
+
+impl Workload {
+    pub(crate) const ALL: [Workload; 9] = {
+        use Workload::*;
+        [S1, S2, S3, S4, S5, S6, S7, S8, S9]
+    };
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Workload::S1 => "one thread, each append durable before the next",
+            Workload::S2 => "many threads, each append durable before the thread's next",
+            Workload::S3 => "one thread, each record with a completion of its own, waiting at the end",
+            Workload::S4 => "append without sync, one at the end",
+            Workload::S5 => "open and replay everything, cached",
+            Workload::S6 => "open at the last checkpoint",
+            Workload::S7 => "random reads of one record, cached",
+            Workload::S8 => "durable appends while chunks rotate and old ones are removed",
+            Workload::S9 => "what an idle log costs",
+        }
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl FromStr for Workload {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Workload::ALL.into_iter().find(|w| format!("{w:?}").eq_ignore_ascii_case(name));
+        found.ok_or_else(|| anyhow!("no such workload: `{name}`; there are S1 to S9"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_in_either_case() {
+        assert_eq!("s4".parse::<Workload>().unwrap(), Workload::S4);
+        assert_eq!("S9".parse::<Workload>().unwrap(), Workload::S9);
+        assert!("S10".parse::<Workload>().is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! The workloads, each written once for all contestants.
+
+mod append;
+mod completions;
+mod durable;
+mod idle;
+mod open;
+mod read;
+mod replay;
+mod rotate;
+mod threads;
+
+use std::path::Path;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::contest::Report;
+use crate::contest::Value;
+use crate::context::Context;
+use crate::context::Scale;
+use crate::peer::Log;
+use crate::peer::Peer;
+use crate::peer::Setup;
+use crate::stats::quantile;
+use crate::workload::Workload;
+
+/// Runs one workload.
+pub(crate) fn run(workload: Workload, context: &Context, report: &mut Report) -> Result<()> {
+    match workload {
+        Workload::S1 => durable::run(context, report),
+        Workload::S2 => threads::run(context, report),
+        Workload::S3 => completions::run(context, report),
+        Workload::S4 => append::run(context, report),
+        Workload::S5 => replay::run(context, report),
+        Workload::S6 => open::run(context, report),
+        Workload::S7 => read::run(context, report),
+        Workload::S8 => rotate::run(context, report),
+        Workload::S9 => idle::run(context, report),
+    }
+    Ok(())
+}
+
+/// How many records of `size` bytes are so many bytes.
+fn records(bytes: u64, size: usize) -> u64 {
+    (bytes / size as u64).max(1)
+}
+
+fn case(size: usize) -> String {
+    if size < 1024 { format!("{size} B") } else { format!("{} KiB", size / 1024) }
+}
+
+/// The size of the records with which a log is warmed up.
+const WARM_RECORD: usize = 256 << 10;
+
+/// A number of records, for people.
+fn count_case(count: u64) -> String {
+    match count {
+        0..1_000_000 => format!("{} k", count / 1000),
+        _ => format!("{} M", count / 1_000_000),
+    }
+}
+
+/// Opens a log that forgets and [warms](warm) it up.
+fn warm_log(
+    peer: &dyn Peer,
+    dir: &Path,
+    scale: &Scale,
+    payload: &[u8],
+    many_at_once: bool,
+) -> Result<Box<dyn Log>> {
+    let mut log = peer.open(dir, &Setup { many_at_once, ..Setup::forgetting(scale.chunk_bytes) })?;
+    warm(&mut *log, scale, payload)?;
+    Ok(log)
+}
+
+/// Gives a log so much to do that its files are reused from then on, as far as it reuses any. It appends
+/// `payload` then.
+fn warm(log: &mut dyn Log, scale: &Scale, payload: &[u8]) -> Result<()> {
+    log.set_payload(&crate::peer::payload(WARM_RECORD));
+    for _ in 0..scale.warm_bytes / scale.chunk_bytes {
+        log.append_many(records(scale.chunk_bytes, WARM_RECORD))?;
+        // Else the log is faster than its housekeeping, and goes on in new files.
+        log.wait_idle()?;
+    }
+    log.set_payload(payload);
+    Ok(())
+}
+
+/// Does `step` again and again for a turn; returns how long each took, in µs, sorted.
+fn latencies(turn: Duration, mut step: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+    let mut latencies = Vec::with_capacity(100_000);
+    let started = Instant::now();
+    let mut before = started;
+    while before - started < turn {
+        step()?;
+        let after = Instant::now();
+        latencies.push((after - before).as_secs_f64() * 1e6);
+        before = after;
+    }
+    latencies.sort_by(f64::total_cmp);
+    Ok(latencies)
+}
+
+fn latency_values(sorted: &[f64]) -> Vec<Value> {
+    [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)]
+        .map(|(metric, q)| Value { metric, unit: "µs", value: quantile(sorted, q) })
+        .to_vec()
+}
