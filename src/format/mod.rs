@@ -12,6 +12,7 @@
 //!
 //!  ReadAt ──► Scan ──► Frame, Frame, ... ──► ScanEnd
 //!               └─ search: behind an invalid frame, is there proof that it had been durable?
+//!  ReadAt ──► frontier: how far whole frames go that somebody else writes, and which are durable
 //! ```
 //!
 //! - Everything here is pure: bytes in, bytes out. No file is opened, nothing is logged, and no
@@ -22,7 +23,9 @@
 //! - No input, however hostile, panics, allocates more than the file holds, or loops.
 
 mod frame;
+mod frontier;
 mod header;
+mod place;
 mod scan;
 mod seal;
 mod search;
@@ -37,6 +40,7 @@ use codeq::config::CodeqConfig;
 use codeq::config::Crc32fast;
 
 pub(crate) use self::frame::*;
+pub(crate) use self::frontier::*;
 pub(crate) use self::header::*;
 pub(crate) use self::scan::*;
 pub(crate) use self::seal::*;

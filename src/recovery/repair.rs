@@ -59,6 +59,10 @@ impl<W: WalTypes> Recovered<W> {
         on_chunk_persisted: Option<&OnChunkPersisted<W>>,
     ) -> Result<Repaired<W>> {
         let Recovered { closed, newest, begin_with, report, survey } = self;
+        // Names come first: the newest chunk was found under its final name, which may not be durable
+        // yet after a kill. A mark or a seal in it, which readers of other processes trust, must not
+        // come before that.
+        storage.sync_dir(&config.dir).map_err(|e| Error::io("sync directory", &config.dir, e))?;
         let newest = match newest {
             None => None,
             Some(newest) => {
@@ -66,9 +70,6 @@ impl<W: WalTypes> Recovered<W> {
                 Some(RepairedChunk { chunk: newest, handle })
             }
         };
-        // Names come last: whatever chunk the newest is, it has been found under its final name, which
-        // may not be durable yet after a kill.
-        storage.sync_dir(&config.dir).map_err(|e| Error::io("sync directory", &config.dir, e))?;
         if let (Some(RepairedChunk { chunk, .. }), Some(notify)) = (&newest, on_chunk_persisted) {
             let id = ChunkId(chunk.header.chunk_id);
             let persisted = ChunkPersisted { chunk_id: id, start: id.0, synced: chunk.end };
