@@ -94,7 +94,9 @@ fn printable(bytes: &[u8], line: &mut Vec<u8>) {
         for c in chunk.valid().chars() {
             match c {
                 '\\' => line.extend_from_slice(b"\\\\"),
-                c if c.is_control() => line.extend(c.escape_default().map(|c| c as u8)),
+                '\n' | '\r' | '\t' => line.extend(c.escape_default().map(|c| c as u8)),
+                c if c.is_ascii_control() => line.extend_from_slice(format!("\\x{:02x}", c as u8).as_bytes()),
+                c if c.is_control() => line.extend_from_slice(c.escape_unicode().to_string().as_bytes()),
                 c => line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }

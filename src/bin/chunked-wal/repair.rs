@@ -195,17 +195,18 @@ fn describe(dir: &Path, log: &LogLook, step: Step) -> String {
             let (id, look) = &log.chunks[i];
             let records = print::count(look.records, "sound record");
             let (name, bytes) = (id.file_name(), print::bytes(look.data_end - id.0));
-            format!("drop {name}: {records}, {bytes}")
+            format!("drop {name}: loses {records}, {bytes}")
         }
         Step::Cut(i, at) => {
             let (id, look) = &log.chunks[i];
-            let sealed = RawChunk::open(dir, *id).ok().and_then(|chunk| chunk.seal().ok().flatten());
+            let seal = RawChunk::open(dir, *id).ok().and_then(|chunk| chunk.seal().ok().flatten());
             let kept = print::count(look.records, "record");
-            let lost = match sealed {
-                Some(seal) => print::count(seal.records.saturating_sub(look.records), "record"),
-                None => "all".into(),
+            let lost = match (&look.state, seal) {
+                (State::Torn { .. }, _) => "the torn write".into(),
+                (_, Some(seal)) => print::count(seal.records.saturating_sub(look.records), "record"),
+                (_, None) => "all behind it".into(),
             };
-            format!("cut {} at offset {at}: {kept} before it stay, {lost} behind it go", id.file_name())
+            format!("cut {} at offset {at}: keeps {kept}, loses {lost}", id.file_name())
         }
     }
 }
@@ -227,7 +228,8 @@ fn apply(lock: &WalLock, log: &LogLook, step: Step) -> Result<(), Failure> {
         }
     }
     let aside = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    say(&format!("done: {what}; kept as {aside}\n"))
+    let how = if matches!(step, Step::Drop(_)) { "renamed" } else { "first copied" };
+    say(&format!("done: {what}; {how} to {aside}\n"))
 }
 
 /// A durable copy. It has its name only once it is whole.

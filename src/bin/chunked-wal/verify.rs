@@ -198,15 +198,17 @@ impl LogResult {
             });
             return print::all(format!("{line}\n").as_bytes());
         }
+        if self.outcome == Outcome::CantBeRead {
+            findings.iter().for_each(|finding| eprintln!("chunked-wal: {finding}"));
+            return Ok(());
+        }
         let (dir, verdict) = (dir.display(), self.verdict());
-        let mut text = format!("{dir}: {verdict}");
-        if self.outcome != Outcome::CantBeRead {
-            let (chunks, records) = (print::count(*chunks, "chunk"), print::count(*records, "record"));
+        let (chunks, records) = (print::count(*chunks, "chunk"), print::count(*records, "record"));
+        let mut text = format!("{dir}: {verdict}; {chunks}, {records}, {}", print::bytes(*bytes));
+        if args.dirs.len() == 1 {
             let seconds = elapsed.as_secs_f64();
-            text += &format!("; {chunks}, {records}, {} in {seconds:.1} s", print::bytes(*bytes));
-            if args.dirs.len() == 1 {
-                text += &format!(", {}/s", print::bytes((*bytes as f64 / seconds.max(1e-6)) as u64));
-            }
+            let rate = print::bytes((*bytes as f64 / seconds.max(1e-6)) as u64);
+            text += &format!(" in {seconds:.1} s, {rate}/s");
         }
         text.push('\n');
         for finding in findings {
