@@ -170,4 +170,6 @@ mod documents {
     mod embedding {}
     #[doc = include_str!("../docs/format.md")]
     mod format {}
+    #[doc = include_str!("../docs/tools.md")]
+    mod tools {}
 }

@@ -44,12 +44,12 @@ use crate::recovery::scan_error;
 use crate::recovery::survey;
 use crate::storage::Storage;
 
-/// How many looks in a row may find the directory in the middle of a change. A change takes a writer
-/// microseconds, so one that stays is none.
+/// How many looks in a row may find the directory in the middle of a change. The directory is sound at
+/// any instant; a look takes longer than that, so each has a chance of its own.
 const LOOKS_MAX: u32 = 8;
 
 /// The pause before the second of those looks; doubled before each later one.
-const PAUSE: Duration = Duration::from_micros(200);
+const PAUSE: Duration = Duration::from_micros(50);
 
 /// How far a log that is opened read-only is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

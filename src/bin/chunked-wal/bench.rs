@@ -227,7 +227,7 @@ impl Bench<'_> {
             write_all(&*file, &piece, bytes % RAW_FILE).map_err(failed)?;
             bytes += piece.len() as u64;
             operations += 1;
-            if bytes % RAW_FILE == 0 {
+            if bytes.is_multiple_of(RAW_FILE) {
                 file.sync().map_err(failed)?;
             }
         }

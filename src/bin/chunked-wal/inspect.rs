@@ -185,10 +185,7 @@ impl Report<'_> {
         line(format!("writer     {}", if self.is_open { "has it open" } else { "none" }));
         line(match self.torn() {
             None => "torn tail  none".into(),
-            Some((row, lost)) => format!(
-                "torn tail  {lost} bytes behind offset {}; the next open cuts them off",
-                row.look.data_end
-            ),
+            Some((row, lost)) => format!("torn tail  {}", print::torn(lost, row.look.data_end)),
         });
         line(format!("spares     {}", self.listing.spares.len()));
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();

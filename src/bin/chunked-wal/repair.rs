@@ -139,11 +139,8 @@ fn describe_damage(args: &RepairArgs, log: &LogLook, outcome: Outcome) -> String
         Outcome::Torn => {
             let (id, look) = &log.chunks[log.chunks.len() - 1];
             let State::Torn { lost } = look.state else { return String::new() };
-            format!(
-                "{dir}: {} ends in a torn write of {lost} bytes, which nobody was told is durable; the next \
-                 open of the log cuts it off by itself\n",
-                id.file_name()
-            )
+            let torn = print::torn(lost, look.data_end);
+            format!("{dir}: {}: {torn}; nobody was told that any of it is durable\n", id.file_name())
         }
         _ => log.chunks.iter().filter_map(|(_, look)| look.damage()).map(|e| format!("{e}\n")).collect(),
     }

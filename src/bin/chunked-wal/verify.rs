@@ -163,10 +163,7 @@ impl LogResult {
                 && !is_open
             {
                 result.outcome = result.outcome.max(Outcome::Torn);
-                let at = look.data_end;
-                let finding =
-                    format!("a torn write of {lost} bytes behind offset {at}; the next open cuts it off");
-                result.findings.push(finding);
+                result.findings.push(print::torn(lost, look.data_end));
             }
             if let Some(error) = look.damage() {
                 result.outcome = result.outcome.max(Outcome::Corrupt);
