@@ -82,6 +82,7 @@ fn main() -> ExitCode {
 /// Numbers, each one more than the last.
 #[derive(Debug, Default)]
 pub struct Numbers {
+    /// The number to come.
     pub next: u64,
 }
 
@@ -158,6 +159,7 @@ pub fn follow(log: &Path, copy: &Path) -> Result<()> {
 }
 
 /// Keeps the copy of a log.
+#[derive(Debug)]
 pub struct Shipper {
     reader: WalReader<Raw>,
     log: PathBuf,
@@ -169,6 +171,7 @@ pub struct Shipper {
 }
 
 /// A chunk of the copy.
+#[derive(Debug)]
 struct Copied {
     id: ChunkId,
     header: [u8; HEADER],
@@ -180,6 +183,7 @@ struct Copied {
 }
 
 impl Shipper {
+    /// Waits until there is a log, and goes on where the copy ends.
     pub fn new(log: &Path, copy: &Path) -> Result<Self> {
         // The log may be about to be made.
         let reader = loop {

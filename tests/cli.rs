@@ -658,13 +658,7 @@ fn follow_prints_what_becomes_durable_over_rotations() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = || {
         let line = lines.next().unwrap().unwrap();
-        line.split("action")
-            .nth(1)
-            .unwrap()
-            .chars()
-            .filter(|c| c.is_alphabetic() && *c != 'x')
-            .next_back()
-            .unwrap()
+        line.split("action").nth(1).unwrap().chars().rfind(|c| c.is_alphabetic() && *c != 'x').unwrap()
     };
     assert_eq!([next(), next()], ['e', 'f']);
     for word in ["g", "h", "i", "j"] {

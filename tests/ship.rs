@@ -2,7 +2,7 @@
 //!
 //! The children are this same binary, with `ROLE` saying what it is to do.
 #![allow(clippy::unwrap_used, dead_code, reason = "tests; the example has parts that only its command uses")]
-#![allow(unreachable_pub, missing_docs, missing_debug_implementations, reason = "an example")]
+#![allow(unreachable_pub, reason = "an example")]
 
 #[path = "../examples/ship.rs"]
 mod ship;
