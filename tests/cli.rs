@@ -261,6 +261,24 @@ fn verify_says_what_each_log_is() {
     assert_eq!(ran.err, "chunked-wal: 'nowhere' does not exist: no such directory\n");
 }
 
+/// `script`, which most systems have, gives the command a terminal.
+#[test]
+#[cfg(target_os = "linux")]
+fn verify_shows_its_progress_on_a_terminal_and_clears_it_away() {
+    let dir = three_chunks();
+    let command_line = format!("'{}' verify .", env!("CARGO_BIN_EXE_chunked-wal"));
+    let mut script = Command::new("script");
+    script.args(["-qec", &command_line, "/dev/null"]).current_dir(dir.path()).env("TERM", "xterm");
+    let Ok(output) = script.stdin(Stdio::null()).output() else {
+        println!("no `script` here: not tested");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains(" left"), "{text:?}");
+    assert!(text.trim_end().lines().last().unwrap().contains(".: sound; 3 chunks"), "{text:?}");
+    assert!(!run(&["verify", "."], dir.path()).err.contains(" left"), "elsewhere there are plain lines only");
+}
+
 #[test]
 fn verify_finds_every_flipped_bit_of_a_sealed_chunk() {
     let dir = three_chunks();

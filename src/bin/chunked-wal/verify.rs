@@ -88,15 +88,17 @@ fn progress_bar(bytes: u64) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template(
-        "{bar:30} {percent:>3}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta} left",
+        "{wide_bar} {percent:>3}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta} left",
     );
     let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr_with_hz(10));
-    bar.enable_steady_tick(Duration::from_millis(200));
     // The template is a constant; without it the default one is used.
-    match style {
+    let bar = match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
-    }
+    };
+    bar.tick();
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }
 
 /// Looks at all chunks; the results stand in the order of the jobs.
