@@ -81,7 +81,9 @@
 //! - [`Error`] is everything that can go wrong. A log that failed on its way to the disk says
 //!   [`Poisoned`](Error::Poisoned) from then on; on a full disk it says
 //!   [`StorageFull`](Error::StorageFull) and goes on once there is room.
-//! - [`storage`] is the seam to the disk.
+//! - [`WalReader::open_read_only`] reads a log that another process has open, and [`Follow`] its records
+//!   as they become durable.
+//! - [`raw`] looks at any log, whatever its types; [`storage`] is the seam to the disk.
 //!
 //! In the repository, `docs/` has more: embedding it in a raft store, what is durable when and why, the
 //! bytes on the disk, and how it works inside.
@@ -90,6 +92,8 @@
 //!
 //! None by default; each only adds.
 //!
+//! - `cli`: the command `chunked-wal`, which inspects, verifies, dumps, follows and repairs any log, and
+//!   measures a disk. It adds nothing to the library.
 //! - `testing`: `testing::CrashTest`, crash tests of your own state machine, and
 //!   `storage::MemoryStorage`, the disk in memory behind them that crashes and fails when asked to.
 //! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without it.
@@ -104,6 +108,7 @@ mod format;
 mod lock;
 mod position;
 mod random;
+pub mod raw;
 mod reader;
 mod record;
 mod recovery;
@@ -132,6 +137,9 @@ pub use crate::flush::ProgressHandle;
 pub use crate::lock::WalLock;
 pub use crate::position::ChunkId;
 pub use crate::position::Segment;
+pub use crate::reader::Follow;
+pub use crate::reader::ReadOnlyOptions;
+pub use crate::reader::ReadUpTo;
 pub use crate::reader::Records;
 pub use crate::reader::WalReader;
 pub use crate::record::Callback;
@@ -164,4 +172,6 @@ mod documents {
     mod format {}
     #[doc = include_str!("../docs/raft.md")]
     mod raft {}
+    #[doc = include_str!("../docs/tools.md")]
+    mod tools {}
 }

@@ -4,16 +4,19 @@
 //! WalReader ─┐
 //! WalReader ─┼─► LogView ─► chunks: which one? ─► Tail: still in memory? ─► OpenFiles: its file
 //! ChunkedWal ┘
+//! WalReader ─► Directory: a log that somebody else may have open, read by its names and bytes alone
 //! ```
 //!
 //! - Memory is asked first: what it has let go of is in the file.
 //! - Every read is checked by the frame's CRC, with the chunk's salt and the frame's offset in it.
 
+mod directory;
+mod follow;
+mod handle;
+
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
-use std::iter::FusedIterator;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -44,6 +47,12 @@ use crate::position::Segment;
 use crate::record::WalRecord;
 use crate::record::WalTypes;
 use crate::storage::read_full_at;
+
+pub use directory::ReadUpTo;
+pub use follow::Follow;
+pub use handle::ReadOnlyOptions;
+pub use handle::Records;
+pub use handle::WalReader;
 
 /// A record larger than this has its header read before memory is taken for the whole.
 const HEADER_FIRST: u64 = 64 * 1024;
@@ -211,62 +220,19 @@ impl<C> LogView<C> {
     }
 }
 
-/// Reads a log's records, from any thread, while its owner goes on appending.
-///
-/// Cheap to clone. It sees what is appended after it was made, too: every record from the oldest kept
-/// to the one just appended. Once the log is closed it returns [`Error::Closed`]. It holds no lock on
-/// the log's directory.
-pub struct WalReader<W: WalTypes> {
-    view: Arc<LogView<W::Checkpoint>>,
-}
-
-impl<W: WalTypes> WalReader<W> {
-    pub(crate) fn new(view: Arc<LogView<W::Checkpoint>>) -> Self {
-        WalReader { view }
-    }
-
-    /// Reads the record at `segment`, as `append` returned it or replay gave it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotInLog`] for a segment outside what is kept, [`Error::Corrupt`] where no sound record
-    /// of this size stands (its bytes have decayed, or the segment is not one of this log's),
-    /// [`Error::Decode`], [`Error::Io`], [`Error::Closed`]; [`Error::WouldDeadlock`] inside a codec
-    /// that is encoding for this log.
-    pub fn read_record(&self, segment: Segment) -> Result<WalRecord<W>> {
-        self.view.read_record(segment)
-    }
-
-    /// All records from the oldest kept to the last one appended by now, in order.
-    ///
-    /// After an error it ends. Reading goes by `Config::read_buffer_size` bytes at a time.
-    pub fn records(&self) -> Records<W> {
-        Records::new(self.view.clone())
-    }
-}
-
-impl<W: WalTypes> Clone for WalReader<W> {
-    fn clone(&self) -> Self {
-        WalReader { view: self.view.clone() }
-    }
-}
-
-impl<W: WalTypes> fmt::Debug for WalReader<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WalReader").field("progress", &self.view.positions.progress()).finish_non_exhaustive()
-    }
-}
-
-/// The records of a log, oldest first: what [`WalReader::records`] returns.
-pub struct Records<W: WalTypes> {
+/// The records of an open log, oldest first.
+struct LiveRecords<W: WalTypes> {
     view: Arc<LogView<W::Checkpoint>>,
     /// Chunks to come, each with its end.
     chunks: VecDeque<(Arc<ChunkFile>, u64)>,
+    /// Where the first of them is begun, unless at its beginning.
+    from: u64,
     current: Option<Scan<ChunkBytes<W::Checkpoint>>>,
 }
 
-impl<W: WalTypes> Records<W> {
-    pub(crate) fn new(view: Arc<LogView<W::Checkpoint>>) -> Self {
+impl<W: WalTypes> LiveRecords<W> {
+    /// The records from the global offset `from` on, where one begins.
+    fn new(view: Arc<LogView<W::Checkpoint>>, from: u64) -> Self {
         let chunks = {
             let chunks = view.chunks.read();
             // Under the lock, so that nothing is appended to a chunk that is unknown here.
@@ -274,9 +240,10 @@ impl<W: WalTypes> Records<W> {
             let closed = chunks.closed.values().map(|chunk| (chunk.file.clone(), chunk.end));
             let open = chunks.open.iter().map(|open| (open.clone(), appended));
             // A chunk that is just being begun has nothing appended yet.
-            closed.chain(open.filter(|(open, end)| *end > open.id().0)).collect()
+            let all = closed.chain(open.filter(|(open, end)| *end > open.id().0));
+            all.filter(|(_, end)| *end > from).collect()
         };
-        Records { view, chunks, current: None }
+        LiveRecords { view, chunks, from, current: None }
     }
 
     fn step(&mut self) -> Result<Option<(ChunkId, Segment, WalRecord<W>)>> {
@@ -289,7 +256,8 @@ impl<W: WalTypes> Records<W> {
                 let Some((chunk, end)) = self.chunks.pop_front() else { return Ok(None) };
                 let header = *chunk.header();
                 let bytes = ChunkBytes { view: self.view.clone(), chunk, end };
-                self.current = Some(Scan::new(bytes, &header, false, self.view.read_buffer_size));
+                let scan = Scan::new(bytes, &header, false, self.view.read_buffer_size);
+                self.current = Some(scan.beginning_at(self.from.saturating_sub(header.chunk_id)));
                 continue;
             };
             let chunk = scan.source().chunk.clone();
@@ -313,27 +281,6 @@ impl<W: WalTypes> Records<W> {
             }
             self.current = None;
         }
-    }
-}
-
-impl<W: WalTypes> Iterator for Records<W> {
-    type Item = Result<(ChunkId, Segment, WalRecord<W>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let item = self.step().transpose();
-        if !matches!(item, Some(Ok(_))) {
-            self.chunks.clear();
-            self.current = None;
-        }
-        item
-    }
-}
-
-impl<W: WalTypes> FusedIterator for Records<W> {}
-
-impl<W: WalTypes> fmt::Debug for Records<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Records").field("chunks_left", &self.chunks.len()).finish_non_exhaustive()
     }
 }
 

@@ -42,6 +42,7 @@ use crate::storage::Storage;
 
 pub(crate) use repair::Repaired;
 pub(crate) use repair::RepairedChunk;
+pub(crate) use repair::cut_chunk;
 pub(crate) use survey::Survey;
 pub(crate) use survey::open_chunk;
 pub(crate) use survey::survey;

@@ -494,17 +494,17 @@ fn recovery_writes_again_what_is_not_proven() {
         close
           sync r-0
         killed after [Write]: open
+          sync dir
           write r-0 24@88
           sync r-0
           write r-0 16@112
-          sync dir
         close
           sync r-0
         killed after [Sync, Write, Write]: open
+          sync dir
           write r-0 48@112
           sync r-0
           write r-0 16@160
-          sync dir
         close
           sync r-0
     ",
@@ -531,12 +531,12 @@ fn recovery_cuts_and_seals_a_torn_tail_and_begins_a_chunk() {
     script.expect(
         "
         open
+          sync dir
           write r-0 24@112
           sync r-0
           write r-0 40@136
           set_len r-0 176
           sync r-0
-          sync dir
           create spare-*
           allocate spare-* 8192
           write spare-* 96@0

@@ -117,6 +117,17 @@ mutation 'a spare of an earlier life says it is new' $housekeeper \
 mutation 'a spare is used that is a chunk as well' src/recovery/repair.rs \
     's/ && !is_a_chunk\(storage, path, survey\)/ \&\& (true || is_a_chunk(storage, path, survey))/' "$crash"
 
+read_only='--test read_only nothing_is_read'
+directory=src/reader/directory.rs
+mutation 'a reader takes a final name for durable' $directory \
+    's/(ReadUpTo::Durable => frontier\.synced\.max\()newest\.0\)/$1(newest.0 + HEADER_LEN + 16).min(frontier.end))/' "$read_only"
+mutation 'a reader takes what is written for durable' $directory \
+    's/ReadUpTo::Durable => frontier\.synced\.max\(newest\.0\)/ReadUpTo::Durable => frontier.end/' "$read_only"
+mutation 'a mark on open before the name is durable' src/recovery/repair.rs \
+    's/(        storage\.sync_dir\(&config\.dir\)[^;]*;\n)(.*?)(        if let \(Some\(RepairedChunk)/$2$1$3/s' "$read_only"
+mutation 'a reader that takes a removed chunk for damaged' $directory \
+    's/if looks == LOOKS_MAX \|\|/if looks > 0 ||/' '--test read_only a_chunk_removed'
+
 echo
 column -t -s $'\t' "$table"
 exit $((missed > 0))

@@ -21,7 +21,10 @@ pub(crate) const FRAME_HEADER_LEN: usize = 16;
 /// Bytes of a sync mark: a frame header alone.
 pub(crate) const SYNC_MARK_LEN: u64 = FRAME_HEADER_LEN as u64;
 
-/// The flags that this build can read. Bit 0, an LZ4 payload, is not among them.
+/// The payload is compressed.
+pub(crate) const FLAG_LZ4: u8 = 1;
+
+/// The flags that this build can read. [`FLAG_LZ4`] is not among them.
 pub(crate) const KNOWN_FLAGS: u8 = 0;
 
 /// What a frame holds.

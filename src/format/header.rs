@@ -17,10 +17,13 @@ pub(crate) const HEADER_LEN: u64 = 64;
 /// The version of the format that this build writes and reads.
 pub(crate) const VERSION: u16 = 1;
 
+/// Frames with an LZ4 payload may occur.
+pub(crate) const FEATURE_LZ4: u32 = 1;
+
 /// The file had an earlier life: bytes of it may stand behind the end.
 pub(crate) const FEATURE_EARLIER_LIFE: u32 = 2;
 
-/// The features that this build can read. Bit 0, frames with an LZ4 payload, is not among them.
+/// The features that this build can read. [`FEATURE_LZ4`] is not among them.
 pub(crate) const KNOWN_FEATURES: u32 = FEATURE_EARLIER_LIFE;
 
 const LEN: usize = HEADER_LEN as usize;

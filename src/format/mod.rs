@@ -12,6 +12,7 @@
 //!
 //!  ReadAt ──► Scan ──► Frame, Frame, ... ──► ScanEnd
 //!               └─ search: behind an invalid frame, is there proof that it had been durable?
+//!  ReadAt ──► frontier: how far whole frames go that somebody else writes, and which are durable
 //! ```
 //!
 //! - Everything here is pure: bytes in, bytes out. No file is opened, nothing is logged, and no
@@ -23,7 +24,9 @@
 
 mod crc;
 mod frame;
+mod frontier;
 mod header;
+mod place;
 mod scan;
 mod seal;
 mod search;
@@ -36,6 +39,7 @@ use std::io;
 
 use self::crc::Crc;
 pub(crate) use self::frame::*;
+pub(crate) use self::frontier::*;
 pub(crate) use self::header::*;
 pub(crate) use self::scan::*;
 pub(crate) use self::seal::*;

@@ -30,6 +30,8 @@ use super::SEAL_LEN;
 use super::SYNC_MARK_LEN;
 use super::Salt;
 use super::Seal;
+use super::place::Place;
+use super::place::inspect;
 use super::seal::SEAL_PAYLOAD_LEN;
 use super::search::Origin;
 use super::search::Search;
@@ -75,6 +77,8 @@ pub(crate) struct Scan<R: ReadAt> {
     origin: Origin,
     earlier_life: bool,
     successor: bool,
+    /// Begun behind the first record.
+    is_partial: bool,
     /// The position of the next frame: everything before it is sound.
     position: u64,
     /// See [`Scan::proven`].
@@ -83,17 +87,6 @@ pub(crate) struct Scan<R: ReadAt> {
     data_crc: DataCrc,
     last_segment: Option<(u64, u64)>,
     end: Option<ScanEnd>,
-}
-
-/// What stands at the scan's position.
-enum Place {
-    /// A frame of this chunk, whole and right.
-    Sound(FrameHeader),
-    /// Zeros, or the end of the file.
-    Empty,
-    /// `reach`: the position to which a header with a right `check` says the frame goes, inside the
-    /// file; the scan's position if there is none.
-    Damaged { damage: Damage, reach: u64 },
 }
 
 impl<R: ReadAt> Scan<R> {
@@ -109,6 +102,7 @@ impl<R: ReadAt> Scan<R> {
             origin,
             earlier_life: header.earlier_life(),
             successor,
+            is_partial: false,
             position: HEADER_LEN,
             records: 0,
             data_crc: DataCrc::default(),
@@ -117,12 +111,20 @@ impl<R: ReadAt> Scan<R> {
         }
     }
 
+    /// The same scan, beginning at `position` in the file: behind the header, or where a frame is known
+    /// to begin. Behind the first record it can't compare a seal with the records, nor count them.
+    pub(crate) fn beginning_at(mut self, position: u64) -> Self {
+        self.position = position.max(HEADER_LEN);
+        self.is_partial = position > HEADER_LEN;
+        self
+    }
+
     /// The next record; `None` once the end is reached, which [`end`](Self::end) then tells.
     pub(crate) fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
         if self.end.is_some() {
             return Ok(None);
         }
-        let end = match self.inspect()? {
+        let end = match inspect(&mut self.window, &self.origin, self.position)? {
             Place::Sound(header) => match self.judge(&header)? {
                 Ok(kind) => return Ok(Some(self.accept(&header, kind))),
                 Err(end) => end,
@@ -168,32 +170,9 @@ impl<R: ReadAt> Scan<R> {
         self.origin.offset(self.position)
     }
 
-    /// Looks at what stands at the position; the window then holds the whole of a sound frame.
-    fn inspect(&mut self) -> io::Result<Place> {
-        let (position, offset) = (self.position, self.offset());
-        let rest = self.window.rest(position);
-        let head = rest.min(FRAME_HEADER_LEN as u64) as usize;
-        if self.window.at_least(position, head)?[..head].iter().all(|b| *b == 0) {
-            return Ok(Place::Empty);
-        }
-        if head < FRAME_HEADER_LEN {
-            return Ok(Place::Damaged { damage: Damage::FrameHeader, reach: position });
-        }
-        let header = self.window.header(position)?;
-        if !header.check_ok(&self.origin.salt, offset) {
-            return Ok(Place::Damaged { damage: Damage::FrameHeader, reach: position });
-        }
-        let size = header.frame_size();
-        if size > rest {
-            return Ok(Place::Damaged { damage: Damage::FrameCutShort, reach: position + rest });
-        }
-        // On a machine that can't address it, the buffer's allocation fails: an error, no verdict.
-        let n = usize::try_from(size).unwrap_or(usize::MAX);
-        let frame = &self.window.at_least(position, n)?[..n];
-        if !header.crc_ok(&frame[FRAME_HEADER_LEN..], offset, &self.origin.salt) {
-            return Ok(Place::Damaged { damage: Damage::FrameChecksum, reach: position + size });
-        }
-        Ok(Place::Sound(header))
+    /// Whether the first frame of the chunk is still to come.
+    fn is_first(&self) -> bool {
+        self.records == 0 && !self.is_partial
     }
 
     /// Whether a sound frame is a record, of which kind, or else what end it makes.
@@ -207,7 +186,7 @@ impl<R: ReadAt> Scan<R> {
         if header.flags & !KNOWN_FLAGS != 0 {
             return unsupported("frame flags", header.flags.into(), KNOWN_FLAGS.into());
         }
-        if self.records == 0 && kind != Kind::Checkpoint {
+        if self.is_first() && kind != Kind::Checkpoint {
             let damage = Damage::FirstFrameKind;
             return Ok(Err(ScanEnd::Corrupt { at, damage, proof: Proof::FinalName }));
         }
@@ -231,7 +210,7 @@ impl<R: ReadAt> Scan<R> {
         self.data_crc.push(header.crc);
         self.last_segment = Some((offset, size));
         self.prove(header.synced(offset));
-        if self.records == 1 {
+        if self.records == 1 && !self.is_partial {
             self.prove(Some(self.offset()));
         }
         let payload = &self.window.held(position)[FRAME_HEADER_LEN..][..header.len as usize];
@@ -247,7 +226,13 @@ impl<R: ReadAt> Scan<R> {
         let expected =
             Seal { records: self.records, data_len: self.position, data_crc: self.data_crc.value() };
         let payload = &self.window.held(self.position)[FRAME_HEADER_LEN..][..SEAL_PAYLOAD_LEN];
-        if Seal::parse(payload) != Some(expected) {
+        let found = Seal::parse(payload);
+        let agrees = if self.is_partial {
+            found.map(|s| s.data_len) == Some(expected.data_len)
+        } else {
+            found == Some(expected)
+        };
+        if !agrees {
             let proof = Proof::Seal { offset: at };
             return ScanEnd::Corrupt { at, damage: Damage::SealMismatch, proof };
         }
@@ -283,7 +268,7 @@ impl<R: ReadAt> Scan<R> {
     fn end_without_frame(&mut self, damage: Option<Damage>, reach: u64) -> io::Result<ScanEnd> {
         let at = self.offset();
         let corrupt = |nothing, proof| ScanEnd::Corrupt { at, damage: damage.unwrap_or(nothing), proof };
-        if self.records == 0 {
+        if self.is_first() {
             return Ok(corrupt(Damage::FrameHeader, Proof::FinalName));
         }
         if self.successor {

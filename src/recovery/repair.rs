@@ -10,14 +10,17 @@ use super::Recovered;
 use super::RecoveryReport;
 use super::Survey;
 use super::Verdict;
+use super::open_chunk;
 use crate::chunk::ClosedChunk;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Result;
+use crate::format::DataCrc;
 use crate::format::HEADER_LEN;
 use crate::format::Header;
 use crate::format::SEAL_LEN;
 use crate::format::Salt;
+use crate::format::Scan;
 use crate::format::Seal;
 use crate::format::sync_mark;
 use crate::position::ChunkId;
@@ -59,6 +62,10 @@ impl<W: WalTypes> Recovered<W> {
         on_chunk_persisted: Option<&OnChunkPersisted<W>>,
     ) -> Result<Repaired<W>> {
         let Recovered { closed, newest, begin_with, report, survey } = self;
+        // Names come first: the newest chunk was found under its final name, which may not be durable
+        // yet after a kill. A mark or a seal in it, which readers of other processes trust, must not
+        // come before that.
+        storage.sync_dir(&config.dir).map_err(|e| Error::io("sync directory", &config.dir, e))?;
         let newest = match newest {
             None => None,
             Some(newest) => {
@@ -66,9 +73,6 @@ impl<W: WalTypes> Recovered<W> {
                 Some(RepairedChunk { chunk: newest, handle })
             }
         };
-        // Names come last: whatever chunk the newest is, it has been found under its final name, which
-        // may not be durable yet after a kill.
-        storage.sync_dir(&config.dir).map_err(|e| Error::io("sync directory", &config.dir, e))?;
         if let (Some(RepairedChunk { chunk, .. }), Some(notify)) = (&newest, on_chunk_persisted) {
             let id = ChunkId(chunk.header.chunk_id);
             let persisted = ChunkPersisted { chunk_id: id, start: id.0, synced: chunk.end };
@@ -142,16 +146,52 @@ impl<C> Newest<C> {
     /// its space already, and a cut first could lose it to others on a full disk. Whichever of the two
     /// a crash keeps, the next recovery comes to the same end.
     fn seal(&self, handle: &dyn StorageFile) -> Result<()> {
-        let data_len = self.end - self.header.chunk_id;
-        let seal = Seal { records: self.records, data_len, data_crc: self.data_crc.value() };
-        let frame = seal.frame(self.end, 0, &Salt::new(self.header.salt));
-        let len = data_len + SEAL_LEN;
-        write_all_at(handle, &mut [IoSlice::new(&frame)], data_len)
-            .map_err(|e| Error::no_space("write", &self.path, len, e))?;
-        handle.set_len(len).map_err(|e| Error::io("truncate", &self.path, e))?;
-        handle.sync().map_err(|e| Error::io("sync", &self.path, e))
+        seal_chunk(handle, &self.path, &self.header, self.end, self.records, &self.data_crc)
     }
 }
+
+fn seal_chunk(
+    handle: &dyn StorageFile,
+    path: &Path,
+    header: &Header,
+    end: u64,
+    records: u64,
+    data_crc: &DataCrc,
+) -> Result<()> {
+    let data_len = end - header.chunk_id;
+    let seal = Seal { records, data_len, data_crc: data_crc.value() };
+    let frame = seal.frame(end, 0, &Salt::new(header.salt));
+    let len = data_len + SEAL_LEN;
+    write_all_at(handle, &mut [IoSlice::new(&frame)], data_len)
+        .map_err(|e| Error::no_space("write", path, len, e))?;
+    handle.set_len(len).map_err(|e| Error::io("truncate", path, e))?;
+    handle.sync().map_err(|e| Error::io("sync", path, e))
+}
+
+/// Ends a chunk at `end`, where one of its records ends, whatever stands behind: keeps the records
+/// before it, seals them, and cuts the rest off. All that is kept is on stable storage then.
+pub(crate) fn cut_chunk(storage: &dyn Storage, path: &Path, id: ChunkId, end: u64) -> Result<()> {
+    let (header, bytes) = open_chunk(storage, path, id)?;
+    let handle = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open", path, e))?;
+    let mut scan = Scan::new(&bytes, &header, false, CUT_READ);
+    while scan.next().map_err(|e| Error::from_read(path, e))?.is_some() {
+        let (records, data_crc) = (scan.records(), scan.data_crc());
+        match scan.last_segment().map(|(offset, size)| offset + size) {
+            Some(at) if at < end => {}
+            Some(at) if at == end => {
+                rewrite(&*handle, path, HEADER_LEN, end - id.0, CUT_READ as u64)?;
+                handle.sync().map_err(|e| Error::io("sync", path, e))?;
+                return seal_chunk(&*handle, path, &header, end, records, &data_crc);
+            }
+            _ => break,
+        }
+    }
+    let (start, size) = (id.0, 0);
+    Err(Error::NotInLog { offset: end, size, start, end: scan.last_segment().map_or(start, |(o, s)| o + s) })
+}
+
+/// The reads with which a chunk is cut.
+const CUT_READ: usize = 1 << 20;
 
 /// Writes the bytes between two file positions once more, where they are, so that the next sync
 /// covers them.

@@ -357,7 +357,7 @@ impl<W: WalTypes> ChunkedWal<W> {
 
     /// All records from the oldest kept to the last one appended by now; see [`WalReader::records`].
     pub fn records(&self) -> Records<W> {
-        Records::new(self.view.clone())
+        self.reader().records()
     }
 
     /// What flushing has cost.

@@ -1,0 +1,240 @@
+//! `inspect`: a table of chunks, and what else there is.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use chunked_wal::ChunkId;
+use chunked_wal::raw::ChunkPlace;
+use chunked_wal::raw::Listing;
+use chunked_wal::raw::RawChunk;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::args::InspectArgs;
+use crate::look::LogLook;
+use crate::look::Look;
+use crate::look::State;
+use crate::look::is_gone;
+use crate::look::look;
+use crate::outcome::Failure;
+use crate::outcome::Outcome;
+use crate::print;
+use crate::survey::is_open;
+use crate::survey::survey;
+
+/// A row of the table.
+struct Row {
+    id: ChunkId,
+    look: Look,
+    /// None if not even the header can be read.
+    header: Option<RowHeader>,
+}
+
+struct RowHeader {
+    created: String,
+    log_id: [u8; 16],
+    is_reused: bool,
+    may_be_compressed: bool,
+    file_len: u64,
+}
+
+pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Failure> {
+    let listing = survey(&args.dir)?;
+    let mut headers = Vec::new();
+    let mut looks = Vec::new();
+    for (i, id) in listing.chunks.iter().enumerate() {
+        headers.push((*id, read_header(&args.dir, *id)?));
+        looks.push((*id, quick_look(&args.dir, *id, listing.place(i))?));
+    }
+    let log = LogLook::of(&args.dir, looks);
+    let header_of = |id: ChunkId, headers: &mut Vec<(ChunkId, Option<RowHeader>)>| {
+        headers.iter_mut().find(|(of, _)| *of == id).and_then(|(_, header)| header.take())
+    };
+    let row = |(id, look)| Row { id, look, header: header_of(id, &mut headers) };
+    let rows: Vec<Row> = log.chunks.into_iter().map(row).collect();
+    let report = Report { dir: &args.dir, listing: &listing, is_open: is_open(&args.dir), rows: &rows };
+    print::all(if args.json { format!("{:#}\n", report.json()) } else { report.text() }.as_bytes())?;
+    Ok(report.outcome())
+}
+
+fn read_header(dir: &Path, id: ChunkId) -> Result<Option<RowHeader>, Failure> {
+    match RawChunk::open(dir, id) {
+        Ok(chunk) => Ok(Some(RowHeader {
+            created: humantime::format_rfc3339_seconds(chunk.created()).to_string(),
+            log_id: chunk.log_id(),
+            is_reused: chunk.is_reused(),
+            may_be_compressed: chunk.may_be_compressed(),
+            file_len: chunk.file_len(),
+        })),
+        Err(error) if is_gone(&error) || crate::outcome::is_damage(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// As [`look`], but a chunk whose seal is in its place is not read beyond its first record, unless it
+/// may have compressed records, which are to be counted.
+fn quick_look(dir: &Path, id: ChunkId, place: ChunkPlace) -> Result<Look, Failure> {
+    if place == ChunkPlace::Older
+        && let Ok(chunk) = RawChunk::open(dir, id)
+        && !chunk.may_be_compressed()
+        && let Ok(Some(seal)) = chunk.seal()
+    {
+        let mut records = chunk.records(place);
+        if let Ok(Some(first)) = records.next() {
+            return Ok(Look {
+                records: seal.records,
+                data_end: seal.data_end,
+                checkpoint: Some(first.payload.len() as u64),
+                log_id: Some(chunk.log_id()),
+                state: State::Sealed,
+                ..Look::default()
+            });
+        }
+    }
+    Ok(look(dir, id, place, &mut |_| {})?)
+}
+
+/// What there is to say.
+struct Report<'a> {
+    dir: &'a Path,
+    listing: &'a Listing,
+    is_open: bool,
+    rows: &'a [Row],
+}
+
+impl Row {
+    fn bytes(&self) -> u64 {
+        self.look.data_end - self.id.0
+    }
+
+    fn state(&self, is_open: bool) -> &'static str {
+        match self.look.state {
+            State::Sealed => "sealed",
+            State::Torn { .. } if !is_open => "torn",
+            State::Open | State::Torn { .. } => "open",
+            State::Damaged(_) => "damaged",
+            State::Removed => "removed",
+        }
+    }
+
+    /// The share of compressed payload; `None` where nothing is compressed.
+    fn lz4(&self) -> Option<f64> {
+        let may_be = self.header.as_ref().is_some_and(|header| header.may_be_compressed);
+        may_be.then(|| self.look.compressed as f64 / (self.look.payload.max(1)) as f64)
+    }
+}
+
+impl Report<'_> {
+    fn torn(&self) -> Option<(&Row, u64)> {
+        let row = self.rows.last().filter(|_| !self.is_open)?;
+        match row.look.state {
+            State::Torn { lost } => Some((row, lost)),
+            _ => None,
+        }
+    }
+
+    fn damage(&self) -> impl Iterator<Item = String> {
+        self.rows.iter().filter_map(|row| row.look.damage()).map(ToString::to_string)
+    }
+
+    fn outcome(&self) -> Outcome {
+        match (self.damage().next(), self.torn()) {
+            (Some(_), _) => Outcome::Corrupt,
+            (None, Some(_)) => Outcome::Torn,
+            (None, None) => Outcome::Sound,
+        }
+    }
+
+    fn totals(&self) -> (u64, u64) {
+        let sum = |of: fn(&Row) -> u64| self.rows.iter().map(of).fold(0, u64::saturating_add);
+        (sum(|row| row.look.records), sum(Row::bytes))
+    }
+
+    fn log_id(&self) -> Option<String> {
+        let header = self.rows.iter().find_map(|row| row.header.as_ref())?;
+        Some(format!("{:032x}", u128::from_be_bytes(header.log_id)))
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |line: String| {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        };
+        line(format!(
+            "{:<26} {:>10} {:>12}  {:<8} {:<21} {:>10}  {:>4}",
+            "CHUNK", "RECORDS", "BYTES", "STATE", "CREATED", "CHECKPOINT", "LZ4"
+        ));
+        for row in self.rows {
+            let created = row.header.as_ref().map_or("-", |header| &header.created);
+            let checkpoint = row.look.checkpoint.map_or("-".into(), print::bytes);
+            let lz4 = row.lz4().map_or("-".into(), |share| format!("{:.0}%", share * 100.0));
+            line(format!(
+                "{:<26} {:>10} {:>12}  {:<8} {created:<21} {checkpoint:>10}  {lz4:>4}",
+                padded(row.id),
+                row.look.records,
+                print::bytes(row.bytes()),
+                row.state(self.is_open),
+            ));
+        }
+        let (records, bytes) = self.totals();
+        let chunks = print::count(self.rows.len() as u64, "chunk");
+        line(format!("{chunks:<26} {records:>10} {:>12}", print::bytes(bytes)));
+        line(String::new());
+        line(format!("log        {}", self.log_id().unwrap_or_else(|| "unknown".into())));
+        line(format!("writer     {}", if self.is_open { "has it open" } else { "none" }));
+        line(match self.torn() {
+            None => "torn tail  none".into(),
+            Some((row, lost)) => format!("torn tail  {}", print::torn(lost, row.look.data_end)),
+        });
+        line(format!("spares     {}", self.listing.spares.len()));
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let foreign: Vec<_> = self.listing.foreign.iter().map(|path| name(path)).collect();
+        line(format!("foreign    {}", if foreign.is_empty() { "none".into() } else { foreign.join(", ") }));
+        for damage in self.damage() {
+            let _infallible = write!(text, "\nDAMAGED: {damage}\n");
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let (records, bytes) = self.totals();
+        let chunks: Vec<Value> = self.rows.iter().map(|row| self.row_json(row)).collect();
+        json!({
+            "dir": self.dir.display().to_string(),
+            "log_id": self.log_id(),
+            "open_by_writer": self.is_open,
+            "chunks": chunks,
+            "records": records,
+            "bytes": bytes,
+            "torn_tail": self.torn().map(|(row, lost)| json!({
+                "chunk": row.id.0, "data_end": row.look.data_end, "lost": lost,
+            })),
+            "spares": self.listing.spares.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
+            "foreign": self.listing.foreign.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
+            "damage": self.damage().collect::<Vec<_>>(),
+        })
+    }
+
+    fn row_json(&self, row: &Row) -> Value {
+        let header = row.header.as_ref();
+        json!({
+            "id": row.id.0,
+            "file": row.id.file_name(),
+            "file_bytes": header.map(|header| header.file_len),
+            "records": row.look.records,
+            "bytes": row.bytes(),
+            "end": row.look.data_end,
+            "state": row.state(self.is_open),
+            "created": header.map(|header| header.created.clone()),
+            "reused_file": header.map(|header| header.is_reused),
+            "checkpoint_bytes": row.look.checkpoint,
+            "lz4_share": row.lz4(),
+        })
+    }
+}
+
+/// The id with all its digits, as in the file's name.
+fn padded(id: ChunkId) -> String {
+    id.file_name().trim_start_matches("r-").trim_end_matches(".wal").to_string()
+}

@@ -1,0 +1,191 @@
+//! Reads a chunk as a whole and says what it is, also while somebody writes or removes it.
+//!
+//! A frame in flight looks torn; one window read before a write and the next after it may even look
+//! damaged. So what is wrong counts only once two looks have found the same.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use chunked_wal::ChunkId;
+use chunked_wal::Error;
+use chunked_wal::raw::ChunkEnd;
+use chunked_wal::raw::ChunkPlace;
+use chunked_wal::raw::RawChunk;
+
+/// How often to look at a chunk that changes all the time.
+const LOOKS_MAX: u32 = 20;
+
+/// The pause between two looks at something wrong.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What a whole chunk is.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    pub(crate) records: u64,
+    /// The global offset behind the last sound record; the chunk's id if there is none.
+    pub(crate) data_end: u64,
+    /// Bytes of payload, and how many of them are compressed.
+    pub(crate) payload: u64,
+    pub(crate) compressed: u64,
+    pub(crate) checkpoint: Option<u64>,
+    pub(crate) log_id: Option<[u8; 16]>,
+    pub(crate) state: State,
+    /// The chunk doesn't begin where the one before it ends.
+    pub(crate) gap: Option<Error>,
+}
+
+/// How a chunk ends.
+#[derive(Debug, Default)]
+pub(crate) enum State {
+    Sealed,
+    Open,
+    Torn {
+        lost: u64,
+    },
+    Damaged(Error),
+    /// Removed before it was read to its end.
+    #[default]
+    Removed,
+}
+
+/// Reads a chunk. `read` is told of bytes as they are read; of a second look it hears nothing.
+pub(crate) fn look(
+    dir: &Path,
+    id: ChunkId,
+    place: ChunkPlace,
+    read: &mut dyn FnMut(u64),
+) -> Result<Look, Error> {
+    let mut found = look_once(dir, id, place, read);
+    for _ in 1..LOOKS_MAX {
+        if matches!(&found, Ok(look) if !look.is_wrong()) {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+        let again = look_once(dir, id, place, &mut |_| {});
+        let same = describe(&found) == describe(&again);
+        found = again;
+        if same {
+            break;
+        }
+    }
+    found
+}
+
+impl Look {
+    /// What is wrong with the chunk or its place in the log.
+    pub(crate) fn damage(&self) -> Option<&Error> {
+        match &self.state {
+            State::Damaged(error) => Some(error),
+            _ => self.gap.as_ref(),
+        }
+    }
+
+    fn is_wrong(&self) -> bool {
+        matches!(self.state, State::Torn { .. } | State::Damaged(_))
+    }
+}
+
+/// What makes two findings the same.
+fn describe(look: &Result<Look, Error>) -> String {
+    match look {
+        Ok(Look { state: State::Damaged(error), data_end, .. }) => format!("{data_end} {error:?}"),
+        Ok(look) => format!("{} {:?}", look.data_end, look.state),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u64)) -> Result<Look, Error> {
+    let chunk = match RawChunk::open(dir, id) {
+        Ok(chunk) => chunk,
+        Err(error) if is_gone(&error) => return Ok(Look::default()),
+        Err(error) if crate::outcome::is_damage(&error) => {
+            return Ok(Look { data_end: id.0, state: State::Damaged(error), ..Look::default() });
+        }
+        Err(error) => return Err(error),
+    };
+    let mut look = Look { log_id: Some(chunk.log_id()), ..Look::default() };
+    let mut records = chunk.records(place);
+    let mut told = id.0;
+    while let Some(record) = records.next()? {
+        let payload = record.payload.len() as u64;
+        look.checkpoint = look.checkpoint.or(Some(payload));
+        look.payload += payload;
+        if record.is_compressed {
+            look.compressed += payload;
+        }
+        let end = record.offset + record.size;
+        if end - told >= 1 << 20 {
+            read(end - told);
+            told = end;
+        }
+    }
+    (look.records, look.data_end) = (records.count(), records.sound_end());
+    look.state = match records.end() {
+        Some(ChunkEnd::Sealed { .. }) => State::Sealed,
+        Some(ChunkEnd::Clean { .. }) => State::Open,
+        Some(ChunkEnd::Torn { lost, .. }) => State::Torn { lost },
+        Some(ChunkEnd::Damaged(error @ Error::Unsupported { .. })) => return Err(error),
+        Some(ChunkEnd::Damaged(error)) => State::Damaged(error),
+        _ => return Err(chunk_unread(&chunk)),
+    };
+    read((id.0 + chunk.file_len()).saturating_sub(told));
+    if matches!(look.state, State::Damaged(_)) && is_removed(dir, id) {
+        look.state = State::Removed;
+    }
+    Ok(look)
+}
+
+fn chunk_unread(chunk: &RawChunk) -> Error {
+    let source = std::sync::Arc::new(io::Error::other("it was not read to its end"));
+    Error::Io { op: "read", path: chunk.path().to_owned(), source }
+}
+
+/// Whether a chunk is not there any more: then what its file holds is another one's.
+fn is_removed(dir: &Path, id: ChunkId) -> bool {
+    matches!(RawChunk::open(dir, id), Err(error) if is_gone(&error))
+}
+
+pub(crate) fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}
+
+/// All chunks of a log, each on its own and as a chain.
+#[derive(Debug)]
+pub(crate) struct LogLook {
+    pub(crate) chunks: Vec<(ChunkId, Look)>,
+}
+
+impl LogLook {
+    /// Puts together what was found of each chunk of a listing, in order.
+    pub(crate) fn of(dir: &Path, looks: Vec<(ChunkId, Look)>) -> Self {
+        let mut chunks: Vec<(ChunkId, Look)> = Vec::with_capacity(looks.len());
+        let mut log_id = None;
+        for (id, mut look) in looks {
+            match look.state {
+                // The oldest go first. One missing in between is the gap that it leaves.
+                State::Removed => continue,
+                State::Damaged(_) => {}
+                _ => {
+                    let expected = *log_id.get_or_insert(look.log_id);
+                    if let (Some(expected), Some(found)) = (expected, look.log_id)
+                        && expected != found
+                    {
+                        let reason = chunked_wal::Foreign::LogId { expected, found };
+                        let path = dir.join(id.file_name());
+                        look.state = State::Damaged(Error::ForeignChunk { path, reason });
+                    }
+                }
+            }
+            if let Some((_, before)) = chunks.last_mut()
+                && matches!(before.state, State::Sealed)
+                && before.data_end != id.0
+            {
+                let path = dir.join(id.file_name());
+                look.gap = Some(Error::Gap { path, expected: before.data_end, found: id.0 });
+            }
+            chunks.push((id, look));
+        }
+        LogLook { chunks }
+    }
+}

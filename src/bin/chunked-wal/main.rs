@@ -1,0 +1,63 @@
+//! The command `chunked-wal`: looks into any log, whatever its types, also while another process has it
+//! open; repairs a damaged one on request; measures a disk.
+//!
+//! Each command is a file of its own. All of them end in an [`Outcome`](outcome::Outcome), which is the
+//! exit status, or in a [`Failure`](outcome::Failure), which is one line and an exit status.
+
+mod args;
+mod bench;
+mod dump;
+mod follow;
+mod inspect;
+mod look;
+mod outcome;
+mod print;
+mod repair;
+mod survey;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use clap::Parser;
+
+use crate::args::Args;
+use crate::args::Command;
+use crate::outcome::Failure;
+use crate::outcome::Outcome;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are asked for and go to standard output; the rest is a usage error.
+            let _nobody_reads = error.print();
+            return if error.use_stderr() { outcome::USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(args.command) {
+        Ok(outcome) => outcome.code().into(),
+        Err(Failure::NobodyReads) => ExitCode::SUCCESS,
+        Err(Failure::Told { code, line }) => {
+            eprintln!("chunked-wal: {line}");
+            code.into()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<Outcome, Failure> {
+    match command {
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Dump(args) => dump::run(&args),
+        Command::Follow(args) => follow::run(&args),
+        Command::Repair(args) => repair::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "chunked-wal", &mut script);
+            print::all(&script)?;
+            Ok(Outcome::Sound)
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! How a command ends: exit statuses, and the one line that goes with a failure.
+
+use std::io;
+use std::path::Path;
+
+use chunked_wal::Error;
+
+/// Wrong arguments.
+pub(crate) const USAGE: u8 = 64;
+
+const CANT_BE_READ: u8 = 3;
+const NO_DIRECTORY: u8 = 4;
+const NO_PERMISSION: u8 = 5;
+const EMPTY: u8 = 6;
+const NO_LOG: u8 = 7;
+const NEWER: u8 = 8;
+const LOCKED: u8 = 9;
+
+/// The exit statuses, as `--help` shows them.
+pub(crate) const HELP: &str = "\
+Exit status:
+   0  done; the log is sound
+   1  a torn tail and nothing worse: a crash caught the last write; the next open cuts it off
+   2  the log is corrupt
+   3  it can't be read: an error of the disk or the system
+   4  there is no such directory
+   5  no permission
+   6  the directory is empty
+   7  the directory has files, and none of them is a log's
+   8  the log needs a newer version of this command, or a build with more features
+   9  another process has the log open (only 'repair --apply' minds)
+  64  wrong arguments
+'verify', which may look at many logs, has 0 to 3 only: 3 for all that it can't read, and the
+highest of all.";
+
+/// What a command that did its work found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outcome {
+    Sound,
+    Torn,
+    Corrupt,
+    CantBeRead,
+}
+
+impl Outcome {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Outcome::Sound => 0,
+            Outcome::Torn => 1,
+            Outcome::Corrupt => 2,
+            Outcome::CantBeRead => CANT_BE_READ,
+        }
+    }
+}
+
+/// Why a command didn't do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Whoever read the output is gone: nothing to say, and to nobody.
+    NobodyReads,
+    Told {
+        code: u8,
+        line: String,
+    },
+}
+
+impl Failure {
+    pub(crate) fn usage(line: impl Into<String>) -> Self {
+        Failure::Told { code: USAGE, line: line.into() }
+    }
+
+    pub(crate) fn no_directory(dir: &Path, why: &str) -> Self {
+        Failure::Told { code: NO_DIRECTORY, line: format!("'{}' {why}", dir.display()) }
+    }
+
+    pub(crate) fn empty(dir: &Path) -> Self {
+        let line = format!("'{}' is empty: there is no log in it yet", dir.display());
+        Failure::Told { code: EMPTY, line }
+    }
+
+    pub(crate) fn no_log(dir: &Path, files: usize) -> Self {
+        let what =
+            if files == 1 { "its only file isn't".into() } else { format!("none of its {files} files is") };
+        let line = format!("'{}' is not a log's directory: {what} a chunk of a log", dir.display());
+        Failure::Told { code: NO_LOG, line }
+    }
+
+    /// The system's answer to an operation on a file or directory.
+    pub(crate) fn io(op: &str, path: &Path, error: &io::Error) -> Self {
+        let code = if error.kind() == io::ErrorKind::PermissionDenied { NO_PERMISSION } else { CANT_BE_READ };
+        Failure::Told { code, line: format!("{op} '{}' failed: {error}", path.display()) }
+    }
+
+    pub(crate) fn line(&self) -> &str {
+        match self {
+            Failure::NobodyReads => "nobody reads the output",
+            Failure::Told { line, .. } => line,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::Locked { .. } => LOCKED,
+            Error::NotFound { .. } => EMPTY,
+            Error::Unsupported { .. } => NEWER,
+            Error::TornTail { .. } => Outcome::Torn.code(),
+            _ if is_damage(&error) => Outcome::Corrupt.code(),
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => NO_PERMISSION,
+            _ => CANT_BE_READ,
+        };
+        Failure::Told { code, line: error.to_string() }
+    }
+}
+
+/// For what is written to standard output.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::NobodyReads,
+            _ => Failure::Told { code: CANT_BE_READ, line: format!("the output can't be written: {error}") },
+        }
+    }
+}
+
+/// Whether an error tells of bytes that are not what they were.
+pub(crate) fn is_damage(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Corrupt { .. }
+            | Error::Gap { .. }
+            | Error::ForeignChunk { .. }
+            | Error::NotAChunk { .. }
+            | Error::Undecided { .. }
+            | Error::Decode { .. }
+    )
+}

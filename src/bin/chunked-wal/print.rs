@@ -1,0 +1,125 @@
+//! Records on standard output, and other words for people.
+
+use std::io;
+use std::io::BufWriter;
+use std::io::StdoutLock;
+use std::io::Write;
+
+use chunked_wal::ChunkId;
+use chunked_wal::raw::RawRecord;
+use indicatif::BinaryBytes;
+use serde_json::json;
+
+use crate::args::Format;
+use crate::args::PrintArgs;
+use crate::outcome::Failure;
+
+/// Prints records as asked for.
+pub(crate) struct Printer<'a> {
+    args: &'a PrintArgs,
+    out: BufWriter<StdoutLock<'static>>,
+    line: Vec<u8>,
+    printed: u64,
+}
+
+impl<'a> Printer<'a> {
+    pub(crate) fn new(args: &'a PrintArgs) -> Self {
+        Printer { args, out: BufWriter::new(io::stdout().lock()), line: Vec::new(), printed: 0 }
+    }
+
+    /// Whether as many were printed as asked for.
+    pub(crate) fn is_done(&self) -> bool {
+        self.args.limit.is_some_and(|limit| self.printed >= limit)
+    }
+
+    /// Prints a record, if it is of the kind asked for.
+    pub(crate) fn print(&mut self, chunk: ChunkId, record: &RawRecord<'_>) -> Result<(), Failure> {
+        if self.args.kind.is_some_and(|kind| !kind.is(record.kind)) {
+            return Ok(());
+        }
+        self.printed += 1;
+        let RawRecord { offset, size, kind, payload, .. } = record;
+        self.line.clear();
+        match self.args.format {
+            Format::Raw => self.line.extend_from_slice(payload),
+            Format::Json => {
+                let mut object = json!({
+                    "chunk": chunk.0,
+                    "offset": offset,
+                    "size": size,
+                    "kind": kind.to_string(),
+                    "payload_hex": hex(payload),
+                });
+                if let Ok(text) = std::str::from_utf8(payload) {
+                    object["text"] = text.into();
+                }
+                writeln!(self.line, "{object}")?;
+            }
+            Format::Hex => {
+                write!(self.line, "{offset:>14} {kind:<10} {size:>8}  ")?;
+                self.line.extend_from_slice(hex(payload).as_bytes());
+                self.line.push(b'\n');
+            }
+            Format::Utf8 => {
+                write!(self.line, "{offset:>14} {kind:<10} {size:>8}  ")?;
+                printable(payload, &mut self.line);
+                self.line.push(b'\n');
+            }
+        }
+        Ok(self.out.write_all(&self.line)?)
+    }
+
+    /// Lets whoever reads see what was printed.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        Ok(self.out.flush()?)
+    }
+}
+
+/// Writes to standard output.
+pub(crate) fn all(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    Ok(out.flush()?)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |n: u8| char::from(DIGITS[usize::from(n & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
+/// Text as it is, all that could move a terminal's cursor or isn't text escaped.
+fn printable(bytes: &[u8], line: &mut Vec<u8>) {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => line.extend_from_slice(b"\\\\"),
+                '\n' | '\r' | '\t' => line.extend(c.escape_default().map(|c| c as u8)),
+                c if c.is_ascii_control() => line.extend_from_slice(format!("\\x{:02x}", c as u8).as_bytes()),
+                c if c.is_control() => line.extend_from_slice(c.escape_unicode().to_string().as_bytes()),
+                c => line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        for byte in chunk.invalid() {
+            line.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+        }
+    }
+}
+
+/// A number of bytes for people.
+pub(crate) fn bytes(n: u64) -> String {
+    BinaryBytes(n).to_string()
+}
+
+/// `1 chunk`, `2 chunks`.
+pub(crate) fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A torn tail in words. In a file used again it may be that nothing can be told from old bytes.
+pub(crate) fn torn(lost: u64, at: u64) -> String {
+    match lost {
+        0 => format!("no mark at the end, offset {at}, and old bytes behind it; the next open cuts them off"),
+        _ => format!("a torn write of {lost} bytes behind offset {at}; the next open cuts it off"),
+    }
+}

@@ -1,0 +1,260 @@
+//! `repair`: what could be kept of a damaged log, and, on request, just that.
+//!
+//! ```text
+//!   chunks   |  A  |  B  x      |  C  |  D  |        x: the first damage
+//!   before   |  A  |  B |cut                         C, D dropped, newest first
+//!   behind                      |  C  |  D  |        A, B dropped, oldest first
+//! ```
+//!
+//! - Nothing that is given up is gone: what is cut is copied before, what is dropped is renamed.
+//! - A crash on the way leaves a log that can be repaired again: chunks go one by one from the end that
+//!   is given up, each rename durable before the next, and the cut comes last.
+
+use std::fs;
+use std::fs::File;
+use std::path::Path;
+use std::path::PathBuf;
+
+use chunked_wal::ChunkId;
+use chunked_wal::ChunkedWal;
+use chunked_wal::Config;
+use chunked_wal::Error;
+use chunked_wal::WalLock;
+use chunked_wal::raw;
+use chunked_wal::raw::Raw;
+use chunked_wal::raw::RawChunk;
+
+use crate::args::Keep;
+use crate::args::RepairArgs;
+use crate::look::LogLook;
+use crate::look::Look;
+use crate::look::State;
+use crate::look::look;
+use crate::outcome::Failure;
+use crate::outcome::Outcome;
+use crate::print;
+use crate::survey::is_open;
+use crate::survey::survey;
+
+/// One step of a repair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Chunk by index: renamed.
+    Drop(usize),
+    /// Chunk by index: copied, then ended at this global offset.
+    Cut(usize, u64),
+}
+
+/// A way to make the log sound.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    keep: Keep,
+    steps: Vec<Step>,
+}
+
+pub(crate) fn run(args: &RepairArgs) -> Result<Outcome, Failure> {
+    survey(&args.dir)?;
+    // Before the look: what is found must stay so.
+    let lock = match args.apply {
+        true => Some(ChunkedWal::<Raw>::acquire_lock(&Config::new(&args.dir))?),
+        false => None,
+    };
+    let log = examine(&args.dir)?;
+    let is_torn = matches!(log.chunks.last(), Some((_, Look { state: State::Torn { .. }, .. })));
+    let is_torn = is_torn && (lock.is_some() || !is_open(&args.dir));
+    let plans = plans(&log, is_torn);
+    let outcome = match log.chunks.iter().any(|(_, look)| look.damage().is_some()) {
+        true => Outcome::Corrupt,
+        false if is_torn => Outcome::Torn,
+        false => Outcome::Sound,
+    };
+    say(&describe_damage(args, &log, outcome))?;
+    match (outcome, &lock) {
+        (Outcome::Sound, _) => Ok(Outcome::Sound),
+        (_, None) => propose(args, &log, &plans).map(|()| outcome),
+        (_, Some(lock)) => {
+            let plan = choose(args, plans)?;
+            for step in &plan.steps {
+                apply(lock, &log, *step)?;
+            }
+            let log = examine(&args.dir)?;
+            let records = log.chunks.iter().map(|(_, look)| look.records).sum();
+            let (chunks, records) =
+                (print::count(log.chunks.len() as u64, "chunk"), print::count(records, "record"));
+            say(&format!(
+                "repaired: {chunks} with {records} {}\n",
+                if log.chunks.len() == 1 { "is left" } else { "are left" }
+            ))?;
+            Ok(Outcome::Sound)
+        }
+    }
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    print::all(text.as_bytes())
+}
+
+fn examine(dir: &Path) -> Result<LogLook, Failure> {
+    let listing = survey(dir)?;
+    let one = |(i, id): (usize, &ChunkId)| Ok((*id, look(dir, *id, listing.place(i), &mut |_| {})?));
+    let looks: Result<Vec<_>, Failure> = listing.chunks.iter().enumerate().map(one).collect();
+    Ok(LogLook::of(dir, looks?))
+}
+
+/// The ways there are.
+fn plans(log: &LogLook, is_torn: bool) -> Vec<Plan> {
+    let chunks = &log.chunks;
+    let is_bad = |look: &Look| look.damage().is_some();
+    let Some(first) = chunks.iter().position(|(_, look)| is_bad(look)) else {
+        let last = chunks.len().saturating_sub(1);
+        let cut = chunks.last().filter(|_| is_torn).map(|(_, look)| Step::Cut(last, look.data_end));
+        let plan = cut.map(|cut| Plan { keep: Keep::Before, steps: vec![cut] });
+        return plan.into_iter().collect();
+    };
+    let mut plans = Vec::new();
+    let is_whole = |i: usize| !matches!(chunks[i].1.state, State::Damaged(_));
+    // Of a foreign chunk nothing is kept, however sound it is.
+    let is_ours =
+        matches!(chunks[first].1.state, State::Damaged(Error::Corrupt { .. } | Error::Undecided { .. }));
+    let has_prefix = is_ours && chunks[first].1.records > 0;
+    if first > 0 || has_prefix {
+        let dropped = if has_prefix { first + 1 } else { first };
+        let mut steps: Vec<Step> = (dropped..chunks.len()).rev().map(Step::Drop).collect();
+        steps.extend(has_prefix.then(|| Step::Cut(first, chunks[first].1.data_end)));
+        plans.push(Plan { keep: Keep::Before, steps });
+    }
+    let last = chunks.iter().rposition(|(_, look)| is_bad(look)).unwrap_or(first);
+    // A whole chunk behind a gap can be the oldest.
+    let begin = if is_whole(last) { last } else { last + 1 };
+    if begin < chunks.len() {
+        plans.push(Plan { keep: Keep::Behind, steps: (0..begin).map(Step::Drop).collect() });
+    }
+    plans
+}
+
+fn describe_damage(args: &RepairArgs, log: &LogLook, outcome: Outcome) -> String {
+    let dir = args.dir.display();
+    match outcome {
+        Outcome::Sound => format!("{dir}: sound, nothing to repair\n"),
+        Outcome::Torn => {
+            let (id, look) = &log.chunks[log.chunks.len() - 1];
+            let State::Torn { lost } = look.state else { return String::new() };
+            let torn = print::torn(lost, look.data_end);
+            format!("{dir}: {}: {torn}; nobody was told that any of it is durable\n", id.file_name())
+        }
+        _ => log.chunks.iter().filter_map(|(_, look)| look.damage()).map(|e| format!("{e}\n")).collect(),
+    }
+}
+
+/// Says what would be done.
+fn propose(args: &RepairArgs, log: &LogLook, plans: &[Plan]) -> Result<(), Failure> {
+    let mut text = String::new();
+    for plan in plans {
+        if plans.len() > 1 {
+            text += &format!("with --keep {}:\n", name(plan.keep));
+        }
+        for step in &plan.steps {
+            text += &format!("  would {}\n", describe(&args.dir, log, *step));
+        }
+    }
+    text += match plans {
+        [] => "nothing sound is left to keep: restore the files from a copy\n",
+        [_] => "nothing was changed; --apply does it\n",
+        _ => "nothing was changed; --apply with one of the two does it\n",
+    };
+    say(&text)
+}
+
+fn choose(args: &RepairArgs, plans: Vec<Plan>) -> Result<Plan, Failure> {
+    let several = plans.len() > 1;
+    let ways: Vec<_> = plans.iter().map(|plan| name(plan.keep)).collect();
+    let chosen = plans.into_iter().find(|plan| args.keep.map_or(!several, |keep| keep == plan.keep));
+    chosen.ok_or_else(|| match ways.as_slice() {
+        [] => Failure::Told {
+            code: Outcome::Corrupt.code(),
+            line: "nothing sound is left to keep, nothing was changed: restore the files from a copy".into(),
+        },
+        ways => Failure::usage(format!("nothing was changed: say --keep {}", ways.join(" or --keep "))),
+    })
+}
+
+fn name(keep: Keep) -> &'static str {
+    match keep {
+        Keep::Before => "before",
+        Keep::Behind => "behind",
+    }
+}
+
+/// What a step does and what is lost by it.
+fn describe(dir: &Path, log: &LogLook, step: Step) -> String {
+    match step {
+        Step::Drop(i) => {
+            let (id, look) = &log.chunks[i];
+            let records = print::count(look.records, "sound record");
+            let (name, bytes) = (id.file_name(), print::bytes(look.data_end - id.0));
+            format!("drop {name}: loses {records}, {bytes}")
+        }
+        Step::Cut(i, at) => {
+            let (id, look) = &log.chunks[i];
+            let seal = RawChunk::open(dir, *id).ok().and_then(|chunk| chunk.seal().ok().flatten());
+            let kept = print::count(look.records, "record");
+            let lost = match (&look.state, seal) {
+                (State::Torn { .. }, _) => "the torn write".into(),
+                (_, Some(seal)) => print::count(seal.records.saturating_sub(look.records), "record"),
+                (_, None) => "all behind it".into(),
+            };
+            format!("cut {} at offset {at}: keeps {kept}, loses {lost}", id.file_name())
+        }
+    }
+}
+
+fn apply(lock: &WalLock, log: &LogLook, step: Step) -> Result<(), Failure> {
+    let what = describe(lock.dir(), log, step);
+    let (Step::Drop(i) | Step::Cut(i, _)) = step;
+    let (id, _) = log.chunks[i];
+    let path = lock.dir().join(id.file_name());
+    let aside = free_name(&path);
+    match step {
+        Step::Drop(_) => {
+            fs::rename(&path, &aside).map_err(|e| Failure::io("rename", &path, &e))?;
+            sync_dir(lock.dir())?;
+        }
+        Step::Cut(_, at) => {
+            copy(&path, &aside)?;
+            raw::cut_chunk(lock, id, at)?;
+        }
+    }
+    let aside = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let how = if matches!(step, Step::Drop(_)) { "renamed" } else { "first copied" };
+    say(&format!("done: {what}; {how} to {aside}\n"))
+}
+
+/// A durable copy. It has its name only once it is whole.
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    let mut part = to.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let copied = fs::copy(from, &part).and_then(|_| File::open(&part)?.sync_all());
+    copied.and_then(|()| fs::rename(&part, to)).map_err(|e| {
+        let _half_made = fs::remove_file(&part);
+        Failure::io("copy", from, &e)
+    })?;
+    sync_dir(to.parent().unwrap_or(to))
+}
+
+fn sync_dir(dir: &Path) -> Result<(), Failure> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Failure::io("sync", dir, &e))
+}
+
+/// A name for what is put aside that no earlier repair has used.
+fn free_name(path: &Path) -> PathBuf {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".broken");
+    let first = PathBuf::from(&aside);
+    let mut names = std::iter::once(first).chain((2..).map(|n: u64| {
+        let mut name = aside.clone();
+        name.push(format!(".{n}"));
+        PathBuf::from(name)
+    }));
+    names.find(|name| !name.exists()).unwrap_or_else(|| path.with_extension("broken"))
+}

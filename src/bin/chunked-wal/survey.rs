@@ -1,0 +1,56 @@
+//! Whether a directory has a log in it, and who has it open.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use chunked_wal::ChunkId;
+use chunked_wal::Error;
+use chunked_wal::raw::Listing;
+use chunked_wal::raw::RawChunk;
+
+use crate::outcome::Failure;
+
+/// Lists a log's directory; anything else is a failure that says what it is.
+pub(crate) fn survey(dir: &Path) -> Result<Listing, Failure> {
+    match fs::metadata(dir) {
+        Ok(metadata) if !metadata.is_dir() => {
+            return Err(Failure::no_directory(dir, "is a file; a log is a directory"));
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(Failure::no_directory(dir, "does not exist: no such directory"));
+        }
+        Err(e) => return Err(Failure::io("look at", dir, &e)),
+        Ok(_) => {}
+    }
+    let listing = Listing::of(dir)?;
+    if listing.chunks.is_empty() {
+        return Err(match listing.foreign.len() {
+            0 => Failure::empty(dir),
+            files => Failure::no_log(dir, files),
+        });
+    }
+    // Files that only have the names of chunks make no log.
+    let is_foreign = |id: &ChunkId| matches!(RawChunk::open(dir, *id), Err(Error::NotAChunk { .. }));
+    if listing.chunks.iter().all(is_foreign) {
+        return Err(Failure::no_log(dir, listing.chunks.len() + listing.foreign.len()));
+    }
+    Ok(listing)
+}
+
+/// Whether a process has the log open, as far as the system tells.
+///
+/// Trying the lock would tell, too, and make an open that happens at that moment fail.
+pub(crate) fn is_open(dir: &Path) -> bool {
+    let (Ok(lock), Ok(locks)) = (fs::metadata(dir.join("LOCK")), fs::read_to_string("/proc/locks")) else {
+        return false;
+    };
+    // 1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234567 0 EOF. The device is not that of `stat` on every
+    // file system, so the inode has to do.
+    locks.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let inode = words.get(5).and_then(|place| place.rsplit(':').next()?.parse::<u64>().ok());
+        words.get(1) == Some(&"FLOCK") && words.get(3) == Some(&"WRITE") && inode == Some(lock.ino())
+    })
+}

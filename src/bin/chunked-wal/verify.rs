@@ -1,0 +1,218 @@
+//! `verify`: every byte of every chunk, several chunks at a time.
+//!
+//! ```text
+//! chunks of all logs ─► queue ─► jobs threads, a scan each ─► looks ─► one result for each log
+//! ```
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use std::time::Instant;
+
+use chunked_wal::ChunkId;
+use chunked_wal::Error;
+use chunked_wal::raw::ChunkPlace;
+use chunked_wal::raw::Listing;
+use indicatif::ProgressBar;
+use indicatif::ProgressDrawTarget;
+use indicatif::ProgressStyle;
+use serde_json::json;
+
+use crate::args::VerifyArgs;
+use crate::look::LogLook;
+use crate::look::Look;
+use crate::look::State;
+use crate::look::look;
+use crate::outcome::Failure;
+use crate::outcome::Outcome;
+use crate::print;
+use crate::survey::is_open;
+use crate::survey::survey;
+
+/// A chunk to be checked.
+struct Job {
+    log: usize,
+    id: ChunkId,
+    place: ChunkPlace,
+}
+
+pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Failure> {
+    let started = Instant::now();
+    let listings: Vec<Result<Listing, Failure>> = args.dirs.iter().map(|dir| survey(dir)).collect();
+    let (jobs, bytes) = jobs_of(args, &listings);
+    let progress = progress_bar(bytes);
+    let looks = check_all(args, &jobs, &progress);
+    progress.finish_and_clear();
+
+    let mut looks = looks.into_iter().zip(&jobs).peekable();
+    let mut outcome = Outcome::Sound;
+    for (log, (dir, listing)) in args.dirs.iter().zip(listings).enumerate() {
+        let mut of_log = Vec::new();
+        let mut failure = None;
+        while let Some((look, job)) = looks.next_if(|(_, job)| job.log == log) {
+            match look {
+                Ok(look) => of_log.push((job.id, look)),
+                Err(error) => failure = failure.or(Some(Failure::from(error))),
+            }
+        }
+        let result = match (listing, failure) {
+            (Err(failure), _) | (Ok(_), Some(failure)) => LogResult::unread(dir, &failure),
+            (Ok(_), None) => LogResult::of(dir, &LogLook::of(dir, of_log)),
+        };
+        outcome = outcome.max(result.outcome);
+        result.print(args, started.elapsed())?;
+    }
+    Ok(outcome)
+}
+
+fn jobs_of(args: &VerifyArgs, listings: &[Result<Listing, Failure>]) -> (Vec<Job>, u64) {
+    let mut jobs = Vec::new();
+    let mut bytes = 0_u64;
+    for (log, (dir, listing)) in args.dirs.iter().zip(listings).enumerate() {
+        let Ok(listing) = listing else { continue };
+        for (i, id) in listing.chunks.iter().enumerate() {
+            jobs.push(Job { log, id: *id, place: listing.place(i) });
+            let len = std::fs::metadata(dir.join(id.file_name())).map_or(0, |metadata| metadata.len());
+            bytes = bytes.saturating_add(len);
+        }
+    }
+    (jobs, bytes)
+}
+
+fn progress_bar(bytes: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(
+        "{wide_bar} {percent:>3}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta} left",
+    );
+    let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr_with_hz(10));
+    // The template is a constant; without it the default one is used.
+    let bar = match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    };
+    bar.tick();
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Looks at all chunks; the results stand in the order of the jobs.
+fn check_all(args: &VerifyArgs, jobs: &[Job], progress: &ProgressBar) -> Vec<Result<Look, Error>> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.jobs.map_or(processors, usize::from).min(jobs.len());
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, Result<Look, Error>)>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let i = next.fetch_add(1, Relaxed);
+                    let Some(job) = jobs.get(i) else { return };
+                    let found = look(&args.dirs[job.log], job.id, job.place, &mut |n| progress.inc(n));
+                    done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((i, found));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    done.sort_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, look)| look).collect()
+}
+
+/// What is to be said of one log.
+struct LogResult {
+    dir: PathBuf,
+    outcome: Outcome,
+    chunks: u64,
+    records: u64,
+    bytes: u64,
+    /// What is wrong, each in a line.
+    findings: Vec<String>,
+}
+
+impl LogResult {
+    fn unread(dir: &Path, failure: &Failure) -> Self {
+        LogResult {
+            dir: dir.to_owned(),
+            outcome: Outcome::CantBeRead,
+            chunks: 0,
+            records: 0,
+            bytes: 0,
+            findings: vec![failure.line().to_string()],
+        }
+    }
+
+    fn of(dir: &Path, log: &LogLook) -> Self {
+        let is_open = is_open(dir);
+        let mut result = LogResult {
+            dir: dir.to_owned(),
+            outcome: Outcome::Sound,
+            chunks: log.chunks.len() as u64,
+            records: 0,
+            bytes: 0,
+            findings: Vec::new(),
+        };
+        for (id, look) in &log.chunks {
+            result.records = result.records.saturating_add(look.records);
+            result.bytes = result.bytes.saturating_add(look.data_end - id.0);
+            // The end of a log that is open is being written.
+            if let State::Torn { lost } = look.state
+                && !is_open
+            {
+                result.outcome = result.outcome.max(Outcome::Torn);
+                result.findings.push(print::torn(lost, look.data_end));
+            }
+            if let Some(error) = look.damage() {
+                result.outcome = result.outcome.max(Outcome::Corrupt);
+                result.findings.push(error.to_string());
+            }
+        }
+        result
+    }
+
+    fn verdict(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Sound => "sound",
+            Outcome::Torn => "torn tail",
+            Outcome::Corrupt => "corrupt",
+            Outcome::CantBeRead => "can't be read",
+        }
+    }
+
+    fn print(&self, args: &VerifyArgs, elapsed: Duration) -> Result<(), Failure> {
+        let LogResult { dir, chunks, records, bytes, findings, .. } = self;
+        if args.json {
+            let line = json!({
+                "dir": dir.display().to_string(),
+                "verdict": self.verdict(),
+                "chunks": chunks,
+                "records": records,
+                "bytes": bytes,
+                "findings": findings,
+            });
+            return print::all(format!("{line}\n").as_bytes());
+        }
+        if self.outcome == Outcome::CantBeRead {
+            findings.iter().for_each(|finding| eprintln!("chunked-wal: {finding}"));
+            return Ok(());
+        }
+        let (dir, verdict) = (dir.display(), self.verdict());
+        let (chunks, records) = (print::count(*chunks, "chunk"), print::count(*records, "record"));
+        let mut text = format!("{dir}: {verdict}; {chunks}, {records}, {}", print::bytes(*bytes));
+        if args.dirs.len() == 1 {
+            let seconds = elapsed.as_secs_f64();
+            let rate = print::bytes((*bytes as f64 / seconds.max(1e-6)) as u64);
+            text += &format!(" in {seconds:.1} s, {rate}/s");
+        }
+        text.push('\n');
+        for finding in findings {
+            text += &format!("{dir}: {finding}\n");
+        }
+        print::all(text.as_bytes())
+    }
+}

@@ -1,0 +1,92 @@
+//! How far a chunk goes that somebody else is writing, and how much of it is durable.
+//!
+//! ```text
+//! from                                       end
+//! | record | record | record, unsynced ─┐ | ?    a frame in flight, zeros, old bytes: all the same
+//!                   ▲                   │
+//!                   └── synced ◄────────┘
+//! ```
+//!
+//! - It judges nothing: where no whole frame stands, the records end for now.
+//! - `synced` comes from frames that check out, and from nothing else. A chunk's final name is no
+//!   proof here: the rename may not be durable yet.
+
+use std::io;
+
+use super::FRAME_HEADER_LEN;
+use super::FrameHeader;
+use super::HEADER_LEN;
+use super::Header;
+use super::KNOWN_FLAGS;
+use super::Kind;
+use super::ReadAt;
+use super::Salt;
+use super::Seal;
+use super::place::Place;
+use super::place::inspect;
+use super::seal::SEAL_PAYLOAD_LEN;
+use super::search::Origin;
+use super::window::Window;
+
+/// Where the sound frames of a chunk end, and what they prove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frontier {
+    /// The global offset behind the last record.
+    pub(crate) end: u64,
+    /// All below was durable; 0 if nothing says so.
+    pub(crate) synced: u64,
+    /// The bytes at `end`, where no frame begins with them: as long as they stay, so does the rest.
+    pub(crate) unchanged_while: Option<[u8; FRAME_HEADER_LEN]>,
+}
+
+/// Goes over the frames of the chunk in `source`, from the global offset `from` on, where one begins
+/// or may begin.
+pub(crate) fn frontier<R: ReadAt>(
+    source: R,
+    header: &Header,
+    from: u64,
+    read_buffer_size: usize,
+) -> io::Result<Frontier> {
+    let origin = Origin { chunk_id: header.chunk_id, salt: Salt::new(header.salt) };
+    let len = source.len().min(u64::MAX - header.chunk_id);
+    let mut window = Window::new(source, len, read_buffer_size);
+    let mut position = from - header.chunk_id;
+    let mut synced = 0;
+    while let Place::Sound(frame) = inspect(&mut window, &origin, position)? {
+        let offset = origin.offset(position);
+        match Kind::from_u8(frame.kind) {
+            Some(Kind::Action) if position == HEADER_LEN => break,
+            Some(Kind::Action | Kind::Checkpoint) if frame.flags & !KNOWN_FLAGS == 0 => {
+                synced = synced.max(frame.synced(offset).unwrap_or(0));
+                position += frame.frame_size();
+            }
+            Some(Kind::Seal) if is_seal_at(&window, &frame, position) => {
+                synced = offset;
+                break;
+            }
+            Some(Kind::SyncMark) if frame.is_mark() => {
+                synced = offset;
+                break;
+            }
+            // Nothing that this version writes: its own reader may know.
+            _ => break,
+        }
+    }
+    let unchanged_while = match window.rest(position) >= FRAME_HEADER_LEN as u64 {
+        true => Some(*window.at_least(position, FRAME_HEADER_LEN)?.first_chunk().unwrap_or(&[0; _])),
+        false => None,
+    };
+    let end = origin.offset(position);
+    let begun = |bytes: &[u8; FRAME_HEADER_LEN]| {
+        let header = FrameHeader::parse(bytes);
+        header.check_ok(&origin.salt, end) && !header.is_mark()
+    };
+    Ok(Frontier { end, synced, unchanged_while: unchanged_while.filter(|bytes| !begun(bytes)) })
+}
+
+/// Whether the window holds a seal at `position` that means this place.
+fn is_seal_at<R: ReadAt>(window: &Window<R>, frame: &FrameHeader, position: u64) -> bool {
+    let payload = window.held(position).get(FRAME_HEADER_LEN..FRAME_HEADER_LEN + SEAL_PAYLOAD_LEN);
+    let seal = payload.filter(|_| frame.len as usize == SEAL_PAYLOAD_LEN).and_then(Seal::parse);
+    frame.flags == 0 && seal.is_some_and(|seal| seal.data_len == position)
+}

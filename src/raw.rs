@@ -1,0 +1,367 @@
+//! Looks at any log, whatever its types, whoever has it open: names, headers, records as bytes, and how
+//! each chunk ends.
+//!
+//! ```text
+//! Listing::of(dir) ─► RawChunk::open ─► header, seal
+//!                         └─► records ─► RawRecord, RawRecord, ... ─► end: sealed, clean, torn, damaged
+//!
+//! WalReader::<Raw>   the records that are durable, and those to come
+//! cut_chunk          ends a damaged chunk early: the one thing here that writes
+//! ```
+//!
+//! It is what the command `chunked-wal` is made of. To read a log for its records, take
+//! [`WalReader`](crate::WalReader), with your own types or with [`Raw`]. This module is for those who
+//! want to know what is wrong with one.
+//!
+//! ```
+//! use chunked_wal::raw::{Listing, RawChunk};
+//! # use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, StateMachine, WalRecord, raw::Raw};
+//! # struct Nothing;
+//! # impl StateMachine<Raw> for Nothing {
+//! #     type Error = std::convert::Infallible;
+//! #     fn apply(&mut self, _: &WalRecord<Raw>, _: ChunkId, _: Segment) -> Result<(), Self::Error> { Ok(()) }
+//! #     fn checkpoint(&self) -> chunked_wal::raw::Payload { Default::default() }
+//! # }
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path();
+//! # ChunkedWal::<Raw>::open(Config::new(dir), &mut Nothing)?.close()?;
+//! let listing = Listing::of(dir)?;
+//! for (i, id) in listing.chunks.iter().enumerate() {
+//!     let chunk = RawChunk::open(dir, *id)?;
+//!     let mut records = chunk.records(listing.place(i));
+//!     while let Some(record) = records.next()? {
+//!         println!("{}: {} bytes", record.offset, record.payload.len());
+//!     }
+//!     println!("{id} ends: {:?}", records.end());
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A chunk that is being written may show a frame in flight, which looks torn, and, since its bytes are
+//! not read in one instant, even damaged. Such a finding counts once it has stayed the same for some
+//! looks.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use codeq::Decode;
+use codeq::Encode;
+
+use crate::chunk::FileBytes;
+use crate::error::Error;
+use crate::error::Result;
+use crate::format::FEATURE_LZ4;
+use crate::format::FLAG_LZ4;
+use crate::format::Header;
+use crate::format::Kind;
+use crate::format::Scan;
+use crate::format::ScanEnd;
+use crate::format::find_seal;
+use crate::lock::WalLock;
+use crate::position::ChunkId;
+use crate::record::WalTypes;
+use crate::recovery;
+use crate::recovery::scan_error;
+use crate::recovery::survey;
+use crate::storage::DiskStorage;
+
+/// How much is read at a time.
+const READ: usize = 1 << 20;
+
+/// The types of any log: records are their payloads.
+///
+/// `WalReader::<Raw>` reads every log. `ChunkedWal::<Raw>` opens every log, too; what it appends is read
+/// by others only if the payloads are what their codecs write.
+#[derive(Debug, Clone, Copy)]
+pub struct Raw;
+
+impl WalTypes for Raw {
+    type Action = Payload;
+    type Checkpoint = Payload;
+    type Callback = ();
+}
+
+/// The bytes of one record, as its codec wrote them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Payload(
+    /// The bytes.
+    pub Vec<u8>,
+);
+
+impl Encode for Payload {
+    fn encode<W: io::Write>(&self, mut writer: W) -> io::Result<usize> {
+        writer.write_all(&self.0)?;
+        Ok(self.0.len())
+    }
+}
+
+impl Decode for Payload {
+    fn decode<R: io::Read>(mut reader: R) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes)?;
+        Ok(Payload(bytes))
+    }
+}
+
+/// The names in a log's directory, sorted out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The chunks, oldest first.
+    pub chunks: Vec<ChunkId>,
+    /// Files kept ready to become chunks.
+    pub spares: Vec<PathBuf>,
+    /// What is not the log's.
+    pub foreign: Vec<PathBuf>,
+}
+
+impl Listing {
+    /// Lists `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn of(dir: &Path) -> Result<Self> {
+        let mut found = survey(&DiskStorage, dir)?;
+        // A name that changes while names are listed may be listed twice.
+        found.chunks.dedup();
+        Ok(Listing { chunks: found.chunks, spares: found.spares, foreign: found.foreign })
+    }
+
+    /// Where the `i`th chunk stands in the log.
+    pub fn place(&self, i: usize) -> ChunkPlace {
+        if i + 1 < self.chunks.len() { ChunkPlace::Older } else { ChunkPlace::Newest }
+    }
+}
+
+/// Where a chunk stands in its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChunkPlace {
+    /// Another chunk follows, so it must end in a seal.
+    Older,
+    /// It may end in any way.
+    Newest,
+}
+
+/// One chunk, opened to be looked at.
+#[derive(Debug)]
+pub struct RawChunk {
+    path: PathBuf,
+    header: Header,
+    bytes: FileBytes,
+}
+
+impl RawChunk {
+    /// Opens a chunk and reads its header.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the header: [`Error::NotAChunk`], [`Error::Unsupported`], [`Error::Corrupt`],
+    /// [`Error::ForeignChunk`] for another chunk's name; [`Error::Io`], with
+    /// [`NotFound`](io::ErrorKind::NotFound) inside if the chunk was removed meanwhile.
+    pub fn open(dir: &Path, id: ChunkId) -> Result<Self> {
+        let path = dir.join(id.file_name());
+        let (header, bytes) = recovery::open_chunk(&DiskStorage, &path, id)?;
+        Ok(RawChunk { path, header, bytes })
+    }
+
+    /// The chunk's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The chunk's id.
+    pub fn id(&self) -> ChunkId {
+        ChunkId(self.header.chunk_id)
+    }
+
+    /// Random, the same in all chunks of a log.
+    pub fn log_id(&self) -> [u8; 16] {
+        self.header.log_id
+    }
+
+    /// When the chunk was begun, by the clock of the machine that wrote it; for people only.
+    pub fn created(&self) -> SystemTime {
+        let since = Duration::from_millis(self.header.created_ms);
+        SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// Whether the file had been another chunk's before, so that old bytes may stand behind its end.
+    pub fn is_reused(&self) -> bool {
+        self.header.earlier_life()
+    }
+
+    /// Whether some of its records may be compressed.
+    pub fn may_be_compressed(&self) -> bool {
+        self.header.features & FEATURE_LZ4 != 0
+    }
+
+    /// The size of the file, in bytes, when it was opened.
+    pub fn file_len(&self) -> u64 {
+        self.bytes.len
+    }
+
+    /// The seal, if one stands where the file ends. It is found without reading the chunk, and tells
+    /// nothing of what stands before it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn seal(&self) -> Result<Option<ChunkSeal>> {
+        let seal = find_seal(&self.bytes, &self.header).map_err(|e| Error::from_read(&self.path, e))?;
+        Ok(seal
+            .map(|seal| ChunkSeal { data_end: self.header.chunk_id + seal.data_len, records: seal.records }))
+    }
+
+    /// Reads the chunk's records, each checked, from the first on.
+    pub fn records(&self, place: ChunkPlace) -> RawRecords<'_> {
+        let scan = Scan::new(&self.bytes, &self.header, place == ChunkPlace::Older, READ);
+        RawRecords { chunk: self, scan }
+    }
+}
+
+/// What a seal says of its chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkSeal {
+    /// The global offset behind the last record.
+    pub data_end: u64,
+    /// How many records there are, checkpoints included.
+    pub records: u64,
+}
+
+/// The records of one chunk, from [`RawChunk::records`].
+pub struct RawRecords<'a> {
+    chunk: &'a RawChunk,
+    scan: Scan<&'a FileBytes>,
+}
+
+impl RawRecords<'_> {
+    /// The next record; `None` once the records end, and [`end`](Self::end) tells how.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: nothing follows from it for the log, and it can be tried again.
+    #[expect(clippy::should_implement_trait, reason = "an iterator can't lend its buffer")]
+    pub fn next(&mut self) -> Result<Option<RawRecord<'_>>> {
+        let frame = self.scan.next().map_err(|e| Error::from_read(&self.chunk.path, e))?;
+        Ok(frame.map(|frame| RawRecord {
+            offset: frame.offset,
+            size: frame.size,
+            kind: match frame.kind {
+                Kind::Checkpoint => RecordKind::Checkpoint,
+                _ => RecordKind::Action,
+            },
+            is_compressed: frame.flags & FLAG_LZ4 != 0,
+            payload: frame.payload,
+        }))
+    }
+
+    /// How the records end, once [`next`](Self::next) has returned `None`.
+    pub fn end(&self) -> Option<ChunkEnd> {
+        Some(match self.scan.end()? {
+            ScanEnd::Sealed { data_end, .. } => ChunkEnd::Sealed { data_end: *data_end },
+            ScanEnd::Clean { data_end, marked } => ChunkEnd::Clean { data_end: *data_end, marked: *marked },
+            ScanEnd::Torn { data_end, lost } => ChunkEnd::Torn { data_end: *data_end, lost: *lost },
+            other => ChunkEnd::Damaged(scan_error(Some(other), self.chunk.id(), &self.chunk.path)),
+        })
+    }
+
+    /// How many records were returned.
+    pub fn count(&self) -> u64 {
+        self.scan.records()
+    }
+
+    /// The global offset behind the last record returned; the chunk's id before the first.
+    pub fn sound_end(&self) -> u64 {
+        self.scan.last_segment().map_or(self.chunk.header.chunk_id, |(offset, size)| offset + size)
+    }
+}
+
+impl fmt::Debug for RawRecords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawRecords")
+            .field("chunk", &self.chunk.id())
+            .field("count", &self.count())
+            .field("sound_end", &self.sound_end())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A record as bytes, checked by its checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawRecord<'a> {
+    /// The global offset of its frame.
+    pub offset: u64,
+    /// Bytes of the frame, header and padding included.
+    pub size: u64,
+    /// What it is.
+    pub kind: RecordKind,
+    /// Whether the payload was compressed with LZ4 on the disk.
+    pub is_compressed: bool,
+    /// What the codec wrote.
+    pub payload: &'a [u8],
+}
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RecordKind {
+    /// An action.
+    Action,
+    /// A checkpoint: the first record of each chunk, and wherever one was appended.
+    Checkpoint,
+}
+
+impl fmt::Display for RecordKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            RecordKind::Action => "action",
+            RecordKind::Checkpoint => "checkpoint",
+        })
+    }
+}
+
+/// Where and how the records of a chunk end.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ChunkEnd {
+    /// A seal that agrees with the records.
+    Sealed {
+        /// The global offset behind the last record.
+        data_end: u64,
+    },
+    /// The newest chunk of a log that was closed or idle, or behind whose last record nothing was
+    /// written.
+    Clean {
+        /// The global offset behind the last record.
+        data_end: u64,
+        /// All up to there is proven to be durable, by a mark.
+        marked: bool,
+    },
+    /// The newest chunk ends in a write that a crash tore, or that is under way.
+    Torn {
+        /// The global offset behind the last sound record.
+        data_end: u64,
+        /// Bytes of the torn write.
+        lost: u64,
+    },
+    /// What stands behind the last sound record makes the log unreadable: [`Error::Corrupt`],
+    /// [`Error::Undecided`] or [`Error::Unsupported`].
+    Damaged(Error),
+}
+
+/// Ends a chunk early: keeps the records before the global offset `data_end`, where one of them ends,
+/// makes them durable and seals the chunk there. **What stands behind is lost**, acknowledged or not.
+///
+/// This is for people who repair a damaged log and have a copy of the file. The chunk has to be the
+/// newest of the log, or to become it.
+///
+/// # Errors
+///
+/// [`Error::NotInLog`] if no sound record ends at `data_end`; as [`RawChunk::open`];
+/// [`Error::StorageFull`], [`Error::Io`].
+pub fn cut_chunk(lock: &WalLock, id: ChunkId, data_end: u64) -> Result<()> {
+    recovery::cut_chunk(&DiskStorage, &lock.dir().join(id.file_name()), id, data_end)
+}

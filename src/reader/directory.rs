@@ -1,0 +1,367 @@
+//! A log read from its directory, with no lock and no writes, whoever has it open.
+//!
+//! ```text
+//! refresh: list names ─► newest chunk: frontier ─► View { chunks, end }
+//! read:    View ─► open the file by its name ─► scan, up to the end that is known
+//!             ▲                                   │ not what it should be
+//!             └────────── refresh, try again ◄────┘ again? then it is an error
+//! ```
+//!
+//! - Nothing is handed out that the writer could still lose, unless asked for: a chunk with a
+//!   successor is durable as a whole, in the newest one only what its own frames prove.
+//! - Nothing is concluded from one look. Meanwhile chunks are begun, sealed, cut and removed, and files
+//!   of removed ones are used again. A file has its chunk's name before its first byte is read and
+//!   after its last one was wrong, or the read doesn't count.
+//! - No file stays open between calls: a removed chunk's space is free once nobody reads in it.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::chunk::FileBytes;
+use crate::error::Damage;
+use crate::error::Error;
+use crate::error::Foreign;
+use crate::error::Proof;
+use crate::error::Result;
+use crate::format::FRAME_HEADER_LEN;
+use crate::format::Frame;
+use crate::format::Frontier;
+use crate::format::HEADER_LEN;
+use crate::format::Header;
+use crate::format::ReadAt;
+use crate::format::Scan;
+use crate::format::ScanEnd;
+use crate::format::frontier;
+use crate::position::ChunkId;
+use crate::recovery::open_chunk;
+use crate::recovery::scan_error;
+use crate::recovery::survey;
+use crate::storage::Storage;
+
+/// How many looks in a row may find the directory in the middle of a change. The directory is sound at
+/// any instant; a look takes longer than that, so each has a chance of its own.
+const LOOKS_MAX: u32 = 8;
+
+/// The pause before the second of those looks; doubled before each later one.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// How far a log that is opened read-only is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadUpTo {
+    /// To the end of what is proven to be durable: nothing read can be lost in a crash.
+    ///
+    /// The proof of a record is what was written later: a record behind it, the mark of a log that has
+    /// gone idle, the end of its chunk. So it may come a little after the record.
+    #[default]
+    Durable,
+    /// To the last whole record written, which a crash of the machine may take back.
+    Written,
+}
+
+/// A log's directory, as it was at the last look.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    storage: Arc<dyn Storage>,
+    dir: PathBuf,
+    read_up_to: ReadUpTo,
+    read_buffer_size: usize,
+    view: Mutex<View>,
+}
+
+/// What one look found.
+#[derive(Debug, Clone)]
+struct View {
+    /// Oldest first, never empty.
+    chunks: Vec<ChunkId>,
+    /// The header of the newest.
+    header: Header,
+    frontier: Frontier,
+    /// What is handed out ends here.
+    end: u64,
+}
+
+impl View {
+    fn start(&self) -> u64 {
+        self.chunks.first().map_or(self.end, |id| id.0)
+    }
+
+    /// The chunk that holds `offset`, and where what is read of it ends.
+    fn find(&self, offset: u64) -> Option<(ChunkId, u64)> {
+        let behind = self.chunks.partition_point(|id| id.0 <= offset);
+        let id = *self.chunks.get(behind.checked_sub(1)?)?;
+        Some((id, self.chunks.get(behind).map_or(self.end, |next| next.0.min(self.end))))
+    }
+}
+
+impl Directory {
+    /// Looks at the log in `dir`.
+    pub(crate) fn open(
+        storage: Arc<dyn Storage>,
+        dir: &Path,
+        read_up_to: ReadUpTo,
+        read_buffer_size: usize,
+    ) -> Result<Self> {
+        let dir = storage.resolve_dir(dir).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::NotFound { path: dir.to_owned() },
+            _ => Error::io("resolve", dir, e),
+        })?;
+        let view = settled(|| look(&*storage, &dir, read_up_to, read_buffer_size, None))?;
+        Ok(Directory { storage, dir, read_up_to, read_buffer_size, view: Mutex::new(view) })
+    }
+
+    /// The global offsets of the first byte that can be read, and behind the last.
+    pub(crate) fn bounds(&self) -> (u64, u64) {
+        let view = self.view.lock();
+        (view.start(), view.end)
+    }
+
+    /// Looks again.
+    pub(crate) fn refresh(&self) -> Result<()> {
+        // Held throughout: of two looks the later one stays.
+        let mut view = self.view.lock();
+        let found = settled(|| {
+            look(&*self.storage, &self.dir, self.read_up_to, self.read_buffer_size, Some(&*view))
+        })?;
+        let (expected, log_id) = (view.header.log_id, found.header.log_id);
+        if expected != log_id {
+            let path = self.path(ChunkId(found.header.chunk_id));
+            return Err(Error::ForeignChunk { path, reason: Foreign::LogId { expected, found: log_id } });
+        }
+        *view = found;
+        Ok(())
+    }
+
+    pub(crate) fn path(&self, id: ChunkId) -> PathBuf {
+        self.dir.join(id.file_name())
+    }
+
+    pub(crate) fn not_in_log(&self, offset: u64, size: u64) -> Error {
+        let view = self.view.lock();
+        Error::NotInLog { offset, size, start: view.start(), end: view.end }
+    }
+
+    /// The records from `at`, where one begins, to `end`.
+    pub(crate) fn records(self: &Arc<Self>, begin: Begin, at: u64, end: u64) -> DirectoryRecords {
+        DirectoryRecords { directory: self.clone(), begin, at, end, current: None }
+    }
+
+    /// Opens the chunk that holds `at`, to be read up to `end`.
+    fn open_at(&self, at: u64, end: u64) -> Result<Current> {
+        let (found, expected) = {
+            let view = self.view.lock();
+            (view.find(at), view.header.log_id)
+        };
+        let Some((id, chunk_end)) = found else { return Err(self.not_in_log(at, end - at)) };
+        let path = self.path(id);
+        let (header, mut bytes) = open_chunk(&*self.storage, &path, id)?;
+        if header.log_id != expected {
+            let reason = Foreign::LogId { expected, found: header.log_id };
+            return Err(Error::ForeignChunk { path, reason });
+        }
+        let end = chunk_end.min(end);
+        bytes.len = bytes.len.min(end - id.0);
+        let scan = Scan::new(bytes, &header, false, self.read_buffer_size).beginning_at(at - id.0);
+        Ok(Current { id, end, scan })
+    }
+}
+
+/// Repeats a look while it finds the directory in the middle of a change.
+fn settled<T>(mut look: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut pause = PAUSE;
+    for _ in 1..LOOKS_MAX {
+        match look() {
+            Err(error) if may_pass(&error) => {
+                log::debug!("a directory in the middle of a change, looking again: {error}");
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            other => return other,
+        }
+    }
+    look()
+}
+
+/// Whether an error may be no more than a chunk being removed, its file used again, or its end cut off,
+/// while it was looked at.
+fn may_pass(error: &Error) -> bool {
+    match error {
+        Error::Io { source, .. } => {
+            matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+        }
+        Error::NotAChunk { .. }
+        | Error::Unsupported { .. }
+        | Error::Corrupt { .. }
+        | Error::Gap { .. }
+        | Error::NotInLog { .. }
+        | Error::ForeignChunk { .. } => true,
+        _ => false,
+    }
+}
+
+/// Lists the chunks and finds out how far the newest goes, from where it went in `before` on.
+fn look(
+    storage: &dyn Storage,
+    dir: &Path,
+    read_up_to: ReadUpTo,
+    read_buffer_size: usize,
+    before: Option<&View>,
+) -> Result<View> {
+    let mut chunks = survey(storage, dir)?.chunks;
+    // A name that changes while names are listed may be listed twice.
+    chunks.dedup();
+    let Some(newest) = chunks.last() else { return Err(Error::NotFound { path: dir.to_owned() }) };
+    let path = dir.join(newest.file_name());
+    let (header, bytes) = open_chunk(storage, &path, *newest)?;
+    let before = before.filter(|view| view.header == header);
+    if let Some(View { frontier, end, .. }) = before
+        && stands_at(&bytes, frontier.end - newest.0, frontier.unchanged_while)
+            .map_err(|e| Error::io("read", &path, e))?
+    {
+        return Ok(View { chunks, header, frontier: *frontier, end: *end });
+    }
+    // Again from the last place that is proven: what was only written before may have been lost.
+    let proven = before.map_or(0, |view| view.frontier.synced);
+    let from = proven.max(newest.0 + HEADER_LEN);
+    let mut frontier =
+        frontier(&bytes, &header, from, read_buffer_size).map_err(|e| Error::from_read(&path, e))?;
+    frontier.synced = frontier.synced.max(proven);
+    let end = match read_up_to {
+        // With nothing proven not even the first record counts: the chunk's name may not be durable yet.
+        ReadUpTo::Durable => frontier.synced.max(newest.0),
+        ReadUpTo::Written if frontier.end == newest.0 + HEADER_LEN => newest.0,
+        ReadUpTo::Written => frontier.end,
+    };
+    Ok(View { chunks, header, frontier, end })
+}
+
+/// Whether these very bytes stand at a position.
+fn stands_at(bytes: &FileBytes, position: u64, expected: Option<[u8; FRAME_HEADER_LEN]>) -> io::Result<bool> {
+    let mut found = [0; FRAME_HEADER_LEN];
+    let n = bytes.read_at(&mut found, position)?;
+    Ok(n == found.len() && Some(found) == expected)
+}
+
+/// The records from one offset to another, as bytes.
+#[derive(Debug)]
+pub(crate) struct DirectoryRecords {
+    directory: Arc<Directory>,
+    begin: Begin,
+    /// Where the next record begins.
+    at: u64,
+    end: u64,
+    current: Option<Current>,
+}
+
+/// What it means if the place to begin at is removed before the first record is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// The oldest record was asked for: then it is another one.
+    Oldest,
+    /// This very place was asked for.
+    Exactly,
+}
+
+/// A chunk in hand.
+struct Current {
+    id: ChunkId,
+    end: u64,
+    scan: Scan<FileBytes>,
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current").field("id", &self.id).field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+impl DirectoryRecords {
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// Hands the next record to `f`; `None` at the end.
+    pub(crate) fn next_with<T>(&mut self, f: impl FnOnce(ChunkId, Frame<'_>) -> T) -> Result<Option<T>> {
+        let mut pause = PAUSE;
+        let mut looks = 1;
+        while self.at < self.end {
+            let Self { directory, current: held, .. } = self;
+            let opened = match held.take() {
+                Some(current) => Ok(current),
+                None => directory.open_at(self.at, self.end),
+            };
+            let error = match opened.map(|current| held.insert(current)) {
+                Err(error) => error,
+                Ok(current) => match current.scan.next() {
+                    Ok(Some(frame)) => {
+                        self.begin = Begin::Exactly;
+                        self.at = frame.offset + frame.size;
+                        return Ok(Some(f(current.id, frame)));
+                    }
+                    Ok(None) => match current.wrong_end(directory) {
+                        None => {
+                            self.at = current.end;
+                            self.current = None;
+                            continue;
+                        }
+                        Some(error) => error,
+                    },
+                    Err(e) => Error::from_read(directory.path(current.id), e),
+                },
+            };
+            if looks == LOOKS_MAX || !may_pass(&error) {
+                return Err(error);
+            }
+            looks += 1;
+            std::thread::sleep(pause);
+            pause *= 2;
+            self.look_again()?;
+        }
+        Ok(None)
+    }
+
+    /// After a read that found something else than it should: the chunk may be gone.
+    fn look_again(&mut self) -> Result<()> {
+        self.current = None;
+        self.directory.refresh()?;
+        let (start, end) = self.directory.bounds();
+        if self.at < start && self.begin == Begin::Oldest {
+            self.at = start;
+        }
+        if self.at < start || end < self.end {
+            return Err(self.directory.not_in_log(self.at, self.end - self.at));
+        }
+        Ok(())
+    }
+}
+
+impl Current {
+    /// What is wrong if the records don't end where they should.
+    fn wrong_end(&self, directory: &Directory) -> Option<Error> {
+        let path = directory.path(self.id);
+        match self.scan.end() {
+            Some(ScanEnd::Clean { data_end, .. } | ScanEnd::Torn { data_end, .. }) => {
+                let (path, chunk_id, offset) = (path, self.id, *data_end);
+                let damage = Damage::FrameHeader;
+                (offset < self.end).then_some(Error::Corrupt {
+                    path,
+                    chunk_id,
+                    offset,
+                    damage,
+                    proof: Proof::Seen,
+                })
+            }
+            Some(ScanEnd::Sealed { data_end, .. }) => Some(Error::Gap {
+                path: directory.path(ChunkId(self.end)),
+                expected: *data_end,
+                found: self.end,
+            }),
+            other => Some(scan_error(other, self.id, &path)),
+        }
+    }
+}

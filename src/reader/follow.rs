@@ -1,0 +1,122 @@
+//! [`Follow`]: records as they come.
+
+use std::fmt;
+use std::time::Duration;
+use std::time::Instant;
+
+use super::Records;
+use super::WalReader;
+use crate::error::Result;
+use crate::position::ChunkId;
+use crate::position::Segment;
+use crate::record::WalRecord;
+use crate::record::WalTypes;
+
+/// The first pause before another look; doubled while nothing comes.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+
+/// The longest pause between two looks, unless set.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// The records of a log from some offset on, and those that come later: what [`WalReader::follow`]
+/// returns.
+///
+/// It looks for more every millisecond, and less and less often while nothing comes, down to ten times a
+/// second. As an iterator it waits without end; [`next_timeout`](Self::next_timeout) doesn't.
+///
+/// After an error the iterator ends. [`offset`](Self::offset) says where, and whoever wants to go on
+/// can call `next_timeout` again: it tries the same place once more.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use chunked_wal::{WalReader, WalTypes};
+/// # fn follow<W: WalTypes>(dir: &str) -> Result<(), chunked_wal::Error> {
+/// let reader = WalReader::<W>::open_read_only(dir)?;
+/// let mut follow = reader.follow(reader.start());
+/// while let Some((_, segment, record)) = follow.next_timeout(Duration::from_secs(10))? {
+///     println!("{}: {record:?}", segment.offset);
+/// }
+/// println!("nothing behind {} for ten seconds", follow.offset());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Follow<W: WalTypes> {
+    reader: WalReader<W>,
+    records: Option<Records<W>>,
+    /// Where the next record begins.
+    offset: u64,
+    pause: Duration,
+    pause_max: Duration,
+    failed: bool,
+}
+
+impl<W: WalTypes> Follow<W> {
+    pub(super) fn new(reader: WalReader<W>, from: u64) -> Self {
+        Follow { reader, records: None, offset: from, pause: PAUSE_MIN, pause_max: PAUSE_MAX, failed: false }
+    }
+
+    /// Looks at least this often while nothing comes; every 100 ms unless set.
+    pub fn pause_max(mut self, pause_max: Duration) -> Self {
+        self.pause_max = pause_max;
+        self
+    }
+
+    /// Where the next record begins: behind the last one returned.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next record; `None` if none has come when `timeout` is over. With a timeout of zero it looks
+    /// once and returns at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotInLog`](crate::Error::NotInLog) if the record at [`offset`](Self::offset) was removed
+    /// before its turn came; what [`WalReader::refresh`] and [`WalReader::records`] return.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<(ChunkId, Segment, WalRecord<W>)>> {
+        let started = Instant::now();
+        loop {
+            if let Some(item) = self.records.as_mut().and_then(Iterator::next) {
+                let item = item.inspect_err(|_| self.records = None)?;
+                self.offset = item.1.offset + item.1.size;
+                self.pause = PAUSE_MIN;
+                return Ok(Some(item));
+            }
+            self.records = None;
+            if self.reader.refresh()? != self.offset {
+                self.records = Some(self.reader.records_from(self.offset)?);
+                continue;
+            }
+            let left = timeout.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            std::thread::sleep(self.pause.min(self.pause_max).min(left));
+            self.pause = (self.pause * 2).min(self.pause_max);
+        }
+    }
+}
+
+impl<W: WalTypes> Iterator for Follow<W> {
+    type Item = Result<(ChunkId, Segment, WalRecord<W>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.failed {
+            let item = self.next_timeout(Duration::MAX).transpose();
+            self.failed = matches!(item, Some(Err(_)));
+            if item.is_some() {
+                return item;
+            }
+        }
+        None
+    }
+}
+
+impl<W: WalTypes> fmt::Debug for Follow<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Follow")
+            .field("reader", &self.reader)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,333 @@
+//! [`WalReader`] and [`Records`]: the same face for a log that is open here and for a directory.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Follow;
+use super::LiveRecords;
+use super::LogView;
+use super::ReadUpTo;
+use super::directory::Begin;
+use super::directory::Directory;
+use super::directory::DirectoryRecords;
+use crate::config::Config;
+use crate::error::Damage;
+use crate::error::Error;
+use crate::error::Proof;
+use crate::error::Result;
+use crate::position::ChunkId;
+use crate::position::Segment;
+use crate::record::WalRecord;
+use crate::record::WalTypes;
+use crate::storage::DiskStorage;
+use crate::storage::Storage;
+
+/// Reads a log's records, from any thread, while its owner goes on appending.
+///
+/// It is cheap to clone, holds no lock and never writes. There are two kinds:
+///
+/// - [`ChunkedWal::reader`](crate::ChunkedWal::reader) reads a log that is open in this process: every
+///   record from the oldest kept to the one just appended, durable or not. Once the log is closed it
+///   returns [`Error::Closed`].
+/// - [`open_read_only`](Self::open_read_only) reads a directory, whoever has the log open: what is
+///   proven to be durable, as of the last [`refresh`](Self::refresh).
+pub struct WalReader<W: WalTypes> {
+    source: Source<W::Checkpoint>,
+}
+
+/// Where records come from.
+enum Source<C> {
+    Live(Arc<LogView<C>>),
+    Directory(Arc<Directory>),
+}
+
+impl<C> Clone for Source<C> {
+    fn clone(&self) -> Self {
+        match self {
+            Source::Live(view) => Source::Live(view.clone()),
+            Source::Directory(directory) => Source::Directory(directory.clone()),
+        }
+    }
+}
+
+impl<W: WalTypes> WalReader<W> {
+    pub(crate) fn new(view: Arc<LogView<W::Checkpoint>>) -> Self {
+        WalReader { source: Source::Live(view) }
+    }
+
+    /// Opens a log for reading only, whether or not this or another process has it open; the short form
+    /// of [`read_only_options`](Self::read_only_options).
+    ///
+    /// It takes no lock, writes nothing, and needs no permission but to read. It reads sealed chunks,
+    /// and of the open one what is proven to be durable, so that no crash can take back what it has
+    /// read. The newest records may lack their proof for a moment: it comes with the next one written,
+    /// or with the mark that a log gets as soon as all of it is synced. A log that is open in this
+    /// process knows more: [`ChunkedWal::reader`](crate::ChunkedWal::reader).
+    ///
+    /// Blocks while it reads the newest chunk once.
+    ///
+    /// ```
+    /// # use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, StateMachine, WalRecord, WalReader, WalTypes};
+    /// # struct Log;
+    /// # impl WalTypes for Log { type Action = String; type Checkpoint = u64; type Callback = (); }
+    /// # #[derive(Default)] struct Count(u64);
+    /// # impl StateMachine<Log> for Count {
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn apply(&mut self, _: &WalRecord<Log>, _: ChunkId, _: Segment) -> Result<(), Self::Error> { Ok(()) }
+    /// #     fn checkpoint(&self) -> u64 { self.0 }
+    /// # }
+    /// # let dir = tempfile::tempdir()?;
+    /// # let dir = dir.path();
+    /// let mut wal = ChunkedWal::<Log>::open(Config::new(dir), &mut Count::default())?;
+    /// wal.append(&WalRecord::Action("hello".to_string()))?;
+    /// wal.sync()?;
+    /// wal.wait_idle()?;
+    ///
+    /// // As another process would do:
+    /// let reader = WalReader::<Log>::open_read_only(dir)?;
+    /// let records: Vec<_> = reader.records().collect::<Result<_, _>>()?;
+    /// assert_eq!(records.last().map(|(_, _, record)| record), Some(&WalRecord::Action("hello".to_string())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if there is no such directory or no chunk in it; what is wrong with the
+    /// newest chunk's header: [`Error::NotAChunk`], [`Error::Unsupported`], [`Error::Corrupt`],
+    /// [`Error::ForeignChunk`]; [`Error::Io`].
+    pub fn open_read_only(dir: impl Into<PathBuf>) -> Result<Self> {
+        Self::read_only_options(dir).open()
+    }
+
+    /// The choices there are when opening a log for reading only.
+    pub fn read_only_options(dir: impl Into<PathBuf>) -> ReadOnlyOptions<W> {
+        ReadOnlyOptions {
+            dir: dir.into(),
+            read_up_to: ReadUpTo::default(),
+            storage: Arc::new(DiskStorage),
+            types: PhantomData,
+        }
+    }
+
+    /// The global offset of the oldest byte that can be read.
+    pub fn start(&self) -> u64 {
+        match &self.source {
+            Source::Live(view) => view.start(),
+            Source::Directory(directory) => directory.bounds().0,
+        }
+    }
+
+    /// The global offset behind the last record that can be read: of a directory, as of the last look.
+    pub fn end(&self) -> u64 {
+        match &self.source {
+            Source::Live(view) => view.positions.appended(),
+            Source::Directory(directory) => directory.bounds().1,
+        }
+    }
+
+    /// Looks at the directory again, for this reader and its clones, and returns the new
+    /// [`end`](Self::end). A reader of a log that is open in this process is always up to date.
+    ///
+    /// It costs a listing, and reading what was written since to the newest chunk.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_read_only`](Self::open_read_only); [`Error::ForeignChunk`] if another log has taken the
+    /// place of this one; [`Error::Closed`].
+    pub fn refresh(&self) -> Result<u64> {
+        match &self.source {
+            Source::Live(view) => view.check("refresh")?,
+            Source::Directory(directory) => directory.refresh()?,
+        }
+        Ok(self.end())
+    }
+
+    /// Reads the record at `segment`, as `append` returned it or replay gave it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotInLog`] for a segment outside what is kept, [`Error::Corrupt`] where no sound record
+    /// of this size stands (its bytes have decayed, or the segment is not one of this log's),
+    /// [`Error::Decode`], [`Error::Io`], [`Error::Closed`]; [`Error::WouldDeadlock`] inside a codec
+    /// that is encoding for this log.
+    pub fn read_record(&self, segment: Segment) -> Result<WalRecord<W>> {
+        let directory = match &self.source {
+            Source::Live(view) => return view.read_record(segment),
+            Source::Directory(directory) => directory,
+        };
+        let not_in_log = || directory.not_in_log(segment.offset, segment.size);
+        let (start, end) = directory.bounds();
+        let segment_end = segment.offset.checked_add(segment.size).filter(|e| *e <= end);
+        let segment_end = segment_end.filter(|e| segment.offset >= start && segment.offset < *e);
+        let mut one = directory.records(Begin::Exactly, segment.offset, segment_end.ok_or_else(not_in_log)?);
+        let (id, found, record) = next_of(&mut one)?.ok_or_else(not_in_log)?;
+        if found == segment {
+            return Ok(record);
+        }
+        let (path, offset) = (directory.path(id), segment.offset);
+        Err(Error::Corrupt { path, chunk_id: id, offset, damage: Damage::FrameHeader, proof: Proof::Seen })
+    }
+
+    /// All records from the oldest kept to the last one that can be read by now, in order.
+    ///
+    /// After an error it ends. Reading goes by `Config::read_buffer_size` bytes at a time, in a
+    /// directory by 1 MiB. There, a chunk that is removed before its turn comes is [`Error::NotInLog`],
+    /// unless nothing was read yet: then the records begin with the oldest that is left.
+    pub fn records(&self) -> Records<W> {
+        self.records_with(Begin::Oldest, self.start())
+    }
+
+    /// As [`records`](Self::records), from the record that begins at the global offset `from` on: the
+    /// [`start`](Self::start) or the [`end`](Self::end), the end of a record, or of a chunk. A `from` at
+    /// the end gives no record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotInLog`] if `from` is not between start and end. Where no record begins there, the
+    /// iterator's first item is an [`Error::Corrupt`].
+    pub fn records_from(&self, from: u64) -> Result<Records<W>> {
+        let (start, end) = (self.start(), self.end());
+        if from < start || from > end {
+            return Err(Error::NotInLog { offset: from, size: 0, start, end });
+        }
+        Ok(self.records_with(Begin::Exactly, from))
+    }
+
+    fn records_with(&self, begin: Begin, from: u64) -> Records<W> {
+        match &self.source {
+            Source::Live(view) => Records::live(view.clone(), from),
+            Source::Directory(directory) => {
+                let end = directory.bounds().1;
+                Records { inner: Inner::Directory(directory.records(begin, from, end)) }
+            }
+        }
+    }
+
+    /// The records from the global offset `from` on, those that come later included: it waits for
+    /// them. See [`Follow`].
+    pub fn follow(&self, from: u64) -> Follow<W> {
+        Follow::new(self.clone(), from)
+    }
+}
+
+impl<W: WalTypes> Clone for WalReader<W> {
+    fn clone(&self) -> Self {
+        WalReader { source: self.source.clone() }
+    }
+}
+
+impl<W: WalTypes> fmt::Debug for WalReader<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WalReader")
+            .field("start", &self.start())
+            .field("end", &self.end())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a log is opened for reading only: made by [`WalReader::read_only_options`], ended by
+/// [`open`](Self::open).
+pub struct ReadOnlyOptions<W: WalTypes> {
+    dir: PathBuf,
+    read_up_to: ReadUpTo,
+    storage: Arc<dyn Storage>,
+    types: PhantomData<fn() -> W>,
+}
+
+impl<W: WalTypes> ReadOnlyOptions<W> {
+    /// How far to read; [`ReadUpTo::Durable`] unless set.
+    pub fn up_to(mut self, read_up_to: ReadUpTo) -> Self {
+        self.read_up_to = read_up_to;
+        self
+    }
+
+    /// Reads from another storage than the real disk.
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// Opens the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`WalReader::open_read_only`].
+    pub fn open(self) -> Result<WalReader<W>> {
+        let read_buffer_size = Config::new(Path::new("")).read_buffer_size;
+        let read_buffer_size = usize::try_from(read_buffer_size).unwrap_or(usize::MAX);
+        let directory = Directory::open(self.storage, &self.dir, self.read_up_to, read_buffer_size)?;
+        Ok(WalReader { source: Source::Directory(Arc::new(directory)) })
+    }
+}
+
+impl<W: WalTypes> fmt::Debug for ReadOnlyOptions<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadOnlyOptions")
+            .field("dir", &self.dir)
+            .field("read_up_to", &self.read_up_to)
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The records of a log, oldest first: what [`WalReader::records`] returns.
+pub struct Records<W: WalTypes> {
+    inner: Inner<W>,
+}
+
+enum Inner<W: WalTypes> {
+    Live(LiveRecords<W>),
+    Directory(DirectoryRecords),
+    Ended,
+}
+
+impl<W: WalTypes> Records<W> {
+    /// Of a log that is open here, from the global offset `from` on.
+    pub(crate) fn live(view: Arc<LogView<W::Checkpoint>>, from: u64) -> Self {
+        Records { inner: Inner::Live(LiveRecords::new(view, from)) }
+    }
+}
+
+impl<W: WalTypes> Iterator for Records<W> {
+    type Item = Result<(ChunkId, Segment, WalRecord<W>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = match &mut self.inner {
+            Inner::Live(records) => records.step(),
+            Inner::Directory(records) => next_of(records),
+            Inner::Ended => return None,
+        };
+        if !matches!(item, Ok(Some(_))) {
+            self.inner = Inner::Ended;
+        }
+        item.transpose()
+    }
+}
+
+impl<W: WalTypes> FusedIterator for Records<W> {}
+
+impl<W: WalTypes> fmt::Debug for Records<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = match &self.inner {
+            Inner::Live(_) => "an open log",
+            Inner::Directory(_) => "a directory",
+            Inner::Ended => "nothing more",
+        };
+        f.debug_struct("Records").field("from", &from).finish_non_exhaustive()
+    }
+}
+
+/// The next record, decoded.
+fn next_of<W: WalTypes>(records: &mut DirectoryRecords) -> Result<Option<(ChunkId, Segment, WalRecord<W>)>> {
+    let next = records.next_with(|id, frame| {
+        let record = WalRecord::decode_payload(frame.kind, frame.payload);
+        (id, Segment::new(frame.offset, frame.size), record)
+    })?;
+    let Some((id, segment, record)) = next else { return Ok(None) };
+    let path = || records.directory().path(id);
+    Ok(Some((id, segment, record.map_err(|e| Error::decode(path(), id, segment.offset, e))?)))
+}
