@@ -102,6 +102,8 @@ mod error;
 mod flush;
 mod format;
 mod lock;
+#[cfg(feature = "monitor")]
+pub mod monitor;
 mod position;
 mod random;
 mod reader;

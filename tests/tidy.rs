@@ -7,7 +7,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Every room, each imports only from those above it.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "position", // offsets, chunk ids, names
     "error",    // what goes wrong, with chunk ids
     "sync",     // locks and atomics, or a model checker's
@@ -24,6 +24,7 @@ const ROOMS: [&str; 17] = [
     "wal",      // the facade
     "dump",     // a method of the facade
     "testing",  // a log of one's own under crashes and faults
+    "monitor",  // how a log grows, from its files alone
     "lib",      // names it all
 ];
 

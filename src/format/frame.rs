@@ -99,7 +99,7 @@ impl FrameHeader {
         }
     }
 
-    fn encode(&self) -> [u8; FRAME_HEADER_LEN] {
+    pub(super) fn encode(&self) -> [u8; FRAME_HEADER_LEN] {
         let mut bytes = [0; FRAME_HEADER_LEN];
         bytes[..4].copy_from_slice(&self.crc.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.len.to_le_bytes());

@@ -21,6 +21,8 @@
 //!   frame of an earlier life of the file, or one at a wrong place, is not a frame.
 //! - No input, however hostile, panics, allocates more than the file holds, or loops.
 
+#[cfg(feature = "monitor")]
+mod cursor;
 mod frame;
 mod header;
 mod scan;
@@ -36,6 +38,8 @@ use std::io;
 use codeq::config::CodeqConfig;
 use codeq::config::Crc32fast;
 
+#[cfg(feature = "monitor")]
+pub(crate) use self::cursor::*;
 pub(crate) use self::frame::*;
 pub(crate) use self::header::*;
 pub(crate) use self::scan::*;

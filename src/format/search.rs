@@ -168,7 +168,7 @@ fn is_writable(header: &FrameHeader, offset: u64) -> bool {
 }
 
 /// The CRC of a frame, read in pieces: what is only perhaps a frame must not make the buffer grow.
-fn crc_of_stored<R: ReadAt>(
+pub(super) fn crc_of_stored<R: ReadAt>(
     window: &mut Window<R>,
     origin: &Origin,
     position: u64,

@@ -1,0 +1,278 @@
+//! An SQLite WAL, seen from its file: how many frames are valid, and how many of them committed.
+//!
+//! ```text
+//! | header | frame | frame, commit | frame | frame | not valid ...
+//!                          committed ^       valid ^: the next look goes on here
+//! ```
+//!
+//! - The running checksum is kept, so a look reads what was added. It reads again only the header, and
+//!   the headers of the last frame and of the last one committed, to see that they still stand there.
+//! - Frames behind the last commit are not final: where their transaction is rolled back, or changes a
+//!   page once more, they are written over, under the same salts.
+//! - A checkpoint doesn't change the file. What follows it does: the next writer restarts the file with
+//!   new salts, or it is truncated, or deleted with the last connection. Only the index, in the file
+//!   that ends in `-shm`, says how much is checkpointed; it is read where that is asked for.
+
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::WalEvent;
+use super::shared::Tail;
+use super::sqlite::Checksum;
+use super::sqlite::FRAME_HEADER_LEN;
+use super::sqlite::HEADER_LEN;
+use super::sqlite::Header;
+use super::sqlite::INDEX_LEN;
+use super::sqlite::SqliteDefect;
+use super::sqlite::backfilled;
+use crate::error::Error;
+use crate::error::Result;
+use crate::storage::Access;
+use crate::storage::DiskStorage;
+use crate::storage::Storage;
+use crate::storage::StorageFile;
+use crate::storage::read_full_at;
+
+/// What is at the path of an SQLite WAL.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SqliteFile {
+    /// Nothing: no connection is open, or the database is not in WAL mode.
+    #[default]
+    Missing,
+    /// A file without bytes: nothing was written yet, or a checkpoint has truncated it.
+    Empty,
+    /// A file that is no WAL. SQLite takes it for empty.
+    Invalid(SqliteDefect),
+    /// A WAL.
+    Valid,
+}
+
+/// How an SQLite WAL stands. Numbers are 0 unless it is [`Valid`](SqliteFile::Valid).
+///
+/// How much of it is on stable storage can't be seen: that depends on the writer's `synchronous`, and
+/// nothing in the file tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SqliteState {
+    /// What is there.
+    pub file: SqliteFile,
+    /// Bytes in a page.
+    pub page_size: u32,
+    /// How many checkpoints there were, by the file's header.
+    pub checkpoint_sequence: u32,
+    /// The salts of this life of the file. The first goes up by one at each restart, the second is
+    /// random.
+    pub salts: [u32; 2],
+    /// Valid frames.
+    pub frames: u64,
+    /// Frames up to the last commit: what a reader of the database sees, and what is left after a crash.
+    pub committed_frames: u64,
+    /// The database's size, in pages, after the last commit.
+    pub database_pages: u32,
+    /// Frames that a checkpoint has copied into the database, if the WAL's index was read and tells.
+    pub checkpointed_frames: Option<u32>,
+}
+
+/// An SQLite WAL that is followed.
+#[derive(Debug)]
+pub(super) struct SqliteTail {
+    path: PathBuf,
+    /// The `-shm` file, if it is to be read.
+    index: Option<PathBuf>,
+    seen: WalEvent<SqliteState>,
+    /// None unless the file is valid.
+    cursor: Option<Cursor>,
+    /// Room for a frame.
+    buf: Vec<u8>,
+}
+
+/// What was read of a WAL.
+#[derive(Debug, Clone)]
+struct Cursor {
+    header_bytes: [u8; HEADER_LEN],
+    header: Header,
+    valid: Place,
+    committed: Place,
+    database_pages: u32,
+}
+
+/// Behind a frame.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    frames: u64,
+    /// Of all before it.
+    checksum: Checksum,
+    /// The last frame's header, by which it is known again.
+    last: [u8; FRAME_HEADER_LEN],
+}
+
+impl SqliteTail {
+    pub(super) fn new(path: PathBuf, read_index: bool) -> Self {
+        let index = read_index.then(|| index_path(&path)).flatten();
+        SqliteTail { path, index, seen: WalEvent::default(), cursor: None, buf: Vec::new() }
+    }
+
+    /// The file is not, or no longer, a WAL.
+    fn forget(&mut self, file: SqliteFile) {
+        let was = self.seen.state.file;
+        let changes = &mut self.seen.changes;
+        match file {
+            SqliteFile::Missing => changes.gone += u64::from(was != SqliteFile::Missing),
+            _ => changes.shrunk += u64::from(was == SqliteFile::Valid),
+        }
+        self.seen.state = SqliteState { file, ..SqliteState::default() };
+        self.cursor = None;
+    }
+
+    fn read(
+        &mut self,
+        file: &dyn StorageFile,
+        header_bytes: [u8; HEADER_LEN],
+        header: Header,
+    ) -> io::Result<()> {
+        let before = self.cursor.as_ref().filter(|cursor| cursor.header_bytes == header_bytes);
+        let mut cursor = match before {
+            Some(cursor) => cursor.standing(file)?,
+            None => Cursor::new(header_bytes, header),
+        };
+        let from = cursor.valid.frames;
+        cursor.advance(file, &mut self.buf)?;
+        let came = cursor.valid.frames - from;
+
+        let changes = &mut self.seen.changes;
+        changes.records += came;
+        changes.bytes += came * cursor.header.frame_size() as u64;
+        match before {
+            Some(before) => changes.shrunk += u64::from(cursor.valid.frames < before.valid.frames),
+            None => changes.reset += u64::from(self.cursor.is_some()),
+        }
+        self.seen.state = SqliteState {
+            file: SqliteFile::Valid,
+            page_size: header.page_size,
+            checkpoint_sequence: header.sequence,
+            salts: header.salts,
+            frames: cursor.valid.frames,
+            committed_frames: cursor.committed.frames,
+            database_pages: cursor.database_pages,
+            checkpointed_frames: self.seen.state.checkpointed_frames.filter(|_| before.is_some()),
+        };
+        self.cursor = Some(cursor);
+        Ok(())
+    }
+
+    fn read_index(&mut self) -> Result<()> {
+        let (Some(index), Some(cursor)) = (&self.index, &self.cursor) else { return Ok(()) };
+        let Some((_, bytes)) = read_start::<INDEX_LEN>(index)? else { return Ok(()) };
+        let found = bytes.and_then(|bytes| backfilled(&bytes, &cursor.header_bytes));
+        // In the middle of a change it doesn't tell; what it told before still holds.
+        if let Some(found) = found {
+            let known = self.seen.state.checkpointed_frames.replace(found).unwrap_or(0);
+            self.seen.changes.checkpointed_frames += u64::from(found.saturating_sub(known));
+        }
+        Ok(())
+    }
+}
+
+impl Tail<SqliteState> for SqliteTail {
+    fn look(&mut self) -> Result<()> {
+        let Some((file, start)) = read_start::<HEADER_LEN>(&self.path)? else {
+            self.forget(SqliteFile::Missing);
+            return Ok(());
+        };
+        let error = |e| Error::io("read", &self.path, e);
+        let header_bytes = match start {
+            Some(bytes) => bytes,
+            None => {
+                let len = file.len().map_err(error)?;
+                let short = SqliteFile::Invalid(SqliteDefect::Short { len });
+                self.forget(if len == 0 { SqliteFile::Empty } else { short });
+                return Ok(());
+            }
+        };
+        match Header::parse(&header_bytes) {
+            Ok(header) => {
+                let path = self.path.clone();
+                self.read(&*file, header_bytes, header).map_err(|e| Error::io("read", path, e))?;
+                self.read_index()
+            }
+            Err(defect) => {
+                self.forget(SqliteFile::Invalid(defect));
+                Ok(())
+            }
+        }
+    }
+
+    fn seen(&self) -> &WalEvent<SqliteState> {
+        &self.seen
+    }
+}
+
+impl Cursor {
+    fn new(header_bytes: [u8; HEADER_LEN], header: Header) -> Self {
+        let start = Place { frames: 0, checksum: header.checksum, last: [0; FRAME_HEADER_LEN] };
+        Cursor { header_bytes, header, valid: start, committed: start, database_pages: 0 }
+    }
+
+    /// What of it still stands in the file: all, or up to the last commit, or nothing.
+    fn standing(&self, file: &dyn StorageFile) -> io::Result<Self> {
+        if self.stands(&self.valid, file)? {
+            return Ok(self.clone());
+        }
+        if self.stands(&self.committed, file)? {
+            return Ok(Cursor { valid: self.committed, ..self.clone() });
+        }
+        Ok(Cursor::new(self.header_bytes, self.header))
+    }
+
+    /// Its checksum covers everything before the frame, so if that is the same, all is.
+    fn stands(&self, place: &Place, file: &dyn StorageFile) -> io::Result<bool> {
+        let Some(before) = place.frames.checked_sub(1) else { return Ok(true) };
+        let mut found = [0; FRAME_HEADER_LEN];
+        let n = read_full_at(file, &mut found, self.position(before))?;
+        Ok(n == found.len() && found == place.last)
+    }
+
+    /// Where the frame stands that has so many before it.
+    fn position(&self, frames: u64) -> u64 {
+        HEADER_LEN as u64 + frames * self.header.frame_size() as u64
+    }
+
+    /// Goes on over the valid frames that follow.
+    fn advance(&mut self, file: &dyn StorageFile, buf: &mut Vec<u8>) -> io::Result<()> {
+        buf.resize(self.header.frame_size(), 0);
+        loop {
+            let n = read_full_at(file, buf, self.position(self.valid.frames))?;
+            if n < buf.len() {
+                return Ok(());
+            }
+            let Some(pages) = self.header.accept(buf, &mut self.valid.checksum) else { return Ok(()) };
+            self.valid.frames += 1;
+            self.valid.last.copy_from_slice(&buf[..FRAME_HEADER_LEN]);
+            if pages > 0 {
+                (self.committed, self.database_pages) = (self.valid, pages);
+            }
+        }
+    }
+}
+
+/// The path of a WAL's index.
+fn index_path(wal: &Path) -> Option<PathBuf> {
+    let name = wal.file_name()?.to_str()?.strip_suffix("-wal")?;
+    Some(wal.with_file_name(format!("{name}-shm")))
+}
+
+/// Opens a file and reads its first `N` bytes, if it has so many; `None` if it doesn't exist.
+#[expect(clippy::type_complexity, reason = "two answers that are each perhaps not there")]
+fn read_start<const N: usize>(path: &Path) -> Result<Option<(Arc<dyn StorageFile>, Option<[u8; N]>)>> {
+    let file = match DiskStorage.open(path, Access::Read) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io("open", path, e)),
+    };
+    let mut bytes = [0; N];
+    let n = read_full_at(&*file, &mut bytes, 0).map_err(|e| Error::io("read", path, e))?;
+    Ok(Some((file, (n == N).then_some(bytes))))
+}
