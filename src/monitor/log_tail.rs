@@ -121,8 +121,9 @@ impl LogTail {
         let mut next = Known { log_id: known.log_id, ..Known::default() };
         for (i, id) in ids.iter().copied().enumerate() {
             let successor = ids.get(i + 1).is_some();
-            if let Some(records) = known.records_of(id)
+            if successor
                 && known.newest() != Some(id)
+                && let Some(records) = known.records_of(id)
             {
                 next.chunks.push(Chunk { id, records });
                 continue;
