@@ -5,14 +5,16 @@
 //!                          committed ^       valid ^: the next look goes on here
 //! ```
 //!
-//! - The running checksum is kept, so a look reads what was added. It reads again only the header, and
-//!   the headers of the last frame and of the last one committed, to see that they still stand there.
-//! - Frames behind the last commit are not final: where their transaction is rolled back, or changes a
-//!   page once more, they are written over, under the same salts.
+//! - The running checksum is kept, so a look reads what was added. Of what was read before, it reads
+//!   only headers again: the file's, the last committed frame's, and those of the frames behind it.
+//! - Frames behind the last commit are not final: what is rolled back, to a savepoint perhaps, is
+//!   written over from there, under the same salts, and leaves the frames after it as they are.
 //! - A checkpoint doesn't change the file. What follows it does: the next writer restarts the file with
 //!   new salts, or it is truncated, or deleted with the last connection. Only the index, in the file
 //!   that ends in `-shm`, says how much is checkpointed; it is read where that is asked for.
 
+use std::hash::DefaultHasher;
+use std::hash::Hasher;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -66,7 +68,8 @@ pub struct SqliteState {
     /// The salts of this life of the file. The first goes up by one at each restart, the second is
     /// random.
     pub salts: [u32; 2],
-    /// Valid frames.
+    /// Valid frames. A transaction that is not committed yet may change its own again, which is not seen
+    /// before it is.
     pub frames: u64,
     /// Frames up to the last commit: what a reader of the database sees, and what is left after a crash.
     pub committed_frames: u64,
@@ -96,6 +99,10 @@ struct Cursor {
     header: Header,
     valid: Place,
     committed: Place,
+    /// The header of the last frame that is committed, by which it is known again.
+    last_committed: [u8; FRAME_HEADER_LEN],
+    /// Of the headers of the frames behind it.
+    uncommitted: DefaultHasher,
     database_pages: u32,
 }
 
@@ -105,8 +112,6 @@ struct Place {
     frames: u64,
     /// Of all before it.
     checksum: Checksum,
-    /// The last frame's header, by which it is known again.
-    last: [u8; FRAME_HEADER_LEN],
 }
 
 impl SqliteTail {
@@ -212,27 +217,37 @@ impl Tail<SqliteState> for SqliteTail {
 
 impl Cursor {
     fn new(header_bytes: [u8; HEADER_LEN], header: Header) -> Self {
-        let start = Place { frames: 0, checksum: header.checksum, last: [0; FRAME_HEADER_LEN] };
-        Cursor { header_bytes, header, valid: start, committed: start, database_pages: 0 }
+        let start = Place { frames: 0, checksum: header.checksum };
+        Cursor {
+            header_bytes,
+            header,
+            valid: start,
+            committed: start,
+            last_committed: [0; FRAME_HEADER_LEN],
+            uncommitted: DefaultHasher::new(),
+            database_pages: 0,
+        }
     }
 
     /// What of it still stands in the file: all, or up to the last commit, or nothing.
     fn standing(&self, file: &dyn StorageFile) -> io::Result<Self> {
-        if self.stands(&self.valid, file)? {
-            return Ok(self.clone());
+        let len = file.len()?;
+        let mut frame = [0; FRAME_HEADER_LEN];
+        if let Some(last) = self.committed.frames.checked_sub(1) {
+            let n = read_full_at(file, &mut frame, self.position(last))?;
+            if len < self.position(self.committed.frames) || n < frame.len() || frame != self.last_committed {
+                return Ok(Cursor::new(self.header_bytes, self.header));
+            }
         }
-        if self.stands(&self.committed, file)? {
-            return Ok(Cursor { valid: self.committed, ..self.clone() });
+        let mut uncommitted = DefaultHasher::new();
+        for i in self.committed.frames..self.valid.frames {
+            read_full_at(file, &mut frame, self.position(i))?;
+            uncommitted.write(&frame);
         }
-        Ok(Cursor::new(self.header_bytes, self.header))
-    }
-
-    /// Its checksum covers everything before the frame, so if that is the same, all is.
-    fn stands(&self, place: &Place, file: &dyn StorageFile) -> io::Result<bool> {
-        let Some(before) = place.frames.checked_sub(1) else { return Ok(true) };
-        let mut found = [0; FRAME_HEADER_LEN];
-        let n = read_full_at(file, &mut found, self.position(before))?;
-        Ok(n == found.len() && found == place.last)
+        if len < self.position(self.valid.frames) || uncommitted.finish() != self.uncommitted.finish() {
+            return Ok(Cursor { valid: self.committed, uncommitted: DefaultHasher::new(), ..self.clone() });
+        }
+        Ok(self.clone())
     }
 
     /// Where the frame stands that has so many before it.
@@ -250,9 +265,12 @@ impl Cursor {
             }
             let Some(pages) = self.header.accept(buf, &mut self.valid.checksum) else { return Ok(()) };
             self.valid.frames += 1;
-            self.valid.last.copy_from_slice(&buf[..FRAME_HEADER_LEN]);
+            let frame_header = &buf[..FRAME_HEADER_LEN];
+            self.uncommitted.write(frame_header);
             if pages > 0 {
                 (self.committed, self.database_pages) = (self.valid, pages);
+                self.last_committed.copy_from_slice(frame_header);
+                self.uncommitted = DefaultHasher::new();
             }
         }
     }
