@@ -132,12 +132,19 @@ impl SqliteTail {
         self.cursor = None;
     }
 
-    fn read(
+    /// Reads what was added to the file, which begins with these bytes.
+    pub(super) fn read_on(
         &mut self,
         file: &dyn StorageFile,
         header_bytes: [u8; HEADER_LEN],
-        header: Header,
     ) -> io::Result<()> {
+        let header = match Header::parse(&header_bytes) {
+            Ok(header) => header,
+            Err(defect) => {
+                self.forget(SqliteFile::Invalid(defect));
+                return Ok(());
+            }
+        };
         let before = self.cursor.as_ref().filter(|cursor| cursor.header_bytes == header_bytes);
         let mut cursor = match before {
             Some(cursor) => cursor.standing(file)?,
@@ -197,17 +204,9 @@ impl Tail<SqliteState> for SqliteTail {
                 return Ok(());
             }
         };
-        match Header::parse(&header_bytes) {
-            Ok(header) => {
-                let path = self.path.clone();
-                self.read(&*file, header_bytes, header).map_err(|e| Error::io("read", path, e))?;
-                self.read_index()
-            }
-            Err(defect) => {
-                self.forget(SqliteFile::Invalid(defect));
-                Ok(())
-            }
-        }
+        let path = self.path.clone();
+        self.read_on(&*file, header_bytes).map_err(|e| Error::io("read", path, e))?;
+        self.read_index()
     }
 
     fn seen(&self) -> &WalEvent<SqliteState> {

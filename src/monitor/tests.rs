@@ -1,1 +1,297 @@
+//! What can only be seen from inside: what a look reads, and what happens where nothing can be watched.
 
+use std::cell::RefCell;
+use std::fs;
+use std::io;
+use std::io::IoSlice;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::format::Cursor;
+use crate::format::HEADER_LEN;
+use crate::format::Header;
+use crate::format::Kind;
+use crate::format::ReadAt;
+use crate::format::Salt;
+use crate::format::finish_frame;
+use crate::format::sync_mark;
+use crate::position::ChunkId;
+use crate::storage::StorageFile;
+
+const HEADER: Header =
+    Header { chunk_id: 0, features: 0, salt: 0x0123_4567_89ab_cdef, log_id: [7; 16], created_ms: 0 };
+
+/// Appends a record to a chunk's bytes.
+fn append(bytes: &mut Vec<u8>, kind: Kind, payload: &[u8], unsynced: u32) {
+    let offset = bytes.len() as u64;
+    let mut frame = vec![0; 16];
+    frame.extend_from_slice(payload);
+    frame.resize(16 + payload.len().next_multiple_of(8), 0);
+    finish_frame(&mut frame, payload.len() as u32, kind, 0, offset, unsynced, &Salt::new(HEADER.salt));
+    bytes.extend_from_slice(&frame);
+}
+
+/// A chunk with a checkpoint and some records.
+fn chunk(records: usize) -> Vec<u8> {
+    let mut bytes = HEADER.encode().to_vec();
+    append(&mut bytes, Kind::Checkpoint, b"state", u32::MAX);
+    for n in 0..records {
+        append(&mut bytes, Kind::Action, &vec![n as u8; 100 + n], 100);
+    }
+    bytes
+}
+
+/// Bytes that remember which of them were read.
+struct Watched<'a> {
+    bytes: &'a [u8],
+    read: RefCell<Vec<Range<u64>>>,
+}
+
+impl ReadAt for Watched<'_> {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let n = ReadAt::read_at(self.bytes, buf, position)?;
+        self.read.borrow_mut().push(position..position + n as u64);
+        Ok(n)
+    }
+}
+
+#[test]
+fn a_look_at_a_log_reads_what_was_added() {
+    let mut bytes = chunk(100);
+    let mut cursor = Cursor::new(&HEADER);
+    cursor.advance(&bytes[..]).unwrap();
+    assert_eq!((cursor.records(), cursor.end()), (101, bytes.len() as u64));
+    let (last, end) = (bytes.len() as u64 - 16 - 200, bytes.len() as u64);
+
+    append(&mut bytes, Kind::Action, b"new", 0);
+    bytes.extend_from_slice(&sync_mark(bytes.len() as u64, &Salt::new(HEADER.salt)));
+    bytes.resize(8 << 20, 0);
+    let watched = Watched { bytes: &bytes, read: RefCell::default() };
+    assert!(cursor.holds(&watched).unwrap());
+    cursor.advance(&watched).unwrap();
+    assert_eq!((cursor.records(), cursor.durable()), (102, cursor.end()));
+    let read = watched.read.take();
+    assert_eq!(read[0], last..last + 16, "the last record's header");
+    assert!(read[1..].iter().all(|range| range.start >= end), "{read:?}");
+    let total: u64 = read.iter().map(|range| range.end - range.start).sum();
+    assert!(total <= 20 << 10, "not the space ahead: {total} bytes");
+}
+
+#[test]
+fn a_frame_of_any_length_is_read_in_little_memory() {
+    let mut bytes = chunk(0);
+    append(&mut bytes, Kind::Action, &vec![1; 3 << 20], 0);
+    let watched = Watched { bytes: &bytes, read: RefCell::default() };
+    let mut cursor = Cursor::new(&HEADER);
+    cursor.advance(&watched).unwrap();
+    assert_eq!(cursor.records(), 2);
+    assert!(watched.read.take().iter().all(|range| range.end - range.start <= 16 << 10));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever a chunk's bytes are and become, a look ends, and counts what is there.
+    #[test]
+    fn no_bytes_upset_a_log(
+        versions in prop::collection::vec(
+            (prop::collection::vec((0..3000usize, any::<u8>()), 0..6), 0..3000usize, 0..4u64),
+            1..6,
+        )
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tail = LogTail::new(dir.path().to_owned());
+        for (changes, len, id) in versions {
+            let mut bytes = chunk(10);
+            bytes.resize(len, 0xa5);
+            for (at, value) in changes {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = value;
+                }
+            }
+            let id = ChunkId([0, 0, 1, u64::MAX][id as usize]);
+            fs::write(dir.path().join(id.file_name()), &bytes).unwrap();
+            // Most versions have a chunk that is no good, which is told.
+            let _outcome = tail.look();
+            let state = tail.seen().state;
+            prop_assert!(state.durable <= state.end && state.start <= state.end || state == LogState::default());
+        }
+    }
+
+    /// Followed or read anew, a chunk that is written piece by piece is the same.
+    #[test]
+    fn a_cursor_may_stop_anywhere(ends in prop::collection::vec(64..1600usize, 1..20)) {
+        let bytes = chunk(10);
+        let mut ends = ends;
+        ends.sort_unstable();
+        let mut followed = Cursor::new(&HEADER);
+        for end in ends {
+            let bytes = &bytes[..end.min(bytes.len())];
+            prop_assert!(followed.holds(bytes).unwrap());
+            followed.advance(bytes).unwrap();
+            let mut anew = Cursor::new(&HEADER);
+            anew.advance(bytes).unwrap();
+            prop_assert_eq!(
+                (followed.records(), followed.end(), followed.durable()),
+                (anew.records(), anew.end(), anew.durable())
+            );
+            prop_assert!(anew.end() <= end as u64 && anew.end() >= HEADER_LEN);
+        }
+    }
+}
+
+/// A file in memory that remembers what was read.
+#[derive(Debug)]
+struct MemoryFile {
+    bytes: Vec<u8>,
+    read: Mutex<Vec<Range<u64>>>,
+}
+
+impl StorageFile for MemoryFile {
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let n = ReadAt::read_at(&self.bytes[..], buf, position)?;
+        self.read.lock().unwrap().push(position..position + n as u64);
+        Ok(n)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.bytes.len() as u64)
+    }
+
+    fn write_at(&self, _: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+}
+
+#[test]
+fn a_look_at_an_sqlite_wal_reads_what_was_added() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+    connection.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
+    let wal = path.with_file_name("a.db-wal");
+    let mut tail = SqliteTail::new(wal.clone(), false);
+    tail.look().unwrap();
+    let before = tail.seen().state;
+    connection.execute_batch("INSERT INTO t VALUES (2)").unwrap();
+
+    let bytes = fs::read(&wal).unwrap();
+    let file = MemoryFile { bytes: bytes.clone(), read: Mutex::default() };
+    tail.read_on(&file, bytes[..32].try_into().unwrap()).unwrap();
+    assert_eq!(tail.seen().state.frames, before.frames + 1);
+    let end = 32 + before.frames * (24 + 4096);
+    let read = file.read.into_inner().unwrap();
+    assert_eq!(read[0], end - 24 - 4096..end - 4096, "the last frame's header");
+    assert!(read[1..].iter().all(|range| range.start >= end), "{read:?}");
+}
+
+/// Takes all watches that the operating system has, if they are few enough to be taken.
+#[cfg(target_os = "linux")]
+fn exhaust_watches() -> Option<Vec<rustix::fd::OwnedFd>> {
+    let mut taken = Vec::new();
+    for _ in 0..600 {
+        match rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC) {
+            Ok(instance) => taken.push(instance),
+            Err(_) => return Some(taken),
+        }
+    }
+    None
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn where_nothing_can_be_watched_it_polls_until_it_can() {
+    let Some(taken) = exhaust_watches() else {
+        println!("not tried: this system has more watches than a test should take");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let options = MonitorOptions::new().poll_interval(Duration::from_millis(5));
+    let mut monitor = options.open(dir.path()).unwrap();
+    assert_eq!(monitor.watch_error(), None);
+    assert!(monitor.wait_timeout(Duration::from_millis(1)).unwrap().is_none());
+    let path = dir.path().join(ChunkId(0).file_name());
+    fs::write(dir.path().join("new"), chunk(2)).unwrap();
+    fs::rename(dir.path().join("new"), path).unwrap();
+    assert_eq!(monitor.wait().unwrap().unwrap().state.records, 3);
+    assert!(monitor.watch_error().is_some());
+    drop(taken);
+    while monitor.watch_error().is_some() {
+        std::thread::yield_now();
+    }
+}
+
+/// A tail that says what it is told to.
+struct Told(Arc<Mutex<Result<WalEvent<u64>>>>, WalEvent<u64>);
+
+impl Tail<u64> for Told {
+    fn look(&mut self) -> Result<()> {
+        self.1 = self.0.lock().unwrap().clone()?;
+        Ok(())
+    }
+
+    fn seen(&self) -> &WalEvent<u64> {
+        &self.1
+    }
+}
+
+#[test]
+fn the_slot_holds_one_event_and_one_error() {
+    let told = Arc::new(Mutex::new(Ok(WalEvent::default())));
+    let shared = Shared::new(Box::new(Told(told.clone(), WalEvent::default()))).unwrap();
+    let say = |said: Result<(u64, u64)>| {
+        *told.lock().unwrap() = said
+            .map(|(records, state)| WalEvent { changes: Changes { records, ..Changes::default() }, state });
+        shared.look();
+    };
+    let take = || shared.take().map(|taken| taken.map(|event| (event.changes.records, event.state)).ok());
+    assert_eq!(take(), None);
+    say(Ok((1, 10)));
+    say(Ok((5, 50)));
+    assert_eq!(take(), Some(Some((5, 50))));
+    assert_eq!(take(), None);
+    say(Ok((5, 51)));
+    assert_eq!(take(), Some(Some((0, 51))), "nothing came, and it stands otherwise");
+    say(Err(Error::Closed));
+    say(Err(Error::Closed));
+    assert_eq!(take(), Some(None));
+    say(Err(Error::Closed));
+    assert_eq!(take(), None, "it still fails: no news");
+    say(Ok((6, 52)));
+    assert_eq!(take(), Some(Some((1, 52))));
+    say(Err(Error::Closed));
+    assert_eq!(take(), Some(None), "it fails again: news");
+}
+
+#[test]
+fn changes_are_said_in_a_line() {
+    let changes = Changes { records: 1, bytes: 24, rotated_chunks: 2, ..Changes::default() };
+    assert_eq!(changes.to_string(), "2 chunks begun; grown by 1 record, 24 bytes");
+    assert_eq!(Changes::default().to_string(), "further");
+    let changes =
+        Changes { gone: 2, reset: 1, shrunk: 1, removed_chunks: 1, checkpointed_frames: 9, ..changes };
+    let said = "gone; begun anew; shrunk; 1 chunk removed; 9 frames checkpointed; 2 chunks begun; grown by 1 record, 24 bytes";
+    assert_eq!(changes.to_string(), said);
+}
