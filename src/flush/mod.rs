@@ -16,6 +16,7 @@
 //! - No lock is held while a callback runs or the disk is waited for.
 
 mod batch;
+mod export;
 mod housekeeper;
 mod metrics;
 mod progress;
@@ -28,6 +29,10 @@ pub(crate) use batch::ChunkBeginning;
 pub(crate) use batch::FlushRequest;
 pub(crate) use batch::Request;
 pub(crate) use batch::Rotation;
+#[cfg(feature = "metrics")]
+pub(crate) use export::Gauges;
+#[cfg(feature = "metrics")]
+pub(crate) use export::Registry;
 pub(crate) use housekeeper::Housekeeper;
 pub(crate) use housekeeper::HousekeeperConfig;
 pub(crate) use housekeeper::Spare;

@@ -53,6 +53,8 @@ pub(crate) struct Positions {
     waiting: AtomicUsize,
     state: Mutex<State>,
     changed: Condvar,
+    #[cfg(feature = "metrics")]
+    gauges: Option<super::Gauges>,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +74,22 @@ impl Positions {
             waiting: AtomicUsize::new(0),
             state: Mutex::default(),
             changed: Condvar::new(),
+            #[cfg(feature = "metrics")]
+            gauges: None,
+        }
+    }
+
+    /// Shows the positions in `gauges` from now on.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn shown_in(self, gauges: super::Gauges) -> Self {
+        Positions { gauges: Some(gauges), ..self }
+    }
+
+    fn show(&self) {
+        #[cfg(feature = "metrics")]
+        if let Some(gauges) = &self.gauges {
+            let Progress { appended, written, synced } = self.progress();
+            gauges.set(appended, written, synced);
         }
     }
 
@@ -106,11 +124,13 @@ impl Positions {
 
     pub(crate) fn publish_written(&self, offset: u64) {
         self.written.store(offset, Ordering::SeqCst);
+        self.show();
         self.wake();
     }
 
     pub(crate) fn publish_synced(&self, offset: u64) {
         self.synced.store(offset, Ordering::SeqCst);
+        self.show();
         self.wake();
     }
 
@@ -125,6 +145,10 @@ impl Positions {
             self.poisoned.store(true, Ordering::SeqCst);
         }
         log::error!("the log stops: {cause}");
+        #[cfg(feature = "metrics")]
+        if let Some(gauges) = &self.gauges {
+            gauges.fail();
+        }
         self.wake();
     }
 
