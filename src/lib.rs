@@ -92,6 +92,8 @@
 //!
 //! - `testing`: `testing::CrashTest`, crash tests of your own state machine, and
 //!   `storage::MemoryStorage`, the disk in memory behind them that crashes and fails when asked to.
+//! - `monitor`: `monitor::WalMonitor`, which follows a log, or an SQLite WAL file, as it grows.
+//! - `metrics`: counters, gauges and histograms of each log through the `metrics` facade.
 //! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -132,6 +134,8 @@ pub use crate::flush::Latency;
 pub use crate::flush::Progress;
 pub use crate::flush::ProgressHandle;
 pub use crate::lock::WalLock;
+#[cfg(feature = "monitor")]
+pub use crate::monitor::WalMonitor;
 pub use crate::position::ChunkId;
 pub use crate::position::Segment;
 pub use crate::reader::Records;
@@ -164,4 +168,7 @@ mod documents {
     mod embedding {}
     #[doc = include_str!("../docs/format.md")]
     mod format {}
+    #[cfg(feature = "monitor")]
+    #[doc = include_str!("../docs/monitor.md")]
+    mod monitor {}
 }

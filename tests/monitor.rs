@@ -351,7 +351,8 @@ fn a_chunk_that_is_no_good_is_told_once_and_then_again_followed() {
     let mut monitor = polling().open(dir.path()).unwrap();
     let before = monitor.state();
     let next = Forge::chunk(first.end).checkpoint("a");
-    let bad: Vec<(Forge, fn(&Error) -> bool)> = vec![
+    type Expected = fn(&Error) -> bool;
+    let bad: Vec<(Forge, Expected)> = vec![
         (Forge { bytes: b"nonsense".to_vec(), ..next.clone() }, |e| matches!(e, Error::NotAChunk { .. })),
         (Forge { bytes: Vec::new(), ..next.clone() }, |e| matches!(e, Error::NotAChunk { .. })),
         (next.clone().cut(70), |e| matches!(e, Error::Corrupt { .. })),
