@@ -89,7 +89,7 @@ impl Sqlite {
         writeln!(stdin, "{connection} {sql}").unwrap();
         let reply =
             self.replies.by_ref().find_map(|line| Some(line.unwrap().split_once("! ")?.1.to_string()));
-        reply.expect(sql).split_whitespace().map(|number| number.parse().unwrap()).collect()
+        reply.unwrap().split_whitespace().map(|number| number.parse().unwrap()).collect()
     }
 
     /// Closes both connections.
