@@ -7,6 +7,8 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -283,6 +285,85 @@ fn the_slot_holds_one_event_and_one_error() {
     assert_eq!(take(), Some(Some((1, 52))));
     say(Err(Error::Closed));
     assert_eq!(take(), Some(None), "it fails again: news");
+}
+
+/// A tail that opens a file at each look, as all do, and counts.
+struct Opens(PathBuf, Arc<AtomicU64>);
+
+impl Tail<()> for Opens {
+    fn look(&mut self) -> Result<()> {
+        self.1.fetch_add(1, Relaxed);
+        fs::read(&self.0).map_err(|e| Error::io("read", &self.0, e))?;
+        Ok(())
+    }
+
+    fn seen(&self) -> &WalEvent<()> {
+        &WalEvent { changes: NOTHING, state: () }
+    }
+}
+
+const NOTHING: Changes = Changes {
+    records: 0,
+    bytes: 0,
+    rotated_chunks: 0,
+    removed_chunks: 0,
+    checkpointed_frames: 0,
+    shrunk: 0,
+    gone: 0,
+    reset: 0,
+};
+
+#[test]
+fn looking_is_nothing_to_look_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.db-wal");
+    fs::write(&path, b"x").unwrap();
+    let looks = Arc::new(AtomicU64::new(0));
+    let shared = Arc::new(Shared::new(Box::new(Opens(path.clone(), looks.clone()))).unwrap());
+    let target = Target {
+        dir: dir.path().to_owned(),
+        prefix: "x.db".into(),
+        watch: Watch::Os,
+        poll_interval: Duration::from_secs(1000),
+    };
+    let thread = watcher::spawn(shared.clone(), target).unwrap();
+    while looks.load(Relaxed) < 2 {
+        std::thread::yield_now();
+    }
+    // Nothing to wait for: what should not come.
+    fs::write(dir.path().join("another"), b"y").unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(looks.load(Relaxed), 2);
+    fs::write(&path, b"y").unwrap();
+    while looks.load(Relaxed) < 3 {
+        std::thread::yield_now();
+    }
+    shared.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn an_index_tells_of_its_own_wal_when_it_is_at_rest() {
+    let wal: [u8; 32] = std::array::from_fn(|i| i as u8);
+    let index = || {
+        let mut index = [0; sqlite::INDEX_LEN];
+        for copy in [0, 48] {
+            index[copy..copy + 4].copy_from_slice(&3_007_000u32.to_ne_bytes());
+            index[copy + 12] = 1;
+            index[copy + 32..copy + 40].copy_from_slice(&wal[16..24]);
+        }
+        index[96..100].copy_from_slice(&7u32.to_ne_bytes());
+        index
+    };
+    assert_eq!(sqlite::backfilled(&index(), &wal), Some(7));
+    // Another version, not initialized, other salts: in both copies, or in one alone.
+    for at in [0, 12, 32, 39] {
+        let mut changed = index();
+        changed[at] ^= 1;
+        assert_eq!(sqlite::backfilled(&changed, &wal), None, "byte {at}");
+        changed[at + 48] ^= 1;
+        assert_eq!(sqlite::backfilled(&changed, &wal), None, "byte {at} of both");
+    }
 }
 
 #[test]
