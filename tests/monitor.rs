@@ -466,6 +466,23 @@ fn waiting_ends_when_it_is_stopped_and_threads_with_the_monitor() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn threads_and_watches_do_not_pile_up() {
+    let threads = || fs::read_dir("/proc/self/task").unwrap().count();
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..200 {
+        let mut monitor = told_by_the_system().open(dir.path()).unwrap();
+        assert!(monitor.wait_timeout(Duration::from_micros(100)).unwrap().is_none());
+    }
+    // Other tests have some of their own.
+    let deadline = Instant::now() + LONG;
+    while threads() > 100 {
+        assert!(Instant::now() < deadline, "{} threads are left", threads());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn an_odd_interval_is_no_panic() {
     let dir = tempfile::tempdir().unwrap();
     for interval in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {

@@ -1,7 +1,6 @@
 //! What happened, and how things stand.
 
 use std::fmt;
-use std::ops::Sub;
 
 /// What has happened since the event before, and how the log stands now.
 ///
@@ -45,11 +44,9 @@ pub struct Changes {
     pub reset: u64,
 }
 
-impl Sub for Changes {
-    type Output = Changes;
-
+impl Changes {
     /// What came after `earlier`, both counted since the same beginning.
-    fn sub(self, earlier: Changes) -> Changes {
+    pub(super) fn since(self, earlier: Changes) -> Changes {
         Changes {
             records: self.records - earlier.records,
             bytes: self.bytes - earlier.bytes,

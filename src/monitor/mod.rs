@@ -351,7 +351,7 @@ impl<S> Drop for WalMonitor<S> {
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for WalMonitor<S> {
+impl<S> fmt::Debug for WalMonitor<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WalMonitor").field("target", &self.target).finish_non_exhaustive()
     }

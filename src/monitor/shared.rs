@@ -73,7 +73,7 @@ impl<S: Clone + PartialEq> Slot<S> {
         if self.latest == self.taken {
             return None;
         }
-        let changes = self.latest.changes - self.taken.changes;
+        let changes = self.latest.changes.since(self.taken.changes);
         self.taken = self.latest.clone();
         Some(Ok(WalEvent { changes, state: self.latest.state.clone() }))
     }

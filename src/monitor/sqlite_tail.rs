@@ -37,6 +37,9 @@ use crate::storage::Storage;
 use crate::storage::StorageFile;
 use crate::storage::read_full_at;
 
+/// How often a look is tried while the file is restarted under it.
+const TRIES: usize = 4;
+
 /// What is at the path of an SQLite WAL.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -132,17 +135,20 @@ impl SqliteTail {
         self.cursor = None;
     }
 
-    /// Reads what was added to the file, which begins with these bytes.
-    pub(super) fn read_on(
-        &mut self,
-        file: &dyn StorageFile,
-        header_bytes: [u8; HEADER_LEN],
-    ) -> io::Result<()> {
+    /// Reads what was added to the file; `false`, and nothing is seen, if it changes under the look.
+    pub(super) fn read_on(&mut self, file: &dyn StorageFile) -> io::Result<bool> {
+        let mut header_bytes = [0; HEADER_LEN];
+        if read_full_at(file, &mut header_bytes, 0)? < HEADER_LEN {
+            let len = file.len()?;
+            let short = SqliteFile::Invalid(SqliteDefect::Short { len });
+            self.forget(if len == 0 { SqliteFile::Empty } else { short });
+            return Ok(true);
+        }
         let header = match Header::parse(&header_bytes) {
             Ok(header) => header,
             Err(defect) => {
                 self.forget(SqliteFile::Invalid(defect));
-                return Ok(());
+                return Ok(true);
             }
         };
         let before = self.cursor.as_ref().filter(|cursor| cursor.header_bytes == header_bytes);
@@ -152,6 +158,12 @@ impl SqliteTail {
         };
         let from = cursor.valid.frames;
         cursor.advance(file, &mut self.buf)?;
+        // A restart writes the header first: frames may be new ones, and it the old one.
+        let mut header_now = [0; HEADER_LEN];
+        read_full_at(file, &mut header_now, 0)?;
+        if header_now != header_bytes {
+            return Ok(false);
+        }
         let came = cursor.valid.frames - from;
 
         let changes = &mut self.seen.changes;
@@ -172,15 +184,16 @@ impl SqliteTail {
             checkpointed_frames: self.seen.state.checkpointed_frames.filter(|_| before.is_some()),
         };
         self.cursor = Some(cursor);
-        Ok(())
+        Ok(true)
     }
 
     fn read_index(&mut self) -> Result<()> {
         let (Some(index), Some(cursor)) = (&self.index, &self.cursor) else { return Ok(()) };
-        let Some((_, bytes)) = read_start::<INDEX_LEN>(index)? else { return Ok(()) };
-        let found = bytes.and_then(|bytes| backfilled(&bytes, &cursor.header_bytes));
+        let Some(file) = open(index)? else { return Ok(()) };
+        let mut bytes = [0; INDEX_LEN];
+        read_full_at(&*file, &mut bytes, 0).map_err(|e| Error::io("read", index, e))?;
         // In the middle of a change it doesn't tell; what it told before still holds.
-        if let Some(found) = found {
+        if let Some(found) = backfilled(&bytes, &cursor.header_bytes) {
             let known = self.seen.state.checkpointed_frames.replace(found).unwrap_or(0);
             self.seen.changes.checkpointed_frames += u64::from(found.saturating_sub(known));
         }
@@ -190,23 +203,17 @@ impl SqliteTail {
 
 impl Tail<SqliteState> for SqliteTail {
     fn look(&mut self) -> Result<()> {
-        let Some((file, start)) = read_start::<HEADER_LEN>(&self.path)? else {
+        let Some(file) = open(&self.path)? else {
             self.forget(SqliteFile::Missing);
             return Ok(());
         };
-        let error = |e| Error::io("read", &self.path, e);
-        let header_bytes = match start {
-            Some(bytes) => bytes,
-            None => {
-                let len = file.len().map_err(error)?;
-                let short = SqliteFile::Invalid(SqliteDefect::Short { len });
-                self.forget(if len == 0 { SqliteFile::Empty } else { short });
-                return Ok(());
+        for _ in 0..TRIES {
+            if self.read_on(&*file).map_err(|e| Error::io("read", &self.path, e))? {
+                return self.read_index();
             }
-        };
-        let path = self.path.clone();
-        self.read_on(&*file, header_bytes).map_err(|e| Error::io("read", path, e))?;
-        self.read_index()
+        }
+        // It is restarted faster than it can be read. The next look may be luckier.
+        Ok(())
     }
 
     fn seen(&self) -> &WalEvent<SqliteState> {
@@ -281,15 +288,11 @@ fn index_path(wal: &Path) -> Option<PathBuf> {
     Some(wal.with_file_name(format!("{name}-shm")))
 }
 
-/// Opens a file and reads its first `N` bytes, if it has so many; `None` if it doesn't exist.
-#[expect(clippy::type_complexity, reason = "two answers that are each perhaps not there")]
-fn read_start<const N: usize>(path: &Path) -> Result<Option<(Arc<dyn StorageFile>, Option<[u8; N]>)>> {
-    let file = match DiskStorage.open(path, Access::Read) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io("open", path, e)),
-    };
-    let mut bytes = [0; N];
-    let n = read_full_at(&*file, &mut bytes, 0).map_err(|e| Error::io("read", path, e))?;
-    Ok(Some((file, (n == N).then_some(bytes))))
+/// Opens a file; `None` if it doesn't exist.
+fn open(path: &Path) -> Result<Option<Arc<dyn StorageFile>>> {
+    match DiskStorage.open(path, Access::Read) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("open", path, e)),
+    }
 }

@@ -200,13 +200,14 @@ fn a_look_at_an_sqlite_wal_reads_what_was_added() {
     connection.execute_batch("INSERT INTO t VALUES (2)").unwrap();
 
     let bytes = fs::read(&wal).unwrap();
-    let file = MemoryFile { bytes: bytes.clone(), read: Mutex::default() };
-    tail.read_on(&file, bytes[..32].try_into().unwrap()).unwrap();
+    let file = MemoryFile { bytes, read: Mutex::default() };
+    assert!(tail.read_on(&file).unwrap());
     assert_eq!(tail.seen().state.frames, before.frames + 1);
     let end = 32 + before.frames * (24 + 4096);
     let read = file.read.into_inner().unwrap();
-    assert_eq!(read[0], end - 24 - 4096..end - 4096, "the last frame's header");
-    assert!(read[1..].iter().all(|range| range.start >= end), "{read:?}");
+    let headers = [0..32, end - 24 - 4096..end - 4096, 0..32];
+    let added = read.iter().filter(|range| !headers.contains(range)).collect::<Vec<_>>();
+    assert!(!added.is_empty() && added.iter().all(|range| range.start >= end), "{read:?}");
 }
 
 /// Takes all watches that the operating system has, if they are few enough to be taken.
