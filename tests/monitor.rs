@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::BufRead;
 use std::io::BufReader;
@@ -15,6 +16,8 @@ use std::pin::Pin;
 use std::process::Command;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Wake;
@@ -236,6 +239,49 @@ fn another_log_in_the_same_place_is_a_reset() {
     assert_eq!(event.changes.reset + event.changes.gone, 1, "{event:?}");
     assert_eq!((event.changes.shrunk, event.changes.removed_chunks), (0, 0));
     assert_eq!((event.state.chunks, event.state.start), (1, 0));
+}
+
+#[test]
+fn a_newest_chunk_that_was_made_anew_is_a_reset() {
+    // A crash may take back its name; the log then begins it again, in the same place.
+    let dir = tempfile::tempdir().unwrap();
+    let first = Forge::chunk(0).checkpoint("").action("a").seal();
+    put(dir.path(), &first);
+    put(dir.path(), &Forge::chunk(first.end).checkpoint("a").action("lost"));
+    let mut monitor = WalMonitor::open(dir.path()).unwrap();
+    // Frames of the old salt are none.
+    put(dir.path(), &Forge::chunk(first.end).checkpoint("a").action("lost").header(24, b"new salt"));
+    let event = monitor.check_for_changes().unwrap().unwrap();
+    assert_eq!((event.changes.reset, event.state.records, event.state.chunks), (1, 2, 2));
+}
+
+#[test]
+fn chunks_may_be_removed_under_a_look() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut wal, mut list) = open(dir.path());
+            while !done.load(Relaxed) {
+                for _ in 0..10 {
+                    fill_chunk(&mut wal, &mut list);
+                }
+                let drained = wal.drain_closed_chunks_while(|_| true);
+                wal.remove_chunks(drained).unwrap();
+            }
+        });
+        let (mut seen, mut failed) = (BTreeSet::new(), Vec::new());
+        let deadline = Instant::now() + LONG;
+        while seen.len() < 20 && failed.is_empty() && Instant::now() < deadline {
+            // All is new to it, so it opens every chunk that was listed.
+            match WalMonitor::open(dir.path()) {
+                Ok(monitor) => drop(seen.insert(monitor.state().start)),
+                Err(error) => failed.push(error),
+            }
+        }
+        done.store(true, Relaxed);
+        assert!(seen.len() >= 20 && failed.is_empty(), "{} seen, {failed:?}", seen.len());
+    });
 }
 
 #[test]

@@ -12,7 +12,10 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use std::time::Instant;
 
 use chunked_wal::monitor::Changes;
 use chunked_wal::monitor::MonitorOptions;
@@ -50,7 +53,7 @@ fn run(connection: &Connection, sql: &str) -> Vec<i64> {
     first.unwrap_or_default()
 }
 
-/// A connection that never checkpoints of itself and always leaves the file.
+/// A connection that never checkpoints of itself, and waits for no disk.
 fn connect(database: &Path, page_size: u32) -> Connection {
     let connection = Connection::open(database).unwrap();
     for pragma in [
@@ -262,6 +265,29 @@ fn frames_without_a_commit_are_valid_and_not_committed() {
 }
 
 #[test]
+fn what_is_rolled_back_to_a_savepoint_is_written_over_from_the_middle() {
+    let (_dir, database) = place();
+    let connection = connect(&database, 4096);
+    run(&connection, "CREATE TABLE t (x BLOB)");
+    let mut monitor = WalMonitor::open_sqlite(wal_of(&database)).unwrap();
+    run(&connection, "BEGIN");
+    run(&connection, "INSERT INTO t VALUES (randomblob(100000))");
+    let kept = look(&mut monitor).1.frames;
+    run(&connection, "SAVEPOINT s");
+    run(&connection, "INSERT INTO t VALUES (randomblob(400000))");
+    let spilled = look(&mut monitor).1;
+    run(&connection, "ROLLBACK TO s");
+    run(&connection, "INSERT INTO t VALUES (1)");
+    run(&connection, "COMMIT");
+    // The last frame that was seen still stands in the file, behind the commit.
+    let (changes, state) = look(&mut monitor);
+    assert!(kept < state.frames && state.frames < spilled.frames, "{kept}, {spilled:?}, {state:?}");
+    assert_eq!((state.frames, changes.shrunk), (state.committed_frames, 1));
+    let frames = state.frames as i64;
+    assert_eq!(run(&connection, "PRAGMA wal_checkpoint(PASSIVE)"), [0, frames, frames]);
+}
+
+#[test]
 fn followed_or_read_anew_it_is_the_same() {
     for page_size in [512, 1024, 65536] {
         let (_dir, database) = place();
@@ -317,6 +343,36 @@ fn followed_or_read_anew_it_is_the_same() {
         }
         assert!(total.records > 400 && total.shrunk > 5 && total.reset > 5, "{page_size}: {total:?}");
     }
+}
+
+#[test]
+fn restarts_under_a_look_are_resets_and_nothing_else() {
+    let (_dir, database) = place();
+    let mut monitor = WalMonitor::open_sqlite(wal_of(&database)).unwrap();
+    let done = AtomicBool::new(false);
+    let mut total = Changes::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let connection = connect(&database, 512);
+            run(&connection, "CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
+            run(&connection, "PRAGMA wal_autocheckpoint = 8");
+            while !done.load(Relaxed) {
+                run(&connection, "INSERT OR REPLACE INTO t VALUES (1, randomblob(1500))");
+            }
+        });
+        let deadline = Instant::now() + LONG;
+        while total.reset < 100 && Instant::now() < deadline {
+            let (changes, state) = look(&mut monitor);
+            total.reset += changes.reset;
+            total.shrunk += changes.shrunk;
+            total.gone += changes.gone;
+            total.records += changes.records;
+            assert!(state.committed_frames <= state.frames);
+        }
+        done.store(true, Relaxed);
+    });
+    assert!(total.reset >= 100 && total.records >= 100, "{total:?}");
+    assert_eq!((total.shrunk, total.gone), (0, 0), "{total:?}");
 }
 
 /// The WAL of a few small transactions, with its number of frames.

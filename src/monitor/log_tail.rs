@@ -29,7 +29,7 @@ use crate::recovery::survey;
 use crate::storage::DiskStorage;
 
 /// How often a look is tried while chunks are removed under it.
-const TRIES: usize = 4;
+const TRIES: usize = 8;
 
 /// How a log stands. All 0 while there is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
