@@ -61,6 +61,7 @@ fn connect(database: &Path, page_size: u32) -> Connection {
         "journal_mode = WAL",
         "wal_autocheckpoint = 0",
         "cache_size = 5",
+        "synchronous = OFF",
     ] {
         run(&connection, &format!("PRAGMA {pragma}"));
     }
