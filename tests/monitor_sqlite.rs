@@ -388,6 +388,11 @@ fn small_wal() -> (Vec<u8>, u64) {
     (bytes, frames)
 }
 
+/// Every place in the headers of file and first frame, and every fifth behind them.
+fn some_of(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    (0..bytes.len()).filter(|at| *at < 64 || at % 5 == 0)
+}
+
 /// What a monitor makes of a file.
 fn state_of(bytes: &[u8]) -> SqliteState {
     let dir = tempfile::tempdir().unwrap();
@@ -437,7 +442,7 @@ fn both_byte_orders_are_read() {
 #[test]
 fn a_cut_leaves_the_whole_frames() {
     let (bytes, _) = small_wal();
-    for len in 0..bytes.len() {
+    for len in some_of(&bytes) {
         let state = state_of(&bytes[..len]);
         match len {
             0 => assert_eq!(state.file, SqliteFile::Empty),
@@ -453,7 +458,7 @@ fn a_cut_leaves_the_whole_frames() {
 #[test]
 fn a_changed_byte_ends_the_valid_frames() {
     let (bytes, frames) = small_wal();
-    for at in 0..bytes.len() {
+    for at in some_of(&bytes) {
         let mut changed = bytes.clone();
         changed[at] ^= 0x40;
         let state = state_of(&changed);
