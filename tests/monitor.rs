@@ -292,7 +292,10 @@ fn a_watch_moves_to_the_directory_that_has_the_name_now() {
     let interval = Duration::from_secs(1);
     let mut monitor = MonitorOptions::new().poll_interval(interval).open(&dir).unwrap();
     assert!(monitor.wait_timeout(Duration::ZERO).unwrap().is_none());
+    // So quickly that nobody sees the name without a directory.
+    drop(open(&base.path().join("new")));
     fs::rename(&dir, base.path().join("old")).unwrap();
+    fs::rename(base.path().join("new"), &dir).unwrap();
     let (mut wal, mut list) = open(&dir);
     let events = wait_until(&mut monitor, LogState::exists);
     assert_eq!(sum(&events, |changes| changes.reset + changes.gone), 1, "{events:?}");

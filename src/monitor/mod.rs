@@ -135,7 +135,7 @@ impl MonitorOptions {
         self
     }
 
-    /// How long the monitor goes without a look, a second unless set. It is also how long a directory
+    /// How long the monitor goes without a look, a second unless set, 2 ms at least. It is also how long a directory
     /// that didn't exist may be there before it is seen.
     pub fn poll_interval(mut self, poll_interval: Duration) -> Self {
         self.poll_interval = poll_interval;

@@ -25,8 +25,10 @@ use super::WalEvent;
 use crate::error::Error;
 use crate::error::Result;
 
-/// A look each millisecond is as good as one each instant, and one each day as good as none.
-const INTERVAL_MIN: Duration = Duration::from_millis(1);
+/// Between two looks at least. A log that syncs ten thousand times a second changes as often, and must
+/// not be slowed down by who looks each time.
+const PAUSE: Duration = Duration::from_millis(2);
+/// A look each day is as good as none.
 const INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Something that is followed: a log, or an SQLite WAL.
@@ -177,17 +179,19 @@ impl<S> Shared<S> {
 
     /// Has the thread look soon. Never blocks for longer than a slot is locked.
     pub(super) fn touch(&self) {
-        self.slot.lock().dirty = true;
-        self.changed.notify_all();
+        // The thread is woken once for all that changes until it looks.
+        if !std::mem::replace(&mut self.slot.lock().dirty, true) {
+            self.changed.notify_all();
+        }
     }
 
-    /// Waits `pause` at least, then until something changed, up to `interval`; `false` once stopped.
-    pub(super) fn wait_for_change(&self, pause: Duration, interval: Duration) -> bool {
+    /// Pauses, then waits until something changed, up to `interval`; `false` once stopped.
+    pub(super) fn wait_for_change(&self, interval: Duration) -> bool {
         let now = Instant::now();
-        let interval = interval.clamp(INTERVAL_MIN, INTERVAL_MAX);
+        let interval = interval.min(INTERVAL_MAX);
         let mut slot = self.slot.lock();
-        while !slot.stopped && !self.changed.wait_until(&mut slot, now + pause).timed_out() {}
-        let end = now + interval.max(pause);
+        while !slot.stopped && !self.changed.wait_until(&mut slot, now + PAUSE).timed_out() {}
+        let end = now + interval;
         while !slot.stopped && !slot.dirty && !self.changed.wait_until(&mut slot, end).timed_out() {}
         slot.dirty = false;
         !slot.stopped

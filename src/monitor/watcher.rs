@@ -10,7 +10,7 @@
 //! - It always looks at least once in each poll interval. So a watch that can't be set up, a file
 //!   system that doesn't tell of what other machines do, and an event that was lost cost time and
 //!   nothing else: there is no second mode to fall back to.
-//! - It pauses as long as the last look took, so that following a busy log takes half a core at most.
+//! - It pauses between looks, so that a busy log is not slowed down by being followed.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -20,7 +20,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::time::Instant;
 
 use notify::Event;
 use notify::EventKind;
@@ -55,13 +54,12 @@ where
     std::thread::Builder::new().name("wal-monitor".to_string()).spawn(move || {
         let mut watched = None;
         loop {
-            let started = Instant::now();
             // Before the look, so that nothing is missed in between.
             if target.watch == Watch::Os {
                 target.watch_anew(&mut watched, &shared);
             }
             shared.look();
-            if !shared.wait_for_change(started.elapsed(), target.poll_interval) {
+            if !shared.wait_for_change(target.poll_interval) {
                 return;
             }
         }
