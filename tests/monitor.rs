@@ -288,14 +288,19 @@ fn chunks_may_be_removed_under_a_look() {
 fn a_watch_moves_to_the_directory_that_has_the_name_now() {
     let base = tempfile::tempdir().unwrap();
     let dir = base.path().join("log");
-    drop(open(&dir));
+    for name in ["old", "new"] {
+        drop(open(&base.path().join(name)));
+        std::os::unix::fs::symlink(name, base.path().join(format!("to {name}"))).unwrap();
+    }
+    fs::rename(base.path().join("to old"), &dir).unwrap();
     let interval = Duration::from_secs(1);
     let mut monitor = MonitorOptions::new().poll_interval(interval).open(&dir).unwrap();
-    assert!(monitor.wait_timeout(Duration::ZERO).unwrap().is_none());
-    // So quickly that nobody sees the name without a directory.
-    drop(open(&base.path().join("new")));
-    fs::rename(&dir, base.path().join("old")).unwrap();
-    fs::rename(base.path().join("new"), &dir).unwrap();
+    let (mut wal, mut list) = open(&dir);
+    wal.append_and_apply("seen, so it is watched".to_string(), &mut list).unwrap();
+    wal.close().unwrap();
+    wait_until(&mut monitor, |state| state.records > 1 && state.durable == state.end);
+    // At once, so that there is no moment without a directory.
+    fs::rename(base.path().join("to new"), &dir).unwrap();
     let (mut wal, mut list) = open(&dir);
     let events = wait_until(&mut monitor, LogState::exists);
     assert_eq!(sum(&events, |changes| changes.reset + changes.gone), 1, "{events:?}");
