@@ -96,6 +96,8 @@
 //!   measures a disk. It adds nothing to the library.
 //! - `testing`: `testing::CrashTest`, crash tests of your own state machine, and
 //!   `storage::MemoryStorage`, the disk in memory behind them that crashes and fails when asked to.
+//! - `monitor`: `monitor::WalMonitor`, which follows a log, or an SQLite WAL file, as it grows.
+//! - `metrics`: counters, gauges and histograms of each log through the `metrics` facade.
 //! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -106,6 +108,8 @@ mod error;
 mod flush;
 mod format;
 mod lock;
+#[cfg(feature = "monitor")]
+pub mod monitor;
 mod position;
 mod random;
 pub mod raw;
@@ -135,6 +139,8 @@ pub use crate::flush::Latency;
 pub use crate::flush::Progress;
 pub use crate::flush::ProgressHandle;
 pub use crate::lock::WalLock;
+#[cfg(feature = "monitor")]
+pub use crate::monitor::WalMonitor;
 pub use crate::position::ChunkId;
 pub use crate::position::Segment;
 pub use crate::reader::Follow;
@@ -174,4 +180,7 @@ mod documents {
     mod raft {}
     #[doc = include_str!("../docs/tools.md")]
     mod tools {}
+    #[cfg(feature = "monitor")]
+    #[doc = include_str!("../docs/monitor.md")]
+    mod monitor {}
 }

@@ -3,9 +3,16 @@
 //! A histogram has 16 buckets to each power of two, so a percentile is at most 1/16 too high; it
 //! takes a fixed 4 KiB and no lock.
 
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+
+#[cfg(feature = "metrics")]
+use ::metrics::Unit;
+
+use super::export::Counter;
+use super::export::Largest;
 
 /// What flushing has cost since the log was opened. Up to date before the callback of the flush that
 /// it counts.
@@ -63,15 +70,15 @@ pub struct Latency {
 /// The live counters behind [`FlushMetrics`].
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    pub(crate) batch_count: AtomicU64,
-    pub(crate) sync_batch_count: AtomicU64,
-    pub(crate) flush_count: AtomicU64,
-    pub(crate) write_bytes: AtomicU64,
-    pub(crate) batch_items_max: AtomicU64,
-    pub(crate) rotation_count: AtomicU64,
-    pub(crate) removed_count: AtomicU64,
-    pub(crate) housekeeping_failure_count: AtomicU64,
-    pub(crate) callback_panic_count: AtomicU64,
+    pub(crate) batch_count: Counter,
+    pub(crate) sync_batch_count: Counter,
+    pub(crate) flush_count: Counter,
+    pub(crate) write_bytes: Counter,
+    pub(crate) batch_items_max: Largest,
+    pub(crate) rotation_count: Counter,
+    pub(crate) removed_count: Counter,
+    pub(crate) housekeeping_failure_count: Counter,
+    pub(crate) callback_panic_count: Counter,
     pub(crate) queue_wait: Histogram,
     pub(crate) write: Histogram,
     pub(crate) sync: Histogram,
@@ -79,6 +86,51 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
+    /// The metrics of the log in `dir`.
+    #[cfg(not(feature = "metrics"))]
+    pub(crate) fn new(_dir: &Path) -> Self {
+        Metrics::default()
+    }
+
+    /// The metrics of the log in `dir`, exported as the program's.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn new(dir: &Path) -> Self {
+        let registry = super::export::Registry::new(dir);
+        let counter = |name, help| registry.counter(name, Unit::Count, help);
+        let seconds = |name, help| {
+            let exported = Some(registry.histogram(name, Unit::Seconds, help));
+            Histogram { exported, ..Histogram::default() }
+        };
+        Metrics {
+            batch_count: counter("chunked_wal_batches_total", "Batches of flushes written"),
+            sync_batch_count: counter("chunked_wal_synced_batches_total", "Batches that were synced"),
+            flush_count: counter("chunked_wal_flushes_total", "Flushes done"),
+            write_bytes: registry.counter(
+                "chunked_wal_written_bytes_total",
+                Unit::Bytes,
+                "Bytes of records written, headers and checkpoints of new chunks included",
+            ),
+            batch_items_max: registry.largest("chunked_wal_batch_flushes", Unit::Count, "Flushes in a batch"),
+            rotation_count: counter("chunked_wal_rotations_total", "Rotations done"),
+            removed_count: counter("chunked_wal_removed_chunks_total", "Chunks removed"),
+            housekeeping_failure_count: counter(
+                "chunked_wal_housekeeping_failures_total",
+                "Removals, and preparations of spare files, that failed",
+            ),
+            callback_panic_count: counter("chunked_wal_callback_panics_total", "Callbacks that panicked"),
+            queue_wait: seconds(
+                "chunked_wal_queue_wait_seconds",
+                "How long flushes waited to be taken by the worker",
+            ),
+            write: seconds("chunked_wal_write_seconds", "How long the writes of a batch took"),
+            sync: seconds("chunked_wal_sync_seconds", "How long the sync of a batch took"),
+            batch: seconds(
+                "chunked_wal_batch_seconds",
+                "How long a batch took from being taken to its callbacks",
+            ),
+        }
+    }
+
     pub(crate) fn snapshot(&self) -> FlushMetrics {
         FlushMetrics {
             batch_count: self.batch_count.load(Relaxed),
@@ -109,11 +161,18 @@ const BUCKETS: usize = ((TOP_BIT - SUB_BITS + 2) << SUB_BITS) as usize;
 pub(crate) struct Histogram {
     buckets: Box<[AtomicU64; BUCKETS]>,
     max_us: AtomicU64,
+    #[cfg(feature = "metrics")]
+    exported: Option<::metrics::Histogram>,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Histogram { buckets: Box::new([const { AtomicU64::new(0) }; BUCKETS]), max_us: AtomicU64::new(0) }
+        Histogram {
+            buckets: Box::new([const { AtomicU64::new(0) }; BUCKETS]),
+            max_us: AtomicU64::new(0),
+            #[cfg(feature = "metrics")]
+            exported: None,
+        }
     }
 }
 
@@ -122,6 +181,10 @@ impl Histogram {
         let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         self.buckets[bucket(us)].fetch_add(1, Relaxed);
         self.max_us.fetch_max(us, Relaxed);
+        #[cfg(feature = "metrics")]
+        if let Some(exported) = &self.exported {
+            exported.record(duration);
+        }
     }
 
     fn latency(&self) -> Latency {

@@ -18,6 +18,7 @@
 
 mod ahead;
 mod batch;
+mod export;
 mod housekeeper;
 mod metrics;
 mod progress;
@@ -31,6 +32,10 @@ pub(crate) use batch::ChunkBeginning;
 pub(crate) use batch::FlushRequest;
 pub(crate) use batch::Request;
 pub(crate) use batch::Rotation;
+#[cfg(feature = "metrics")]
+pub(crate) use export::Gauges;
+#[cfg(feature = "metrics")]
+pub(crate) use export::Registry;
 pub(crate) use housekeeper::Housekeeper;
 pub(crate) use housekeeper::HousekeeperConfig;
 pub(crate) use housekeeper::Spare;

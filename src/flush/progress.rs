@@ -57,6 +57,8 @@ pub(crate) struct Positions {
     /// Wakers are registered.
     tasks: AtomicBool,
     state: Mutex<State>,
+    #[cfg(feature = "metrics")]
+    gauges: Option<super::Gauges>,
 }
 
 /// Every other sync, and those who wait for it.
@@ -85,6 +87,22 @@ impl Positions {
             syncs: [SyncGroup::default(), SyncGroup::default()],
             tasks: AtomicBool::new(false),
             state: Mutex::default(),
+            #[cfg(feature = "metrics")]
+            gauges: None,
+        }
+    }
+
+    /// Shows the positions in `gauges` from now on.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn shown_in(self, gauges: super::Gauges) -> Self {
+        Positions { gauges: Some(gauges), ..self }
+    }
+
+    fn show(&self) {
+        #[cfg(feature = "metrics")]
+        if let Some(gauges) = &self.gauges {
+            let Progress { appended, written, synced } = self.progress();
+            gauges.set(appended, written, synced);
         }
     }
 
@@ -122,6 +140,7 @@ impl Positions {
 
     pub(crate) fn publish_written(&self, offset: u64) {
         self.written.store(offset, Ordering::SeqCst);
+        self.show();
         self.write_done.happen();
         self.wake_tasks();
     }
@@ -137,6 +156,7 @@ impl Positions {
     /// The sync is done: wakes those whom it concerns.
     pub(crate) fn publish_sync(&self, sync: SyncTurn) {
         self.synced.store(sync.end, Ordering::SeqCst);
+        self.show();
         self.syncs[sync.turn].done.happen();
         self.wake_tasks();
     }
@@ -172,6 +192,10 @@ impl Positions {
             self.poisoned.store(true, Ordering::SeqCst);
         }
         log::error!("the log stops: {cause}");
+        #[cfg(feature = "metrics")]
+        if let Some(gauges) = &self.gauges {
+            gauges.fail();
+        }
         self.wake_all();
     }
 

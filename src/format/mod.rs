@@ -23,6 +23,8 @@
 //! - No input, however hostile, panics, allocates more than the file holds, or loops.
 
 mod crc;
+#[cfg(feature = "monitor")]
+mod cursor;
 mod frame;
 mod frontier;
 mod header;
@@ -38,6 +40,8 @@ mod tests;
 use std::io;
 
 use self::crc::Crc;
+#[cfg(feature = "monitor")]
+pub(crate) use self::cursor::*;
 pub(crate) use self::frame::*;
 pub(crate) use self::frontier::*;
 pub(crate) use self::header::*;

@@ -168,7 +168,7 @@ fn is_writable(header: &FrameHeader, offset: u64) -> bool {
 
 /// Whether the CRC of a frame of `size` bytes is right. It is read in pieces: what is only perhaps a
 /// frame must not make the buffer grow.
-fn crc_ok<R: ReadAt>(
+pub(super) fn crc_ok<R: ReadAt>(
     window: &mut Window<R>,
     origin: &Origin,
     header: &FrameHeader,

@@ -348,7 +348,10 @@ fn new_shared<W: WalTypes>(
     end: u64,
     spares: Vec<PathBuf>,
 ) -> Shared<W> {
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(&config.dir));
+    let positions = Positions::new(end);
+    #[cfg(feature = "metrics")]
+    let positions = positions.shown_in(crate::flush::Registry::new(&config.dir).gauges(end));
     let housekeeper = HousekeeperConfig {
         storage: storage.clone(),
         dir: config.dir.clone(),
@@ -358,7 +361,7 @@ fn new_shared<W: WalTypes>(
     };
     Shared {
         queue: Queue::new(config.flush_queue_max_bytes),
-        positions: Arc::new(Positions::new(end)),
+        positions: Arc::new(positions),
         tail: Arc::new(Tail::new(end, config.open_buffer_max_bytes)),
         metrics,
         housekeeper: Arc::new(Housekeeper::new(housekeeper, spares)),

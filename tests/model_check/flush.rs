@@ -1,5 +1,8 @@
 //! The room `flush`, as far as it is modelled: these are the crate's own files.
 
+#[cfg(feature = "metrics")]
+#[path = "../../src/flush/export.rs"]
+mod export;
 #[path = "../../src/flush/progress.rs"]
 mod progress;
 #[path = "../../src/flush/queue.rs"]
@@ -9,6 +12,8 @@ mod ticket;
 
 use crate::error::Result;
 
+#[cfg(feature = "metrics")]
+pub(crate) use export::Gauges;
 pub(crate) use progress::Positions;
 pub(crate) use progress::Progress;
 pub(crate) use progress::ProgressHandle;

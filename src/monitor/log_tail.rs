@@ -1,0 +1,225 @@
+//! A log, seen from its directory: which chunks there are, and how far the newest is written.
+//!
+//! ```text
+//! list ─► known chunk that has a successor: as it was ─────────────────┐
+//!     ├─► new chunk that has a successor: its seal says how many       ├─► state, what changed
+//!     └─► newest: the frames behind the cursor ────────────────────────┘
+//! ```
+//!
+//! - A look costs a list of the directory, two small reads, and what was added.
+//! - What a look saw replaces what was known only when all of it was seen: chunks may be removed or
+//!   given another life meanwhile, and then it is simply taken again.
+//! - Salt and log id say whether the file that a cursor stands in is still the same.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::Changes;
+use super::WalEvent;
+use super::shared::Tail;
+use crate::chunk::FileBytes;
+use crate::error::Error;
+use crate::error::Foreign;
+use crate::error::Result;
+use crate::format::Cursor;
+use crate::format::find_seal;
+use crate::position::ChunkId;
+use crate::recovery::open_chunk;
+use crate::recovery::survey;
+use crate::storage::DiskStorage;
+
+/// How often a look is tried while chunks are removed under it.
+const TRIES: usize = 8;
+
+/// How a log stands. All 0 while there is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogState {
+    /// Chunks.
+    pub chunks: u64,
+    /// Records in them, checkpoints included.
+    pub records: u64,
+    /// The global offset of the oldest chunk.
+    pub start: u64,
+    /// The global offset behind the last sound record, durable or not.
+    pub end: u64,
+    /// The global offset below which everything is on stable storage, as far as the bytes prove it: by a
+    /// later record, a sync mark, a seal, or a later chunk. The writer may know of more; once it has
+    /// nothing to do, it leaves a mark that says so.
+    pub durable: u64,
+}
+
+impl LogState {
+    /// Whether there is a log.
+    pub fn exists(&self) -> bool {
+        self.chunks > 0
+    }
+}
+
+/// A log that is followed.
+#[derive(Debug)]
+pub(super) struct LogTail {
+    dir: PathBuf,
+    known: Known,
+}
+
+/// What is known of a log.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    seen: WalEvent<LogState>,
+    /// Oldest first.
+    chunks: Vec<Chunk>,
+    log_id: Option<[u8; 16]>,
+    /// In the newest chunk. None while there is no log.
+    cursor: Option<Cursor>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Chunk {
+    id: ChunkId,
+    records: u64,
+}
+
+impl Known {
+    fn records_of(&self, id: ChunkId) -> Option<u64> {
+        let found = self.chunks.binary_search_by_key(&id, |chunk| chunk.id).ok()?;
+        Some(self.chunks[found].records)
+    }
+
+    fn newest(&self) -> Option<ChunkId> {
+        self.chunks.last().map(|chunk| chunk.id)
+    }
+}
+
+impl LogTail {
+    pub(super) fn new(dir: PathBuf) -> Self {
+        LogTail { dir, known: Known::default() }
+    }
+
+    fn try_look(&self) -> Result<Known> {
+        let ids = match survey(&DiskStorage, &self.dir) {
+            Ok(survey) => survey.chunks,
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let mut changes = self.known.seen.changes;
+        if ids.is_empty() {
+            changes.gone += u64::from(self.known.seen.state.exists());
+            return Ok(forgotten(changes));
+        }
+        if let Some(known) = self.follow(&self.known, &ids)? {
+            return Ok(known);
+        }
+        changes.reset += 1;
+        let known = self.follow(&forgotten(changes), &ids)?;
+        // Nothing is known that it could differ from.
+        Ok(known.unwrap_or_else(|| forgotten(changes)))
+    }
+
+    /// Goes on from what is known; `None` if it is of another log.
+    fn follow(&self, known: &Known, ids: &[ChunkId]) -> Result<Option<Known>> {
+        let mut next = Known { log_id: known.log_id, ..Known::default() };
+        for (i, id) in ids.iter().copied().enumerate() {
+            let successor = ids.get(i + 1).is_some();
+            if successor
+                && known.newest() != Some(id)
+                && let Some(records) = known.records_of(id)
+            {
+                next.chunks.push(Chunk { id, records });
+                continue;
+            }
+            let path = self.dir.join(id.file_name());
+            let (header, bytes) = open_chunk(&DiskStorage, &path, id)?;
+            let log_id = *next.log_id.get_or_insert(header.log_id);
+            let cursor = known.cursor.as_ref().filter(|cursor| cursor.header().chunk_id == id.0);
+            let other_life = cursor.is_some_and(|cursor| cursor.header().salt != header.salt);
+            if other_life || log_id != header.log_id && known.log_id.is_some() {
+                return Ok(None);
+            }
+            if log_id != header.log_id {
+                let reason = Foreign::LogId { expected: log_id, found: header.log_id };
+                return Err(Error::ForeignChunk { path, reason });
+            }
+            let cursor = cursor.cloned().unwrap_or_else(|| Cursor::new(&header));
+            let cursor = read_on(cursor, &bytes, successor).map_err(|e| Error::from_read(path, e))?;
+            next.chunks.push(Chunk { id, records: cursor.records });
+            next.cursor = cursor.at;
+        }
+        next.seen = seen(known, &next);
+        Ok(Some(next))
+    }
+}
+
+impl Tail<LogState> for LogTail {
+    fn look(&mut self) -> Result<()> {
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            match self.try_look() {
+                Ok(known) => {
+                    self.known = known;
+                    return Ok(());
+                }
+                // A chunk that was listed may be removed by now, or its file be another chunk's.
+                Err(error) if tries == 0 => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn seen(&self) -> &WalEvent<LogState> {
+        &self.known.seen
+    }
+}
+
+/// Nothing known, but what has happened so far.
+fn forgotten(changes: Changes) -> Known {
+    Known { seen: WalEvent { changes, state: LogState::default() }, ..Known::default() }
+}
+
+/// How far a chunk was read.
+struct Reading {
+    records: u64,
+    /// None where the seal made reading unnecessary.
+    at: Option<Cursor>,
+}
+
+fn read_on(mut cursor: Cursor, bytes: &FileBytes, successor: bool) -> io::Result<Reading> {
+    if successor && let Some(seal) = find_seal(bytes, cursor.header())? {
+        return Ok(Reading { records: seal.records, at: None });
+    }
+    if !cursor.holds(bytes)? {
+        cursor = Cursor::new(cursor.header());
+    }
+    cursor.advance(bytes)?;
+    Ok(Reading { records: cursor.records(), at: Some(cursor) })
+}
+
+/// How things stand, and what has changed from `known` to `next`, which has chunks.
+fn seen(known: &Known, next: &Known) -> WalEvent<LogState> {
+    let start = next.chunks.first().map_or(0, |chunk| chunk.id.0);
+    let end = next.cursor.as_ref().map_or(start, Cursor::end);
+    let durable = next.cursor.as_ref().map_or(start, Cursor::durable);
+    let state = LogState {
+        chunks: next.chunks.len() as u64,
+        records: next.chunks.iter().map(|chunk| chunk.records).sum(),
+        start,
+        end,
+        durable: durable.max(known.seen.state.durable).min(end),
+    };
+
+    let mut changes = known.seen.changes;
+    let newest = known.newest();
+    let new = |chunk: &&Chunk| Some(chunk.id) >= newest;
+    let came = |chunk: &Chunk| chunk.records.saturating_sub(known.records_of(chunk.id).unwrap_or(0));
+    changes.records += next.chunks.iter().filter(new).map(came).sum::<u64>();
+    let before = if newest.is_some() { known.seen.state.end } else { start };
+    changes.bytes += end.saturating_sub(before);
+    changes.shrunk += u64::from(end < before);
+    let begun = next.chunks.iter().filter(|chunk| Some(chunk.id) > newest).count() as u64;
+    // The first chunk of a log follows no other.
+    changes.rotated_chunks += begun.saturating_sub(u64::from(newest.is_none()));
+    let removed = known.chunks.iter().filter(|chunk| next.records_of(chunk.id).is_none());
+    changes.removed_chunks += removed.count() as u64;
+    WalEvent { changes, state }
+}

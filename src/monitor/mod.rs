@@ -1,0 +1,377 @@
+//! Follows a log as it grows, from this process or another: a log of this crate's, or an SQLite WAL
+//! file (feature `monitor`).
+//!
+//! ```text
+//! directory ─► operating system's watch, polling ─► look at what is new ─► one merged event ─► you
+//!              └───────────── a thread of the monitor's ────────────────┘
+//! ```
+//!
+//! A [`WalMonitor`] reads frames and needs no codec, no lock, and nothing of the writer but its files,
+//! which it never changes. It reads what was added since its last look and checks it. What it says of a
+//! log is what the bytes prove: [`LogState::durable`] is an offset that no crash can take back.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use chunked_wal::monitor::WalMonitor;
+//! # use chunked_wal::{ChunkId, ChunkedWal, Config, Error, Segment, StateMachine, WalRecord, WalTypes};
+//! # struct Words;
+//! # impl WalTypes for Words {
+//! #     type Action = String;
+//! #     type Checkpoint = u64;
+//! #     type Callback = ();
+//! # }
+//! # struct Nothing;
+//! # impl StateMachine<Words> for Nothing {
+//! #     type Error = String;
+//! #     fn apply(&mut self, _: &WalRecord<Words>, _: ChunkId, _: Segment) -> Result<(), String> { Ok(()) }
+//! #     fn checkpoint(&self) -> u64 { 0 }
+//! # }
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::new(dir.path());
+//!
+//! let mut monitor = WalMonitor::open(dir.path())?; // no log yet: it may come
+//! assert!(!monitor.state().exists());
+//!
+//! let mut wal = ChunkedWal::<Words>::open(config, &mut Nothing)?; // here, or in another process
+//! wal.append(&WalRecord::Action("a word".to_string()))?;
+//! wal.sync()?;
+//!
+//! while monitor.state().durable < wal.progress().synced {
+//!     let event = monitor.wait_timeout(Duration::from_secs(10))?.expect("the log has grown");
+//!     println!("{}: durable up to {}", event.changes, event.state.durable);
+//! }
+//! assert_eq!(monitor.state().records, 2); // the checkpoint that the chunk begins with, and the word
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod event;
+mod log_tail;
+mod shared;
+mod sqlite;
+mod sqlite_tail;
+mod watcher;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::time::Instant;
+
+use futures_core::Stream;
+
+pub use self::event::Changes;
+pub use self::event::WalEvent;
+pub use self::log_tail::LogState;
+pub use self::sqlite::SqliteDefect;
+pub use self::sqlite_tail::SqliteFile;
+pub use self::sqlite_tail::SqliteState;
+
+use self::log_tail::LogTail;
+use self::shared::Shared;
+use self::shared::Tail;
+use self::sqlite_tail::SqliteTail;
+use self::watcher::Target;
+use crate::error::Error;
+use crate::error::Result;
+
+/// How a monitor learns that there is something to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Watch {
+    /// The operating system tells, and the monitor looks once in each
+    /// [`poll_interval`](MonitorOptions::poll_interval) besides. Where the system can't (no watches
+    /// left, a network file system), the interval is all there is.
+    #[default]
+    Os,
+    /// The monitor looks once in each poll interval.
+    Poll,
+}
+
+/// The choices there are when a monitor is opened.
+///
+/// ```
+/// use std::time::Duration;
+/// use chunked_wal::monitor::{MonitorOptions, Watch};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let every_second = MonitorOptions::new().watch(Watch::Poll).poll_interval(Duration::from_secs(1));
+/// let mut log = every_second.clone().open(dir.path())?;
+/// let mut sqlite = every_second.open_sqlite(dir.path().join("app.db-wal"))?;
+/// assert!(log.check_for_changes()?.is_none() && sqlite.check_for_changes()?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct MonitorOptions {
+    watch: Watch,
+    poll_interval: Duration,
+    read_wal_index: bool,
+}
+
+impl Default for MonitorOptions {
+    fn default() -> Self {
+        MonitorOptions { watch: Watch::Os, poll_interval: Duration::from_secs(1), read_wal_index: false }
+    }
+}
+
+impl MonitorOptions {
+    /// The operating system's watch, a look each second, and no WAL index.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How the monitor learns of changes.
+    pub fn watch(mut self, watch: Watch) -> Self {
+        self.watch = watch;
+        self
+    }
+
+    /// How long the monitor goes without a look, a second unless set, 2 ms at least. It is also how long a directory
+    /// that didn't exist may be there before it is seen.
+    pub fn poll_interval(mut self, poll_interval: Duration) -> Self {
+        self.poll_interval = poll_interval;
+        self
+    }
+
+    /// Reads the index of an SQLite WAL too, its `-shm` file, to tell how much of it has been
+    /// checkpointed.
+    ///
+    /// Never do this in a process that has the database open itself. SQLite locks the `-shm` file with
+    /// POSIX locks, and a process loses all its POSIX locks on a file as soon as it closes any handle
+    /// of it, also one that has nothing to do with SQLite. The database may be corrupted then.
+    pub fn read_wal_index(mut self) -> Self {
+        self.read_wal_index = true;
+        self
+    }
+
+    /// Follows the log in `dir`; see [`WalMonitor::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WalMonitor::open`].
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<WalMonitor<LogState>> {
+        let dir = absolute(dir.as_ref())?;
+        let tail = LogTail::new(dir.clone());
+        self.start(Box::new(tail), dir, Default::default())
+    }
+
+    /// Follows the SQLite WAL file at `path`; see [`WalMonitor::open_sqlite`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WalMonitor::open_sqlite`].
+    pub fn open_sqlite(self, path: impl AsRef<Path>) -> Result<WalMonitor<SqliteState>> {
+        let path = absolute(path.as_ref())?;
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Error::io("open", path, io::ErrorKind::IsADirectory.into()));
+        };
+        // A checkpoint writes to the database, whose name the WAL's begins with.
+        let database = name.to_str().and_then(|name| name.strip_suffix("-wal"));
+        let prefix = database.map_or(name.to_owned(), Into::into);
+        let dir = dir.to_owned();
+        let tail = SqliteTail::new(path, self.read_wal_index);
+        self.start(Box::new(tail), dir, prefix)
+    }
+
+    fn start<S: Clone + PartialEq>(
+        self,
+        tail: Box<dyn Tail<S>>,
+        dir: PathBuf,
+        prefix: std::ffi::OsString,
+    ) -> Result<WalMonitor<S>> {
+        let target = Target { dir, prefix, watch: self.watch, poll_interval: self.poll_interval };
+        Ok(WalMonitor { shared: Arc::new(Shared::new(tail)?), target, thread: None })
+    }
+}
+
+/// A path that means the same wherever the process goes.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::io("resolve", path, e))
+}
+
+/// Follows a log, or an SQLite WAL file, as it grows. The [module](self) has an example.
+///
+/// Opening it takes the first look; [`state`](Self::state) is what it saw, and events tell what has
+/// changed since. Take them as it suits you:
+///
+/// - [`check_for_changes`](Self::check_for_changes) looks now, on your thread. It needs no other.
+/// - [`wait`](Self::wait), [`wait_timeout`](Self::wait_timeout) and the iterator
+///   [`events`](Self::events) block until something has changed.
+/// - As a [`Stream`] it is awaited, on any executor.
+///
+/// The last two start a thread, `wal-monitor`, which ends with the monitor. It looks ahead of you and
+/// keeps one event, into which all is merged that you have not taken.
+///
+/// An error ([`Error::Io`]; for a log also [`Error::NotAChunk`], [`Error::Unsupported`],
+/// [`Error::Corrupt`], [`Error::ForeignChunk`] for a chunk whose beginning is no good) comes in the
+/// place of an event, once until a look succeeds again; what was seen before stays, and the monitor
+/// goes on looking. Damage further inside is not an error here: frames are counted up to the first that
+/// isn't sound, because a write that is under way looks just like it.
+///
+/// Only one consumer takes events: all methods that do take it as `&mut`.
+pub struct WalMonitor<S = LogState> {
+    shared: Arc<Shared<S>>,
+    target: Target,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WalMonitor<LogState> {
+    /// Follows the log in `dir`. Neither need exist: the log is waited for, and if the directory comes
+    /// later it is noticed within the poll interval.
+    ///
+    /// Blocks while it reads the newest chunk and, of each older one, header and seal.
+    ///
+    /// # Errors
+    ///
+    /// What a look can meet, see [`WalMonitor`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        MonitorOptions::new().open(dir)
+    }
+}
+
+impl WalMonitor<SqliteState> {
+    /// Follows an SQLite WAL at `path`: the database's path with `-wal` behind it. It need not exist,
+    /// and disappears whenever the last connection to its database is closed.
+    ///
+    /// Blocks while it reads the file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]. Bytes that are no WAL are none: see [`SqliteFile::Invalid`].
+    pub fn open_sqlite(path: impl AsRef<Path>) -> Result<Self> {
+        MonitorOptions::new().open_sqlite(path)
+    }
+}
+
+impl<S: Clone + PartialEq + Send + 'static> WalMonitor<S> {
+    /// How things stood at the last look, whether or not you took the event.
+    pub fn state(&self) -> S {
+        self.shared.state()
+    }
+
+    /// Looks now, and returns what has changed since the last event, if anything has.
+    ///
+    /// Blocks while it reads what was added.
+    ///
+    /// # Errors
+    ///
+    /// What a look can meet, see [`WalMonitor`]; once, until a look succeeds again.
+    pub fn check_for_changes(&mut self) -> Result<Option<WalEvent<S>>> {
+        self.shared.look();
+        self.shared.take().transpose()
+    }
+
+    /// Waits until something changes; `None` once the monitor is [stopped](MonitorStop::stop).
+    ///
+    /// # Errors
+    ///
+    /// What a look can meet, see [`WalMonitor`]; [`Error::Io`] if the thread can't be started.
+    pub fn wait(&mut self) -> Result<Option<WalEvent<S>>> {
+        self.start_thread()?;
+        self.shared.wait(None).transpose()
+    }
+
+    /// Waits until something changes, or `timeout` is over; then, or once the monitor is
+    /// [stopped](MonitorStop::stop), `None`.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<WalEvent<S>>> {
+        self.start_thread()?;
+        self.shared.wait(Instant::now().checked_add(timeout)).transpose()
+    }
+
+    /// The events, as they come; blocks in between, and ends once the monitor is
+    /// [stopped](MonitorStop::stop). After an error it goes on.
+    pub fn events(&mut self) -> impl Iterator<Item = Result<WalEvent<S>>> + '_ {
+        std::iter::from_fn(|| self.wait().transpose())
+    }
+
+    /// Stops this monitor from elsewhere: a thread that waits for it can't drop it.
+    pub fn stop_handle(&self) -> MonitorStop {
+        let shared = Arc::downgrade(&self.shared);
+        let stop = move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.stop();
+            }
+        };
+        MonitorStop { stop: Arc::new(stop) }
+    }
+
+    /// Why the operating system doesn't watch, if it was asked to and can't: the monitor polls then.
+    /// `None` before anything was waited for.
+    pub fn watch_error(&self) -> Option<String> {
+        self.shared.watch_error()
+    }
+
+    fn start_thread(&mut self) -> Result<()> {
+        if self.thread.is_none() {
+            let thread = watcher::spawn(self.shared.clone(), self.target.clone());
+            self.thread =
+                Some(thread.map_err(|e| Error::io("start a thread for", self.target.dir.clone(), e))?);
+        }
+        Ok(())
+    }
+}
+
+/// The events, as they come; ends once the monitor is [stopped](MonitorStop::stop). Files are read on
+/// the monitor's thread, never in `poll_next`.
+impl<S: Clone + PartialEq + Send + 'static> Stream for WalMonitor<S> {
+    type Item = Result<WalEvent<S>>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        match this.start_thread() {
+            Ok(()) => this.shared.poll(cx.waker()),
+            Err(error) => Poll::Ready(Some(Err(error))),
+        }
+    }
+}
+
+impl<S> Drop for WalMonitor<S> {
+    fn drop(&mut self) {
+        // Without a thread there is nobody to stop.
+        if let Some(thread) = self.thread.take() {
+            self.shared.stop();
+            // Waking a task may drop it, and the monitor with it, on the monitor's own thread.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ended = thread.join();
+            }
+        }
+    }
+}
+
+impl<S> fmt::Debug for WalMonitor<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WalMonitor").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+/// Ends the waiting for a [`WalMonitor`], from any thread.
+#[derive(Clone)]
+pub struct MonitorStop {
+    stop: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl MonitorStop {
+    /// Whoever waits gets what there is to take, and then the end.
+    pub fn stop(&self) {
+        (self.stop)();
+    }
+}
+
+impl fmt::Debug for MonitorStop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MonitorStop").finish_non_exhaustive()
+    }
+}

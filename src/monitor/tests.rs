@@ -1,0 +1,392 @@
+//! What can only be seen from inside: what a look reads, and what happens where nothing can be watched.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io;
+use std::io::IoSlice;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::format::Cursor;
+use crate::format::HEADER_LEN;
+use crate::format::Header;
+use crate::format::Kind;
+use crate::format::ReadAt;
+use crate::format::Salt;
+use crate::format::finish_frame;
+use crate::format::sync_mark;
+use crate::position::ChunkId;
+use crate::storage::StorageFile;
+
+const HEADER: Header =
+    Header { chunk_id: 0, features: 0, salt: 0x0123_4567_89ab_cdef, log_id: [7; 16], created_ms: 0 };
+
+/// Appends a record to a chunk's bytes.
+fn append(bytes: &mut Vec<u8>, kind: Kind, payload: &[u8], unsynced: u32) {
+    let offset = bytes.len() as u64;
+    let mut frame = vec![0; 16];
+    frame.extend_from_slice(payload);
+    frame.resize(16 + payload.len().next_multiple_of(8), 0);
+    finish_frame(&mut frame, payload.len() as u32, kind, 0, offset, unsynced, &Salt::new(HEADER.salt));
+    bytes.extend_from_slice(&frame);
+}
+
+/// A chunk with a checkpoint and some records.
+fn chunk(records: usize) -> Vec<u8> {
+    let mut bytes = HEADER.encode().to_vec();
+    append(&mut bytes, Kind::Checkpoint, b"state", u32::MAX);
+    for n in 0..records {
+        append(&mut bytes, Kind::Action, &vec![n as u8; 100 + n], 100);
+    }
+    bytes
+}
+
+/// Bytes that remember which of them were read.
+struct Watched<'a> {
+    bytes: &'a [u8],
+    read: RefCell<Vec<Range<u64>>>,
+}
+
+impl ReadAt for Watched<'_> {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let n = ReadAt::read_at(self.bytes, buf, position)?;
+        self.read.borrow_mut().push(position..position + n as u64);
+        Ok(n)
+    }
+}
+
+#[test]
+fn a_look_at_a_log_reads_what_was_added() {
+    let mut bytes = chunk(100);
+    let mut cursor = Cursor::new(&HEADER);
+    cursor.advance(&bytes[..]).unwrap();
+    assert_eq!((cursor.records(), cursor.end()), (101, bytes.len() as u64));
+    let (last, end) = (bytes.len() as u64 - 16 - 200, bytes.len() as u64);
+
+    append(&mut bytes, Kind::Action, b"new", 0);
+    bytes.extend_from_slice(&sync_mark(bytes.len() as u64, &Salt::new(HEADER.salt)));
+    bytes.resize(8 << 20, 0);
+    let watched = Watched { bytes: &bytes, read: RefCell::default() };
+    assert!(cursor.holds(&watched).unwrap());
+    cursor.advance(&watched).unwrap();
+    assert_eq!((cursor.records(), cursor.durable()), (102, cursor.end()));
+    let read = watched.read.take();
+    assert_eq!(read[0], last..last + 16, "the last record's header");
+    assert!(read[1..].iter().all(|range| range.start >= end), "{read:?}");
+    let total: u64 = read.iter().map(|range| range.end - range.start).sum();
+    assert!(total <= 20 << 10, "not the space ahead: {total} bytes");
+}
+
+#[test]
+fn a_frame_of_any_length_is_read_in_little_memory() {
+    let mut bytes = chunk(0);
+    append(&mut bytes, Kind::Action, &vec![1; 3 << 20], 0);
+    let watched = Watched { bytes: &bytes, read: RefCell::default() };
+    let mut cursor = Cursor::new(&HEADER);
+    cursor.advance(&watched).unwrap();
+    assert_eq!(cursor.records(), 2);
+    assert!(watched.read.take().iter().all(|range| range.end - range.start <= 16 << 10));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever a chunk's bytes are and become, a look ends, and counts what is there.
+    #[test]
+    fn no_bytes_upset_a_log(
+        versions in prop::collection::vec(
+            (prop::collection::vec((0..3000usize, any::<u8>()), 0..6), 0..3000usize, 0..4u64),
+            1..6,
+        )
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tail = LogTail::new(dir.path().to_owned());
+        for (changes, len, id) in versions {
+            let mut bytes = chunk(10);
+            bytes.resize(len, 0xa5);
+            for (at, value) in changes {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = value;
+                }
+            }
+            let id = ChunkId([0, 0, 1, u64::MAX][id as usize]);
+            fs::write(dir.path().join(id.file_name()), &bytes).unwrap();
+            // Most versions have a chunk that is no good, which is told.
+            let _outcome = tail.look();
+            let state = tail.seen().state;
+            prop_assert!(state.durable <= state.end && state.start <= state.end || state == LogState::default());
+        }
+    }
+
+    /// Followed or read anew, a chunk that is written piece by piece is the same.
+    #[test]
+    fn a_cursor_may_stop_anywhere(ends in prop::collection::vec(64..1600usize, 1..20)) {
+        let bytes = chunk(10);
+        let mut ends = ends;
+        ends.sort_unstable();
+        let mut followed = Cursor::new(&HEADER);
+        for end in ends {
+            let bytes = &bytes[..end.min(bytes.len())];
+            prop_assert!(followed.holds(bytes).unwrap());
+            followed.advance(bytes).unwrap();
+            let mut anew = Cursor::new(&HEADER);
+            anew.advance(bytes).unwrap();
+            prop_assert_eq!(
+                (followed.records(), followed.end(), followed.durable()),
+                (anew.records(), anew.end(), anew.durable())
+            );
+            prop_assert!(anew.end() <= end as u64 && anew.end() >= HEADER_LEN);
+        }
+    }
+}
+
+/// A file in memory that remembers what was read.
+#[derive(Debug)]
+struct MemoryFile {
+    bytes: Vec<u8>,
+    read: Mutex<Vec<Range<u64>>>,
+}
+
+impl StorageFile for MemoryFile {
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let n = ReadAt::read_at(&self.bytes[..], buf, position)?;
+        self.read.lock().unwrap().push(position..position + n as u64);
+        Ok(n)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.bytes.len() as u64)
+    }
+
+    fn write_at(&self, _: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+}
+
+#[test]
+fn a_look_at_an_sqlite_wal_reads_what_was_added() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+    connection.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
+    let wal = path.with_file_name("a.db-wal");
+    let mut tail = SqliteTail::new(wal.clone(), false);
+    tail.look().unwrap();
+    let before = tail.seen().state;
+    connection.execute_batch("INSERT INTO t VALUES (2)").unwrap();
+
+    let bytes = fs::read(&wal).unwrap();
+    let file = MemoryFile { bytes, read: Mutex::default() };
+    assert!(tail.read_on(&file).unwrap());
+    assert_eq!(tail.seen().state.frames, before.frames + 1);
+    let end = 32 + before.frames * (24 + 4096);
+    let read = file.read.into_inner().unwrap();
+    let headers = [0..32, end - 24 - 4096..end - 4096, 0..32];
+    let added = read.iter().filter(|range| !headers.contains(range)).collect::<Vec<_>>();
+    assert!(!added.is_empty() && added.iter().all(|range| range.start >= end), "{read:?}");
+}
+
+/// One test takes all watches that there are, one needs one.
+static WATCHES: Mutex<()> = Mutex::new(());
+
+/// Takes all watches that the operating system has left; `false` if they are too many to be taken.
+#[cfg(target_os = "linux")]
+fn exhaust_watches(taken: &mut Vec<rustix::fd::OwnedFd>) -> bool {
+    while taken.len() < 600 {
+        match rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC) {
+            Ok(instance) => taken.push(instance),
+            Err(_) => return true,
+        }
+    }
+    false
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn where_nothing_can_be_watched_it_polls_until_it_can() {
+    let _alone = WATCHES.lock();
+    let dir = tempfile::tempdir().unwrap();
+    let options = MonitorOptions::new().poll_interval(Duration::from_millis(5));
+    let mut taken = Vec::new();
+    let mut monitor = loop {
+        if !exhaust_watches(&mut taken) {
+            println!("not tried: this system has more watches than a test should take");
+            return;
+        }
+        let mut monitor = options.clone().open(dir.path()).unwrap();
+        assert_eq!(monitor.watch_error(), None);
+        assert!(monitor.wait_timeout(Duration::from_millis(20)).unwrap().is_none());
+        // Else another process has just let go of one.
+        if monitor.watch_error().is_some() {
+            break monitor;
+        }
+    };
+    let path = dir.path().join(ChunkId(0).file_name());
+    fs::write(dir.path().join("new"), chunk(2)).unwrap();
+    fs::rename(dir.path().join("new"), path).unwrap();
+    assert_eq!(monitor.wait().unwrap().unwrap().state.records, 3);
+    drop(taken);
+    while monitor.watch_error().is_some() {
+        std::thread::yield_now();
+    }
+}
+
+/// A tail that says what it is told to.
+struct Told(Arc<Mutex<Result<WalEvent<u64>>>>, WalEvent<u64>);
+
+impl Tail<u64> for Told {
+    fn look(&mut self) -> Result<()> {
+        self.1 = self.0.lock().unwrap().clone()?;
+        Ok(())
+    }
+
+    fn seen(&self) -> &WalEvent<u64> {
+        &self.1
+    }
+}
+
+#[test]
+fn the_slot_holds_one_event_and_one_error() {
+    let told = Arc::new(Mutex::new(Ok(WalEvent::default())));
+    let shared = Shared::new(Box::new(Told(told.clone(), WalEvent::default()))).unwrap();
+    let say = |said: Result<(u64, u64)>| {
+        *told.lock().unwrap() = said
+            .map(|(records, state)| WalEvent { changes: Changes { records, ..Changes::default() }, state });
+        shared.look();
+    };
+    let take = || shared.take().map(|taken| taken.map(|event| (event.changes.records, event.state)).ok());
+    assert_eq!(take(), None);
+    say(Ok((1, 10)));
+    say(Ok((5, 50)));
+    assert_eq!(take(), Some(Some((5, 50))));
+    assert_eq!(take(), None);
+    say(Ok((5, 51)));
+    assert_eq!(take(), Some(Some((0, 51))), "nothing came, and it stands otherwise");
+    say(Err(Error::Closed));
+    say(Err(Error::Closed));
+    assert_eq!(take(), Some(None));
+    say(Err(Error::Closed));
+    assert_eq!(take(), None, "it still fails: no news");
+    say(Ok((6, 52)));
+    assert_eq!(take(), Some(Some((1, 52))));
+    say(Err(Error::Closed));
+    assert_eq!(take(), Some(None), "it fails again: news");
+}
+
+/// A tail that opens a file at each look, as all do, and counts.
+struct Opens(PathBuf, Arc<AtomicU64>);
+
+impl Tail<()> for Opens {
+    fn look(&mut self) -> Result<()> {
+        self.1.fetch_add(1, Relaxed);
+        fs::read(&self.0).map_err(|e| Error::io("read", &self.0, e))?;
+        Ok(())
+    }
+
+    fn seen(&self) -> &WalEvent<()> {
+        &WalEvent { changes: NOTHING, state: () }
+    }
+}
+
+const NOTHING: Changes = Changes {
+    records: 0,
+    bytes: 0,
+    rotated_chunks: 0,
+    removed_chunks: 0,
+    checkpointed_frames: 0,
+    shrunk: 0,
+    gone: 0,
+    reset: 0,
+};
+
+#[test]
+fn looking_is_nothing_to_look_at() {
+    let _alone = WATCHES.lock();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.db-wal");
+    fs::write(&path, b"x").unwrap();
+    let looks = Arc::new(AtomicU64::new(0));
+    let shared = Arc::new(Shared::new(Box::new(Opens(path.clone(), looks.clone()))).unwrap());
+    let target = Target {
+        dir: dir.path().to_owned(),
+        prefix: "x.db".into(),
+        watch: Watch::Os,
+        poll_interval: Duration::from_secs(1000),
+    };
+    let thread = watcher::spawn(shared.clone(), target).unwrap();
+    while looks.load(Relaxed) < 2 {
+        std::thread::yield_now();
+    }
+    // Nothing to wait for: what should not come.
+    fs::write(dir.path().join("another"), b"y").unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(looks.load(Relaxed), 2);
+    fs::write(&path, b"y").unwrap();
+    while looks.load(Relaxed) < 3 {
+        std::thread::yield_now();
+    }
+    shared.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn an_index_tells_of_its_own_wal_when_it_is_at_rest() {
+    let wal: [u8; 32] = std::array::from_fn(|i| i as u8);
+    let index = || {
+        let mut index = [0; sqlite::INDEX_LEN];
+        for copy in [0, 48] {
+            index[copy..copy + 4].copy_from_slice(&3_007_000u32.to_ne_bytes());
+            index[copy + 12] = 1;
+            index[copy + 32..copy + 40].copy_from_slice(&wal[16..24]);
+        }
+        index[96..100].copy_from_slice(&7u32.to_ne_bytes());
+        index
+    };
+    assert_eq!(sqlite::backfilled(&index(), &wal), Some(7));
+    let mut half_written = index();
+    half_written[16] ^= 1;
+    assert_eq!(sqlite::backfilled(&half_written, &wal), None);
+    // Another version, not initialized, other salts: in both copies, or in one alone.
+    for at in [0, 12, 32, 39] {
+        let mut changed = index();
+        changed[at] ^= 1;
+        assert_eq!(sqlite::backfilled(&changed, &wal), None, "byte {at}");
+        changed[at + 48] ^= 1;
+        assert_eq!(sqlite::backfilled(&changed, &wal), None, "byte {at} of both");
+    }
+}
+
+#[test]
+fn changes_are_said_in_a_line() {
+    let changes = Changes { records: 1, bytes: 24, rotated_chunks: 2, ..Changes::default() };
+    assert_eq!(changes.to_string(), "2 chunks begun; grown by 1 record, 24 bytes");
+    assert_eq!(Changes::default().to_string(), "further");
+    let changes =
+        Changes { gone: 2, reset: 1, shrunk: 1, removed_chunks: 1, checkpointed_frames: 9, ..changes };
+    let said = "gone; begun anew; shrunk; 1 chunk removed; 9 frames checkpointed; 2 chunks begun; grown by 1 record, 24 bytes";
+    assert_eq!(changes.to_string(), said);
+}

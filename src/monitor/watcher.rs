@@ -1,0 +1,125 @@
+//! The thread that looks: when the operating system says that something changed, and now and then.
+//!
+//! ```text
+//! notify's thread: event ─► touch ─┐
+//!                                  ├─► wal-monitor: watch anew? ─► look ─► pause ─┐
+//! poll interval ───────────────────┘      ▲                                      │
+//!                                         └──────────────────────────────────────┘
+//! ```
+//!
+//! - It always looks at least once in each poll interval. So a watch that can't be set up, a file
+//!   system that doesn't tell of what other machines do, and an event that was lost cost time and
+//!   nothing else: there is no second mode to fall back to.
+//! - It pauses between looks, so that a busy log is not slowed down by being followed.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use notify::Event;
+use notify::EventKind;
+use notify::RecommendedWatcher;
+use notify::RecursiveMode;
+use notify::Watcher as _;
+
+use super::Watch;
+use super::shared::Shared;
+
+/// What to watch, and how.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) dir: PathBuf,
+    /// Only files whose names begin so; all where it is empty.
+    pub(super) prefix: OsString,
+    pub(super) watch: Watch,
+    pub(super) poll_interval: Duration,
+}
+
+/// A watch on a directory, and which directory it is: another may get its name.
+struct Watched {
+    _watcher: RecommendedWatcher,
+    identity: (u64, u64),
+}
+
+/// Starts the thread, which ends once `shared` is stopped.
+pub(super) fn spawn<S>(shared: Arc<Shared<S>>, target: Target) -> std::io::Result<JoinHandle<()>>
+where
+    S: Clone + PartialEq + Send + 'static,
+{
+    std::thread::Builder::new().name("wal-monitor".to_string()).spawn(move || {
+        let mut watched = None;
+        loop {
+            // Before the look, so that nothing is missed in between.
+            if target.watch == Watch::Os {
+                target.watch_anew(&mut watched, &shared);
+            }
+            shared.look();
+            if !shared.wait_for_change(target.poll_interval) {
+                return;
+            }
+        }
+    })
+}
+
+impl Target {
+    /// Sets up the watch if there is none, or if it is on a directory that was replaced.
+    fn watch_anew<S>(&self, watched: &mut Option<Watched>, shared: &Arc<Shared<S>>)
+    where
+        S: Clone + PartialEq + Send + 'static,
+    {
+        let Ok(found) = std::fs::metadata(&self.dir) else {
+            // Not there, or not to be looked at, which looking will tell.
+            *watched = None;
+            return;
+        };
+        let identity = (found.dev(), found.ino());
+        if watched.as_ref().is_some_and(|watched| watched.identity == identity) {
+            return;
+        }
+        *watched = None;
+        match self.set_up(shared) {
+            Ok(watcher) => {
+                shared.set_watch_error(None);
+                *watched = Some(Watched { _watcher: watcher, identity });
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if shared.watch_error().is_none() {
+                    let (dir, interval) = (self.dir.display(), self.poll_interval);
+                    log::warn!("'{dir}' can't be watched, it is looked at every {interval:?}: {error}");
+                }
+                shared.set_watch_error(Some(error));
+            }
+        }
+    }
+
+    fn set_up<S>(&self, shared: &Arc<Shared<S>>) -> notify::Result<RecommendedWatcher>
+    where
+        S: Clone + PartialEq + Send + 'static,
+    {
+        let (shared, prefix) = (shared.clone(), self.prefix.clone());
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| !concerns(&event, prefix.as_bytes())) {
+                return;
+            }
+            shared.touch();
+        })?;
+        watcher.watch(&self.dir, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    }
+}
+
+/// Whether an event can have changed anything. Looking opens files, which is an event too.
+fn concerns(event: &Event, prefix: &[u8]) -> bool {
+    let named = |path: &PathBuf| {
+        let name = Path::file_name(path).unwrap_or_default();
+        name.as_bytes().starts_with(prefix)
+    };
+    // Without a path it is about all there is: events were lost.
+    !matches!(event.kind, EventKind::Access(_)) && (event.paths.is_empty() || event.paths.iter().any(named))
+}
