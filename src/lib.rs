@@ -98,6 +98,8 @@
 mod chunk;
 mod config;
 mod dump;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod error;
 mod flush;
 mod format;

@@ -40,6 +40,14 @@ pub(crate) use self::frame::*;
 pub(crate) use self::header::*;
 pub(crate) use self::scan::*;
 pub(crate) use self::seal::*;
+#[cfg(feature = "embedded")]
+pub(crate) use self::search::Origin;
+#[cfg(feature = "embedded")]
+pub(crate) use self::search::Search;
+#[cfg(feature = "embedded")]
+pub(crate) use self::search::search;
+#[cfg(feature = "embedded")]
+pub(crate) use self::window::Window;
 
 /// CRC-32 (IEEE). Fed through `core::hash::Hasher`, with `write` only: its other methods would
 /// bring in the machine's byte order.
