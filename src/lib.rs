@@ -90,6 +90,8 @@
 //!
 //! None by default; each only adds.
 //!
+//! - `embedded`: `embedded::EmbeddedWal`, a log in a fixed region of a file of yours, for a database that
+//!   is one file.
 //! - `testing`: `testing::CrashTest`, crash tests of your own state machine, and
 //!   `storage::MemoryStorage`, the disk in memory behind them that crashes and fails when asked to.
 //! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without it.
@@ -160,6 +162,9 @@ mod documents {
     mod architecture {}
     #[doc = include_str!("../docs/durability.md")]
     mod durability {}
+    #[cfg(feature = "embedded")]
+    #[doc = include_str!("../docs/embedded.md")]
+    mod embedded {}
     #[doc = include_str!("../docs/embedding.md")]
     mod embedding {}
     #[doc = include_str!("../docs/format.md")]

@@ -117,6 +117,28 @@ mutation 'a spare of an earlier life says it is new' $housekeeper \
 mutation 'a spare is used that is a chunk as well' src/recovery/repair.rs \
     's/ && !is_a_chunk\(storage, path, survey\)/ \&\& (true || is_a_chunk(storage, path, survey))/' "$crash"
 
+# The ring in somebody's file.
+ring='--test embedded'
+wal=src/embedded/wal.rs
+mutation 'ring: no sync behind a write' $wal \
+    's/    log\.ring\.write\(log\.end, batch\.bytes\(\)\)\?;\n    log\.ring\.sync\(\)/    log.ring.write(log.end, batch.bytes())/' "$ring"
+mutation 'ring: a checkpoint frees before it is stored' $wal \
+    's/(self\.log\.checkpoints\.push\(checkpoint\);)/self.log.checkpoints.clear(); $1/' "$ring"
+mutation 'ring: the unproven tail is not written again' $wal \
+    's/            ring\.write\(at, &buf\)\?;\n//' "$ring"
+mutation 'ring: records over a torn frame without a checkpoint' $wal \
+    's/if !self\.has_own_epoch \{\n(.*?)self\.write_checkpoint\(\)\?;/if false {\n$1self.write_checkpoint()?;/s' "$ring"
+mutation 'ring: one epoch for ever' $wal \
+    's/let epoch = random_u64\(\) as u32;/let epoch = last ^ 1;/' "$ring"
+mutation 'ring: no room kept for a checkpoint' $wal \
+    's/let taken = self\.log\.used\(\) \+ own_epoch \+ CHECKPOINT_LEN;/let taken = self.log.used() + own_epoch;/' "$ring"
+mutation 'ring: a stale sequence is taken' src/embedded/walk.rs \
+    's/if \(entry\.sequence, entry\.epoch\) != expected \{/if entry.epoch != expected.1 {/' "$ring"
+mutation 'ring: damage looks like the end' src/embedded/walk.rs \
+    's/Search::Proven\(proof\) => Err\(self\.corrupt\(proof\)\)/Search::Proven(_) => Ok(())/' "$ring"
+mutation 'ring: frames bound to places, not positions' src/embedded/frame.rs \
+    's/let position = self\.end\(\);/let position = self.end() % 1024;/' "$ring"
+
 echo
 column -t -s $'\t' "$table"
 exit $((missed > 0))

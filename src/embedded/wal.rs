@@ -268,7 +268,7 @@ impl EmbeddedReader {
     ///
     /// # Errors
     ///
-    /// As [`EmbeddedWal::open`]. A new log, which has no record yet, is none.
+    /// As [`EmbeddedWal::open`]. A region of zeros is a log without records.
     pub fn open(file: impl Into<HostFile>, region: Region, checkpoint: Checkpoint) -> Result<Self> {
         Ok(EmbeddedReader { log: Log::open(file.into().0, region, checkpoint)? })
     }
