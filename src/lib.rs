@@ -90,6 +90,8 @@
 //!
 //! None by default; each only adds.
 //!
+//! - `blob`: `blob::BlobStore`, big payloads in files beside the log, and `blob::BlobWal`, which makes them
+//!   durable before the records that name them.
 //! - `embedded`: `embedded::EmbeddedWal`, a log in a fixed region of a file of yours, for a database that
 //!   is one file.
 //! - `testing`: `testing::CrashTest`, crash tests of your own state machine, and
@@ -97,6 +99,8 @@
 //! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "blob")]
+pub mod blob;
 mod chunk;
 mod config;
 mod dump;
@@ -124,6 +128,8 @@ pub use crate::config::Config;
 pub use crate::error::Damage;
 pub use crate::error::Error;
 pub use crate::error::Foreign;
+#[cfg(feature = "blob")]
+pub use crate::error::NoBlob;
 pub use crate::error::Proof;
 pub use crate::error::Result;
 pub use crate::flush::Flush;
@@ -162,6 +168,9 @@ mod documents {
     mod architecture {}
     #[doc = include_str!("../docs/durability.md")]
     mod durability {}
+    #[cfg(feature = "blob")]
+    #[doc = include_str!("../docs/blob.md")]
+    mod blob {}
     #[cfg(feature = "embedded")]
     #[doc = include_str!("../docs/embedded.md")]
     mod embedded {}

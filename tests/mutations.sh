@@ -139,6 +139,17 @@ mutation 'ring: damage looks like the end' src/embedded/walk.rs \
 mutation 'ring: frames bound to places, not positions' src/embedded/frame.rs \
     's/let position = self\.end\(\);/let position = self.end() % 1024;/' "$ring"
 
+# Blobs beside the log.
+blob='--test blob'
+mutation 'blob: a record before its blob' src/blob/join.rs \
+    's/        self\.blobs\.sync\(\)\?;\n//' "$blob"
+mutation 'blob: removed before the log says so' src/blob/join.rs \
+    's/self\.wal\(\)\?\.sync\(\)\?;/self.wal()?;/' "$blob"
+mutation 'blob: every store numbers its chunks alike' src/blob/payload.rs \
+    's/let first = random_u64\(\) as u32;/let first = 0;/' "$blob"
+mutation 'blob: the number of the open chunk is that of the last closed' src/blob/store.rs \
+    's/\(Some\(closed\), _\) => closed\.checkpoint,/(Some(closed), _) => Number { number: closed.checkpoint.number.wrapping_sub(1), ..closed.checkpoint },/' "$blob"
+
 echo
 column -t -s $'\t' "$table"
 exit $((missed > 0))

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Every room, each imports only from those above it.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "position", // offsets, chunk ids, names
     "error",    // what goes wrong, with chunk ids
     "sync",     // locks and atomics, or a model checker's
@@ -23,6 +23,7 @@ const ROOMS: [&str; 18] = [
     "reader",   // concurrent reads
     "wal",      // the facade
     "dump",     // a method of the facade
+    "blob",     // big payloads beside the log
     "embedded", // a ring in somebody's file
     "testing",  // a log of one's own under crashes and faults
     "lib",      // names it all
