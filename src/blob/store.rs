@@ -211,6 +211,8 @@ impl BlobStore {
             let blob = BlobRef { chunk_id, offset: 0, length: 0 };
             return Err(blob.leads_nowhere(NoBlob::UnknownChunk));
         };
+        // A store that has failed removes nothing: it must not hide what it can't remove.
+        self.wal.sync()?;
         let mut left = count;
         let ids =
             self.wal.drain_closed_chunks_while(|_| left.checked_sub(1).inspect(|n| left = *n).is_some());
