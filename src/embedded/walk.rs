@@ -25,8 +25,8 @@ use crate::format::Kind;
 use crate::format::Origin;
 use crate::format::Search;
 use crate::format::Window;
-use crate::format::crc_of;
 use crate::format::search;
+use crate::format::verify_frame;
 
 /// The size of reads.
 const READ_SIZE: usize = 256 * 1024;
@@ -163,7 +163,7 @@ impl<'a> Walk<'a> {
         }
         let n = header.frame_size() as usize;
         let frame = &self.window.at_least(self.at, n).map_err(read_error)?[..n];
-        Ok((crc_of(frame, position, &self.origin.salt) == header.crc).then_some(header))
+        Ok(verify_frame(frame, position, &self.origin.salt).then_some(header))
     }
 }
 
