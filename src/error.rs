@@ -216,6 +216,20 @@ pub enum Error {
         source: Arc<io::Error>,
     },
 
+    /// A reference that leads to no blob of this store.
+    #[cfg(feature = "blob")]
+    #[error("[{offset}, +{length}) of blob chunk {chunk_id:08x} is no blob here: {reason}")]
+    NotABlob {
+        /// The chunk that it names.
+        chunk_id: u32,
+        /// The position in the chunk that it names.
+        offset: u64,
+        /// The blob's bytes, as it says.
+        length: u64,
+        /// How that was seen.
+        reason: NoBlob,
+    },
+
     /// The global offsets are used up.
     #[error("the log's offsets are used up at {end}: start a new log")]
     OffsetsUsedUp {
@@ -246,6 +260,35 @@ pub enum Error {
         /// The method.
         method: &'static str,
     },
+}
+
+/// How a blob reference was seen to lead nowhere.
+#[cfg(feature = "blob")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoBlob {
+    /// The store had such a chunk; it was removed.
+    Removed,
+    /// The store never had such a chunk.
+    UnknownChunk,
+    /// The chunk has no such bytes.
+    OutOfRange,
+    /// The chunk is there, but no blob of this length begins at this place.
+    NotThere,
+}
+
+#[cfg(feature = "blob")]
+impl fmt::Display for NoBlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoBlob::Removed => "the chunk was removed",
+            NoBlob::UnknownChunk => "the store never had such a chunk; is the reference another store's?",
+            NoBlob::OutOfRange => "the chunk has no such bytes; is the reference another store's?",
+            NoBlob::NotThere => {
+                "no blob of this length begins there; is the reference another store's, or the file damaged?"
+            }
+        })
+    }
 }
 
 /// What is wrong with bytes that should be a header or a frame.
@@ -411,6 +454,8 @@ impl Error {
             Error::Io { source, .. } => source.kind(),
             Error::Locked { .. } => io::ErrorKind::WouldBlock,
             Error::NotFound { .. } | Error::NotInLog { .. } => io::ErrorKind::NotFound,
+            #[cfg(feature = "blob")]
+            Error::NotABlob { .. } => io::ErrorKind::NotFound,
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
             Error::NotAChunk { .. }
             | Error::Corrupt { .. }

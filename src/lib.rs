@@ -94,6 +94,10 @@
 //!
 //! - `cli`: the command `chunked-wal`, which inspects, verifies, dumps, follows and repairs any log, and
 //!   measures a disk. It adds nothing to the library.
+//! - `blob`: `blob::BlobStore`, big payloads in files beside the log, and `blob::BlobWal`, which makes them
+//!   durable before the records that name them.
+//! - `embedded`: `embedded::EmbeddedWal`, a log in a fixed region of a file of yours, for a database that
+//!   is one file.
 //! - `testing`: `testing::CrashTest`, crash tests of your own state machine, and
 //!   `storage::MemoryStorage`, the disk in memory behind them that crashes and fails when asked to.
 //! - `monitor`: `monitor::WalMonitor`, which follows a log, or an SQLite WAL file, as it grows.
@@ -101,9 +105,13 @@
 //! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "blob")]
+pub mod blob;
 mod chunk;
 mod config;
 mod dump;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod error;
 mod flush;
 mod format;
@@ -129,6 +137,8 @@ pub use crate::config::Config;
 pub use crate::error::Damage;
 pub use crate::error::Error;
 pub use crate::error::Foreign;
+#[cfg(feature = "blob")]
+pub use crate::error::NoBlob;
 pub use crate::error::Proof;
 pub use crate::error::Result;
 pub use crate::flush::Flush;
@@ -172,6 +182,12 @@ mod documents {
     mod architecture {}
     #[doc = include_str!("../docs/durability.md")]
     mod durability {}
+    #[cfg(feature = "blob")]
+    #[doc = include_str!("../docs/blob.md")]
+    mod blob {}
+    #[cfg(feature = "embedded")]
+    #[doc = include_str!("../docs/embedded.md")]
+    mod embedded {}
     #[doc = include_str!("../docs/embedding.md")]
     mod embedding {}
     #[doc = include_str!("../docs/format.md")]

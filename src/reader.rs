@@ -69,6 +69,27 @@ pub(crate) struct LogView<C> {
     closed: AtomicBool,
 }
 
+/// A record's frame as it is stored, whole and right.
+#[derive(Debug)]
+pub(crate) struct StoredFrame {
+    /// An action or a checkpoint.
+    pub(crate) kind: Kind,
+    payload_end: usize,
+    bytes: Vec<u8>,
+}
+
+impl StoredFrame {
+    #[cfg(all(test, feature = "blob"))]
+    pub(crate) fn of_payload(payload: &[u8]) -> Self {
+        let bytes = [&[0; FRAME_HEADER_LEN], payload].concat();
+        StoredFrame { kind: Kind::Action, payload_end: bytes.len(), bytes }
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.bytes[FRAME_HEADER_LEN..self.payload_end]
+    }
+}
+
 /// The chunks that can be read.
 #[derive(Debug)]
 pub(crate) struct Chunks<C> {
@@ -123,7 +144,18 @@ impl<C> LogView<C> {
     }
 
     pub(crate) fn read_record<W: WalTypes<Checkpoint = C>>(&self, segment: Segment) -> Result<WalRecord<W>> {
-        self.check("read_record")?;
+        let (chunk, frame) = self.read_frame(segment, "read_record")?;
+        let record = WalRecord::decode_payload(frame.kind, frame.payload());
+        record.map_err(|e| self.undecodable(&chunk, segment.offset, e))
+    }
+
+    /// Reads the whole frame of a record, and checks it.
+    pub(crate) fn read_frame(
+        &self,
+        segment: Segment,
+        method: &'static str,
+    ) -> Result<(Arc<ChunkFile>, StoredFrame)> {
+        self.check(method)?;
         let not_in_log = || self.not_in_log(segment.offset, segment.size);
         let end = segment.offset.checked_add(segment.size).filter(|end| *end <= self.positions.appended());
         let end = end.ok_or_else(not_in_log)?;
@@ -142,31 +174,26 @@ impl<C> LogView<C> {
                 return Err(self.corrupt(&chunk, segment.offset, Damage::FrameHeader));
             }
         }
-        let mut frame = vec![0; segment.size as usize];
-        self.read_exact(&chunk, segment.offset, &mut frame)?;
-        self.decode(&chunk, segment.offset, &frame)
+        let mut bytes = vec![0; segment.size as usize];
+        self.read_exact(&chunk, segment.offset, &mut bytes)?;
+        let frame = self.check_frame(&chunk, segment.offset, bytes)?;
+        Ok((chunk, frame))
     }
 
-    fn decode<W: WalTypes<Checkpoint = C>>(
-        &self,
-        chunk: &ChunkFile,
-        offset: u64,
-        frame: &[u8],
-    ) -> Result<WalRecord<W>> {
+    fn check_frame(&self, chunk: &ChunkFile, offset: u64, bytes: Vec<u8>) -> Result<StoredFrame> {
         let mut header = [0; FRAME_HEADER_LEN];
-        header.copy_from_slice(&frame[..FRAME_HEADER_LEN]);
+        header.copy_from_slice(&bytes[..FRAME_HEADER_LEN]);
         let header = FrameHeader::parse(&header);
         let salt = chunk.salt();
-        let whole = header.frame_size() == frame.len() as u64 && header.check_ok(&salt, offset);
+        let whole = header.frame_size() == bytes.len() as u64 && header.check_ok(&salt, offset);
         let kind = Kind::from_u8(header.kind).filter(|kind| matches!(kind, Kind::Action | Kind::Checkpoint));
         let Some(kind) = kind.filter(|_| whole) else {
             return Err(self.corrupt(chunk, offset, Damage::FrameHeader));
         };
-        if !verify_frame(frame, offset, &salt) {
+        if !verify_frame(&bytes, offset, &salt) {
             return Err(self.corrupt(chunk, offset, Damage::FrameChecksum));
         }
-        let payload = &frame[FRAME_HEADER_LEN..][..header.len as usize];
-        WalRecord::decode_payload(kind, payload).map_err(|e| self.undecodable(chunk, offset, e))
+        Ok(StoredFrame { kind, payload_end: FRAME_HEADER_LEN + header.len as usize, bytes })
     }
 
     /// Fills `buf` from the chunk's bytes at a global offset.

@@ -128,6 +128,39 @@ mutation 'a mark on open before the name is durable' src/recovery/repair.rs \
 mutation 'a reader that takes a removed chunk for damaged' $directory \
     's/if looks == LOOKS_MAX \|\|/if looks > 0 ||/' '--test read_only a_chunk_removed'
 
+# The ring in somebody's file.
+ring='--test embedded'
+wal=src/embedded/wal.rs
+mutation 'ring: no sync behind a write' $wal \
+    's/    log\.ring\.write\(log\.end, batch\.bytes\(\)\)\?;\n    log\.ring\.sync\(\)/    log.ring.write(log.end, batch.bytes())/' "$ring"
+mutation 'ring: a checkpoint frees before it is stored' $wal \
+    's/(self\.log\.checkpoints\.push\(checkpoint\);)/self.log.checkpoints.clear(); $1/' "$ring"
+mutation 'ring: the unproven tail is not written again' $wal \
+    's/            ring\.write\(at, &buf\)\?;\n//' "$ring"
+mutation 'ring: records over a torn frame without a checkpoint' $wal \
+    's/if !self\.has_own_epoch \{\n(.*?)self\.write_checkpoint\(\)\?;/if false {\n$1self.write_checkpoint()?;/s' "$ring"
+mutation 'ring: one epoch for ever' $wal \
+    's/let epoch = random_u64\(\) as u32;/let epoch = last ^ 1;/' "$ring"
+mutation 'ring: no room kept for a checkpoint' $wal \
+    's/let taken = self\.log\.used\(\) \+ own_epoch \+ CHECKPOINT_LEN;/let taken = self.log.used() + own_epoch;/' "$ring"
+mutation 'ring: a stale sequence is taken' src/embedded/walk.rs \
+    's/if \(entry\.sequence, entry\.epoch\) != expected \{/if entry.epoch != expected.1 {/' "$ring"
+mutation 'ring: damage looks like the end' src/embedded/walk.rs \
+    's/Search::Proven\(proof\) => Err\(self\.corrupt\(proof\)\)/Search::Proven(_) => Ok(())/' "$ring"
+mutation 'ring: frames bound to places, not positions' src/embedded/frame.rs \
+    's/let position = self\.end\(\);/let position = self.end() % 1024;/' "$ring"
+
+# Blobs beside the log.
+blob='--test blob'
+mutation 'blob: a record before its blob' src/blob/join.rs \
+    's/        self\.blobs\.sync\(\)\?;\n//' "$blob"
+mutation 'blob: removed before the log says so' src/blob/join.rs \
+    's/self\.wal\(\)\?\.sync\(\)\?;/self.wal()?;/' "$blob"
+mutation 'blob: every store numbers its chunks alike' src/blob/payload.rs \
+    's/let first = random_u64\(\) as u32;/let first = 0;/' "$blob"
+mutation 'blob: the number of the open chunk is that of the last closed' src/blob/store.rs \
+    's/\(Some\(closed\), _\) => closed\.checkpoint,/(Some(closed), _) => Number { number: closed.checkpoint.number.wrapping_sub(1), ..closed.checkpoint },/' "$blob"
+
 echo
 column -t -s $'\t' "$table"
 exit $((missed > 0))

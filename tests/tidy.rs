@@ -7,7 +7,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Every room, each imports only from those above it.
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 21] = [
     "position", // offsets, chunk ids, names
     "error",    // what goes wrong, with chunk ids
     "sync",     // locks and atomics, or a model checker's
@@ -24,6 +24,8 @@ const ROOMS: [&str; 19] = [
     "wal",      // the facade
     "dump",     // a method of the facade
     "raw",      // any log, whatever its types
+    "blob",     // big payloads beside the log
+    "embedded", // a ring in somebody's file
     "testing",  // a log of one's own under crashes and faults
     "monitor",  // how a log grows, from its files alone
     "lib",      // names it all

@@ -47,6 +47,14 @@ pub(crate) use self::frontier::*;
 pub(crate) use self::header::*;
 pub(crate) use self::scan::*;
 pub(crate) use self::seal::*;
+#[cfg(feature = "embedded")]
+pub(crate) use self::search::Origin;
+#[cfg(feature = "embedded")]
+pub(crate) use self::search::Search;
+#[cfg(feature = "embedded")]
+pub(crate) use self::search::search;
+#[cfg(feature = "embedded")]
+pub(crate) use self::window::Window;
 
 /// The bytes of one chunk file, by position in the file.
 pub(crate) trait ReadAt {

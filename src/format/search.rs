@@ -34,22 +34,22 @@ const WORK_MAX: u64 = 16;
 
 /// What makes a frame one of this life of this chunk.
 #[derive(Debug, Clone)]
-pub(super) struct Origin {
-    pub(super) chunk_id: u64,
-    pub(super) salt: Salt,
+pub(crate) struct Origin {
+    pub(crate) chunk_id: u64,
+    pub(crate) salt: Salt,
 }
 
 impl Origin {
     /// The global offset of a file position. Positions that would pass the last offset are kept out
     /// of the window, so nothing is ever read at a saturated one.
-    pub(super) fn offset(&self, position: u64) -> u64 {
+    pub(crate) fn offset(&self, position: u64) -> u64 {
         self.chunk_id.saturating_add(position)
     }
 }
 
 /// What a search came to.
 #[derive(Debug)]
-pub(super) enum Search {
+pub(crate) enum Search {
     /// What should stand at the place in question had been durable.
     Proven(Proof),
     /// No proof. `end`: the position behind the furthest frame that is sound or begun, if there is
@@ -64,7 +64,7 @@ pub(super) enum Search {
 ///
 /// `begun` tells of a header with a right `check` and its offset whether to take it for that of a
 /// frame of this chunk even if the rest isn't there.
-pub(super) fn search<R: ReadAt>(
+pub(crate) fn search<R: ReadAt>(
     window: &mut Window<R>,
     origin: &Origin,
     at: u64,

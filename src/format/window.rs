@@ -19,7 +19,7 @@ use super::read_exact_at;
 /// Smaller buffers would only be slow.
 const SIZE_MIN: usize = 64;
 
-pub(super) struct Window<R> {
+pub(crate) struct Window<R> {
     source: R,
     /// Where the file ends, as far as this window is concerned.
     len: u64,
@@ -32,7 +32,7 @@ pub(super) struct Window<R> {
 
 impl<R: ReadAt> Window<R> {
     /// A window over the first `len` bytes of `source`.
-    pub(super) fn new(source: R, len: u64, size: usize) -> Self {
+    pub(crate) fn new(source: R, len: u64, size: usize) -> Self {
         Self { source, len, size: size.max(SIZE_MIN), buf: Vec::new(), start: 0, filled: 0 }
     }
 
@@ -45,12 +45,12 @@ impl<R: ReadAt> Window<R> {
     }
 
     /// Bytes from `position` to the end of the file; 0 if it lies behind.
-    pub(super) fn rest(&self, position: u64) -> u64 {
+    pub(crate) fn rest(&self, position: u64) -> u64 {
         self.len.saturating_sub(position)
     }
 
     /// All bytes that are held from `position` on, at least `n`. They must be in the file.
-    pub(super) fn at_least(&mut self, position: u64, n: usize) -> io::Result<&[u8]> {
+    pub(crate) fn at_least(&mut self, position: u64, n: usize) -> io::Result<&[u8]> {
         if self.held(position).len() < n {
             self.slide(position, n)?;
         }
@@ -64,7 +64,7 @@ impl<R: ReadAt> Window<R> {
     }
 
     /// What stands at `position`, read as a frame header.
-    pub(super) fn header(&mut self, position: u64) -> io::Result<FrameHeader> {
+    pub(crate) fn header(&mut self, position: u64) -> io::Result<FrameHeader> {
         Ok(FrameHeader::parse(&array_at(self.at_least(position, FRAME_HEADER_LEN)?, 0)))
     }
 

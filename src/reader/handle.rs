@@ -11,6 +11,8 @@ use super::Follow;
 use super::LiveRecords;
 use super::LogView;
 use super::ReadUpTo;
+#[cfg(feature = "blob")]
+use super::StoredFrame;
 use super::directory::Begin;
 use super::directory::Directory;
 use super::directory::DirectoryRecords;
@@ -144,6 +146,15 @@ impl<W: WalTypes> WalReader<W> {
             Source::Directory(directory) => directory.refresh()?,
         }
         Ok(self.end())
+    }
+
+    /// As [`read_record`](Self::read_record), without the codec, of a log that is open in this process.
+    #[cfg(feature = "blob")]
+    pub(crate) fn read_frame(&self, segment: Segment) -> Result<StoredFrame> {
+        match &self.source {
+            Source::Live(view) => Ok(view.read_frame(segment, "read")?.1),
+            Source::Directory(directory) => Err(directory.not_in_log(segment.offset, segment.size)),
+        }
     }
 
     /// Reads the record at `segment`, as `append` returned it or replay gave it.

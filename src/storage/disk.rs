@@ -153,8 +153,16 @@ fn sync_name_of(dir: &Path) -> io::Result<()> {
 }
 
 /// An open file of the operating system.
+///
+/// From a [`File`] of your own, for what works on files that it didn't open.
 #[derive(Debug)]
-struct DiskFile(File);
+pub struct DiskFile(File);
+
+impl From<File> for DiskFile {
+    fn from(file: File) -> Self {
+        DiskFile(file)
+    }
+}
 
 impl StorageFile for DiskFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {

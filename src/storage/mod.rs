@@ -25,6 +25,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use disk::DiskFile;
 pub use disk::DiskStorage;
 #[cfg(any(test, feature = "testing"))]
 pub use memory::*;

@@ -1,0 +1,109 @@
+//! The types of the log that a blob store is, and the little state that it has.
+
+use std::convert::Infallible;
+use std::io;
+use std::io::Read;
+use std::io::Write;
+
+use codeq::Decode;
+use codeq::Encode;
+
+use crate::position::ChunkId;
+use crate::position::Segment;
+use crate::random::random_u64;
+use crate::record::StateMachine;
+use crate::record::WalRecord;
+use crate::record::WalTypes;
+
+/// The store's log: actions are payloads, a checkpoint is the number of the chunk that it begins.
+#[derive(Debug)]
+pub(super) struct Blobs;
+
+impl WalTypes for Blobs {
+    type Action = Payload;
+    type Checkpoint = Number;
+    type Callback = ();
+}
+
+/// A blob's bytes, nothing else.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Payload(pub(super) Vec<u8>);
+
+impl Encode for Payload {
+    fn encode<W: Write>(&self, mut w: W) -> io::Result<usize> {
+        w.write_all(&self.0)?;
+        Ok(self.0.len())
+    }
+}
+
+impl Decode for Payload {
+    /// Keeps nothing. Blobs are decoded only while the log is opened, and nobody looks at them then;
+    /// reading takes their frames.
+    fn decode<R: Read>(mut r: R) -> io::Result<Self> {
+        io::copy(&mut r, &mut io::sink())?;
+        Ok(Payload::default())
+    }
+}
+
+/// A chunk's number, and that of the store's first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number {
+    pub(super) first: u32,
+    pub(super) number: u32,
+}
+
+impl Number {
+    /// The first chunk's of a new store.
+    pub(super) fn random() -> Self {
+        let first = random_u64() as u32;
+        Number { first, number: first }
+    }
+
+    /// The next chunk's; `None` once each number was used.
+    pub(super) fn next(self) -> Option<Self> {
+        let number = self.number.wrapping_add(1);
+        (number != self.first).then_some(Number { number, ..self })
+    }
+
+    /// How many chunks came before this one.
+    pub(super) fn index(self) -> u32 {
+        self.number.wrapping_sub(self.first)
+    }
+}
+
+impl Encode for Number {
+    fn encode<W: Write>(&self, mut w: W) -> io::Result<usize> {
+        Ok(self.first.encode(&mut w)? + self.number.encode(&mut w)?)
+    }
+}
+
+impl Decode for Number {
+    fn decode<R: Read>(mut r: R) -> io::Result<Self> {
+        Ok(Number { first: u32::decode(&mut r)?, number: u32::decode(&mut r)? })
+    }
+}
+
+/// What opening the log finds out: the newest chunk's number.
+#[derive(Debug)]
+pub(super) struct Newest {
+    /// That of a chunk which is yet to begin, if the log has none.
+    pub(super) next: Number,
+    pub(super) found: Option<Number>,
+}
+
+impl StateMachine<Blobs> for Newest {
+    type Error = Infallible;
+
+    fn apply(&mut self, record: &WalRecord<Blobs>, _: ChunkId, _: Segment) -> Result<(), Infallible> {
+        if let WalRecord::Checkpoint(number) = record {
+            self.found = Some(*number);
+            // After the last number comes the first again; that the store is full, `append` says.
+            self.next = number.next().unwrap_or(*number);
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Number {
+        self.next
+    }
+}

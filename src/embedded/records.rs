@@ -1,0 +1,62 @@
+//! Reading records back, oldest first.
+
+use std::fmt;
+
+use crate::embedded::error::Result;
+use crate::embedded::log::Log;
+use crate::embedded::walk::Step;
+use crate::embedded::walk::Walk;
+use crate::error::Proof;
+
+/// The records behind some sequence, oldest first: each record's sequence and bytes.
+///
+/// Reads them from the file as it goes, through one buffer, each checked by its checksum. It begins at
+/// the stored checkpoint, so that skipping records costs reading them. After an error it ends.
+pub struct Records<'a> {
+    log: &'a Log,
+    after: u64,
+    /// None before the first record, and when there is nothing more to come.
+    walk: Option<Walk<'a>>,
+    begun: bool,
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn new(log: &'a Log, after: u64) -> Self {
+        Records { log, after, walk: None, begun: false }
+    }
+
+    fn step(&mut self) -> Result<Option<(u64, Vec<u8>)>> {
+        if !std::mem::replace(&mut self.begun, true) && self.after < self.log.sequence {
+            self.walk = Some(Walk::new(&self.log.ring, self.log.start())?);
+        }
+        let Some(walk) = &mut self.walk else { return Ok(None) };
+        while walk.sequence() < self.log.sequence {
+            match walk.step()? {
+                Step::Record { sequence, data } if sequence > self.after => {
+                    return Ok(Some((sequence, data.to_vec())));
+                }
+                Step::Record { .. } | Step::Checkpoint(_) => {}
+                Step::End => return Err(walk.corrupt(Proof::Seen)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<(u64, Vec<u8>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.step().transpose();
+        if !matches!(item, Some(Ok(_))) {
+            self.walk = None;
+        }
+        item
+    }
+}
+
+impl fmt::Debug for Records<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Records").field("after", &self.after).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,309 @@
+//! [`EmbeddedWal`], which writes, and [`EmbeddedReader`], which doesn't.
+
+use std::sync::Arc;
+
+use crate::embedded::Checkpoint;
+use crate::embedded::CheckpointWhen;
+use crate::embedded::HostFile;
+use crate::embedded::Region;
+use crate::embedded::RingStats;
+use crate::embedded::error::Error;
+use crate::embedded::error::Result;
+use crate::embedded::frame::Batch;
+use crate::embedded::frame::CHECKPOINT_LEN;
+use crate::embedded::frame::Entry;
+use crate::embedded::frame::record_size;
+use crate::embedded::log::Log;
+use crate::embedded::records::Records;
+use crate::format::Kind;
+use crate::random::random_u64;
+
+/// The size of the pieces in which an unproven tail is written again.
+const PIECE: u64 = 256 * 1024;
+
+/// A log in a region of a file of the host's; see the [module](super) for what it promises.
+///
+/// Appending takes `&mut self` and blocks until the record is durable. To append from several threads
+/// put it behind a lock, and share syncs with [`append_batch`](Self::append_batch).
+///
+/// The host sees to it that nobody else writes to the region meanwhile; nothing is locked here.
+#[derive(Debug)]
+pub struct EmbeddedWal {
+    log: Log,
+    /// Whether this life has written a checkpoint, and so has an epoch of its own.
+    has_own_epoch: bool,
+    checkpoint_when: CheckpointWhen,
+    failed: Option<Arc<Error>>,
+}
+
+impl EmbeddedWal {
+    /// Opens the log in `region` of `file` at the checkpoint that the host has stored.
+    ///
+    /// A new log begins with [`Checkpoint::default`] in a region of zeros. The records behind the
+    /// checkpoint are [`pending`](Self::pending) then, and durable: what no later record proves to have
+    /// been synced is written once more, the same bytes in the same place, and synced.
+    ///
+    /// Reads the whole region; blocks for as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidRegion`], [`Error::NotACheckpoint`], [`Error::Corrupt`], [`Error::Undecided`],
+    /// [`Error::Unsupported`]: nothing is written then. [`Error::Io`].
+    pub fn open(file: impl Into<HostFile>, region: Region, checkpoint: Checkpoint) -> Result<Self> {
+        let log = Log::open(file.into().0, region, checkpoint)?;
+        let is_new = log.checkpoints.is_empty();
+        let mut wal = EmbeddedWal {
+            log,
+            has_own_epoch: false,
+            checkpoint_when: CheckpointWhen::default(),
+            failed: None,
+        };
+        if is_new {
+            wal.write_checkpoint()?;
+        } else {
+            wal.write_unproven_again()?;
+        }
+        Ok(wal)
+    }
+
+    /// Appends a record; returns its sequence once it is durable. Sequences count records from 1.
+    ///
+    /// Blocks for one sync of the file; the first one after opening for two.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RegionFull`] and [`Error::RecordTooLarge`]: nothing was written, and the log goes on.
+    /// [`Error::Io`], from the write or the sync: the log is poisoned, and whether the record is there
+    /// shows when it is opened again. [`Error::Poisoned`].
+    pub fn append(&mut self, record: &[u8]) -> Result<u64> {
+        let sequences = self.append_batch(&[record])?;
+        Ok(sequences.start)
+    }
+
+    /// Appends several records with one sync; returns their sequences.
+    ///
+    /// A crash may keep the first of them and not the last: it is one sync, not one transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append), for all of them together.
+    pub fn append_batch<R: AsRef<[u8]>>(&mut self, records: &[R]) -> Result<std::ops::Range<u64>> {
+        self.check()?;
+        let first = self.log.sequence + 1;
+        if records.is_empty() {
+            return Ok(first..first);
+        }
+        let needed = self.room_for(records)?;
+        if !self.has_own_epoch {
+            // Durable before the records: where a crash left a frame half-written, it takes that
+            // frame's header away, or else records written over it could fill in what it lacks.
+            self.write_checkpoint()?;
+        }
+        let mut batch = Batch::new(self.log.end, needed, &self.log.ring.salt);
+        let mut sequence = self.log.sequence;
+        for record in records {
+            sequence += 1;
+            let data = record.as_ref();
+            batch.push(&Entry { kind: Kind::Action, sequence, epoch: self.log.epoch, data });
+        }
+        let written = write(&self.log, &batch);
+        self.end_at(written, batch.end())?;
+        self.log.sequence = sequence;
+        Ok(first..sequence + 1)
+    }
+
+    /// A checkpoint behind the last record. The host stores it where it keeps such things, durably,
+    /// together with what the records did; then it calls [`checkpoint_stored`](Self::checkpoint_stored).
+    ///
+    /// Until that call nothing is overwritten, so that a crash before the checkpoint is stored finds the
+    /// older one's records still there.
+    ///
+    /// There is always room for it. If nothing was appended since the last one, that one is returned
+    /// again; else blocks for one sync.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: the log is poisoned. [`Error::Poisoned`].
+    pub fn checkpoint(&mut self) -> Result<Checkpoint> {
+        self.check()?;
+        match self.log.checkpoints.last() {
+            Some(last) if last.position + CHECKPOINT_LEN == self.log.end => Ok(*last),
+            _ => self.write_checkpoint(),
+        }
+    }
+
+    /// Tells that the host has stored a checkpoint durably: it will open the log with this one, or a
+    /// later one, and with no older one. What lies behind it may be overwritten from now on.
+    ///
+    /// Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotACheckpoint`] if the log has no such checkpoint, or one later is stored already.
+    pub fn checkpoint_stored(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        match self.log.checkpoints.binary_search(&checkpoint) {
+            Ok(at) => {
+                self.log.checkpoints.drain(..at);
+                Ok(())
+            }
+            Err(_) => {
+                let Checkpoint { position, sequence } = checkpoint;
+                let file_offset = self.log.ring.file_offset(position);
+                Err(Error::NotACheckpoint { position, sequence, file_offset })
+            }
+        }
+    }
+
+    /// Whether it is time for a checkpoint, by what [`set_checkpoint_when`](Self::set_checkpoint_when)
+    /// has set. True until one is stored.
+    pub fn should_checkpoint(&self) -> bool {
+        let RingStats { capacity, used, pending_records, .. } = self.stats();
+        let CheckpointWhen { used_percent, pending_records: records } = self.checkpoint_when;
+        pending_records >= records
+            || (pending_records > 0
+                && u128::from(used) * 100 >= u128::from(capacity) * u128::from(used_percent))
+    }
+
+    /// Sets when it is time for a checkpoint.
+    pub fn set_checkpoint_when(&mut self, when: CheckpointWhen) {
+        self.checkpoint_when = when;
+    }
+
+    /// The records behind the stored checkpoint, oldest first: after opening, what the host has to apply.
+    pub fn pending(&self) -> Records<'_> {
+        Records::new(&self.log, self.log.start().sequence)
+    }
+
+    /// The records behind `sequence`, oldest first. That may be the last one's; then there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotInLog`] if it comes before the stored checkpoint or behind the last record.
+    pub fn records_after(&self, sequence: u64) -> Result<Records<'_>> {
+        self.log.records_after(sequence)
+    }
+
+    /// How full the region is, and with what.
+    pub fn stats(&self) -> RingStats {
+        self.log.stats()
+    }
+
+    /// Bytes that the records take; an error if they don't fit.
+    fn room_for<R: AsRef<[u8]>>(&self, records: &[R]) -> Result<u64> {
+        let max = self.stats().batch_max;
+        let size = |sum: u64, record: &R| sum.checked_add(record_size(record.as_ref().len())?);
+        let needed = records.iter().try_fold(0, size).unwrap_or(u64::MAX);
+        if needed > max {
+            return Err(Error::RecordTooLarge { needed, max });
+        }
+        let own_epoch = if self.has_own_epoch { 0 } else { CHECKPOINT_LEN };
+        // Room for the checkpoint that makes room stays free.
+        let taken = self.log.used() + own_epoch + CHECKPOINT_LEN;
+        let free = self.log.ring.capacity.saturating_sub(taken);
+        if needed > free {
+            return Err(Error::RegionFull { needed, free });
+        }
+        Ok(needed)
+    }
+
+    fn write_checkpoint(&mut self) -> Result<Checkpoint> {
+        let epoch = new_epoch(self.log.epoch);
+        let mut batch = Batch::new(self.log.end, CHECKPOINT_LEN, &self.log.ring.salt);
+        let next = epoch.to_le_bytes();
+        let checkpoint = batch.push(&Entry::checkpoint(self.log.sequence, self.log.epoch, &next));
+        let written = write(&self.log, &batch);
+        self.end_at(written, batch.end())?;
+        self.log.checkpoints.push(checkpoint);
+        self.log.epoch = epoch;
+        self.has_own_epoch = true;
+        Ok(checkpoint)
+    }
+
+    /// Moves the end behind what was written. If that failed, nobody knows what the disk has.
+    fn end_at(&mut self, written: Result<()>, end: u64) -> Result<()> {
+        match written {
+            Ok(()) => self.log.end = end,
+            Err(error) => {
+                self.failed = Some(Arc::new(error.clone()));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reading the tail proves nothing: after a kill it may sit in the page cache alone.
+    fn write_unproven_again(&mut self) -> Result<()> {
+        let Log { ring, proven, end, .. } = &self.log;
+        if proven == end {
+            return Ok(());
+        }
+        let mut at = *proven;
+        while at < *end {
+            let mut buf = vec![0; (end - at).min(PIECE) as usize];
+            ring.read(at, &mut buf).map_err(|e| Error::io("read", e))?;
+            ring.write(at, &buf)?;
+            at += buf.len() as u64;
+        }
+        ring.sync()
+    }
+
+    fn check(&self) -> Result<()> {
+        match &self.failed {
+            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A log in a region, for looking at only: opens, reads, and never writes.
+///
+/// Nobody may write to the region meanwhile: what is overwritten under a reader's eyes looks damaged.
+#[derive(Debug)]
+pub struct EmbeddedReader {
+    log: Log,
+}
+
+impl EmbeddedReader {
+    /// Opens the log in `region` of `file`, which may be open for reading only.
+    ///
+    /// # Errors
+    ///
+    /// As [`EmbeddedWal::open`]. A region of zeros is a log without records.
+    pub fn open(file: impl Into<HostFile>, region: Region, checkpoint: Checkpoint) -> Result<Self> {
+        Ok(EmbeddedReader { log: Log::open(file.into().0, region, checkpoint)? })
+    }
+
+    /// As [`EmbeddedWal::pending`]. The last of them may not be durable.
+    pub fn pending(&self) -> Records<'_> {
+        Records::new(&self.log, self.log.start().sequence)
+    }
+
+    /// As [`EmbeddedWal::records_after`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn records_after(&self, sequence: u64) -> Result<Records<'_>> {
+        self.log.records_after(sequence)
+    }
+
+    /// As [`EmbeddedWal::stats`].
+    pub fn stats(&self) -> RingStats {
+        self.log.stats()
+    }
+}
+
+fn write(log: &Log, batch: &Batch<'_>) -> Result<()> {
+    log.ring.write(log.end, batch.bytes())?;
+    log.ring.sync()
+}
+
+/// An epoch that is unlikely to have been used: frames of another are given up for good.
+fn new_epoch(last: u32) -> u32 {
+    loop {
+        let epoch = random_u64() as u32;
+        if epoch != last {
+            return epoch;
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! From a checkpoint, frame by frame, to where the log ends.
+//!
+//! ```text
+//! checkpoint ─► record ─► record ─► checkpoint ─► record ─► ?
+//!   its sequence   +1        +2       the same      +3      not the next one: the end,
+//!                                                           or damage, if a frame behind proves it
+//! ```
+//!
+//! - The next entry is a sound frame for just this position, with the next sequence and the epoch that
+//!   the last checkpoint began. Anything else (zeros, a frame of an earlier lap, one that a crash tore,
+//!   one that an earlier life left) is the end.
+//! - All frames are inside the lap that begins with the checkpoint.
+
+use crate::embedded::Checkpoint;
+use crate::embedded::error::Error;
+use crate::embedded::error::Result;
+use crate::embedded::frame::CHECKPOINT_LEN;
+use crate::embedded::frame::Entry;
+use crate::embedded::ring::Lap;
+use crate::embedded::ring::Ring;
+use crate::error::Proof;
+use crate::format::FRAME_HEADER_LEN;
+use crate::format::FrameHeader;
+use crate::format::Kind;
+use crate::format::Origin;
+use crate::format::Search;
+use crate::format::Window;
+use crate::format::search;
+use crate::format::verify_frame;
+
+/// The size of reads.
+const READ_SIZE: usize = 256 * 1024;
+
+/// Positions and sequences begin below this, so that none ever passes `u64`.
+const BEGIN_MAX: u64 = 1 << 62;
+
+/// What stands at a place.
+#[derive(Debug)]
+pub(super) enum Step<'a> {
+    Record { sequence: u64, data: &'a [u8] },
+    Checkpoint(Checkpoint),
+    End,
+}
+
+pub(super) struct Walk<'a> {
+    ring: &'a Ring,
+    window: Window<Lap<'a>>,
+    origin: Origin,
+    /// Bytes from the beginning of the lap.
+    at: u64,
+    /// The last record's before `at`.
+    sequence: u64,
+    /// None before the first checkpoint.
+    epoch: Option<u32>,
+    /// All below this position had been durable.
+    proven: u64,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk from a checkpoint on. An error if there can be none at such a position.
+    pub(super) fn new(ring: &'a Ring, from: Checkpoint) -> Result<Self> {
+        let Checkpoint { position, sequence } = from;
+        if position % 8 != 0 || position > BEGIN_MAX || sequence > BEGIN_MAX {
+            return Err(Error::NotACheckpoint { position, sequence, file_offset: 0 });
+        }
+        let lap = Lap { ring, start: position };
+        Ok(Walk {
+            ring,
+            window: Window::new(lap, ring.capacity, READ_SIZE),
+            origin: Origin { chunk_id: position, salt: ring.salt.clone() },
+            at: 0,
+            sequence,
+            epoch: None,
+            // It was durable before the host was given it. The default one was given to nobody.
+            proven: if from == Checkpoint::default() { 0 } else { position + CHECKPOINT_LEN },
+        })
+    }
+
+    /// The position of what comes next.
+    pub(super) fn position(&self) -> u64 {
+        self.origin.offset(self.at)
+    }
+
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The epoch of what comes next; 0 before the first checkpoint.
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch.unwrap_or(0)
+    }
+
+    /// All below had been durable, as far as is proven; not beyond the last sound record.
+    pub(super) fn proven(&self) -> u64 {
+        self.proven.min(self.position())
+    }
+
+    /// Takes what comes next, if it is an entry of this log. The first is a checkpoint.
+    pub(super) fn step(&mut self) -> Result<Step<'_>> {
+        let position = self.position();
+        let Some(header) = self.sound_header()? else { return Ok(Step::End) };
+        let unsupported = |what, found: u64| Err(Error::Unsupported { position, what, found });
+        let kind = match Kind::from_u8(header.kind) {
+            _ if header.flags != 0 => return unsupported("frame flags", header.flags.into()),
+            Some(kind @ (Kind::Action | Kind::Checkpoint)) => kind,
+            _ => return unsupported("frame kind", header.kind.into()),
+        };
+        let frame = self.window.at_least(self.at, header.frame_size() as usize).map_err(read_error)?;
+        let payload = &frame[FRAME_HEADER_LEN..][..header.len as usize];
+        let Some(entry) = Entry::parse(kind, payload) else {
+            return unsupported("payload length", header.len.into());
+        };
+        let expected = match (kind, self.epoch) {
+            (Kind::Checkpoint, None) => (self.sequence, entry.epoch),
+            (Kind::Checkpoint, Some(epoch)) => (self.sequence, epoch),
+            (_, Some(epoch)) => (self.sequence + 1, epoch),
+            (_, None) => return Ok(Step::End),
+        };
+        if (entry.sequence, entry.epoch) != expected {
+            return Ok(Step::End);
+        }
+        self.sequence = entry.sequence;
+        self.epoch = Some(entry.next_epoch());
+        self.proven = self.proven.max(header.synced(position).unwrap_or(0));
+        self.at += header.frame_size();
+        Ok(match kind {
+            Kind::Checkpoint => Step::Checkpoint(Checkpoint { position, sequence: self.sequence }),
+            _ => Step::Record { sequence: self.sequence, data: entry.data },
+        })
+    }
+
+    /// At the end: an error if something behind it proves that what should stand here had been durable.
+    pub(super) fn judge_end(&mut self) -> Result<()> {
+        let position = self.position();
+        let until = self.ring.capacity;
+        let found = search(&mut self.window, &self.origin, position, self.at + 8, until, |_, _| false);
+        match found.map_err(read_error)? {
+            Search::Proven(proof) => Err(self.corrupt(proof)),
+            Search::TooMuch { examined } => Err(Error::Undecided { position, examined }),
+            Search::Unproven { synced, .. } => {
+                self.proven = self.proven.max(synced);
+                Ok(())
+            }
+        }
+    }
+
+    /// The error of what comes next, which isn't there.
+    pub(super) fn corrupt(&self, proof: Proof) -> Error {
+        let position = self.position();
+        Error::Corrupt { position, file_offset: self.ring.file_offset(position), proof }
+    }
+
+    /// The header of the whole and right frame that stands here, if one does; the window holds the
+    /// frame.
+    fn sound_header(&mut self) -> Result<Option<FrameHeader>> {
+        let (position, rest) = (self.position(), self.window.rest(self.at));
+        if rest < FRAME_HEADER_LEN as u64 {
+            return Ok(None);
+        }
+        let header = self.window.header(self.at).map_err(read_error)?;
+        if !header.check_ok(&self.origin.salt, position) || header.frame_size() > rest {
+            return Ok(None);
+        }
+        let n = header.frame_size() as usize;
+        let frame = &self.window.at_least(self.at, n).map_err(read_error)?[..n];
+        Ok(verify_frame(frame, position, &self.origin.salt).then_some(header))
+    }
+}
+
+fn read_error(error: std::io::Error) -> Error {
+    Error::io("read", error)
+}

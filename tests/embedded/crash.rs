@@ -1,0 +1,234 @@
+//! The log is cut at every operation of its file, and what a crash may leave there is opened, used, and
+//! cut again.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use chunked_wal::embedded::EmbeddedWal;
+use chunked_wal::embedded::Error;
+use chunked_wal::embedded::Region;
+use chunked_wal::embedded::Result;
+use chunked_wal::storage::MemoryStorage;
+
+use crate::host::Host;
+
+/// Of a cut's disks so many are listed, if there are no more; else as many are drawn.
+const DISKS: usize = 64;
+
+/// What the host knows.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    /// Every record that may be there, from sequence 1 on.
+    records: Vec<Vec<u8>>,
+    /// So many were acknowledged.
+    acknowledged: usize,
+}
+
+/// The disk before an operation, and what the host knew then.
+struct Cut {
+    disk: MemoryStorage,
+    known: Known,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// So many records of such a length, with one sync.
+    Append(usize, usize),
+    /// As many records of this length as fit.
+    Fill(usize),
+    /// A checkpoint, stored.
+    Checkpoint,
+    /// A checkpoint that the host never stores.
+    Forget,
+    Reopen,
+}
+
+/// A host at work, which is watched.
+struct Run {
+    host: Host,
+    known: Arc<Mutex<Known>>,
+    cuts: Arc<Mutex<Vec<Cut>>>,
+}
+
+impl Run {
+    fn new(host: Host, known: Known) -> Self {
+        let known = Arc::new(Mutex::new(known));
+        let cuts = Arc::new(Mutex::new(Vec::new()));
+        let (disk, cut_known, cut_list) = (host.disk.clone(), known.clone(), cuts.clone());
+        host.disk.on_operation(move |op| {
+            if op.kind.is_change() {
+                let known = cut_known.lock().unwrap().clone();
+                cut_list.lock().unwrap().push(Cut { disk: disk.kill(), known });
+            }
+        });
+        Run { host, known, cuts }
+    }
+
+    fn append(&self, wal: &mut EmbeddedWal, records: Vec<Vec<u8>>) -> bool {
+        let before = self.known.lock().unwrap().clone();
+        self.known.lock().unwrap().records.extend(records.iter().cloned());
+        match wal.append_batch(&records) {
+            Ok(_) => {
+                let mut known = self.known.lock().unwrap();
+                known.acknowledged = known.records.len();
+                true
+            }
+            Err(Error::RegionFull { .. }) => {
+                *self.known.lock().unwrap() = before;
+                false
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn steps(&self, wal: EmbeddedWal, steps: &[Step], attempt: u64) {
+        let mut wal = wal;
+        for step in steps {
+            match step {
+                Step::Append(count, len) => {
+                    let first = self.known.lock().unwrap().records.len() + 1;
+                    let records = (first..first + count).map(|n| record(n, attempt, *len)).collect();
+                    self.append(&mut wal, records);
+                }
+                Step::Fill(len) => loop {
+                    let next = self.known.lock().unwrap().records.len() + 1;
+                    if !self.append(&mut wal, vec![record(next, attempt, *len)]) {
+                        break;
+                    }
+                },
+                Step::Checkpoint => drop(self.host.checkpoint(&mut wal)),
+                Step::Forget => drop(wal.checkpoint().unwrap()),
+                Step::Reopen => wal = self.host.open().unwrap(),
+            }
+        }
+        self.host.assert_rest_untouched();
+    }
+
+    fn finish(self) -> Vec<Cut> {
+        self.host.disk.on_operation(|_| {});
+        std::mem::take(&mut *self.cuts.lock().unwrap())
+    }
+}
+
+/// Equal in length and nearly in content, so that one that is lost makes room for just another, and its
+/// bytes for just the same; the beginning tells which attempt it was.
+fn record(sequence: usize, attempt: u64, len: usize) -> Vec<u8> {
+    let mut text = format!("{sequence}.{attempt} ").into_bytes();
+    text.resize(len.max(text.len()), b'x');
+    text
+}
+
+/// Counts, and what was seen already.
+#[derive(Default)]
+struct Tally {
+    seen: HashSet<(u64, usize, usize)>,
+    disks: usize,
+    deeper: usize,
+    shorter: usize,
+}
+
+/// Opens what a crash left. It holds all that was acknowledged, and nothing that nobody appended.
+fn judge(host: &Host, known: &Known, tally: &mut Tally) -> (EmbeddedWal, Known) {
+    let stored = host.stored();
+    let wal = host.open().unwrap_or_else(|e| panic!("{stored:?}: {e}"));
+    let found = wal.pending().collect::<Result<Vec<_>>>().unwrap();
+    let first = stored.sequence as usize;
+    for (n, (sequence, bytes)) in found.iter().enumerate() {
+        assert_eq!(*sequence as usize, first + n + 1);
+        let expected = known.records.get(first + n);
+        assert_eq!(Some(bytes), expected, "record {sequence}");
+    }
+    let last = first + found.len();
+    assert!(last >= known.acknowledged, "{last} of {} are left", known.acknowledged);
+    tally.shorter += usize::from(last < known.records.len());
+    let records = known.records[..last].to_vec();
+    (wal, Known { acknowledged: last, records })
+}
+
+/// Goes through the disks that crashes may leave, and on from some of them.
+fn explore(host: &Host, cuts: Vec<Cut>, level: u64, tally: &mut Tally) {
+    for (at, Cut { disk, known }) in cuts.into_iter().enumerate() {
+        let mut disks = disk.crash_states(DISKS).unwrap_or_default();
+        let drawn = if disks.is_empty() { DISKS as u64 } else { 8 };
+        // Also where all are listed: tears inside a sector are not among them.
+        disks.extend((0..drawn).map(|seed| disk.crash(seed * 1000 + at as u64)));
+        disks.push(disk.kill());
+        for (n, disk) in disks.into_iter().enumerate() {
+            if !tally.seen.insert((disk.digest(), known.records.len(), known.acknowledged)) {
+                continue;
+            }
+            tally.disks += 1;
+            let deeper = level < 3 && (n + at) % [1, 4, 9][level as usize] == 0;
+            if !deeper {
+                judge(&host.on(disk), &known, tally);
+                continue;
+            }
+            tally.deeper += 1;
+            // The recovery is cut, and what is done behind it.
+            let run = Run::new(host.on(disk), known.clone());
+            let (wal, after) = judge(&run.host, &known, tally);
+            *run.known.lock().unwrap() = after;
+            let more: &[Step] = match n % 3 {
+                0 => &[Step::Append(1, 40)],
+                1 => &[Step::Append(2, 40), Step::Checkpoint],
+                _ => &[Step::Checkpoint, Step::Append(1, 40), Step::Reopen, Step::Append(1, 0)],
+            };
+            run.steps(wal, more, level + 1);
+            let again = run.finish();
+            explore(host, again, level + 1, tally);
+        }
+    }
+}
+
+fn test(region: Region, steps: &[Step], tally: &mut Tally) {
+    let host = Host::new(region);
+    let run = Run::new(host.clone(), Known::default());
+    let wal = host.open().unwrap();
+    run.steps(wal, steps, 0);
+    let cuts = run.finish();
+    assert!(!cuts.is_empty());
+    tally.seen.clear();
+    explore(&host, cuts, 0, tally);
+}
+
+#[test]
+fn every_cut_leaves_all_that_was_acknowledged() {
+    use Step::Append;
+    use Step::Checkpoint;
+    use Step::Fill;
+    use Step::Forget;
+    use Step::Reopen;
+
+    let small = Region { offset: 504, len: 520 };
+    // Sectors inside and at both ends.
+    let large = Region { offset: 1000, len: 2309 };
+    let mut tally = Tally::default();
+    for (region, steps) in [
+        (small, &[][..]),
+        (small, &[Append(1, 40), Append(1, 40)]),
+        (small, &[Append(4, 40), Reopen, Append(1, 40)]),
+        (small, &[Fill(40), Checkpoint, Fill(40), Checkpoint, Append(2, 40)]),
+        (small, &[Fill(0), Reopen, Checkpoint, Reopen, Fill(13)]),
+        (small, &[Fill(40), Forget, Reopen, Checkpoint, Append(1, 40)]),
+        (small, &[Append(1, 40), Forget, Append(1, 40), Forget, Fill(40), Checkpoint, Append(1, 40)]),
+        (small, &[Append(1, 390), Checkpoint, Append(1, 390), Checkpoint, Append(1, 390)]),
+        (large, &[Append(2, 600), Append(1, 40), Checkpoint, Append(3, 600), Append(1, 40)]),
+        (large, &[Append(20, 40), Checkpoint, Append(20, 40), Reopen, Append(8, 40), Checkpoint]),
+    ] {
+        test(region, steps, &mut tally);
+    }
+    // Seams come to other places of the sectors, with each of these.
+    for n in 0..24 {
+        let region = Region { offset: 100 + n as u64 * 37, len: 600 + n as u64 * 61 };
+        let len = 20 + n * 11;
+        test(
+            region,
+            &[Append(2, len), Checkpoint, Append(3, len), Reopen, Fill(len), Checkpoint],
+            &mut tally,
+        );
+    }
+    let Tally { disks, deeper, shorter, .. } = tally;
+    println!("{disks} disks, {deeper} of them cut again; {shorter} lacked what nobody was told of");
+    assert!(disks > 10_000 && deeper > disks / 10 && shorter > disks / 10, "{disks} {deeper} {shorter}");
+}

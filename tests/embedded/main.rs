@@ -1,0 +1,389 @@
+//! A log in a region of somebody's file: what it gives back, what it refuses, what it leaves alone.
+#![cfg(feature = "embedded")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod crash;
+mod host;
+
+use chunked_wal::embedded::Checkpoint;
+use chunked_wal::embedded::CheckpointWhen;
+use chunked_wal::embedded::EmbeddedReader;
+use chunked_wal::embedded::EmbeddedWal;
+use chunked_wal::embedded::Error;
+use chunked_wal::embedded::Region;
+use chunked_wal::storage::Access;
+use chunked_wal::storage::Fault;
+use chunked_wal::storage::FaultHow;
+use chunked_wal::storage::OpKind;
+
+use host::Host;
+use host::PATH;
+use host::REGION;
+use host::pending;
+
+fn record(sequence: u64, len: usize) -> Vec<u8> {
+    (0..len).map(|i| (sequence as usize * 31 + i) as u8).collect()
+}
+
+#[test]
+fn records_come_back_from_the_stored_checkpoint_on() {
+    let host = Host::new(REGION);
+    let mut wal = host.open().unwrap();
+    assert_eq!(pending(&wal), []);
+    assert_eq!(wal.append(b"one").unwrap(), 1);
+    assert_eq!(wal.append_batch(&["two", "", "four"]).unwrap(), 2..5);
+    assert_eq!(wal.append_batch::<&[u8]>(&[]).unwrap(), 5..5);
+    assert_eq!(host.checkpoint(&mut wal).sequence, 4);
+    assert_eq!(pending(&wal), []);
+    wal.append(b"five").unwrap();
+    let five = [(5, b"five".to_vec())];
+    assert_eq!(pending(&wal), five);
+
+    let wal = host.open().unwrap();
+    assert_eq!(pending(&wal), five);
+    assert_eq!(wal.records_after(5).unwrap().count(), 0);
+    assert_eq!(wal.records_after(4).unwrap().count(), 1);
+    for sequence in [0, 3, 6, u64::MAX] {
+        let error = wal.records_after(sequence).unwrap_err();
+        assert!(matches!(error, Error::NotInLog { oldest: 4, newest: 5, .. }), "{error}");
+    }
+    assert_eq!(wal.stats().pending_records, 1);
+    assert_eq!(wal.stats().last_sequence, 5);
+}
+
+#[test]
+fn a_sync_for_each_append_and_one_for_a_batch() {
+    let host = Host::new(REGION);
+    let mut wal = host.open().unwrap();
+    host.disk.record(true);
+    wal.append(b"a").unwrap();
+    wal.append_batch(&["b"; 5]).unwrap();
+    let syncs = |log: Vec<String>| log.iter().filter(|line| line.starts_with("sync")).count();
+    assert_eq!(syncs(host.disk.take_log()), 2);
+    wal.checkpoint().unwrap();
+    assert_eq!(wal.checkpoint().unwrap(), wal.checkpoint().unwrap());
+    assert_eq!(syncs(host.disk.take_log()), 1, "the same checkpoint costs nothing");
+    let mut wal = host.open().unwrap();
+    host.disk.take_log();
+    wal.append(b"c").unwrap();
+    assert_eq!(syncs(host.disk.take_log()), 2, "the epoch's, once");
+    wal.append(b"d").unwrap();
+    assert_eq!(syncs(host.disk.take_log()), 1);
+}
+
+#[test]
+fn records_wrap_at_any_place() {
+    for offset in [0, 8, 1000, 4096] {
+        let host = Host::new(Region { offset: offset + 16, len: 264 });
+        let mut wal = host.open().unwrap();
+        let mut sequence = 0;
+        // Frames of 32 to 144 bytes behind one another: their seams come to every place there is.
+        for round in 0..500 {
+            let len = round * 7 % 117;
+            sequence += 1;
+            assert_eq!(wal.append(&record(sequence, len)).unwrap(), sequence);
+            if round % 3 == 0 {
+                wal = host.open().unwrap();
+            }
+            assert_eq!(pending(&wal), [(sequence, record(sequence, len))], "round {round}");
+            host.checkpoint(&mut wal);
+        }
+        host.assert_rest_untouched();
+    }
+}
+
+#[test]
+fn stale_records_of_earlier_laps_are_no_records() {
+    let host = Host::new(Region { offset: 512, len: 320 });
+    let mut wal = host.open().unwrap();
+    // Equal records at equal places, lap after lap: only their positions differ.
+    for _ in 0..40 {
+        wal.append(b"the same again").unwrap();
+        let checkpoint = host.checkpoint(&mut wal);
+        let wal = host.open().unwrap();
+        assert_eq!(pending(&wal), []);
+        assert_eq!(wal.stats().checkpoint, checkpoint);
+    }
+    assert!(host.stored().position > 3 * 320, "no lap was made");
+}
+
+#[test]
+fn a_full_region_loses_nothing_and_has_room_for_a_checkpoint() {
+    for len in [128, 136, 200, 1029, 4096] {
+        let host = Host::new(Region { offset: 100, len });
+        for size in [0, 1, 4, 13, 100] {
+            let mut wal = host.open().unwrap();
+            let before = wal.stats();
+            let mut appended = Vec::new();
+            let error = loop {
+                let bytes = record(before.last_sequence + 1 + appended.len() as u64, size);
+                match wal.append(&bytes) {
+                    Ok(sequence) => appended.push((sequence, bytes)),
+                    Err(error) => break error,
+                }
+                assert!(appended.len() < 1000);
+            };
+            match error {
+                Error::RegionFull { needed, free } => assert!(needed > free, "{needed} {free}"),
+                Error::RecordTooLarge { needed, max } => {
+                    assert!(needed > max && max == wal.stats().batch_max && appended.is_empty());
+                    continue;
+                }
+                other => panic!("{other}"),
+            }
+            assert_eq!(pending(&wal), appended);
+            // Full, and opened again and again: nothing is lost, nothing more is taken.
+            for _ in 0..3 {
+                wal = host.open().unwrap();
+                assert_eq!(pending(&wal), appended);
+                assert!(matches!(wal.append(&record(0, size)), Err(Error::RegionFull { .. })));
+            }
+            let checkpoint = wal.checkpoint().unwrap();
+            assert!(matches!(wal.append(b""), Err(Error::RegionFull { .. })), "it is not stored yet");
+            assert_eq!(pending(&host.open().unwrap()), appended);
+            host.store(checkpoint).unwrap();
+            wal.checkpoint_stored(checkpoint).unwrap();
+            assert_eq!(pending(&wal), []);
+            wal.append(&record(0, size)).unwrap();
+            host.checkpoint(&mut wal);
+        }
+        host.assert_rest_untouched();
+    }
+}
+
+#[test]
+fn the_largest_record_always_fits_the_empty_region_and_a_larger_one_never() {
+    for len in [128, 136, 1024, 5000] {
+        let host = Host::new(Region { offset: 16, len });
+        for opens in 0..4 {
+            let mut wal = host.open().unwrap();
+            let largest = (wal.stats().batch_max - 28) as usize;
+            for too_large in [largest + 1, len as usize, 2 * len as usize] {
+                let error = wal.append(&record(0, too_large)).unwrap_err();
+                assert!(matches!(error, Error::RecordTooLarge { .. }), "{error}");
+            }
+            let half = largest / 2 + 8;
+            let error = wal.append_batch(&[record(0, half), record(0, half)]).unwrap_err();
+            assert!(matches!(error, Error::RecordTooLarge { .. }), "{error}");
+            let sequence = wal.append(&record(opens, largest)).unwrap();
+            assert_eq!(pending(&wal), [(sequence, record(opens, largest))]);
+            host.checkpoint(&mut wal);
+        }
+    }
+}
+
+#[test]
+fn regions_that_cannot_be_are_refused() {
+    let host = Host::new(REGION);
+    let open = |offset, len| {
+        EmbeddedWal::open(host.file(Access::ReadWrite), Region { offset, len }, Checkpoint::default())
+    };
+    for (offset, len) in [(1000, 0), (1000, 127), (1000, 5000), (u64::MAX, 200), (200, u64::MAX), (9999, 200)]
+    {
+        let error = open(offset, len).unwrap_err();
+        assert!(matches!(error, Error::InvalidRegion { len_min: 128, .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_points_nowhere_is_named() {
+    let host = Host::new(REGION);
+    let mut wal = host.open().unwrap();
+    let mut known = vec![Checkpoint::default()];
+    for sequence in 1..=4 {
+        wal.append(&record(sequence, 20)).unwrap();
+        known.push(wal.checkpoint().unwrap());
+    }
+    let open = |checkpoint| EmbeddedWal::open(host.file(Access::ReadWrite), REGION, checkpoint);
+    let before = host.disk.read_file(PATH);
+    for position in (0..2048).chain([u64::MAX, u64::MAX - 7, 1 << 62, 1 << 63]) {
+        for sequence in [0, 1, 2, 3, 4, 5, u64::MAX] {
+            let checkpoint = Checkpoint { position, sequence };
+            if known.contains(&checkpoint) {
+                continue;
+            }
+            let error = open(checkpoint).unwrap_err();
+            let named = matches!(error, Error::NotACheckpoint { position: p, sequence: s, .. }
+                if (p, s) == (position, sequence));
+            assert!(named && error.to_string().contains(&position.to_string()), "{error}");
+        }
+    }
+    // Too late: what it covers is overwritten, by a lap.
+    while wal.stats().last_sequence < 80 {
+        host.checkpoint(&mut wal);
+        wal.append(&record(1, 20)).unwrap();
+    }
+    for checkpoint in known {
+        assert!(matches!(open(checkpoint), Err(Error::NotACheckpoint { .. })), "{checkpoint:?}");
+        let error = wal.checkpoint_stored(checkpoint).unwrap_err();
+        assert!(matches!(error, Error::NotACheckpoint { .. }), "{error}");
+    }
+    assert_ne!(host.disk.read_file(PATH), before);
+}
+
+#[test]
+fn a_region_that_is_neither_zeros_nor_a_log_is_not_taken() {
+    let host = Host::new(REGION);
+    for position in [32, 100, 1023] {
+        host.damage(position);
+        let before = host.disk.read_file(PATH);
+        let error = host.open().unwrap_err();
+        assert!(matches!(error, Error::NotACheckpoint { position: 0, .. }), "{error}");
+        assert_eq!(host.disk.read_file(PATH), before);
+        host.damage(position);
+    }
+    // A log whose first checkpoint is damaged is no new log.
+    host.open().unwrap().append(b"dear").unwrap();
+    host.damage(17);
+    assert!(matches!(host.open(), Err(Error::NotACheckpoint { .. })));
+}
+
+#[test]
+fn damage_in_what_is_proven_durable_is_told_and_nothing_changed() {
+    let host = Host::new(REGION);
+    let mut wal = host.open().unwrap();
+    for sequence in 1..=30 {
+        wal.append(&record(sequence, 33)).unwrap();
+        if sequence % 10 == 0 && sequence < 30 {
+            host.checkpoint(&mut wal);
+        }
+    }
+    let start = host.stored().position;
+    let end = start + wal.stats().used;
+    let last = end - 64;
+    for position in start..end {
+        host.damage(position);
+        let before = host.disk.read_file(PATH);
+        let opened = host.open();
+        match opened {
+            Err(Error::NotACheckpoint { position: at, .. }) => assert!(at == start && position < start + 32),
+            Err(Error::Corrupt { position: at, file_offset, .. }) => {
+                assert!(at <= position && position < at + 64 && position < last, "{at} {position}");
+                assert_eq!(file_offset, 1000 + at % 1024);
+            }
+            // Nothing behind proves the last one.
+            Ok(wal) => assert!(position >= last && wal.stats().last_sequence == 29, "{position}"),
+            Err(other) => panic!("{other}"),
+        }
+        if position < last {
+            assert_eq!(host.disk.read_file(PATH), before);
+            assert!(host.read().is_err());
+            let error = wal.pending().find_map(Result::err);
+            let damaged = matches!(error, Some(Error::Corrupt { .. }));
+            assert_eq!(damaged, position >= start + 32 || error.is_some(), "{position}");
+        }
+        host.damage(position);
+    }
+    assert_eq!(pending(&host.open().unwrap()).len(), 10);
+}
+
+#[test]
+fn a_checkpoint_proves_all_before_it() {
+    let host = Host::new(REGION);
+    let mut wal = host.open().unwrap();
+    wal.append(&record(1, 50)).unwrap();
+    wal.checkpoint().unwrap();
+    host.damage(70);
+    assert!(matches!(host.open(), Err(Error::Corrupt { position: 32, .. })));
+}
+
+#[test]
+fn the_first_failure_is_final() {
+    for kind in [OpKind::Write, OpKind::Sync] {
+        for how in [FaultHow::Io, FaultHow::NoSpace, FaultHow::DoneButIo, FaultHow::SyncLies] {
+            if (kind, how) == (OpKind::Write, FaultHow::SyncLies) {
+                continue;
+            }
+            let host = Host::new(REGION);
+            let mut wal = host.open().unwrap();
+            wal.append(b"kept").unwrap();
+            host.disk.fail(Fault::new(kind, 0, how));
+            assert!(matches!(wal.append(b"perhaps"), Err(Error::Io { .. })));
+            assert!(matches!(wal.append(b"no more"), Err(Error::Poisoned { .. })));
+            assert!(matches!(wal.checkpoint(), Err(Error::Poisoned { .. })));
+            assert_eq!(pending(&wal), [(1, b"kept".to_vec())]);
+            let mut wal = host.open().unwrap();
+            let found = pending(&wal);
+            assert_eq!(found[0], (1, b"kept".to_vec()));
+            assert!(found.len() == 1 || found[1..] == [(2, b"perhaps".to_vec())]);
+            // What was shown is kept, whatever the page cache had called clean.
+            let keeps = |expected: &[(u64, Vec<u8>)]| {
+                for seed in 0..24 {
+                    assert_eq!(pending(&host.on(host.disk.crash(seed)).open().unwrap()), expected);
+                }
+            };
+            keeps(&found);
+            wal.append(b"more").unwrap();
+            keeps(&pending(&wal));
+        }
+    }
+}
+
+#[test]
+fn short_and_interrupted_writes_are_no_failures() {
+    let host = Host::new(REGION);
+    let mut wal = host.open().unwrap();
+    for nth in 0..20 {
+        host.disk.fail(Fault::new(OpKind::Write, nth % 3, FaultHow::Short(nth as usize % 7 + 1)));
+        host.disk.fail(Fault::new(OpKind::Write, 0, FaultHow::Interrupted));
+        wal.append(&record(nth, 40)).unwrap();
+        assert_eq!(pending(&host.open().unwrap()).last().unwrap().1, record(nth, 40));
+        host.checkpoint(&mut wal);
+    }
+}
+
+#[test]
+fn a_reader_writes_nothing() {
+    let host = Host::new(REGION);
+    assert_eq!(host.read().unwrap().stats().last_sequence, 0);
+    host.open().unwrap().append_batch(&["a", "b"]).unwrap();
+    let operations = host.disk.operations();
+    let reader = host.read().unwrap();
+    assert_eq!(reader.pending().count(), 2);
+    assert_eq!(reader.records_after(1).unwrap().count(), 1);
+    assert_eq!(reader.stats().pending_records, 2);
+    assert_eq!(host.disk.operations(), operations);
+}
+
+#[test]
+fn it_is_time_for_a_checkpoint_by_occupancy_or_count() {
+    let host = Host::new(REGION);
+    let mut wal = host.open().unwrap();
+    assert!(!wal.should_checkpoint());
+    wal.append(&record(1, 400)).unwrap();
+    assert!(!wal.should_checkpoint());
+    wal.append(&record(2, 100)).unwrap();
+    assert!(wal.should_checkpoint(), "half full");
+    let checkpoint = wal.checkpoint().unwrap();
+    assert!(wal.should_checkpoint(), "not stored yet");
+    assert_eq!(wal.stats().checkpoints_not_stored, 1);
+    wal.checkpoint_stored(checkpoint).unwrap();
+    assert!(!wal.should_checkpoint());
+    assert_eq!(wal.stats().used, 32);
+
+    wal.set_checkpoint_when(CheckpointWhen { used_percent: 100, pending_records: 3 });
+    wal.append_batch(&["a", "b"]).unwrap();
+    assert!(!wal.should_checkpoint());
+    wal.append(b"c").unwrap();
+    assert!(wal.should_checkpoint());
+}
+
+/// On a real file, through a [`std::fs::File`].
+#[test]
+fn a_real_file_will_do() {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(100_000).unwrap();
+    let region = Region { offset: 777, len: 60_001 };
+    let mut wal = EmbeddedWal::open(file.try_clone().unwrap(), region, Checkpoint::default()).unwrap();
+    let mut checkpoint = Checkpoint::default();
+    for sequence in 1..200 {
+        wal.append(&record(sequence, 3000)).unwrap();
+        if wal.should_checkpoint() {
+            checkpoint = wal.checkpoint().unwrap();
+            wal.checkpoint_stored(checkpoint).unwrap();
+        }
+    }
+    let reader = EmbeddedReader::open(file, region, checkpoint).unwrap();
+    assert_eq!(reader.stats(), wal.stats());
+    assert!(reader.pending().all(|item| item.is_ok_and(|(n, bytes)| bytes == record(n, 3000))));
+}
