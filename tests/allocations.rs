@@ -144,7 +144,8 @@ fn steady_work_allocates_nothing_for_a_record() {
             wal.sync().unwrap();
         }
     };
-    let works: [(&str, u64, &dyn Fn(&mut ChunkedWal<Log>)); 4] = [
+    type Work<'a> = &'a dyn Fn(&mut ChunkedWal<Log>);
+    let works: [(&str, u64, Work<'_>); 4] = [
         ("append", RECORDS, &append),
         ("append and flush", RECORDS, &append_with_callbacks),
         ("append and flush_ticket", RECORDS, &append_with_tickets),

@@ -138,7 +138,7 @@ impl<S: Subject> Runner<'_, S> {
     fn flush_and_wait(&mut self, mode: Flush) -> Result<(), Stop> {
         let end = self.history().end();
         // Every other sync by the way that needs no other thread.
-        if mode == Flush::Sync && end / 8 % 2 == 0 {
+        if mode == Flush::Sync && (end / 8).is_multiple_of(2) {
             let done = self.log()?.wal.sync();
             self.call("sync", done)?;
             self.ledger.durable(end);

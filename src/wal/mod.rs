@@ -104,7 +104,7 @@ pub use open::OpenOptions;
 pub struct ChunkedWal<W: WalTypes> {
     config: Config,
     shared: Arc<Shared<W>>,
-    /// The worker's place, which a sync takes if it is free.
+    /// The worker's place, which a sync takes if there is nothing else to do.
     worker: Arc<Mutex<Worker<W>>>,
     view: Arc<LogView<W::Checkpoint>>,
     /// None while no chunk could be made, on a full disk: the next append tries again.

@@ -80,9 +80,7 @@ impl Appender {
     /// By the shortest way: here, if the worker has nothing to do.
     pub(crate) fn sync(&mut self) -> Result<()> {
         self.shared.positions.check()?;
-        if let Some(mut worker) = self.worker.try_lock()
-            && worker.sync_here(self.end)
-        {
+        if self.shared.queue.is_empty() && self.worker.lock().sync_here(self.end) {
             self.handed_over = self.end;
         } else {
             self.hand_over(Flush::Sync, &mut None)?;
