@@ -60,7 +60,7 @@ pub struct Config {
     /// unless set.
     pub flush_queue_max_bytes: u64,
 
-    /// The most flushes that the worker takes into one batch. 8192 unless set.
+    /// The most flushes that the worker takes into one batch. 65,536 unless set.
     pub flush_batch_max_items: u64,
 
     /// The worker takes no more flushes into a batch that has this many bytes. 8 MiB unless set.
@@ -98,7 +98,7 @@ impl Config {
             max_record_size: 64 * MIB,
             open_buffer_max_bytes: MIB,
             flush_queue_max_bytes: 32 * MIB,
-            flush_batch_max_items: 8192,
+            flush_batch_max_items: 65_536,
             flush_batch_max_bytes: 8 * MIB,
             flush_batch_wait: Duration::ZERO,
             truncate_torn_tail: true,

@@ -20,7 +20,7 @@ use crate::sync::Mutex;
 use crate::sync::MutexGuard;
 
 /// Items that may be queued, whatever their size.
-const ITEMS_MAX: usize = 8192;
+const ITEMS_MAX: usize = 65_536;
 
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
