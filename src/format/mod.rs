@@ -21,6 +21,7 @@
 //!   frame of an earlier life of the file, or one at a wrong place, is not a frame.
 //! - No input, however hostile, panics, allocates more than the file holds, or loops.
 
+mod block;
 mod crc;
 mod frame;
 mod header;
@@ -34,6 +35,7 @@ mod tests;
 
 use std::io;
 
+pub(crate) use self::block::*;
 use self::crc::Crc;
 pub(crate) use self::frame::*;
 pub(crate) use self::header::*;
