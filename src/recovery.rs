@@ -11,7 +11,10 @@
 //!   more and synced. Reading it back proves nothing, it may sit in the page cache alone.
 
 mod repair;
+mod stages;
 mod survey;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +30,7 @@ use crate::error::Foreign;
 use crate::error::Proof;
 use crate::error::Result;
 use crate::format::DataCrc;
+use crate::format::Frame;
 use crate::format::Header;
 use crate::format::Scan;
 use crate::format::ScanEnd;
@@ -43,6 +47,8 @@ use crate::storage::Storage;
 pub(crate) use repair::Repaired;
 pub(crate) use repair::RepairedChunk;
 pub(crate) use repair::cut_chunk;
+use stages::Stages;
+use stages::visit_rest;
 pub(crate) use survey::Survey;
 pub(crate) use survey::open_chunk;
 pub(crate) use survey::survey;
@@ -91,10 +97,22 @@ pub struct TornTail {
     pub lost: u64,
 }
 
+/// A chunk whose file is larger is replayed on two threads; with less to do, a thread costs more than
+/// it saves.
+const ONE_STAGE_MAX: u64 = 1 << 20;
+
 /// How to replay.
 pub(crate) struct ReplayOptions<W: WalTypes> {
     pub(crate) replay: Replay,
     pub(crate) on_chunk_persisted: Option<OnChunkPersisted<W>>,
+    /// The size of the largest file that is replayed on one thread.
+    one_stage_max: u64,
+}
+
+impl<W: WalTypes> ReplayOptions<W> {
+    pub(crate) fn new(replay: Replay, on_chunk_persisted: Option<OnChunkPersisted<W>>) -> Self {
+        ReplayOptions { replay, on_chunk_persisted, one_stage_max: ONE_STAGE_MAX }
+    }
 }
 
 /// A log that has been read and judged, and not touched.
@@ -315,8 +333,10 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         scan: &mut Scan<&FileBytes>,
         sealed_end: Option<u64>,
     ) -> Result<Option<W::Checkpoint>> {
-        let first = chunk.next_record::<W>(scan)?;
-        let Some((segment, record)) = first else { return Err(chunk.error(scan.end())) };
+        let Some(first) = scan.next().map_err(|e| Error::from_read(&chunk.path, e))? else {
+            return Err(chunk.error(scan.end()));
+        };
+        let (segment, record) = chunk.record::<W>(first)?;
         let WalRecord::Checkpoint(checkpoint) = &record else {
             let damaged = ScanEnd::Corrupt {
                 at: segment.offset,
@@ -342,10 +362,11 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
     }
 
     fn apply_rest(&mut self, chunk: &InHand, scan: &mut Scan<&FileBytes>) -> Result<()> {
-        while let Some((segment, record)) = chunk.next_record::<W>(scan)? {
-            self.apply(chunk, segment, &record)?;
-        }
-        Ok(())
+        let stages = if chunk.bytes.len <= self.options.one_stage_max { Stages::One } else { Stages::Two };
+        visit_rest(scan, &chunk.path, stages, |frame| {
+            let (segment, record) = chunk.record::<W>(frame)?;
+            self.apply(chunk, segment, &record)
+        })
     }
 
     fn apply(&mut self, chunk: &InHand, segment: Segment, record: &WalRecord<W>) -> Result<()> {
@@ -370,14 +391,10 @@ impl InHand {
         )
     }
 
-    fn next_record<W: WalTypes>(
-        &self,
-        scan: &mut Scan<&FileBytes>,
-    ) -> Result<Option<(Segment, WalRecord<W>)>> {
-        let Some(frame) = scan.next().map_err(|e| Error::from_read(&self.path, e))? else { return Ok(None) };
+    fn record<W: WalTypes>(&self, frame: Frame<'_>) -> Result<(Segment, WalRecord<W>)> {
         let record = WalRecord::decode_payload(frame.kind, frame.payload)
             .map_err(|e| Error::decode(&self.path, self.id, frame.offset, e))?;
-        Ok(Some((Segment::new(frame.offset, frame.size), record)))
+        Ok((Segment::new(frame.offset, frame.size), record))
     }
 
     fn error(&self, end: Option<&ScanEnd>) -> Error {

@@ -120,6 +120,7 @@ impl FrameHeader {
     }
 
     /// The CRC of the frame at `offset` with this header, before its payload.
+    #[inline]
     pub(super) fn begin_crc(&self, offset: u64, salt: &Salt) -> Crc {
         salt.begin_crc(offset, self.len, second_word(self.kind, self.flags, self.check, self.unsynced))
     }
@@ -146,6 +147,7 @@ impl FrameHeader {
     }
 
     /// Below which offset all was durable when this frame, which stands at `offset`, was encoded.
+    #[inline]
     pub(crate) fn synced(&self, offset: u64) -> Option<u64> {
         if self.unsynced == u32::MAX {
             return None;

@@ -22,6 +22,7 @@
 //!   frame of an earlier life of the file, or one at a wrong place, is not a frame.
 //! - No input, however hostile, panics, allocates more than the file holds, or loops.
 
+mod block;
 mod crc;
 #[cfg(feature = "monitor")]
 mod cursor;
@@ -39,6 +40,7 @@ mod tests;
 
 use std::io;
 
+pub(crate) use self::block::*;
 use self::crc::Crc;
 #[cfg(feature = "monitor")]
 pub(crate) use self::cursor::*;

@@ -18,6 +18,7 @@
 
 use std::io;
 
+use super::Block;
 use super::DataCrc;
 use super::FRAME_HEADER_LEN;
 use super::FrameHeader;
@@ -51,6 +52,21 @@ pub(crate) struct Frame<'a> {
     pub(crate) kind: Kind,
     pub(crate) flags: u8,
     pub(crate) payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// The record's frame that `bytes`, which stand at `offset`, begin with.
+    #[inline]
+    pub(super) fn new(offset: u64, header: &FrameHeader, bytes: &'a [u8]) -> Self {
+        let checkpoint = header.kind == Kind::Checkpoint as u8;
+        Frame {
+            offset,
+            size: header.frame_size(),
+            kind: if checkpoint { Kind::Checkpoint } else { Kind::Action },
+            flags: header.flags,
+            payload: &bytes[FRAME_HEADER_LEN..][..header.len as usize],
+        }
+    }
 }
 
 /// Where and how the records of a chunk end.
@@ -121,14 +137,43 @@ impl<R: ReadAt> Scan<R> {
 
     /// The next record; `None` once the end is reached, which [`end`](Self::end) then tells.
     pub(crate) fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
+        let position = self.position;
+        let Some(header) = self.step()? else { return Ok(None) };
+        let offset = self.origin.offset(position);
+        Ok(Some(Frame::new(offset, &header, self.window.held(position))))
+    }
+
+    /// Puts the next records into an empty block: at least one, and then those that are in the buffer
+    /// already. The block stays empty once the end is reached.
+    pub(crate) fn next_block(&mut self, block: &mut Block) -> io::Result<()> {
+        let from = self.position;
+        if self.step()?.is_none() {
+            return Ok(());
+        }
+        while let Some(header) = self.held_record() {
+            self.accept(&header);
+        }
+        block.offset = self.origin.offset(from);
+        block.frames = self.window.trade(from..self.position, &mut block.buf);
+        Ok(())
+    }
+
+    /// Moves behind the next record, which the window then holds; `None` once the end is reached.
+    #[inline]
+    fn step(&mut self) -> io::Result<Option<FrameHeader>> {
         if self.end.is_some() {
             return Ok(None);
         }
+        if let Some(header) = self.held_record() {
+            self.accept(&header);
+            return Ok(Some(header));
+        }
         let end = match inspect(&mut self.window, &self.origin, self.position)? {
-            Place::Sound(header) => match self.judge(&header)? {
-                Ok(kind) => return Ok(Some(self.accept(&header, kind))),
-                Err(end) => end,
-            },
+            Place::Sound(header) if self.is_record(&header) => {
+                self.accept(&header);
+                return Ok(Some(header));
+            }
+            Place::Sound(header) => self.end_at_frame(&header)?,
             Place::Empty => self.end_without_frame(None, self.position)?,
             Place::Damaged { damage, reach } => self.end_without_frame(Some(damage), reach)?,
         };
@@ -166,6 +211,11 @@ impl<R: ReadAt> Scan<R> {
         self.window.source()
     }
 
+    /// The size of its reads in bytes, but for records that are larger.
+    pub(crate) fn read_size(&self) -> usize {
+        self.window.size()
+    }
+
     fn offset(&self) -> u64 {
         self.origin.offset(self.position)
     }
@@ -175,36 +225,58 @@ impl<R: ReadAt> Scan<R> {
         self.records == 0 && !self.is_partial
     }
 
-    /// Whether a sound frame is a record, of which kind, or else what end it makes.
-    fn judge(&mut self, header: &FrameHeader) -> io::Result<Result<Kind, ScanEnd>> {
+    /// The record at the position if the window holds it and all is well with it. Nearly always so:
+    /// one look at the window, and no other case in the way.
+    #[inline]
+    fn held_record(&self) -> Option<FrameHeader> {
+        let (held, offset) = (self.window.held(self.position), self.offset());
+        let header = FrameHeader::parse(held.first_chunk()?);
+        if !header.check_ok(&self.origin.salt, offset) {
+            return None;
+        }
+        let frame = held.get(..usize::try_from(header.frame_size()).ok()?)?;
+        let sound = header.crc_ok(&frame[FRAME_HEADER_LEN..], offset, &self.origin.salt);
+        (sound && self.is_record(&header)).then_some(header)
+    }
+
+    /// Whether a sound frame is a record, in a place where there may be one.
+    #[inline]
+    fn is_record(&self, header: &FrameHeader) -> bool {
+        let checkpoint = header.kind == Kind::Checkpoint as u8;
+        let action = header.kind == Kind::Action as u8 && !self.is_first();
+        (checkpoint || action) && header.flags & !KNOWN_FLAGS == 0
+    }
+
+    /// The end that a sound frame makes that is no record here.
+    fn end_at_frame(&mut self, header: &FrameHeader) -> io::Result<ScanEnd> {
         let at = self.offset();
         let unsupported =
-            |what, found, known| Ok(Err(ScanEnd::Unsupported { at, what, found, known: u64::from(known) }));
+            |what, found, known| Ok(ScanEnd::Unsupported { at, what, found, known: u64::from(known) });
         let Some(kind) = Kind::from_u8(header.kind) else {
             return unsupported("frame kind", header.kind.into(), Kind::SyncMark as u32);
         };
         if header.flags & !KNOWN_FLAGS != 0 {
             return unsupported("frame flags", header.flags.into(), KNOWN_FLAGS.into());
         }
-        if self.is_first() && kind != Kind::Checkpoint {
-            let damage = Damage::FirstFrameKind;
-            return Ok(Err(ScanEnd::Corrupt { at, damage, proof: Proof::FinalName }));
-        }
         match kind {
-            Kind::Action | Kind::Checkpoint => Ok(Ok(kind)),
-            Kind::Seal if header.len as usize != SEAL_PAYLOAD_LEN => {
-                unsupported("seal length", header.len.into(), SEAL_PAYLOAD_LEN as u32)
+            _ if self.is_first() => {
+                let damage = Damage::FirstFrameKind;
+                Ok(ScanEnd::Corrupt { at, damage, proof: Proof::FinalName })
             }
-            Kind::Seal => Ok(Err(self.end_at_seal())),
             Kind::SyncMark if header.len != 0 => unsupported("sync mark length", header.len.into(), 0),
             Kind::SyncMark if !header.is_mark() => unsupported("sync mark", header.unsynced.into(), 0),
-            Kind::SyncMark => self.end_at_mark().map(Err),
+            Kind::SyncMark => self.end_at_mark(),
+            _ if header.len as usize != SEAL_PAYLOAD_LEN => {
+                unsupported("seal length", header.len.into(), SEAL_PAYLOAD_LEN as u32)
+            }
+            _ => Ok(self.end_at_seal()),
         }
     }
 
     /// Takes the record at the position, and moves behind it.
-    fn accept(&mut self, header: &FrameHeader, kind: Kind) -> Frame<'_> {
-        let (position, offset, size) = (self.position, self.offset(), header.frame_size());
+    #[inline]
+    fn accept(&mut self, header: &FrameHeader) {
+        let (offset, size) = (self.offset(), header.frame_size());
         self.position += size;
         self.records += 1;
         self.data_crc.push(header.crc);
@@ -213,8 +285,6 @@ impl<R: ReadAt> Scan<R> {
         if self.records == 1 && !self.is_partial {
             self.prove(Some(self.offset()));
         }
-        let payload = &self.window.held(position)[FRAME_HEADER_LEN..][..header.len as usize];
-        Frame { offset, size, kind, flags: header.flags, payload }
     }
 
     fn prove(&mut self, synced: Option<u64>) {

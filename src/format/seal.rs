@@ -69,6 +69,7 @@ pub(crate) struct DataCrc(Crc);
 
 impl DataCrc {
     /// Takes the stored CRC of the next frame.
+    #[inline]
     pub(crate) fn push(&mut self, crc: u32) {
         self.0.four(crc);
     }

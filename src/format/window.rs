@@ -9,6 +9,7 @@
 //! - A read that fails leaves it usable: what it holds is what the file had.
 
 use std::io;
+use std::ops::Range;
 
 use super::FRAME_HEADER_LEN;
 use super::FrameHeader;
@@ -40,16 +41,22 @@ impl<R: ReadAt> Window<R> {
         &self.source
     }
 
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.len
     }
 
     /// Bytes from `position` to the end of the file; 0 if it lies behind.
+    #[inline]
     pub(crate) fn rest(&self, position: u64) -> u64 {
         self.len.saturating_sub(position)
     }
 
     /// All bytes that are held from `position` on, at least `n`. They must be in the file.
+    #[inline]
     pub(crate) fn at_least(&mut self, position: u64, n: usize) -> io::Result<&[u8]> {
         if self.held(position).len() < n {
             self.slide(position, n)?;
@@ -58,6 +65,7 @@ impl<R: ReadAt> Window<R> {
     }
 
     /// The bytes that are held from `position` on.
+    #[inline]
     pub(super) fn held(&self, position: u64) -> &[u8] {
         let skip = position.checked_sub(self.start).and_then(|n| usize::try_from(n).ok());
         skip.and_then(|skip| self.buf[..self.filled].get(skip..)).unwrap_or(&[])
@@ -66,6 +74,20 @@ impl<R: ReadAt> Window<R> {
     /// What stands at `position`, read as a frame header.
     pub(crate) fn header(&mut self, position: u64) -> io::Result<FrameHeader> {
         Ok(FrameHeader::parse(&array_at(self.at_least(position, FRAME_HEADER_LEN)?, 0)))
+    }
+
+    /// Gives the buffer away for another, of any content. `taken` are the positions of which the new
+    /// owner needs the bytes, which are held; returns where in the buffer they are. What is held behind
+    /// them stays in the window if the other buffer has the room, and is read once more if not.
+    pub(super) fn trade(&mut self, taken: Range<u64>, other: &mut Vec<u8>) -> Range<usize> {
+        let at = |position: u64| (position - self.start) as usize;
+        let (from, to) = (at(taken.start), at(taken.end));
+        let rest = &self.buf[to..self.filled];
+        let kept = if rest.len() <= other.len() { rest.len() } else { 0 };
+        other[..kept].copy_from_slice(&rest[..kept]);
+        std::mem::swap(&mut self.buf, other);
+        (self.start, self.filled) = (taken.end, kept);
+        from..to
     }
 
     /// The position behind the last byte that isn't zero, `from` if there is none at or behind it.

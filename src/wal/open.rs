@@ -125,7 +125,7 @@ impl<W: WalTypes> OpenOptions<W> {
         for name in &survey.foreign {
             log::warn!("not the log's, left alone: '{}'", name.display());
         }
-        let options = ReplayOptions { replay, on_chunk_persisted };
+        let options = ReplayOptions::new(replay, on_chunk_persisted);
         let recovered = recover(&storage, &config, survey, &options, state_machine)?;
         let repaired = recovered.repair(&*storage, &config, options.on_chunk_persisted.as_ref())?;
         let mut wal = ChunkedWal::start(config, storage, lock, options.on_chunk_persisted, repaired)?;

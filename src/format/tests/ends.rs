@@ -368,3 +368,43 @@ fn the_last_offsets_end_the_scan_without_wrapping() {
         }
     }
 }
+
+#[test]
+fn blocks_hold_what_a_scan_yields_and_end_as_it_does() {
+    for mut chunk in Chunk::both() {
+        for i in 0..200_usize {
+            chunk.action(&vec![i as u8; i * 37 % 600], chunk.header.chunk_id);
+        }
+        chunk.mark();
+        for buffer in [64, 100, 1000, 1 << 20] {
+            let expected = scan_all(&chunk.bytes[..], &chunk.header, false, buffer);
+            // A read error loses nothing: asked again, the scan goes on where it was.
+            let mut disk = Disk::new(&chunk.bytes);
+            for fail in 0..40 {
+                disk.fail = Some(fail);
+                disk.reads.set(0);
+                let mut scan = Scan::new(&disk, &chunk.header, false, buffer);
+                let mut block = Block::default();
+                let mut records = Vec::new();
+                loop {
+                    block.clear(buffer);
+                    if scan.next_block(&mut block).is_err() {
+                        assert!(block.is_empty());
+                        continue;
+                    }
+                    if block.is_empty() {
+                        break;
+                    }
+                    let frames = block.frames().map(|frame| {
+                        let Frame { offset, size, kind, payload, .. } = frame;
+                        Record { offset, size, kind, payload: payload.to_vec() }
+                    });
+                    records.extend(frames);
+                }
+                assert_eq!(records, expected.records);
+                assert_eq!(scan.end(), Some(&expected.end));
+                assert_eq!(scan.proven(), expected.proven);
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Records on their way from the thread that reads them to the one that uses them.
+//!
+//! ```text
+//! buf  | read before | frame | frame | frame | read, and left to the scan |
+//!                    ^ offset, frames.start  ^ frames.end
+//! ```
+//!
+//! - Only a [`Scan`](super::Scan) fills one, with its own buffer, for which it takes the block's: the
+//!   bytes of sound records, one behind the other, are not copied.
+//! - The buffer is as large as the scan's reads; what was larger, for one record, is not used again.
+
+use std::ops::Range;
+
+use super::Frame;
+use super::FrameHeader;
+
+/// Some records of a chunk.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    /// The global offset of the first frame.
+    pub(super) offset: u64,
+    pub(super) buf: Vec<u8>,
+    pub(super) frames: Range<usize>,
+}
+
+impl Block {
+    /// The records, in order.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
+        let (mut offset, mut rest) = (self.offset, &self.buf[self.frames.clone()]);
+        std::iter::from_fn(move || {
+            let frame = Frame::new(offset, &FrameHeader::parse(rest.first_chunk()?), rest);
+            offset += frame.size;
+            rest = &rest[frame.size as usize..];
+            Some(frame)
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Empties the block; its buffer is used again unless it has more than `len_max` bytes.
+    pub(crate) fn clear(&mut self, len_max: usize) {
+        self.frames = 0..0;
+        if self.buf.len() > len_max {
+            self.buf = Vec::new();
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Replay in two stages: one thread reads and checks, the caller's decodes and applies.
+//!
+//! ```text
+//! Scan ─► frames into a block ═══► frames out of it ─► visit
+//!           ▲                                      │
+//!           └───────── emptied, used again ◄───────┘
+//!   └─ thread `wal-replay` ─┘     └─ caller's thread ─┘
+//! ```
+//!
+//! - The caller sees what it would see if it read by itself: every record before an error, in order,
+//!   then the error.
+//! - Memory: one block being filled, one that waits and one in use, each of the size of a read, or of
+//!   one record that is larger.
+//! - The thread ends before this returns or unwinds, at the latest with the block that it fills.
+
+use std::io;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
+use std::thread::Builder;
+use std::thread::scope;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::format::Block;
+use crate::format::Frame;
+use crate::format::ReadAt;
+use crate::format::Scan;
+
+/// Blocks that wait, so that neither side waits for the other to wake up.
+const WAITING_MAX: usize = 1;
+
+/// On how many threads a chunk is replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stages {
+    One,
+    Two,
+}
+
+/// Gives all records that the scan of the chunk at `path` still has to `visit`.
+pub(super) fn visit_rest<R: ReadAt + Send>(
+    scan: &mut Scan<R>,
+    path: &Path,
+    stages: Stages,
+    mut visit: impl FnMut(Frame<'_>) -> Result<()>,
+) -> Result<()> {
+    if stages == Stages::Two
+        && let Some(outcome) = visit_blocks(scan, path, &mut visit)
+    {
+        return outcome;
+    }
+    while let Some(frame) = scan.next().map_err(|e| Error::from_read(path, e))? {
+        visit(frame)?;
+    }
+    Ok(())
+}
+
+/// As [`visit_rest`], in two stages; `None` if there is no thread to be had, and nothing was done.
+fn visit_blocks<R: ReadAt + Send>(
+    scan: &mut Scan<R>,
+    path: &Path,
+    mut visit: impl FnMut(Frame<'_>) -> Result<()>,
+) -> Option<Result<()>> {
+    let read_size = scan.read_size();
+    scope(|scope| {
+        let (send, blocks) = sync_channel(WAITING_MAX);
+        let (give_back, emptied) = channel();
+        let thread = Builder::new().name("wal-replay".to_string());
+        let reading = thread.spawn_scoped(scope, move || send_blocks(scan, &send, &emptied)).ok()?;
+        // With an error or a panic of `visit` the receiver goes, and then the thread.
+        for mut block in blocks {
+            if let Err(refused) = block.frames().try_for_each(&mut visit) {
+                return Some(Err(refused));
+            }
+            block.clear(read_size);
+            let _thread_is_done = give_back.send(block);
+        }
+        let read = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Some(read.map_err(|e| Error::from_read(path, e)))
+    })
+}
+
+/// Sends all records that the scan still has, unless nobody wants them any more.
+fn send_blocks<R: ReadAt>(
+    scan: &mut Scan<R>,
+    blocks: &SyncSender<Block>,
+    emptied: &Receiver<Block>,
+) -> io::Result<()> {
+    loop {
+        let mut block = emptied.try_recv().unwrap_or_default();
+        // What was read before an error is sent already.
+        scan.next_block(&mut block)?;
+        if block.is_empty() || blocks.send(block).is_err() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Replay on one thread and on two: whatever is wrong with a log, nobody can tell them apart.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::path::Path;
+
+use parking_lot::Mutex;
+
+use super::*;
+use crate::format::Kind;
+use crate::storage::Fault;
+use crate::storage::FaultHow;
+use crate::storage::MemoryStorage;
+use crate::storage::OpKind;
+use crate::wal::ChunkedWal;
+
+const READ_SIZE: u64 = 64 << 10;
+
+/// An action that can't be decoded if it begins with [`GARBLED`].
+#[derive(Debug, Clone, PartialEq)]
+struct Word(Vec<u8>);
+
+const GARBLED: u8 = 0xFF;
+
+impl codeq::Encode for Word {
+    fn encode<W: Write>(&self, mut writer: W) -> io::Result<usize> {
+        writer.write_all(&self.0)?;
+        Ok(self.0.len())
+    }
+}
+
+impl codeq::Decode for Word {
+    fn decode<R: Read>(mut reader: R) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes)?;
+        if bytes.first() == Some(&GARBLED) { Err(io::Error::other("garbled")) } else { Ok(Word(bytes)) }
+    }
+}
+
+#[derive(Debug)]
+struct Words;
+
+impl WalTypes for Words {
+    type Action = Word;
+    type Checkpoint = u64;
+    type Callback = ();
+}
+
+/// What a state machine does at some record.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum At {
+    Never,
+    Refuse(usize),
+    Panic(usize),
+}
+
+struct Book {
+    applied: Vec<(ChunkId, Segment, WalRecord<Words>)>,
+    at: At,
+}
+
+impl StateMachine<Words> for Book {
+    type Error = String;
+
+    fn apply(&mut self, record: &WalRecord<Words>, id: ChunkId, segment: Segment) -> Result<(), String> {
+        let index = self.applied.len();
+        assert_ne!(self.at, At::Panic(index), "asked to panic");
+        if self.at == At::Refuse(index) {
+            return Err("refused".to_string());
+        }
+        self.applied.push((id, segment, record.clone()));
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> u64 {
+        self.applied.len() as u64
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new("/log");
+    config.chunk_max_size = 3 << 20;
+    config.read_buffer_size = READ_SIZE;
+    config
+}
+
+/// A log of three chunks and 8 MiB, with a few records that are larger than a read; its `garbled`th
+/// action can't be decoded.
+fn log(garbled: Option<usize>) -> MemoryStorage {
+    let disk = MemoryStorage::default();
+    let options = ChunkedWal::<Words>::options(config()).storage(Arc::new(disk.clone()));
+    let mut book = Book { applied: Vec::new(), at: At::Never };
+    let mut wal = options.open(&mut book).unwrap();
+    for i in 0..4000_usize {
+        let len = if i % 1000 == 500 { 300_000 } else { i * 7 % 3000 };
+        let mut bytes = vec![i as u8 & 0x7F; len + 1];
+        if garbled == Some(i) {
+            bytes[0] = GARBLED;
+        }
+        wal.append(&WalRecord::Action(Word(bytes))).unwrap();
+        if wal.is_open_chunk_full() {
+            wal.close_open_chunk_with(i as u64).unwrap();
+        }
+    }
+    assert_eq!(wal.closed_chunk_stats().len(), 2);
+    wal.close().unwrap();
+    disk
+}
+
+/// All that there is to be seen of a replay.
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    applied: Vec<(ChunkId, Segment, WalRecord<Words>)>,
+    persisted: Vec<(ChunkPersisted, Option<u64>)>,
+    /// The report and the newest chunk, an error, or a panic, in words.
+    end: String,
+}
+
+/// Replays a log on one thread or on two; also tells how many reads that took, the caller's and those
+/// of the second thread.
+fn replay(disk: &MemoryStorage, stages: Stages, replay: Replay, at: At) -> (Outcome, [usize; 2]) {
+    let reads = Arc::new(Mutex::new([0; 2]));
+    let noted = reads.clone();
+    disk.on_operation(move |op| {
+        if op.kind == OpKind::Read {
+            let second = std::thread::current().name() == Some("wal-replay");
+            noted.lock()[usize::from(second)] += 1;
+        }
+    });
+    let persisted = Arc::new(Mutex::new(Vec::new()));
+    let seen = persisted.clone();
+    let on_chunk_persisted: OnChunkPersisted<Words> =
+        Arc::new(move |chunk, checkpoint| seen.lock().push((chunk, checkpoint.copied())));
+    let one_stage_max = if stages == Stages::One { u64::MAX } else { 0 };
+    let options = ReplayOptions { replay, on_chunk_persisted: Some(on_chunk_persisted), one_stage_max };
+
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let found = survey(&*storage, Path::new("/log")).unwrap();
+    let mut book = Book { applied: Vec::new(), at };
+    let recovered =
+        catch_unwind(AssertUnwindSafe(|| recover(&storage, &config(), found, &options, &mut book)));
+    let end = match recovered {
+        Ok(Ok(recovered)) => format!("{:?} {:?}", recovered.report, recovered.newest),
+        Ok(Err(error)) => format!("{error:?}"),
+        Err(_) => "panic".to_string(),
+    };
+    let reads = *reads.lock();
+    assert!(stages == Stages::Two || reads[1] == 0, "{reads:?}");
+    let persisted = persisted.lock().clone();
+    (Outcome { applied: book.applied, persisted, end }, reads)
+}
+
+/// Replays on one thread and on two, and compares.
+fn both(what: &str, disk: &MemoryStorage, at: At) -> Outcome {
+    for mode in [Replay::FromLastCheckpoint, Replay::All] {
+        let [(one, _), (two, _)] = [Stages::One, Stages::Two].map(|stages| replay(disk, stages, mode, at));
+        assert_eq!(one.applied.len(), two.applied.len(), "{what}, {mode:?}");
+        assert!(one == two, "{what}, {mode:?}: {} or {}", one.end, two.end);
+        if mode == Replay::All {
+            return two;
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_sound_log_is_the_same() {
+    let all = both("sound", &log(None), At::Never);
+    assert_eq!(all.applied.len(), 4000 + 3);
+    assert!(all.end.starts_with("RecoveryReport"), "{}", all.end);
+}
+
+#[test]
+fn what_is_refused_or_panics_ends_it_at_the_same_record() {
+    let disk = log(None);
+    for index in [0, 1, 2, 77, 499, 501, 502, 503, 1700, 2600, 3999, 4002] {
+        for (at, end) in [(At::Refuse(index), "StateMachine"), (At::Panic(index), "panic")] {
+            let outcome = both("refused", &disk, at);
+            assert_eq!(outcome.applied.len(), index);
+            assert!(outcome.end.contains(end), "{}", outcome.end);
+        }
+    }
+}
+
+#[test]
+fn what_can_not_be_decoded_ends_it_at_the_same_record() {
+    for index in [0, 1, 499, 500, 501, 1999, 3999] {
+        let outcome = both("garbled", &log(Some(index)), At::Never);
+        assert!(outcome.end.contains("Decode"), "{}", outcome.end);
+        assert_eq!(outcome.applied.iter().filter(|(_, _, r)| r.kind() == Kind::Action).count(), index);
+    }
+}
+
+#[test]
+fn damage_ends_it_at_the_same_record_with_the_same_verdict() {
+    let disk = log(None);
+    let mut ends = BTreeSet::new();
+    for name in disk.files("/log").iter().filter(|name| name.starts_with("r-")) {
+        let path = Path::new("/log").join(name);
+        let whole = disk.read_file(&path).unwrap();
+        for i in 0..12 {
+            let mut bytes = whole.clone();
+            let at = 64 + i * 223_331;
+            match i % 3 {
+                0 => bytes.truncate(at),
+                1 => bytes[at..].fill(0),
+                _ => bytes[at] ^= 4,
+            }
+            disk.write_file(&path, &bytes).unwrap();
+            let outcome = both(&format!("{name} at {at}, way {}", i % 3), &disk, At::Never);
+            ends.insert(outcome.end.split(['(', ' ']).next().unwrap().to_string());
+        }
+        disk.write_file(&path, &whole).unwrap();
+    }
+    assert!(ends.contains("Corrupt") && ends.contains("RecoveryReport"), "{ends:?}");
+}
+
+#[test]
+fn a_read_error_comes_behind_what_was_read() {
+    let disk = log(None);
+    let (all, reads) = replay(&disk, Stages::Two, Replay::All, At::Never);
+    let mut before = 0;
+    for nth in (0..reads.iter().sum::<usize>() as u64).step_by(9) {
+        disk.fail(Fault::new(OpKind::Read, nth, FaultHow::Io));
+        let (outcome, _) = replay(&disk, Stages::Two, Replay::All, At::Never);
+        assert!(outcome.end.starts_with("Io"), "{nth}: {}", outcome.end);
+        let applied = outcome.applied.len();
+        assert!(outcome.applied == all.applied[..applied] && applied >= before, "{nth}: {applied}, {before}");
+        before = applied;
+    }
+    assert!(before > 3000, "{before}");
+}
+
+#[test]
+fn a_refusal_ends_the_reading() {
+    let disk = log(None);
+    let (_, all) = replay(&disk, Stages::Two, Replay::All, At::Never);
+    for at in [At::Refuse(2), At::Panic(2)] {
+        let (_, reads) = replay(&disk, Stages::Two, Replay::All, at);
+        assert!(all[1] > 80 && reads[1] < 8, "{reads:?} of {all:?}");
+    }
+}
