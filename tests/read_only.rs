@@ -173,7 +173,10 @@ fn what_is_proven_is_read_and_what_is_only_written_if_asked_for() {
     wal.close_open_chunk_with("a,b".to_string()).unwrap();
     wal.append(&action("c")).unwrap();
     idle(&mut wal, Flush::Write);
-    assert_eq!(read(ReadUpTo::Durable), ["[]", "a", "b"], "a successor proves the chunk before");
+    let durable = read(ReadUpTo::Durable);
+    assert_eq!(durable[..3], ["[]", "a", "b"], "a successor proves the chunk before");
+    // Whether the rotation was done when "c" was encoded, which says so then, is the worker's affair.
+    assert!(durable[3..].is_empty() || durable[3..] == ["[a,b]"], "{durable:?}");
     assert_eq!(read(ReadUpTo::Written), ["[]", "a", "b", "[a,b]", "c"]);
     wal.close().unwrap();
     assert_eq!(read(ReadUpTo::Durable), ["[]", "a", "b", "[a,b]", "c"]);
