@@ -44,7 +44,8 @@ pub(crate) type Measured = BTreeMap<String, f64>;
 impl Task {
     /// Has it done by a process of its own.
     pub(crate) fn run(&self) -> Result<Measured> {
-        self.run_under(Command::new(std::env::current_exe()?))
+        // Not by its path: this very program, even if it was built anew meanwhile.
+        self.run_under(Command::new("/proc/self/exe"))
     }
 
     /// The same with a command that this program and its arguments are, or are the end of.

@@ -1,6 +1,7 @@
 //! Contestants of one case take turns: every round gives each of them one turn, so that whatever the
 //! machine does meanwhile meets all of them alike.
 
+use std::fs::File;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -13,6 +14,7 @@ use crate::context::Context;
 use crate::peer::Fit;
 use crate::peer::Peer;
 use crate::stats::median;
+use crate::watchdog::watch;
 use crate::workload::Workload;
 
 /// One value of one turn.
@@ -130,6 +132,7 @@ impl<'a> Contest<'a> {
     ) {
         let dir = self.dir.join(name.replace([' ', '(', ')'], "_"));
         let made = std::fs::create_dir_all(&dir).context("make a directory");
+        let _watched = watch(format!("{} {}: {name}, getting ready,", self.workload, self.case));
         match made.and_then(|()| prepare(&dir)) {
             Ok(turn) => {
                 self.entries.push(Entry { name: name.to_owned(), not_compared, turn, values: Vec::new() });
@@ -144,6 +147,7 @@ impl<'a> Contest<'a> {
         for _ in 0..self.rounds {
             let mut failed = Vec::new();
             for (i, entry) in self.entries.iter_mut().enumerate() {
+                let _watched = watch(format!("{} {}: {}", self.workload, self.case, entry.name));
                 match (entry.turn)() {
                     Ok(values) => entry.values.push(values),
                     Err(error) => failed.push((i, error)),
@@ -157,9 +161,19 @@ impl<'a> Contest<'a> {
         for entry in std::mem::take(&mut self.entries) {
             self.report_rows(&entry);
         }
-        let took = self.started.elapsed().as_secs_f64();
-        eprintln!("  {prepared:.1} s to get ready, {:.1} s measured", took - prepared);
-        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+        let measured = self.started.elapsed().as_secs_f64() - prepared;
+        self.clean_up();
+        let cleaned = self.started.elapsed().as_secs_f64() - prepared - measured;
+        eprintln!("  {prepared:.1} s to get ready, {measured:.1} s measured, {cleaned:.1} s to clean up");
+    }
+
+    /// Removes the logs, and waits until their space is free: some file systems take long for that, and
+    /// would still be at it in the next case.
+    fn clean_up(&self) {
+        let _watched = watch(format!("{} {}: removing the logs", self.workload, self.case));
+        let removed = std::fs::remove_dir_all(&self.dir);
+        let synced = File::open(&self.context.dir).and_then(|dir| dir.sync_all());
+        if let Err(error) = removed.and(synced) {
             eprintln!("  cannot remove {}: {error}", self.dir.display());
         }
     }

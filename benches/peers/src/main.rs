@@ -20,6 +20,7 @@ mod raw;
 mod stats;
 mod syncs;
 mod table;
+mod watchdog;
 mod workload;
 mod workloads;
 
@@ -31,12 +32,14 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use anyhow::Result;
+use anyhow::ensure;
 use clap::Parser;
 
 use crate::contest::Report;
 use crate::context::Context;
 use crate::context::Scale;
 use crate::machine::Machine;
+use crate::peer::Peer;
 use crate::peers::walrus;
 use crate::workload::Workload;
 
@@ -70,7 +73,7 @@ struct Options {
     out: Option<PathBuf>,
 
     /// Writes the results into docs/benchmarks.md and docs/benchmarks/, between the marks that stand there.
-    #[arg(long, conflicts_with = "smoke")]
+    #[arg(long, conflicts_with_all = ["smoke", "only", "peers"])]
     write_docs: bool,
 
     /// Instead of measuring, counts with `strace` what each log calls for a durable append.
@@ -89,9 +92,9 @@ fn main() -> Result<()> {
         println!("{}", serde_json::to_string(&task.execute()?)?);
         return Ok(());
     }
-    if std::env::var_os(walrus::QUIET_VARIABLE).is_none() {
+    let Some(links) = std::env::var_os(walrus::DIR_VARIABLE) else {
         return Err(run_again(&options.dir.join("links"))).context("run this program again");
-    }
+    };
     fs::create_dir_all(&options.dir).with_context(|| format!("make {}", options.dir.display()))?;
     let dir = tempfile::Builder::new().prefix("run-").tempdir_in(&options.dir)?;
     let scale = match (options.quick, options.smoke) {
@@ -104,27 +107,40 @@ fn main() -> Result<()> {
     if machine.is_memory() {
         eprintln!("What is put into {} is never on a disk: give a --dir that is.", options.dir.display());
     }
-    let mut peers = peers::all();
-    if !options.peers.is_empty() {
-        peers.retain(|peer| options.peers.iter().any(|prefix| peer.name().starts_with(prefix)));
-    }
-    let context = Context { scale, dir: dir.path().to_owned(), peers };
+    let context = Context { scale, dir: dir.path().canonicalize()?, peers: chosen(&options.peers)? };
     if options.check_syncs {
         print!("{}", syncs::table(&context)?);
-        return Ok(());
+    } else {
+        measure(&options, &context, &machine)?;
     }
+    let _none_made = fs::remove_dir_all(links);
+    Ok(())
+}
+
+/// The peers whose names begin with one of these; all if there are none.
+fn chosen(prefixes: &[String]) -> Result<Vec<&'static dyn Peer>> {
+    for prefix in prefixes {
+        let known = peers::all().iter().any(|peer| peer.name().starts_with(prefix));
+        ensure!(known, "no such log: `{prefix}`; there are {}", peers::names().join(", "));
+    }
+    let mut peers = peers::all();
+    peers.retain(|peer| prefixes.is_empty() || prefixes.iter().any(|prefix| peer.name().starts_with(prefix)));
+    Ok(peers)
+}
+
+fn measure(options: &Options, context: &Context, machine: &Machine) -> Result<()> {
     let mut report = Report::default();
     for workload in Workload::ALL {
         if options.only.is_empty() || options.only.contains(&workload) {
-            workloads::run(workload, &context, &mut report)?;
+            workloads::run(workload, context, &mut report);
         }
     }
     print!("{}", table::markdown(&report));
     if let Some(out) = &options.out {
-        write_results(out, &machine, &report)?;
+        write_results(out, machine, &report)?;
     }
     if options.write_docs {
-        docs::write(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")), &machine, &report)?;
+        docs::write(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")), machine, &report)?;
     }
     Ok(())
 }

@@ -23,6 +23,11 @@ pub(crate) fn by_name(name: &str) -> Option<&'static dyn Peer> {
     all().into_iter().find(|peer| peer.name() == name)
 }
 
+/// The names of all of them.
+pub(crate) fn names() -> Vec<&'static str> {
+    all().into_iter().map(|peer| peer.name()).collect()
+}
+
 /// All of them, in the order in which they take turns and stand in tables.
 pub(crate) fn all() -> Vec<&'static dyn Peer> {
     let mut all: Vec<&'static dyn Peer> = ours::ALL.iter().map(|peer| peer as &dyn Peer).collect();
