@@ -157,4 +157,8 @@ impl ReadAt for FileBytes {
         let n = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
         read_full_at(&*self.file, &mut buf[..n], position)
     }
+
+    fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        self.file.next_data(position)
+    }
 }
