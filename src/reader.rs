@@ -7,13 +7,15 @@
 //! WalReader ─► Directory: a log that somebody else may have open, read by its names and bytes alone
 //! ```
 //!
-//! - Memory is asked first: what it has let go of is in the file.
+//! - What is written is read from the file. For the rest memory is asked first: what it has let go of
+//!   is in the file.
 //! - Every read is checked by the frame's CRC, with the chunk's salt and the frame's offset in it.
 
 mod directory;
 mod follow;
 mod handle;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::io;
@@ -38,14 +40,15 @@ use crate::format::FrameHeader;
 use crate::format::HEADER_LEN;
 use crate::format::Kind;
 use crate::format::ReadAt;
+use crate::format::Salt;
 use crate::format::Scan;
 use crate::format::ScanEnd;
-use crate::format::verify_frame;
 use crate::position::ALIGN;
 use crate::position::ChunkId;
 use crate::position::Segment;
 use crate::record::WalRecord;
 use crate::record::WalTypes;
+use crate::storage::StorageFile;
 use crate::storage::read_full_at;
 
 pub use directory::ReadUpTo;
@@ -70,6 +73,7 @@ pub(crate) struct LogView<C> {
 }
 
 /// A record's frame as it is stored, whole and right.
+#[cfg(feature = "blob")]
 #[derive(Debug)]
 pub(crate) struct StoredFrame {
     /// An action or a checkpoint.
@@ -78,6 +82,7 @@ pub(crate) struct StoredFrame {
     bytes: Vec<u8>,
 }
 
+#[cfg(feature = "blob")]
 impl StoredFrame {
     #[cfg(all(test, feature = "blob"))]
     pub(crate) fn of_payload(payload: &[u8]) -> Self {
@@ -90,6 +95,38 @@ impl StoredFrame {
     }
 }
 
+/// Where a record is to be read from.
+struct Source {
+    id: ChunkId,
+    salt: Salt,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    /// All of them in this file. As long as it is held, the file is not used again.
+    Written(Arc<dyn StorageFile>),
+    /// In memory, in the file, or in both.
+    Anywhere(Arc<ChunkFile>),
+}
+
+thread_local! {
+    /// What the thread's last small record was read into.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lends `f` a buffer of at most [`HEADER_FIRST`] bytes, whatever stands in them. It is the thread's, so
+/// that nothing is allocated or zeroed; a codec that reads a record itself finds it taken, and gets
+/// another.
+fn with_buffer<T>(len: usize, f: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+    if buffer.len() < len {
+        buffer.resize(len, 0);
+    }
+    let outcome = f(&mut buffer[..len]);
+    let _thread_is_ending = BUFFER.try_with(|place| place.set(buffer));
+    outcome
+}
+
 /// The chunks that can be read.
 #[derive(Debug)]
 pub(crate) struct Chunks<C> {
@@ -99,14 +136,14 @@ pub(crate) struct Chunks<C> {
 
 impl<C> Chunks<C> {
     /// The chunk that `offset` may be in, and where that ends, if it has ended.
-    fn find(&self, offset: u64) -> Option<(Arc<ChunkFile>, Option<u64>)> {
+    fn find(&self, offset: u64) -> Option<(&Arc<ChunkFile>, Option<u64>)> {
         if let Some(open) = &self.open
             && offset >= open.id().0
         {
-            return Some((open.clone(), None));
+            return Some((open, None));
         }
         let (_, chunk) = self.closed.range(..=ChunkId(offset)).next_back()?;
-        (offset < chunk.end).then(|| (chunk.file.clone(), Some(chunk.end)))
+        (offset < chunk.end).then_some((&chunk.file, Some(chunk.end)))
     }
 
     /// The oldest closed chunk, unless nothing comes behind it.
@@ -144,65 +181,106 @@ impl<C> LogView<C> {
     }
 
     pub(crate) fn read_record<W: WalTypes<Checkpoint = C>>(&self, segment: Segment) -> Result<WalRecord<W>> {
-        let (chunk, frame) = self.read_frame(segment, "read_record")?;
-        let record = WalRecord::decode_payload(frame.kind, frame.payload());
-        record.map_err(|e| self.undecodable(&chunk, segment.offset, e))
+        let source = self.locate(segment, "read_record")?;
+        if segment.size > HEADER_FIRST {
+            let mut frame = vec![0; segment.size as usize];
+            return self.read_and_decode(&source, segment.offset, &mut frame);
+        }
+        with_buffer(segment.size as usize, |frame| self.read_and_decode(&source, segment.offset, frame))
+    }
+
+    fn read_and_decode<W: WalTypes<Checkpoint = C>>(
+        &self,
+        source: &Source,
+        offset: u64,
+        frame: &mut [u8],
+    ) -> Result<WalRecord<W>> {
+        let (kind, payload) = self.read_frame_into(source, offset, frame)?;
+        WalRecord::decode_payload(kind, payload).map_err(|e| self.undecodable(source.id, offset, e))
     }
 
     /// Reads the whole frame of a record, and checks it.
-    pub(crate) fn read_frame(
-        &self,
-        segment: Segment,
-        method: &'static str,
-    ) -> Result<(Arc<ChunkFile>, StoredFrame)> {
+    #[cfg(feature = "blob")]
+    pub(crate) fn read_frame(&self, segment: Segment, method: &'static str) -> Result<StoredFrame> {
+        let source = self.locate(segment, method)?;
+        let mut bytes = vec![0; segment.size as usize];
+        let (kind, payload) = self.read_frame_into(&source, segment.offset, &mut bytes)?;
+        let payload_end = FRAME_HEADER_LEN + payload.len();
+        Ok(StoredFrame { kind, payload_end, bytes })
+    }
+
+    /// Where the frame at `segment` is to be read from, if there may be one.
+    fn locate(&self, segment: Segment, method: &'static str) -> Result<Source> {
         self.check(method)?;
         let not_in_log = || self.not_in_log(segment.offset, segment.size);
         let end = segment.offset.checked_add(segment.size).filter(|end| *end <= self.positions.appended());
         let end = end.ok_or_else(not_in_log)?;
-        let found = self.chunks.read().find(segment.offset);
-        let (chunk, chunk_end) = found.ok_or_else(not_in_log)?;
-        let in_frames = segment.offset >= chunk.id().0 + HEADER_LEN && chunk_end.is_none_or(|e| end <= e);
         let whole = segment.size >= FRAME_HEADER_LEN as u64 && segment.size.is_multiple_of(ALIGN);
-        if !in_frames || !whole {
-            return Err(not_in_log());
-        }
+        let source = if whole { self.source(segment.offset, end) } else { None };
+        let source = source.ok_or_else(not_in_log)?;
         if segment.size > HEADER_FIRST {
             // What is asked for may be no frame at all: no memory for it before its header says so.
             let mut header = [0; FRAME_HEADER_LEN];
-            self.read_exact(&chunk, segment.offset, &mut header)?;
+            self.read_exact(&source, segment.offset, &mut header)?;
             if FrameHeader::parse(&header).frame_size() != segment.size {
-                return Err(self.corrupt(&chunk, segment.offset, Damage::FrameHeader));
+                return Err(self.corrupt(source.id, segment.offset, Damage::FrameHeader));
             }
         }
-        let mut bytes = vec![0; segment.size as usize];
-        self.read_exact(&chunk, segment.offset, &mut bytes)?;
-        let frame = self.check_frame(&chunk, segment.offset, bytes)?;
-        Ok((chunk, frame))
+        Ok(source)
     }
 
-    fn check_frame(&self, chunk: &ChunkFile, offset: u64, bytes: Vec<u8>) -> Result<StoredFrame> {
-        let mut header = [0; FRAME_HEADER_LEN];
-        header.copy_from_slice(&bytes[..FRAME_HEADER_LEN]);
-        let header = FrameHeader::parse(&header);
-        let salt = chunk.salt();
-        let whole = header.frame_size() == bytes.len() as u64 && header.check_ok(&salt, offset);
-        let kind = Kind::from_u8(header.kind).filter(|kind| matches!(kind, Kind::Action | Kind::Checkpoint));
-        let Some(kind) = kind.filter(|_| whole) else {
-            return Err(self.corrupt(chunk, offset, Damage::FrameHeader));
+    /// Where the bytes from `offset` to `end` are; `None` if there are no such frames.
+    fn source(&self, offset: u64, end: u64) -> Option<Source> {
+        let chunks = self.chunks.read();
+        let (chunk, chunk_end) = chunks.find(offset)?;
+        if offset < chunk.id().0 + HEADER_LEN || chunk_end.is_some_and(|chunk_end| chunk_end < end) {
+            return None;
+        }
+        // What is written is in the file, whether or not memory has let go of it: no need to look there.
+        let written = end <= self.positions.written();
+        let bytes = match written.then(|| chunk.opened()).flatten() {
+            Some(file) => Bytes::Written(file),
+            None => Bytes::Anywhere(chunk.clone()),
         };
-        if !verify_frame(&bytes, offset, &salt) {
-            return Err(self.corrupt(chunk, offset, Damage::FrameChecksum));
-        }
-        Ok(StoredFrame { kind, payload_end: FRAME_HEADER_LEN + header.len as usize, bytes })
+        Some(Source { id: chunk.id(), salt: chunk.salt(), bytes })
     }
 
-    /// Fills `buf` from the chunk's bytes at a global offset.
-    fn read_exact(&self, chunk: &Arc<ChunkFile>, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let size = buf.len();
-        if self.read(chunk, offset, buf)? == size {
-            return Ok(());
+    /// Reads the frame that fills `frame`, and checks it; returns its kind and payload.
+    fn read_frame_into<'f>(
+        &self,
+        source: &Source,
+        offset: u64,
+        frame: &'f mut [u8],
+    ) -> Result<(Kind, &'f [u8])> {
+        self.read_exact(source, offset, frame)?;
+        let Source { id, salt, .. } = source;
+        let header = frame.first_chunk().map(FrameHeader::parse);
+        let whole = |h: &FrameHeader| h.frame_size() == frame.len() as u64 && h.check_ok(salt, offset);
+        let Some(header) = header.filter(whole) else {
+            return Err(self.corrupt(*id, offset, Damage::FrameHeader));
+        };
+        let Some(kind @ (Kind::Action | Kind::Checkpoint)) = Kind::from_u8(header.kind) else {
+            return Err(self.corrupt(*id, offset, Damage::FrameHeader));
+        };
+        let (_, padded) = frame.split_at(FRAME_HEADER_LEN);
+        if !header.crc_ok(padded, offset, salt) {
+            return Err(self.corrupt(*id, offset, Damage::FrameChecksum));
         }
-        Err(self.corrupt(chunk, offset, Damage::FrameCutShort))
+        Ok((kind, &padded[..header.len as usize]))
+    }
+
+    /// Fills `buf` from the source's bytes at a global offset.
+    fn read_exact(&self, source: &Source, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let size = buf.len();
+        let n = match &source.bytes {
+            Bytes::Written(file) => self.read_file(&**file, source.id, offset, buf)?,
+            Bytes::Anywhere(chunk) => self.read(chunk, offset, buf)?,
+        };
+        if n == size { Ok(()) } else { Err(self.corrupt(source.id, offset, Damage::FrameCutShort)) }
+    }
+
+    fn read_file(&self, file: &dyn StorageFile, id: ChunkId, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        read_full_at(file, buf, offset - id.0).map_err(|e| Error::io("read", self.files.path(id), e))
     }
 
     /// Reads the chunk's bytes at a global offset, as far as they go.
@@ -214,8 +292,7 @@ impl<C> LogView<C> {
         let gone = || self.not_in_log(offset, buf.len() as u64);
         let file = self.files.get(chunk)?.ok_or_else(gone)?;
         let in_file = usize::try_from(memory_starts - offset).unwrap_or(usize::MAX).min(buf.len());
-        let n = read_full_at(&*file, &mut buf[..in_file], offset - chunk.id().0)
-            .map_err(|e| Error::io("read", self.files.path(chunk.id()), e))?;
+        let n = self.read_file(&*file, chunk.id(), offset, &mut buf[..in_file])?;
         if n < in_file || n == buf.len() {
             return Ok(n);
         }
@@ -233,17 +310,17 @@ impl<C> LogView<C> {
         Error::NotInLog { offset, size, start: self.start(), end: self.positions.appended() }
     }
 
-    fn corrupt(&self, chunk: &ChunkFile, offset: u64, damage: Damage) -> Error {
+    fn corrupt(&self, chunk_id: ChunkId, offset: u64, damage: Damage) -> Error {
         if self.closed.load(Ordering::Acquire) {
             // Whoever has the directory now may have used the file again.
             return Error::Closed;
         }
-        let path = self.files.path(chunk.id());
-        Error::Corrupt { path, chunk_id: chunk.id(), offset, damage, proof: Proof::Seen }
+        let path = self.files.path(chunk_id);
+        Error::Corrupt { path, chunk_id, offset, damage, proof: Proof::Seen }
     }
 
-    fn undecodable(&self, chunk: &ChunkFile, offset: u64, e: io::Error) -> Error {
-        Error::decode(self.files.path(chunk.id()), chunk.id(), offset, e)
+    fn undecodable(&self, chunk_id: ChunkId, offset: u64, e: io::Error) -> Error {
+        Error::decode(self.files.path(chunk_id), chunk_id, offset, e)
     }
 }
 
@@ -292,18 +369,18 @@ impl<W: WalTypes> LiveRecords<W> {
             let path = || self.view.files.path(chunk.id());
             if let Some(frame) = scan.next().map_err(|e| Error::from_read(path(), e))? {
                 let record = WalRecord::decode_payload(frame.kind, frame.payload);
-                let record = record.map_err(|e| self.view.undecodable(&chunk, frame.offset, e))?;
+                let record = record.map_err(|e| self.view.undecodable(chunk.id(), frame.offset, e))?;
                 return Ok(Some((chunk.id(), Segment::new(frame.offset, frame.size), record)));
             }
             match scan.end() {
                 Some(ScanEnd::Clean { data_end, .. } | ScanEnd::Torn { data_end, .. })
                     if *data_end == end => {}
                 Some(ScanEnd::Corrupt { at, damage, .. }) => {
-                    return Err(self.view.corrupt(&chunk, *at, *damage));
+                    return Err(self.view.corrupt(chunk.id(), *at, *damage));
                 }
                 _ => {
                     let at = scan.last_segment().map_or(chunk.id().0 + HEADER_LEN, |(o, size)| o + size);
-                    return Err(self.view.corrupt(&chunk, at, Damage::FrameHeader));
+                    return Err(self.view.corrupt(chunk.id(), at, Damage::FrameHeader));
                 }
             }
             self.current = None;

@@ -7,25 +7,32 @@
 
 mod common;
 
+use std::io::IoSlice;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 
 use chunked_wal::ChunkId;
 use chunked_wal::ChunkPersisted;
+use chunked_wal::ChunkedWal;
+use chunked_wal::Config;
 use chunked_wal::Damage;
 use chunked_wal::Error;
 use chunked_wal::Foreign;
 use chunked_wal::Proof;
+use chunked_wal::RecoveryReport;
 use chunked_wal::Replay;
 use chunked_wal::Segment;
 use chunked_wal::StateMachine;
 use chunked_wal::TornTail;
 use chunked_wal::WalRecord;
+use chunked_wal::storage::DiskStorage;
 use chunked_wal::storage::Fault;
 use chunked_wal::storage::FaultHow;
 use chunked_wal::storage::MemoryStorage;
 use chunked_wal::storage::OpKind;
+use chunked_wal::storage::Storage;
 use common::*;
 
 // What is found ---------------------------------------------------------------------------------------
@@ -1099,4 +1106,55 @@ fn records_are_given_to_the_state_machine_with_chunk_and_segment() {
     assert_eq!(list.applied, [chunk(&first()), chunk(&second())].concat());
     let read = |i: usize| wal.read_record(list.applied[i].1).unwrap();
     assert_eq!((read(2), read(3)), (action("b"), WalRecord::Checkpoint("a,b".to_string())));
+}
+
+/// Opens a log of one chunk, whose file has a hole wherever there are 4 KiB of zeros.
+fn open_with_holes(storage: Arc<dyn Storage>, dir: &Path, chunk: &Forge) -> Result<RecoveryReport, Error> {
+    let config = Config::new(storage.create_dir(dir).unwrap());
+    let file = storage.create(&config.chunk_path(ChunkId(chunk.id))).unwrap();
+    file.set_len(chunk.bytes.len() as u64).unwrap();
+    for (i, page) in chunk.bytes.chunks(4096).enumerate().filter(|(_, page)| page.iter().any(|b| *b != 0)) {
+        assert_eq!(file.write_at(&[IoSlice::new(page)], i as u64 * 4096).unwrap(), page.len());
+    }
+    let options = ChunkedWal::<Words>::options(config).storage(storage);
+    let wal = options.open(&mut List::default())?;
+    Ok(wal.recovery().clone())
+}
+
+#[test]
+fn what_stands_behind_a_hole_is_found() {
+    let whole = Forge::chunk(0).checkpoint("").action("a");
+    let (begun, end) = (half_a_frame(&whole), whole.end);
+    for hole in [0, 4096, 100_000, 3 << 20, 5_000_003] {
+        let hole = hole / 8 * 8;
+        let behind = whole.clone().zeros(hole + 4096);
+        let offset = behind.bytes.len() as u64;
+        for tail in [0, 8, 1 << 20, 9 << 20] {
+            let temp = tempfile::tempdir().unwrap();
+            let each = |name: &str, chunk: &Forge| {
+                let chunk = chunk.clone().zeros(tail);
+                let disk = open_with_holes(Arc::new(DiskStorage), &temp.path().join(name), &chunk);
+                let memory = open_with_holes(Arc::new(MemoryStorage::default()), Path::new("/log"), &chunk);
+                let torn = |report: RecoveryReport| (report.records, report.torn_tail);
+                let [disk, memory] = [disk, memory].map(|opened| opened.map(torn));
+                assert_eq!(
+                    format!("{disk:?}").replace(temp.path().to_str().unwrap(), ""),
+                    format!("{memory:?}").replace("/log/", &format!("/{name}/")),
+                    "{name}, {hole}, {tail}"
+                );
+                memory
+            };
+            assert!(matches!(each("zeros", &behind), Ok((2, None))));
+            let lost = offset + 1 - end;
+            let torn = TornTail { chunk_id: ChunkId(0), data_end: end, lost };
+            assert_eq!(each("byte", &behind.clone().raw(&[1])).unwrap(), (2, Some(torn)));
+            assert!(matches!(each("begun", &behind.clone().raw(&begun)), Ok((2, Some(_)))));
+            let proven = each("proof", &behind.clone().mark());
+            assert!(
+                matches!(proven, Err(Error::Corrupt { offset: at, proof: Proof::SyncMark { offset: mark }, .. })
+                    if at == end && mark == offset),
+                "{proven:?}"
+            );
+        }
+    }
 }

@@ -27,6 +27,7 @@ const OPEN_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct ChunkFile {
     header: Header,
+    salt: Salt,
     handle: Mutex<Handle>,
 }
 
@@ -40,11 +41,15 @@ enum Handle {
 
 impl ChunkFile {
     pub(crate) fn shut(header: Header) -> Self {
-        ChunkFile { header, handle: Mutex::new(Handle::Shut) }
+        Self::new(header, Handle::Shut)
     }
 
     pub(crate) fn open(header: Header, file: Arc<dyn StorageFile>) -> Self {
-        ChunkFile { header, handle: Mutex::new(Handle::Open(file)) }
+        Self::new(header, Handle::Open(file))
+    }
+
+    fn new(header: Header, handle: Handle) -> Self {
+        ChunkFile { header, salt: Salt::new(header.salt), handle: Mutex::new(handle) }
     }
 
     pub(crate) fn id(&self) -> ChunkId {
@@ -56,7 +61,15 @@ impl ChunkFile {
     }
 
     pub(crate) fn salt(&self) -> Salt {
-        Salt::new(self.header.salt)
+        self.salt.clone()
+    }
+
+    /// The file, if it is open.
+    pub(crate) fn opened(&self) -> Option<Arc<dyn StorageFile>> {
+        match &*self.handle.lock() {
+            Handle::Open(file) => Some(file.clone()),
+            Handle::Shut | Handle::Gone => None,
+        }
     }
 
     /// Lets go of the file, unless somebody is reading it: [`retire`](Self::retire) must see them.
@@ -156,5 +169,9 @@ impl ReadAt for FileBytes {
         let left = self.len.saturating_sub(position);
         let n = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
         read_full_at(&*self.file, &mut buf[..n], position)
+    }
+
+    fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        self.file.next_data(position)
     }
 }

@@ -65,6 +65,11 @@ pub(crate) trait ReadAt {
 
     /// Fills `buf` from `position`, unless the end comes first; returns how much was read.
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
+
+    /// The first position from `position` on that may hold anything but zeros, `None` for none.
+    fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        Ok(Some(position))
+    }
 }
 
 impl ReadAt for [u8] {
@@ -87,6 +92,10 @@ impl<R: ReadAt + ?Sized> ReadAt for &R {
 
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         (**self).read_at(buf, position)
+    }
+
+    fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        (**self).next_data(position)
     }
 }
 

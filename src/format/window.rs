@@ -20,6 +20,9 @@ use super::read_exact_at;
 /// Smaller buffers would only be slow.
 const SIZE_MIN: usize = 64;
 
+/// Holes are no smaller, as a rule.
+const HOLE_MIN: u64 = 4096;
+
 pub(crate) struct Window<R> {
     source: R,
     /// Where the file ends, as far as this window is concerned.
@@ -92,10 +95,10 @@ impl<R: ReadAt> Window<R> {
 
     /// The position behind the last byte that isn't zero, `from` if there is none at or behind it.
     ///
-    /// Looks from the end, so that preallocated zeros are read once and what stands before the last
-    /// write not at all.
+    /// Looks from the end, so that what stands before the last write is not read, and what was
+    /// allocated and never written isn't either, where the source tells it.
     pub(super) fn nonzero_end(&mut self, from: u64) -> io::Result<u64> {
-        let mut end = self.len;
+        let mut end = self.data_end(from)?;
         while end > from {
             let start = end.saturating_sub(self.size as u64).max(from);
             let n = (end - start) as usize;
@@ -108,6 +111,22 @@ impl<R: ReadAt> Window<R> {
             end = start;
         }
         Ok(from)
+    }
+
+    /// A position at or behind `from` from which on there is only a hole, hardly behind the first such
+    /// one: space that was read once and is cached counts as data in some systems, so what is read
+    /// without need has to be read again by the next to look. Found by halves: behind a place where
+    /// there is no more data, there is none.
+    fn data_end(&self, from: u64) -> io::Result<u64> {
+        let (mut from, mut end) = (from, self.len);
+        while end.saturating_sub(from) > HOLE_MIN {
+            let middle = from + (end - from) / 2;
+            match self.source.next_data(middle)? {
+                Some(data) if data < end => from = data.max(middle) + 1,
+                _ => end = middle,
+            }
+        }
+        Ok(end)
     }
 
     /// Moves the window to `position` and fills it, with at least `n` bytes.

@@ -152,7 +152,7 @@ impl<W: WalTypes> WalReader<W> {
     #[cfg(feature = "blob")]
     pub(crate) fn read_frame(&self, segment: Segment) -> Result<StoredFrame> {
         match &self.source {
-            Source::Live(view) => Ok(view.read_frame(segment, "read")?.1),
+            Source::Live(view) => view.read_frame(segment, "read"),
             Source::Directory(directory) => Err(directory.not_in_log(segment.offset, segment.size)),
         }
     }

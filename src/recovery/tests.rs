@@ -229,7 +229,7 @@ fn a_read_error_comes_behind_what_was_read() {
     for nth in (0..reads.iter().sum::<usize>() as u64).step_by(9) {
         disk.fail(Fault::new(OpKind::Read, nth, FaultHow::Io));
         let (outcome, _) = replay(&disk, Stages::Two, Replay::All, At::Never);
-        assert!(outcome.end.starts_with("Io"), "{nth}: {}", outcome.end);
+        assert!(outcome.end.starts_with("Io") && outcome.end.contains("code: 5"), "{nth}: {}", outcome.end);
         let applied = outcome.applied.len();
         assert!(outcome.applied == all.applied[..applied] && applied >= before, "{nth}: {applied}, {before}");
         before = applied;

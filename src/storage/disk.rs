@@ -169,6 +169,10 @@ impl StorageFile for DiskFile {
         self.0.read_at(buf, position)
     }
 
+    fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        seek_data(&self.0, position)
+    }
+
     fn write_at(&self, bufs: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         let mut bytes = 0usize;
         let fits = |buf: &&IoSlice<'_>| {
@@ -223,6 +227,26 @@ fn reserve(file: &File, len: u64) -> io::Result<bool> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn reserve(_file: &File, _len: u64) -> io::Result<bool> {
     Ok(false)
+}
+
+/// Where the next bytes stand that were written, as [`StorageFile::next_data`] tells it. Reserved space
+/// that was not written counts as a hole. It moves the file's cursor, which nobody uses.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn seek_data(file: &File, position: u64) -> io::Result<Option<u64>> {
+    use rustix::io::Errno;
+
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(position)) {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::NXIO) => Ok(None),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(Some(position)),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Elsewhere holes are read.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn seek_data(_file: &File, position: u64) -> io::Result<Option<u64>> {
+    Ok(Some(position))
 }
 
 #[cfg(test)]

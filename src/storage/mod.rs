@@ -85,6 +85,16 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     /// for an empty `buf`). May read less than there is.
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
 
+    /// The first position from `position` on where something may have been written; `None` if nothing
+    /// was, from there to the end. Everything before it is a hole: it reads as zeros, which is what a
+    /// hole is, so a log looks for its end without reading space that was only reserved.
+    ///
+    /// The default claims no hole, which is always right. A storage that tells of holes must never
+    /// pass over bytes that [`read_at`](Self::read_at) returns and that are not zeros.
+    fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        Ok(Some(position))
+    }
+
     /// Writes the buffers one behind the other at `position`; returns how many bytes, which may be
     /// fewer than given. The file grows as needed.
     fn write_at(&self, bufs: &[IoSlice<'_>], position: u64) -> io::Result<usize>;

@@ -108,6 +108,32 @@ fn allocates_without_harm() {
 }
 
 #[test]
+fn only_zeros_are_holes() {
+    const BLOCK: u64 = 64 << 10;
+    on_each(|storage, dir| {
+        let file = put(storage, &dir.join("a"), b"first");
+        file.allocate(20 * BLOCK).unwrap();
+        file.write_at(&[IoSlice::new(b"last")], 15 * BLOCK - 2).unwrap();
+        file.set_len(40 * BLOCK).unwrap();
+        let bytes = read_all(&*file);
+        for position in (0..41 * BLOCK).step_by(1000).chain([15 * BLOCK - 1, 15 * BLOCK + 1, u64::MAX / 4]) {
+            let next = file.next_data(position).unwrap().unwrap_or(bytes.len() as u64);
+            let hole = bytes.get(position as usize..next as usize).unwrap_or_default();
+            assert!(hole.iter().all(|b| *b == 0), "from {position} to {next}");
+        }
+        assert_eq!(file.next_data(0).unwrap(), Some(0));
+        assert!(file.next_data(2 * BLOCK).unwrap().is_some_and(|next| next < 15 * BLOCK));
+    });
+    let disk = MemoryStorage::default();
+    let file = disk.create(Path::new("/a")).unwrap();
+    assert_eq!(file.next_data(0).unwrap(), None);
+    file.allocate(40 * BLOCK).unwrap();
+    file.write_at(&[IoSlice::new(b"x")], 10 * BLOCK).unwrap();
+    assert_eq!(file.next_data(0).unwrap(), Some(10 * BLOCK));
+    assert_eq!(file.next_data(11 * BLOCK).unwrap(), None);
+}
+
+#[test]
 fn creates_only_what_is_not_there() {
     on_each(|storage, dir| {
         put(storage, &dir.join("a"), b"kept");

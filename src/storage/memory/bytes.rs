@@ -115,6 +115,12 @@ impl Bytes {
         n
     }
 
+    /// The first position from `position` on that is in a page.
+    pub(super) fn next_data(&self, position: u64) -> Option<u64> {
+        let (index, _) = self.pages.range(position / PAGE as u64..).next()?;
+        Some(position.max(index * PAGE as u64)).filter(|next| *next < self.len)
+    }
+
     pub(super) fn to_vec(&self) -> Vec<u8> {
         let mut all = vec![0; self.len as usize];
         self.read(&mut all, 0);

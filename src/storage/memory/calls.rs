@@ -286,6 +286,11 @@ impl StorageFile for MemoryFile {
         })
     }
 
+    fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        let next = |disk: &mut Medium| Ok(disk.file(self.id)?.current().next_data(position));
+        self.shared.look(OpKind::Len, On::File(self.id), next)
+    }
+
     fn write_at(&self, bufs: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         let len: usize = bufs.iter().map(|buf| buf.len()).sum();
         let line = |name: &str| format!("write {name} {len}@{position}");

@@ -44,7 +44,7 @@ pub enum OpKind {
     Open,
     /// Reads from a file; changes nothing.
     Read,
-    /// Asks for a file's size; changes nothing.
+    /// Asks for a file's size, or where something was written; changes nothing.
     Len,
     /// Lists or resolves a directory; changes nothing.
     List,
