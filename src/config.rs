@@ -81,7 +81,8 @@ pub struct Config {
     /// A log that syncs little at a time has the open chunk's next bytes overwritten with zeros in the
     /// background, so many at a time: syncing to blocks that were never written before takes half as
     /// long again on most file systems. It doubles what is written; files of removed chunks, which are
-    /// used again, need none of it. 0 turns it off. 1 MiB unless set.
+    /// used again, need none of it. 0 turns it off, as is right for copy-on-write file systems. 1 MiB
+    /// unless set.
     pub zero_ahead_bytes: u64,
 
     /// The size of the reads with which a log is opened, replayed and iterated. 1 MiB unless set.

@@ -61,9 +61,9 @@ worker=src/flush/worker.rs
 housekeeper=src/flush/housekeeper.rs
 
 mutation 'acknowledge before the sync' $worker \
-    's/(        if sync && let Some\(chunk\) = &self\.chunk \{)/        if sync { self.publish_synced(end); }\n$1/' "$crash"
+    's/(            )(let turn = self\.shared\.positions\.begin_sync\()/$1let early = \&self.shared.positions;\n$1early.publish_sync(early.begin_sync(early.written()));\n$1$2/' "$crash"
 mutation 'acknowledge what was appended while the sync ran' $worker \
-    's/(self\.publish_synced\(self\.shared\.positions\.)written\(\)/$1appended()/' "$crash"
+    's/begin_sync\(self\.shared\.positions\.written\(\)\)/begin_sync(self.shared.positions.appended())/' "$crash"
 mutation 'publish written before the write' $worker \
     's/(            chunk\.write\(&piece\.bytes, piece\.start\)\?;)/            self.shared.positions.publish_written(piece.end());\n$1/' "$crash"
 mutation 'no directory sync after the rename' $worker \
@@ -97,9 +97,20 @@ mutation 'keep appending to a file after a torn tail' src/recovery.rs \
 mutation 'the same salt in a second life' src/wal/chunks.rs \
     's/let salt = random_u64\(\);/let salt = 7;/' '--test crash each_life'
 mutation 'position left out of the CRC' src/format/frame.rs \
-    's/salt\.frame_crc\(offset\)/salt.frame_crc(offset.wrapping_mul(0))/' "$format"
+    's/        crc\.eight\(offset\);\n/        crc.eight(offset.wrapping_mul(0));\n/' "$format"
 mutation 'seal before the data is synced' $worker \
-    's/if self\.shared\.positions\.synced\(\) < end \{\s+chunk\.sync\(\)\?;/if self.shared.positions.synced() < end {/' "$crash"
+    's/(let sync = self\.shared\.positions\.begin_sync\(end\);)\s+chunk\.sync\(\)\?;/$1/' "$crash"
+mutation 'zeros over the last block' src/flush/ahead.rs \
+    's/end\.saturating_add\(SYNC_MARK_LEN\)\.next_multiple_of\(BLOCK\)/(end \/ BLOCK * BLOCK)/' '--test crash zeros_ahead'
+mutation 'a sync passes the queue' $worker \
+    's/ \|\| !self\.shared\.queue\.is_empty\(\)//; ' '--test sync_here'
+mutation 'nobody is nudged' $worker 's/            self\.shared\.queue\.nudge\(\);\n//' '--test sync_here'
+mutation 'a full disk for zeros poisons' $worker \
+    's/self\.ahead = ZerosAhead::none\(\);\s+Ok\(\(\)\)/return Err(Error::io("write", \&self.path, std::io::ErrorKind::Other.into()));/' '--test sync_here'
+mutation 'the sync behind zeros is ignored' $worker \
+    's/Ok\(\(\)\) => self\.sync\(\),/Ok(()) => { let _lost = self.sync(); Ok(()) }/' '--test sync_here'
+mutation 'a sync takes the wrong turn' src/flush/progress.rs \
+    's/(        let turn = usize::from\()second < first(\);\n        self)/$1second > first$2/' '--test model_check'
 mutation 'no sync of the seal before its successor' $worker \
     's/(Only a sealed chunk may have a successor\.\n)\s+chunk\.sync\(\)\?;/$1/' "$crash"
 mutation 'a header not written anew in a spare' $worker \

@@ -295,6 +295,11 @@ impl Positions {
         }
     }
 
+    /// Whether tasks are registered, whose wakers are the user's code.
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.tasks.load(Ordering::SeqCst)
+    }
+
     fn wake_all(&self) {
         self.write_done.happen();
         for group in &self.syncs {
@@ -304,7 +309,7 @@ impl Positions {
     }
 
     fn wake_tasks(&self) {
-        if !self.tasks.load(Ordering::SeqCst) {
+        if !self.has_tasks() {
             return;
         }
         let wakers = {

@@ -10,8 +10,8 @@
 //!   appender in a `sync` that finds nothing else to do, which spares it two changes of thread.
 //! - The first failure poisons: nothing is written, retried or promised after it, but every
 //!   completion still comes, once.
-//! - Callbacks run with no lock held that another thread waits for, and on the worker's thread; one
-//!   that panics harms nobody else.
+//! - Callbacks, and wakers of tasks, run on the worker's thread; one that panics harms nobody else. No
+//!   lock is held but the worker's own, for which only `sync` and `wait_idle` wait.
 //! - The sync mark is written when the end has stayed where it is for a moment, not after each sync:
 //!   it is for logs that are idle, and would only stand in the way of one that is not.
 
@@ -96,11 +96,15 @@ impl<C> WorkerChunk<C> {
         match write_all_at(&*self.handle, &mut zeros, from) {
             // Now, when nobody waits for it; and because a failure may be told to one sync only.
             Ok(()) => self.sync(),
-            Err(error) => {
-                log::warn!("no zeros are written ahead in '{}': {error}", self.path.display());
-                self.ahead = ZerosAhead::none();
-                Ok(())
-            }
+            Err(error) => match Error::no_space("write", &self.path, to, error) {
+                // The space was promised and is not there, so there will be none.
+                Error::StorageFull { source, .. } => {
+                    log::warn!("no zeros are written ahead in '{}': {source}", self.path.display());
+                    self.ahead = ZerosAhead::none();
+                    Ok(())
+                }
+                error => Err(error),
+            },
         }
     }
 }
@@ -207,8 +211,8 @@ impl<W: WalTypes> Worker<W> {
     pub(crate) fn sync_here(&mut self, end: u64) -> bool {
         // Zeros are for the thread to write, which would hardly find the lock free.
         let zeros_due = self.chunk.as_ref().is_some_and(|chunk| chunk.ahead.is_due(end - chunk.id.0));
-        let others = self.on_chunk_persisted.is_some() || zeros_due || !self.shared.queue.is_empty();
-        if others || self.has_failed() {
+        let others = self.on_chunk_persisted.is_some() || self.shared.positions.has_tasks();
+        if others || zeros_due || !self.shared.queue.is_empty() || self.has_failed() {
             return false;
         }
         self.in_hand.push_back(FlushRequest {
@@ -221,8 +225,9 @@ impl<W: WalTypes> Worker<W> {
         self.complete_in_hand();
         self.fail_rest();
         if self.quiet_at.is_none() {
-            // The thread sleeps for good: it is to look out for quiet from now on.
-            self.quiet_at = Some(end);
+            // The thread sleeps for good: it is to look out for quiet from now on, and its first look
+            // only begins that.
+            self.quiet_at = Some(u64::MAX);
             self.shared.queue.nudge();
         }
         true
@@ -423,8 +428,12 @@ impl<W: WalTypes> Worker<W> {
 
     /// Writes zeros ahead in the open chunk, if it is time to.
     fn zero_ahead(&mut self) -> Result<()> {
-        let written = self.shared.positions.written();
-        self.chunk.as_mut().map_or(Ok(()), |chunk| chunk.zero_ahead(written))
+        let (written, synced) = (self.shared.positions.written(), self.shared.positions.synced());
+        match &mut self.chunk {
+            // Their sync is to tell of nothing but them.
+            Some(chunk) if written == synced => chunk.zero_ahead(written),
+            _ => Ok(()),
+        }
     }
 
     /// Writes a sync mark where all is synced and none stands yet.

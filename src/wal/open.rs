@@ -329,7 +329,8 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, W
         marked: true,
         ahead: match newest.header.earlier_life() {
             true => ZerosAhead::none(),
-            false => ZerosAhead::new(config.zero_ahead_bytes, config.chunk_file_size()),
+            // Space that the file doesn't have is for records to ask for.
+            false => ZerosAhead::new(config.zero_ahead_bytes, handle.len().unwrap_or(0)),
         },
     };
     let state = OpenChunkState {
