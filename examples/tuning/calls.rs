@@ -23,7 +23,7 @@ use crate::turns::us;
 use crate::turns::warm_log;
 
 /// One thread that waits for each record before it appends the next.
-pub(crate) fn sync(dir: &Path) {
+pub(crate) fn sync(dir: &Path) -> String {
     let ways: [(&str, fn(&mut Log)); 3] = [
         ("`sync()`", |log| log.wal.sync().unwrap()),
         ("`flush_ticket(Sync)`, `wait()`", |log| {
@@ -49,11 +49,11 @@ pub(crate) fn sync(dir: &Path) {
         (name.to_string(), Box::new(turn))
     };
     let columns = ["256 B durable, p50 µs", "p99 µs"];
-    compare("one thread, one record at a time", &columns, ways.map(contestant).into());
+    compare("one thread, one record at a time", &columns, ways.map(contestant).into())
 }
 
 /// One thread that has more to append before the first record is durable.
-pub(crate) fn completions(dir: &Path) {
+pub(crate) fn completions(dir: &Path) -> String {
     const RECORDS: u64 = 20_000;
     let ways: [(&str, fn(&mut Log) -> Duration); 3] = [
         ("`flush(Sync, callback)` for each", |log| append_with_callbacks(log, 256, RECORDS)),
@@ -82,11 +82,11 @@ pub(crate) fn completions(dir: &Path) {
         (name.to_string(), Box::new(turn))
     };
     let columns = ["thousands of records/s", "syncs"];
-    compare("20,000 records of 256 B, all durable at the end", &columns, ways.map(contestant).into());
+    compare("20,000 records of 256 B, all durable at the end", &columns, ways.map(contestant).into())
 }
 
 /// Batches that become durable by one sync.
-pub(crate) fn batches(dir: &Path) {
+pub(crate) fn batches(dir: &Path) -> String {
     let contestant = |records: u64| -> Contestant<'_> {
         let (home, mut log) = warm_log(dir, |_| {});
         let turn = move || {
@@ -101,7 +101,7 @@ pub(crate) fn batches(dir: &Path) {
     };
     let columns = ["a batch durable, p50 µs", "thousands of records/s"];
     let all = [1, 10, 100, 1000].map(contestant).into();
-    compare("records of 256 B appended before one `sync()`", &columns, all);
+    compare("records of 256 B appended before one `sync()`", &columns, all)
 }
 
 fn append_then_sync(log: &mut Log, records: u64) -> Duration {
@@ -115,7 +115,7 @@ fn append_then_sync(log: &mut Log, records: u64) -> Duration {
 }
 
 /// Threads that share a log through a mutex, each waiting for its own record.
-pub(crate) fn threads(dir: &Path) {
+pub(crate) fn threads(dir: &Path) -> String {
     let ways: [(&str, fn(&Mutex<Log>)); 4] = [
         ("append and `sync()` under the lock", |log| {
             let record = payload(64);
@@ -155,5 +155,5 @@ pub(crate) fn threads(dir: &Path) {
         (name.to_string(), Box::new(turn))
     };
     let columns = ["1 thread, k/s", "8 threads, k/s", "64 threads, k/s"];
-    compare("durable records of 64 B", &columns, ways.map(contestant).into());
+    compare("durable records of 64 B", &columns, ways.map(contestant).into())
 }

@@ -4,6 +4,7 @@
 //! cargo run --release --example tuning                            all of it, in less than a minute
 //! cargo run --release --example tuning chunk_max_size threads     some of it
 //! cargo run --release --example tuning -- --dir /mnt/disk         on the disk that you care about
+//! cargo run --release --example tuning -- --write docs/tuning.md  and puts the tables into the page
 //! ```
 //!
 //! The values of a setting take turns, in every round each of them once, so that whatever the machine
@@ -26,8 +27,8 @@ use std::time::Instant;
 
 use table::quantile;
 
-/// A measurement: prints its tables, with logs in the directory.
-type Measure = fn(&Path);
+/// A measurement, with logs in the directory, and its table.
+type Measure = fn(&Path) -> String;
 
 const MEASURES: [(&str, Measure); 14] = [
     ("sync", calls::sync),
@@ -49,15 +50,17 @@ const MEASURES: [(&str, Measure); 14] = [
 fn main() -> Result<(), Box<dyn Error>> {
     // Beside the program, and not in `/tmp`, which is memory on many machines.
     let mut parent = std::env::current_exe()?.parent().ok_or("the program has no directory")?.to_owned();
+    let mut page = None;
     let mut wanted = Vec::new();
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match MEASURES.iter().find(|(name, _)| *name == arg) {
             Some(measure) => wanted.push(*measure),
             None if arg == "--dir" => parent = PathBuf::from(args.next().ok_or("--dir needs a directory")?),
+            None if arg == "--write" => page = Some(args.next().ok_or("--write needs a page")?),
             None => {
                 let names: Vec<_> = MEASURES.iter().map(|(name, _)| *name).collect();
-                return Err(format!("'{arg}' is none of: --dir, {}", names.join(", ")).into());
+                return Err(format!("'{arg}' is none of: --dir, --write, {}", names.join(", ")).into());
             }
         }
     }
@@ -66,17 +69,33 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let dir = tempfile::tempdir_in(parent)?;
     let started = Instant::now();
-    println!("{}", disk(dir.path())?);
+    let mut measured = vec![("machine", machine(dir.path())?)];
+    println!("{}", measured[0].1);
     for (name, measure) in wanted {
-        println!("\n### {name}\n");
-        measure(dir.path());
+        let table = measure(dir.path());
+        println!("\n### {name}\n\n{table}");
+        measured.push((name, table));
     }
     println!("\nTook {:.0} s.", started.elapsed().as_secs_f64());
+    if let Some(page) = page {
+        let text = measured.iter().try_fold(fs::read_to_string(&page)?, |text, (name, table)| {
+            put(&text, name, table).ok_or(format!("'{page}' has no place for {name}"))
+        })?;
+        fs::write(page, text)?;
+    }
     Ok(())
 }
 
-/// What the logs are put on, and what a sync takes there where the log has no part in it.
-fn disk(dir: &Path) -> Result<String, Box<dyn Error>> {
+/// The page with a table in its place, between two comments.
+fn put(page: &str, name: &str, table: &str) -> Option<String> {
+    let (before, rest) = page.split_once(&format!("<!-- {name} -->\n"))?;
+    let (_, after) = rest.split_once("<!-- -->")?;
+    Some(format!("{before}<!-- {name} -->\n{table}\n<!-- -->{after}"))
+}
+
+/// What the logs are put on, what a sync takes there where the log has no part in it, and whether others
+/// use the machine.
+fn machine(dir: &Path) -> Result<String, Box<dyn Error>> {
     const SYNCS: u64 = 500;
     let file = tempfile::tempfile_in(dir)?;
     file.write_all_at(&vec![1; (SYNCS * 4096) as usize], 0)?;
@@ -90,9 +109,12 @@ fn disk(dir: &Path) -> Result<String, Box<dyn Error>> {
     }
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let cores = std::thread::available_parallelism()?;
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     Ok(format!(
-        "Logs on {}; {cores} cores. Writing 4 KiB over itself in a plain file, with fdatasync: {:.0} µs.",
+        "Logs on {}; {cores} cores, load average {} before. Writing 4 KiB over itself in a plain file, with \
+         fdatasync: {:.0} µs.",
         filesystem(&mounts, &dir.canonicalize()?).unwrap_or("an unknown file system".to_string()),
+        load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown"),
         quantile(&mut took, 0.5),
     ))
 }

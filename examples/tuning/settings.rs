@@ -23,7 +23,7 @@ use crate::turns::quantiles;
 use crate::turns::us;
 use crate::turns::warm_log;
 
-pub(crate) fn chunk_max_size(dir: &Path) {
+pub(crate) fn chunk_max_size(dir: &Path) -> String {
     const RECORDS: u64 = 16 * KIB;
     let contestant = |size: u64| -> Contestant<'_> {
         let (home, mut log) = warm_log(dir, |config| config.chunk_max_size = size);
@@ -46,10 +46,10 @@ pub(crate) fn chunk_max_size(dir: &Path) {
         (bytes(size), Box::new(turn))
     };
     let columns = ["appending 64 MiB, then `sync`, ms", "rotations", "`FromLastCheckpoint`, chunk full, ms"];
-    compare("`chunk_max_size`", &columns, [MIB, 8 * MIB, 64 * MIB].map(contestant).into());
+    compare("`chunk_max_size`", &columns, [MIB, 8 * MIB, 64 * MIB].map(contestant).into())
 }
 
-pub(crate) fn chunk_max_records(dir: &Path) {
+pub(crate) fn chunk_max_records(dir: &Path) -> String {
     const RECORDS: u64 = 100_000;
     let contestant = |max: u64| -> Contestant<'_> {
         let (home, mut log) = warm_log(dir, |config| config.chunk_max_records = max);
@@ -63,7 +63,7 @@ pub(crate) fn chunk_max_records(dir: &Path) {
         (name, Box::new(turn))
     };
     let columns = ["appending 100,000 records of 64 B, then `sync`, ms", "rotations"];
-    compare("`chunk_max_records`", &columns, [1000, 10_000, u64::MAX].map(contestant).into());
+    compare("`chunk_max_records`", &columns, [1000, 10_000, u64::MAX].map(contestant).into())
 }
 
 /// Appends records and syncs; how long it was until they were accepted, and until they were durable.
@@ -78,7 +78,7 @@ fn burst(log: &mut Log, size: usize, records: u64) -> (Duration, Duration) {
     (accepted, started.elapsed())
 }
 
-pub(crate) fn open_buffer_max_bytes(dir: &Path) {
+pub(crate) fn open_buffer_max_bytes(dir: &Path) -> String {
     const RECORDS: u64 = 100_000;
     let contestant = |max: u64| -> Contestant<'_> {
         let (home, mut log) = warm_log(dir, |config| {
@@ -96,10 +96,10 @@ pub(crate) fn open_buffer_max_bytes(dir: &Path) {
     };
     let columns = ["appending 256 B, ns", "the `sync` behind 100,000 of them, ms", "batches written"];
     let values = [16 * KIB, 256 * KIB, MIB, 32 * MIB];
-    compare("`open_buffer_max_bytes`", &columns, values.map(contestant).into());
+    compare("`open_buffer_max_bytes`", &columns, values.map(contestant).into())
 }
 
-pub(crate) fn flush_queue_max_bytes(dir: &Path) {
+pub(crate) fn flush_queue_max_bytes(dir: &Path) -> String {
     const RECORDS: u64 = 12 * KIB;
     let contestant = |max: u64| -> Contestant<'_> {
         let (home, mut log) = warm_log(dir, |config| {
@@ -114,19 +114,19 @@ pub(crate) fn flush_queue_max_bytes(dir: &Path) {
         (bytes(max), Box::new(turn))
     };
     let columns = ["48 MiB accepted after, ms", "durable after, ms"];
-    compare("`flush_queue_max_bytes`", &columns, [MIB, 32 * MIB, 128 * MIB].map(contestant).into());
+    compare("`flush_queue_max_bytes`", &columns, [MIB, 32 * MIB, 128 * MIB].map(contestant).into())
 }
 
-pub(crate) fn flush_batch_max_items(dir: &Path) {
+pub(crate) fn flush_batch_max_items(dir: &Path) -> String {
     let contestant = |max: u64| -> Contestant<'_> {
         let (home, log) = warm_log(dir, |config| config.flush_batch_max_items = max);
         callbacks(home, log, max.to_string(), 64, 10_000)
     };
     let columns = ["10,000 flushes with callbacks, 64 B each, k/s", "syncs"];
-    compare("`flush_batch_max_items`", &columns, [16, 256, 8192].map(contestant).into());
+    compare("`flush_batch_max_items`", &columns, [16, 256, 8192].map(contestant).into())
 }
 
-pub(crate) fn flush_batch_max_bytes(dir: &Path) {
+pub(crate) fn flush_batch_max_bytes(dir: &Path) -> String {
     let contestant = |max: u64| -> Contestant<'_> {
         let (home, log) = warm_log(dir, |config| {
             config.flush_batch_max_bytes = max;
@@ -135,7 +135,7 @@ pub(crate) fn flush_batch_max_bytes(dir: &Path) {
         callbacks(home, log, bytes(max), 4096, 5_000)
     };
     let columns = ["5,000 flushes with callbacks, 4 KiB each, k/s", "syncs"];
-    compare("`flush_batch_max_bytes`", &columns, [64 * KIB, MIB, 8 * MIB].map(contestant).into());
+    compare("`flush_batch_max_bytes`", &columns, [64 * KIB, MIB, 8 * MIB].map(contestant).into())
 }
 
 fn callbacks<'a>(home: Home, mut log: Log, name: String, size: usize, count: u64) -> Contestant<'a> {
@@ -149,7 +149,7 @@ fn callbacks<'a>(home: Home, mut log: Log, name: String, size: usize, count: u64
     (name, Box::new(turn))
 }
 
-pub(crate) fn flush_batch_wait(dir: &Path) {
+pub(crate) fn flush_batch_wait(dir: &Path) -> String {
     let contestant = |wait: Duration| -> Contestant<'_> {
         let (home, log) = warm_log(dir, |config| config.flush_batch_wait = wait);
         let log = Mutex::new(log);
@@ -159,15 +159,15 @@ pub(crate) fn flush_batch_wait(dir: &Path) {
             figures.extend([1, 8, 64].map(|threads| commit_rate(threads, &log, commit_by_ticket)));
             figures
         };
-        (format!("{wait:?}"), Box::new(turn))
+        (if wait.is_zero() { "0".to_string() } else { format!("{wait:?}") }, Box::new(turn))
     };
     let columns = ["`sync()`, p50 µs", "tickets: 1 thread, k/s", "8 threads, k/s", "64 threads, k/s"];
     let values = [Duration::ZERO, Duration::from_micros(100), Duration::from_millis(1)];
-    compare("`flush_batch_wait`", &columns, values.map(contestant).into());
+    compare("`flush_batch_wait`", &columns, values.map(contestant).into())
 }
 
 /// A chunk of 4 MiB is full after a thousand records.
-pub(crate) fn spare_chunks(dir: &Path) {
+pub(crate) fn spare_chunks(dir: &Path) -> String {
     let contestant = |spares: u64| -> Contestant<'_> {
         let (home, mut log) = warm_log(dir, |config| {
             config.spare_chunks = spares;
@@ -180,11 +180,11 @@ pub(crate) fn spare_chunks(dir: &Path) {
         (spares.to_string(), Box::new(turn))
     };
     let columns = ["4 KiB durable, p50 µs", "p99 µs", "p99.9 µs"];
-    compare("`spare_chunks`, chunks of 4 MiB", &columns, [0, 1, 2].map(contestant).into());
+    compare("`spare_chunks`, chunks of 4 MiB", &columns, [0, 1, 2].map(contestant).into())
 }
 
 /// A new log each time: where files are used again there is nothing to write ahead.
-pub(crate) fn zero_ahead_bytes(dir: &Path) {
+pub(crate) fn zero_ahead_bytes(dir: &Path) -> String {
     let contestant = |step: u64| -> Contestant<'_> {
         let turn = move || {
             let mut home = Home::new_in(dir, 64 * MIB);
@@ -195,10 +195,10 @@ pub(crate) fn zero_ahead_bytes(dir: &Path) {
         (bytes(step), Box::new(turn))
     };
     let columns = ["4 KiB durable in a new file, p50 µs", "p99 µs", "p99.9 µs"];
-    compare("`zero_ahead_bytes`", &columns, [0, 256 * KIB, MIB, 8 * MIB].map(contestant).into());
+    compare("`zero_ahead_bytes`", &columns, [0, 256 * KIB, MIB, 8 * MIB].map(contestant).into())
 }
 
-pub(crate) fn read_buffer_size(dir: &Path) {
+pub(crate) fn read_buffer_size(dir: &Path) -> String {
     const RECORDS: u64 = 200_000;
     let contestant = |size: u64| -> Contestant<'_> {
         let mut home = Home::new_in(dir, 16 * MIB);
@@ -220,5 +220,5 @@ pub(crate) fn read_buffer_size(dir: &Path) {
     };
     let columns = ["replaying a record of 256 B, ns"];
     let values = [4 * KIB, 64 * KIB, MIB, 16 * MIB];
-    compare("`read_buffer_size`", &columns, values.map(contestant).into());
+    compare("`read_buffer_size`", &columns, values.map(contestant).into())
 }

@@ -1,4 +1,4 @@
-//! Takes turns and prints who did how well.
+//! Takes turns and tells in a table who did how well.
 
 /// Rounds that count.
 const ROUNDS: usize = 5;
@@ -6,8 +6,8 @@ const ROUNDS: usize = 5;
 /// One who takes part: what is printed of it, and its turn, which gives a figure for each column.
 pub(crate) type Contestant<'a> = (String, Box<dyn FnMut() -> Vec<f64> + 'a>);
 
-/// Lets all take turns and prints the medians.
-pub(crate) fn compare(setting: &str, columns: &[&str], mut contestants: Vec<Contestant<'_>>) {
+/// Lets all take turns; the medians as a table.
+pub(crate) fn compare(setting: &str, columns: &[&str], mut contestants: Vec<Contestant<'_>>) -> String {
     let mut figures = vec![vec![Vec::new(); columns.len()]; contestants.len()];
     for round in 0..=ROUNDS {
         for ((_, turn), figures) in contestants.iter_mut().zip(&mut figures) {
@@ -19,19 +19,22 @@ pub(crate) fn compare(setting: &str, columns: &[&str], mut contestants: Vec<Cont
             }
         }
     }
-    println!("| {setting} | {} |", columns.join(" | "));
-    println!("| --- |{}", " ---: |".repeat(columns.len()));
+    let mut lines = vec![
+        format!("| {setting} | {} |", columns.join(" | ")),
+        format!("| --- |{}", " ---: |".repeat(columns.len())),
+    ];
     for ((name, _), figures) in contestants.iter().zip(&mut figures) {
         let shown: Vec<_> = figures.iter_mut().map(|rounds| show(quantile(rounds, 0.5))).collect();
-        println!("| {name} | {} |", shown.join(" | "));
+        lines.push(format!("| {name} | {} |", shown.join(" | ")));
     }
+    lines.join("\n")
 }
 
 /// Three digits, which is more than any of this is exact.
 fn show(figure: f64) -> String {
     let whole = figure.abs();
     match whole {
-        0.0 => "0".to_string(),
+        _ if whole < 100.0 && whole.fract() == 0.0 => format!("{figure:.0}"),
         _ if whole < 10.0 => format!("{figure:.2}"),
         _ if whole < 100.0 => format!("{figure:.1}"),
         _ => {
