@@ -22,9 +22,14 @@ use crate::turns::time_each;
 use crate::turns::us;
 use crate::turns::warm_log;
 
+/// A way of doing it, and its name.
+type Way = (&'static str, fn(&mut Log));
+type TimedWay = (&'static str, fn(&mut Log) -> Duration);
+type SharedWay = (&'static str, fn(&Mutex<Log>));
+
 /// One thread that waits for each record before it appends the next.
 pub(crate) fn sync(dir: &Path) -> String {
-    let ways: [(&str, fn(&mut Log)); 3] = [
+    let ways: [Way; 3] = [
         ("`sync()`", |log| log.wal.sync().unwrap()),
         ("`flush_ticket(Sync)`, `wait()`", |log| {
             log.wal.flush_ticket(Flush::Sync).unwrap().wait().unwrap();
@@ -35,7 +40,7 @@ pub(crate) fn sync(dir: &Path) -> String {
             done.wait_for(1);
         }),
     ];
-    let contestant = |(name, way): (&str, fn(&mut Log))| -> Contestant<'_> {
+    let contestant = |(name, way): Way| -> Contestant<'_> {
         let (home, mut log) = warm_log(dir, |_| {});
         let record = payload(256);
         let turn = move || {
@@ -55,7 +60,7 @@ pub(crate) fn sync(dir: &Path) -> String {
 /// One thread that has more to append before the first record is durable.
 pub(crate) fn completions(dir: &Path) -> String {
     const RECORDS: u64 = 20_000;
-    let ways: [(&str, fn(&mut Log) -> Duration); 3] = [
+    let ways: [TimedWay; 3] = [
         ("`flush(Sync, callback)` for each", |log| append_with_callbacks(log, 256, RECORDS)),
         ("`flush_ticket(Sync)` for each, `wait()` for all at the end", |log| {
             let record = payload(256);
@@ -70,7 +75,7 @@ pub(crate) fn completions(dir: &Path) -> String {
         }),
         ("no flush for each, one `sync()` at the end", |log| append_then_sync(log, RECORDS)),
     ];
-    let contestant = |(name, way): (&str, fn(&mut Log) -> Duration)| -> Contestant<'_> {
+    let contestant = |(name, way): TimedWay| -> Contestant<'_> {
         let (home, mut log) = warm_log(dir, |_| {});
         let turn = move || {
             let _keep = &home;
@@ -116,7 +121,7 @@ fn append_then_sync(log: &mut Log, records: u64) -> Duration {
 
 /// Threads that share a log through a mutex, each waiting for its own record.
 pub(crate) fn threads(dir: &Path) -> String {
-    let ways: [(&str, fn(&Mutex<Log>)); 4] = [
+    let ways: [SharedWay; 4] = [
         ("append and `sync()` under the lock", |log| {
             let record = payload(64);
             let mut log = log.lock().unwrap();
@@ -145,7 +150,7 @@ pub(crate) fn threads(dir: &Path) -> String {
             progress.wait_synced(end).unwrap();
         }),
     ];
-    let contestant = |(name, way): (&str, fn(&Mutex<Log>))| -> Contestant<'_> {
+    let contestant = |(name, way): SharedWay| -> Contestant<'_> {
         let (home, log) = warm_log(dir, |_| {});
         let log = Mutex::new(log);
         let turn = move || {

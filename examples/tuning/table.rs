@@ -55,8 +55,8 @@ pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
 pub(crate) fn bytes(count: u64) -> String {
     match count {
         0 => "0".to_string(),
-        _ if count % (1 << 20) == 0 => format!("{} MiB", count >> 20),
-        _ if count % (1 << 10) == 0 => format!("{} KiB", count >> 10),
+        _ if count.is_multiple_of(1 << 20) => format!("{} MiB", count >> 20),
+        _ if count.is_multiple_of(1 << 10) => format!("{} KiB", count >> 10),
         _ => format!("{count} B"),
     }
 }
