@@ -196,6 +196,8 @@ mod documents {
     mod raft {}
     #[doc = include_str!("../docs/tools.md")]
     mod tools {}
+    #[doc = include_str!("../docs/tuning.md")]
+    mod tuning {}
     #[cfg(feature = "monitor")]
     #[doc = include_str!("../docs/monitor.md")]
     mod monitor {}

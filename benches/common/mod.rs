@@ -1,7 +1,14 @@
-//! What the benches share: a log of opaque payloads, in a directory on the disk that `target` is on.
+//! What `benches/wal/` and `examples/tuning/` share: a log of opaque payloads, in a directory of its own,
+//! kept short or brought into its steady state.
 
 use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
+use chunked_wal::Callback;
 use chunked_wal::ChunkId;
 use chunked_wal::ChunkedWal;
 use chunked_wal::Config;
@@ -20,7 +27,7 @@ pub(crate) struct Payloads;
 impl WalTypes for Payloads {
     type Action = Vec<u8>;
     type Checkpoint = u64;
-    type Callback = ();
+    type Callback = OneMore;
 }
 
 /// A state machine that costs nothing, so that the log is what is measured.
@@ -43,7 +50,37 @@ impl StateMachine<Payloads> for Count {
     }
 }
 
-/// A log in a directory of its own, gone when dropped.
+/// Counts completions.
+#[derive(Debug, Default)]
+pub(crate) struct Completions {
+    done: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Completions {
+    /// Blocks until so many flushes are done.
+    pub(crate) fn wait_for(&self, count: u64) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        while *done < count {
+            done = self.changed.wait(done).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A callback that counts itself; a flush that failed is never counted.
+#[derive(Debug)]
+pub(crate) struct OneMore(pub(crate) Arc<Completions>);
+
+impl Callback for OneMore {
+    fn complete(self, result: Result<(), Error>) {
+        if result.is_ok() {
+            *self.0.done.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+            self.0.changed.notify_one();
+        }
+    }
+}
+
+/// A directory for a log, gone when dropped.
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) config: Config,
@@ -51,9 +88,8 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Not in `/tmp`, which is memory on many machines.
-    pub(crate) fn new(chunk_max_size: u64) -> Self {
-        let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the bench");
+    pub(crate) fn new_in(parent: &Path, chunk_max_size: u64) -> Self {
+        let dir = TempDir::new_in(parent).expect("a directory for the log");
         let mut config = Config::new(dir.path());
         config.chunk_max_size = chunk_max_size;
         Home { config, _dir: dir }
@@ -85,11 +121,30 @@ impl Log {
     /// Appends, and keeps no more than the open chunk: a long measurement must not fill the disk.
     pub(crate) fn append_to_short_log(&mut self, record: &WalRecord<Payloads>) -> Result<Segment, Error> {
         if self.wal.is_open_chunk_full() {
-            self.wal.close_open_chunk_with(self.count)?;
-            let ids = self.wal.drain_closed_chunks_while(|_| true);
-            self.wal.remove_chunks(ids)?;
+            self.rotate_and_remove()?;
         }
         self.append(record)
+    }
+
+    pub(crate) fn rotate_and_remove(&mut self) -> Result<(), Error> {
+        self.wal.close_open_chunk_with(self.count)?;
+        let ids = self.wal.drain_closed_chunks_while(|_| true);
+        self.wal.remove_chunks(ids)
+    }
+
+    /// Fills chunks and removes them until the files that are written to were written before, as those
+    /// of a log that has run for a while.
+    pub(crate) fn warm(&mut self) -> Result<(), Error> {
+        let record = payload(64 * 1024);
+        for _ in 0..3 {
+            while !self.wal.is_open_chunk_full() {
+                self.append(&record)?;
+            }
+            self.rotate_and_remove()?;
+            self.wal.sync()?;
+            self.wal.wait_idle()?;
+        }
+        Ok(())
     }
 }
 

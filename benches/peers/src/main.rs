@@ -136,6 +136,8 @@ fn measure(options: &Options, context: &Context, machine: &Machine) -> Result<()
         }
     }
     print!("{}", table::markdown(&report));
+    let failed = report.failures.len();
+    ensure!(failed == 0 || !options.smoke, "{failed} failed");
     if let Some(out) = &options.out {
         write_results(out, machine, &report)?;
     }

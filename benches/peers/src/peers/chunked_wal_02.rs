@@ -73,7 +73,7 @@ impl Peer for ChunkedWal02 {
         log.sync()?;
         drop(log);
         // It is read from closed chunks alone: a chunk is closed once one more record finds it full.
-        let mut log = open(dir, &Setup::keeping(1 << 20))?;
+        let mut log = open(dir, &Setup::keeping(1))?;
         log.set_payload(payload);
         log.append()?;
         log.wal.wait_worker_idle()?;
