@@ -102,8 +102,8 @@ mutation 'seal before the data is synced' $worker \
     's/(let sync = self\.shared\.positions\.begin_sync\(end\);)\s+chunk\.sync\(\)\?;/$1/' "$crash"
 mutation 'zeros over the last block' src/flush/ahead.rs \
     's/end\.saturating_add\(SYNC_MARK_LEN\)\.next_multiple_of\(BLOCK\)/(end \/ BLOCK * BLOCK)/' '--test crash zeros_ahead'
-mutation 'a sync passes the queue' $worker \
-    's/ \|\| !self\.shared\.queue\.is_empty\(\)//; ' '--test sync_here'
+mutation 'a sync passes the queue' src/wal/mod.rs \
+    's/self\.sync_asked < end && self\.shared\.queue\.is_empty\(\) && /self.sync_asked < end \&\& /' '--test sync_here'
 mutation 'nobody is nudged' $worker 's/            self\.shared\.queue\.nudge\(\);\n//' '--test sync_here'
 mutation 'a full disk for zeros poisons' $worker \
     's/self\.ahead = ZerosAhead::none\(\);\s+Ok\(\(\)\)/return Err(Error::io("write", \&self.path, std::io::ErrorKind::Other.into()));/' '--test sync_here'

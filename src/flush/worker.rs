@@ -206,13 +206,14 @@ impl<W: WalTypes> Worker<W> {
         self.guarded(Self::mark_end);
     }
 
-    /// Does the appender's flush at once, on its thread, unless there is other work or somebody who
-    /// is to be called on the worker's thread; `false` then. How it ends is in the positions.
+    /// Does the appender's flush at once, on its thread; `false` if there is somebody who is to be called
+    /// on the worker's thread, or zeros to be written. Nothing may be queued, or this would pass it. How
+    /// it ends is in the positions.
     pub(crate) fn sync_here(&mut self, end: u64) -> bool {
         // Zeros are for the thread to write, which would hardly find the lock free.
         let zeros_due = self.chunk.as_ref().is_some_and(|chunk| chunk.ahead.is_due(end - chunk.id.0));
         let others = self.on_chunk_persisted.is_some() || self.shared.positions.has_tasks();
-        if others || zeros_due || !self.shared.queue.is_empty() || self.has_failed() {
+        if others || zeros_due || self.has_failed() {
             return false;
         }
         self.in_hand.push_back(FlushRequest {

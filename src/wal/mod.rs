@@ -296,7 +296,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         Inside::refuse_wait(self.shared.positions.identity(), "sync")?;
         self.shared.positions.check()?;
         let end = self.end();
-        // With nothing queued, whoever has the worker's lock is about to let go of it.
+        // Only this thread queues: with nothing queued, nothing comes before this, and whoever has the
+        // worker's lock is about to let go of it.
         let done_here =
             self.sync_asked < end && self.shared.queue.is_empty() && self.worker.lock().sync_here(end);
         if !done_here {

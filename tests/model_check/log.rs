@@ -182,7 +182,7 @@ impl Worker {
     }
 
     fn sync_here(&mut self, end: u64) -> bool {
-        if !self.shared.queue.is_empty() || self.shared.positions.cause().is_some() {
+        if self.shared.positions.cause().is_some() {
             return false;
         }
         self.batch.push_back((Request { end, mode: Flush::Sync, callback: None }, 0));
