@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use parking_lot::RwLock;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -28,7 +29,7 @@ const OPEN_MAX: usize = 64;
 pub(crate) struct ChunkFile {
     header: Header,
     salt: Salt,
-    handle: Mutex<Handle>,
+    handle: RwLock<Handle>,
 }
 
 #[derive(Debug)]
@@ -49,7 +50,7 @@ impl ChunkFile {
     }
 
     fn new(header: Header, handle: Handle) -> Self {
-        ChunkFile { header, salt: Salt::new(header.salt), handle: Mutex::new(handle) }
+        ChunkFile { header, salt: Salt::new(header.salt), handle: RwLock::new(handle) }
     }
 
     pub(crate) fn id(&self) -> ChunkId {
@@ -64,9 +65,9 @@ impl ChunkFile {
         self.salt.clone()
     }
 
-    /// The file, if it is open.
+    /// The file, if it is open; never waits for somebody who is just opening it.
     pub(crate) fn opened(&self) -> Option<Arc<dyn StorageFile>> {
-        match &*self.handle.lock() {
+        match &*self.handle.try_read()? {
             Handle::Open(file) => Some(file.clone()),
             Handle::Shut | Handle::Gone => None,
         }
@@ -75,7 +76,7 @@ impl ChunkFile {
     /// Lets go of the file, unless somebody is reading it: [`retire`](Self::retire) must see them.
     /// Returns whether it did.
     fn let_go(&self) -> bool {
-        let mut handle = self.handle.lock();
+        let mut handle = self.handle.write();
         if matches!(&*handle, Handle::Open(file) if Arc::strong_count(file) > 1) {
             return false;
         }
@@ -88,7 +89,7 @@ impl ChunkFile {
     /// Ends all reading that has not begun. `true` if it is sure that nobody holds the file any more,
     /// so that it may be overwritten.
     pub(crate) fn retire(&self) -> bool {
-        match std::mem::replace(&mut *self.handle.lock(), Handle::Gone) {
+        match std::mem::replace(&mut *self.handle.write(), Handle::Gone) {
             Handle::Open(file) => Arc::strong_count(&file) == 1,
             Handle::Shut => true,
             // Retired before: a reader that was there then may be there still.
@@ -118,7 +119,7 @@ impl OpenFiles {
     /// The file of a chunk; `None` if it was removed meanwhile.
     pub(crate) fn get(&self, chunk: &Arc<ChunkFile>) -> Result<Option<Arc<dyn StorageFile>>> {
         let file = {
-            let mut handle = chunk.handle.lock();
+            let mut handle = chunk.handle.write();
             match &*handle {
                 Handle::Open(file) => return Ok(Some(file.clone())),
                 Handle::Gone => return Ok(None),
