@@ -15,7 +15,7 @@ use std::time::Instant;
 pub(crate) use futex::Event;
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) use locked::Event;
+pub(crate) use super::locked::Event;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod futex {
@@ -58,48 +58,6 @@ mod futex {
             if self.waiting.load(SeqCst) > 0 {
                 let _count = futex::wake(&self.epoch, futex::Flags::PRIVATE, i32::MAX as u32);
             }
-        }
-    }
-}
-
-#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
-#[cfg_attr(any(target_os = "linux", target_os = "android"), allow(unused, reason = "tested everywhere"))]
-mod locked {
-    use parking_lot::Condvar;
-    use parking_lot::Mutex;
-
-    use super::Instant;
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Event {
-        epoch: Mutex<u32>,
-        happened: Condvar,
-    }
-
-    impl Event {
-        /// How often it has happened.
-        pub(crate) fn epoch(&self) -> u32 {
-            *self.epoch.lock()
-        }
-
-        /// Waits until it has happened since `seen`, or until a time; may also return for no reason.
-        pub(crate) fn wait(&self, seen: u32, until: Option<Instant>) {
-            let mut epoch = self.epoch.lock();
-            match until {
-                _ if *epoch != seen => {}
-                None => self.happened.wait(&mut epoch),
-                Some(until) => {
-                    let _timed_out = self.happened.wait_until(&mut epoch, until);
-                }
-            }
-        }
-
-        /// Wakes all who wait.
-        pub(crate) fn happen(&self) {
-            let mut epoch = self.epoch.lock();
-            *epoch = epoch.wrapping_add(1);
-            drop(epoch);
-            self.happened.notify_all();
         }
     }
 }
@@ -159,5 +117,5 @@ mod tests {
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     each_kind!(futex_kind: super::super::futex::Event);
-    each_kind!(locked_kind: super::super::locked::Event);
+    each_kind!(locked_kind: crate::sync::locked::Event);
 }

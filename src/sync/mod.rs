@@ -4,6 +4,9 @@
 //! files with a `sync` of its own, made of a model checker's primitives, and so decides who runs when.
 
 mod event;
+#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
+#[cfg_attr(any(target_os = "linux", target_os = "android"), allow(unused, reason = "tested everywhere"))]
+mod locked;
 
 pub(crate) use std::sync::atomic::AtomicBool;
 pub(crate) use std::sync::atomic::AtomicU64;

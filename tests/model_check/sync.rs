@@ -1,4 +1,7 @@
-//! The model checker's locks and atomics under the names and with the methods that `src/sync.rs` has.
+//! The model checker's locks and atomics under the names and with the methods that `src/sync/mod.rs` has.
+
+#[path = "../../src/sync/locked.rs"]
+mod locked;
 
 use std::fmt;
 use std::ops::Deref;
@@ -11,6 +14,8 @@ pub(crate) use shuttle::sync::atomic::AtomicBool;
 pub(crate) use shuttle::sync::atomic::AtomicU64;
 pub(crate) use shuttle::sync::atomic::AtomicUsize;
 pub(crate) use shuttle::sync::atomic::Ordering;
+
+pub(crate) use locked::Event;
 
 use shuttle::rand::Rng;
 use shuttle::rand::thread_rng;
@@ -104,34 +109,5 @@ pub(crate) struct WaitTimeoutResult(bool);
 impl WaitTimeoutResult {
     pub(crate) fn timed_out(&self) -> bool {
         self.0
-    }
-}
-
-/// As the crate's own.
-#[derive(Debug, Default)]
-pub(crate) struct Event {
-    epoch: Mutex<u32>,
-    happened: Condvar,
-}
-
-impl Event {
-    pub(crate) fn epoch(&self) -> u32 {
-        *self.epoch.lock()
-    }
-
-    pub(crate) fn wait(&self, seen: u32, until: Option<Instant>) {
-        let mut epoch = self.epoch.lock();
-        if *epoch != seen {
-            return;
-        }
-        match until {
-            None => self.happened.wait(&mut epoch),
-            Some(until) => drop(self.happened.wait_until(&mut epoch, until)),
-        }
-    }
-
-    pub(crate) fn happen(&self) {
-        *self.epoch.lock() += 1;
-        self.happened.notify_all();
     }
 }
