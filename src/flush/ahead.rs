@@ -14,6 +14,7 @@
 //! - Begins behind the place of the sync mark, in a block that no frame has reached.
 //! - Only in space that the file has, and only in a file's first life.
 
+use crate::format::Header;
 use crate::format::SYNC_MARK_LEN;
 
 /// A sync of more than this many bytes is not helped by it.
@@ -37,8 +38,14 @@ pub(crate) struct ZerosAhead {
 
 impl ZerosAhead {
     /// For a file with `space` bytes, none of them written before.
-    pub(crate) fn new(step: u64, space: u64) -> Self {
+    fn new(step: u64, space: u64) -> Self {
         ZerosAhead { step: step / BLOCK * BLOCK, zeroed: 0, space, small_syncs: 0 }
+    }
+
+    /// For the file with this header, of which `space` bytes are allocated. What stands in a file used
+    /// again was written before.
+    pub(crate) fn of_file(header: &Header, step: u64, space: u64) -> Self {
+        if header.earlier_life() { Self::none() } else { Self::new(step, space) }
     }
 
     /// For a file that needs no zeros.

@@ -400,11 +400,7 @@ impl<W: WalTypes> Worker<W> {
             handle: spare.handle,
             checkpoint,
             marked: false,
-            // What stands in a file used again was written before.
-            ahead: match spare.earlier_life {
-                true => ZerosAhead::none(),
-                false => ZerosAhead::new(self.zero_ahead_bytes, spare.allocated),
-            },
+            ahead: ZerosAhead::of_file(file.header(), self.zero_ahead_bytes, spare.allocated),
         };
         let head = self.shared.tail.next(end);
         if let Some(head) = &head {

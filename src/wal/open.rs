@@ -327,11 +327,8 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, W
         checkpoint: newest.checkpoint,
         // Recovery has seen to it.
         marked: true,
-        ahead: match newest.header.earlier_life() {
-            true => ZerosAhead::none(),
-            // Space that the file doesn't have is for records to ask for.
-            false => ZerosAhead::new(config.zero_ahead_bytes, handle.len().unwrap_or(0)),
-        },
+        // Space that the file doesn't have is for records to ask for.
+        ahead: ZerosAhead::of_file(&newest.header, config.zero_ahead_bytes, handle.len().unwrap_or(0)),
     };
     let state = OpenChunkState {
         end: newest.end,
