@@ -112,6 +112,12 @@ fn overwrite(path: &Path, position: u64, bytes: &[u8]) {
     fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, position).unwrap();
 }
 
+/// Changes one byte, whatever it was: a log's id and its checksums differ from run to run.
+fn damage(path: &Path, position: u64) {
+    let byte = fs::read(path).unwrap()[position as usize];
+    overwrite(path, position, &[!byte]);
+}
+
 /// Every file and its bytes.
 fn snapshot(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -219,7 +225,7 @@ fn inspect_shows_chunks_and_what_else_there_is() {
 fn verify_says_what_each_log_is() {
     let (sound, torn, corrupt) = (three_chunks(), three_chunks(), three_chunks());
     tear(torn.path());
-    overwrite(&chunk_path(corrupt.path(), SECOND), 100, b"x");
+    damage(&chunk_path(corrupt.path(), SECOND), 100);
     let ran = run(&["verify", "."], sound.path());
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     expect(&ran.out, ".: sound; 3 chunks, 9 records, 416 B in TIME, RATE");
@@ -336,7 +342,7 @@ fn dump_prints_records_as_asked_for() {
 #[test]
 fn dump_goes_on_behind_damage_and_says_so() {
     let dir = three_chunks();
-    overwrite(&chunk_path(dir.path(), SECOND), 100, b"x");
+    damage(&chunk_path(dir.path(), SECOND), 100);
     let ran = run(&["dump", ".", "--format", "utf8"], dir.path());
     assert_eq!((ran.code, ran.err.lines().count()), (2, 1));
     assert!(ran.err.contains("is damaged at offset"), "{}", ran.err);
@@ -506,7 +512,7 @@ fn a_torn_tail_is_cut_on_request() {
 fn damage_in_the_newest_chunk_leaves_what_stands_before_it() {
     let dir = three_chunks();
     // The record before the last; the mark behind proves that it was durable.
-    overwrite(&chunk_path(dir.path(), NEWEST), END - NEWEST - 40, b"x");
+    damage(&chunk_path(dir.path(), NEWEST), END - NEWEST - 40);
     let mut list = List::default();
     assert!(matches!(Wal::open(config(dir.path()), &mut list), Err(chunked_wal::Error::Corrupt { .. })));
     let ran = run(&["repair", "."], dir.path());
@@ -526,7 +532,7 @@ fn damage_before_leaves_a_choice() {
     let damaged = || {
         let dir = three_chunks();
         // The second action of the second chunk.
-        overwrite(&chunk_path(dir.path(), SECOND), NEWEST - SECOND - 4, b"x");
+        damage(&chunk_path(dir.path(), SECOND), NEWEST - SECOND - 4);
         dir
     };
     let dir = damaged();
@@ -590,13 +596,13 @@ fn gaps_foreign_chunks_and_lost_headers_are_repaired_too() {
     assert_eq!(repaired(foreign, "behind"), ["a", "b", "c", "d", "e", "f"]);
     let no_chunk: &dyn Fn(&Path) = &|dir| fs::write(chunk_path(dir, NEWEST), "").unwrap();
     assert_eq!(repaired(no_chunk, "before"), ["a", "b", "c", "d"]);
-    let first: &dyn Fn(&Path) = &|dir| overwrite(&chunk_path(dir, 0), 30, b"x");
+    let first: &dyn Fn(&Path) = &|dir| damage(&chunk_path(dir, 0), 30);
     assert_eq!(repaired(first, "behind"), ["a", "b", "c", "d", "e", "f"]);
 
     // Nothing is left to keep.
     let dir = three_chunks();
     for id in [0, SECOND, NEWEST] {
-        overwrite(&chunk_path(dir.path(), id), 30, b"x");
+        damage(&chunk_path(dir.path(), id), 30);
     }
     let before = snapshot(dir.path());
     let ran = run(&["repair", ".", "--apply"], dir.path());
