@@ -33,7 +33,6 @@ use crate::error::Damage;
 use crate::error::Error;
 use crate::error::Proof;
 use crate::error::Result;
-use crate::flush::Inside;
 use crate::flush::Positions;
 use crate::format::FRAME_HEADER_LEN;
 use crate::format::FrameHeader;
@@ -181,7 +180,7 @@ impl<C> LogView<C> {
     }
 
     pub(crate) fn read_record<W: WalTypes<Checkpoint = C>>(&self, segment: Segment) -> Result<WalRecord<W>> {
-        let source = self.locate(segment, "read_record")?;
+        let source = self.locate(segment)?;
         if segment.size > HEADER_FIRST {
             let mut frame = vec![0; segment.size as usize];
             return self.read_and_decode(&source, segment.offset, &mut frame);
@@ -201,8 +200,8 @@ impl<C> LogView<C> {
 
     /// Reads the whole frame of a record, and checks it.
     #[cfg(feature = "blob")]
-    pub(crate) fn read_frame(&self, segment: Segment, method: &'static str) -> Result<StoredFrame> {
-        let source = self.locate(segment, method)?;
+    pub(crate) fn read_frame(&self, segment: Segment) -> Result<StoredFrame> {
+        let source = self.locate(segment)?;
         let mut bytes = vec![0; segment.size as usize];
         let (kind, payload) = self.read_frame_into(&source, segment.offset, &mut bytes)?;
         let payload_end = FRAME_HEADER_LEN + payload.len();
@@ -210,8 +209,8 @@ impl<C> LogView<C> {
     }
 
     /// Where the frame at `segment` is to be read from, if there may be one.
-    fn locate(&self, segment: Segment, method: &'static str) -> Result<Source> {
-        self.check(method)?;
+    fn locate(&self, segment: Segment) -> Result<Source> {
+        self.check()?;
         let not_in_log = || self.not_in_log(segment.offset, segment.size);
         let end = segment.offset.checked_add(segment.size).filter(|end| *end <= self.positions.appended());
         let end = end.ok_or_else(not_in_log)?;
@@ -300,9 +299,8 @@ impl<C> LogView<C> {
         Ok(n + self.read(chunk, offset + n as u64, &mut buf[n..])?)
     }
 
-    /// An error if reading makes no sense any more, or would wait for this very thread.
-    fn check(&self, method: &'static str) -> Result<()> {
-        Inside::refuse_read(self.positions.identity(), method)?;
+    /// An error if reading makes no sense any more.
+    fn check(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
@@ -355,7 +353,7 @@ impl<W: WalTypes> LiveRecords<W> {
             if self.current.is_none() && self.chunks.is_empty() {
                 return Ok(None);
             }
-            self.view.check("records")?;
+            self.view.check()?;
             let Some(scan) = &mut self.current else {
                 let Some((chunk, end)) = self.chunks.pop_front() else { return Ok(None) };
                 let header = *chunk.header();

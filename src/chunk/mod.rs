@@ -6,6 +6,7 @@
 //! read ─────────────────────────────┴── still in memory? ── no ──► ChunkFile
 //! ```
 
+mod buffer;
 mod closed;
 mod open;
 mod read;
@@ -16,9 +17,9 @@ pub(crate) use closed::ClosedChunk;
 pub(crate) use open::OpenChunk;
 pub(crate) use open::OpenChunkState;
 pub(crate) use open::Staged;
-pub(crate) use open::TakeBack;
-pub(crate) use open::encode_frame;
+pub(crate) use open::stage_frame;
 pub(crate) use read::ChunkFile;
 pub(crate) use read::FileBytes;
 pub(crate) use read::OpenFiles;
 pub(crate) use tail::Tail;
+pub(crate) use tail::TailWriter;

@@ -1,7 +1,7 @@
 //! The open chunk: encodes records into the tail and counts what it holds.
 //!
 //! ```text
-//! [16 bytes, header][codec's bytes][zeros to 8]     encoded in place, at the end of the open buffer
+//! [16 bytes, header][codec's bytes][zeros to 8]     encoded in place, at the end of the tail
 //!  └── filled in last: length, check, CRC ──┘
 //! ```
 //!
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ChunkFile;
-use super::Tail;
+use super::TailWriter;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Result;
@@ -25,6 +25,7 @@ use crate::format::Salt;
 use crate::format::Seal;
 use crate::format::finish_frame;
 use crate::format::unsynced;
+use crate::position::ALIGN;
 use crate::position::ChunkId;
 use crate::position::Segment;
 use crate::position::ceil8;
@@ -35,6 +36,9 @@ use crate::storage::StorageFile;
 /// Allocations grow by whole steps of this size, so that a run of records past the end does not ask
 /// for each.
 const ALLOCATE_STEP: u64 = 64 * 1024;
+
+/// As many as a frame is padded with, and one more.
+const ZEROS: [u8; ALIGN as usize] = [0; ALIGN as usize];
 
 /// Offsets this near to the end of `u64` are not used, so that sums with a header, a seal or a block
 /// never wrap.
@@ -62,7 +66,7 @@ pub(crate) struct OpenChunk {
 }
 
 /// A frame that stands in the buffer and is not accepted yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Staged {
     pub(crate) segment: Segment,
     pub(crate) crc: u32,
@@ -129,20 +133,12 @@ impl OpenChunk {
     pub(crate) fn stage<W: WalTypes>(
         &mut self,
         record: &WalRecord<W>,
-        tail: &Tail,
+        tail: &mut TailWriter,
         synced: u64,
         payload_max: u64,
     ) -> Result<()> {
-        let Self { staged, next, salt, .. } = self;
-        tail.with_open(|buffer| -> Result<()> {
-            *staged = encode_frame(buffer, record, *next, synced, salt, payload_max)?;
-            Ok(())
-        })?;
-        // Taken back also if the storage panics.
-        let unreserved = TakeBack { tail, end: self.next };
-        self.reserve(self.staged.segment.size)?;
-        std::mem::forget(unreserved);
-        Ok(())
+        self.staged = stage_frame(tail, 0, record, self.next, synced, &self.salt, payload_max)?;
+        self.reserve(self.staged.segment.size)
     }
 
     /// Where the staged frame stands.
@@ -150,21 +146,26 @@ impl OpenChunk {
         self.staged.segment
     }
 
-    /// Accepts the staged frame.
+    /// Accepts the staged frame; returns where it stands.
     #[inline]
-    pub(crate) fn commit(&mut self) {
-        self.next += self.staged.segment.size;
+    pub(crate) fn commit(&mut self, tail: &mut TailWriter) -> Segment {
+        let Staged { segment, crc } = self.staged;
+        tail.publish(segment.size as usize);
+        self.next += segment.size;
         self.records += 1;
-        self.data_crc.push(self.staged.crc);
+        self.data_crc.push(crc);
+        segment
     }
 
     /// Sees to it that the file has space for `size` more bytes and the seal.
     #[inline]
     pub(crate) fn reserve(&mut self, size: u64) -> Result<()> {
         let needed = self.size() + size + SEAL_LEN;
-        if needed <= self.allocated {
-            return Ok(());
-        }
+        if needed <= self.allocated { Ok(()) } else { self.extend(needed) }
+    }
+
+    #[cold]
+    fn extend(&mut self, needed: u64) -> Result<()> {
         let len =
             if needed <= self.file_size { self.file_size } else { needed.next_multiple_of(ALLOCATE_STEP) };
         self.allocated = match self.allocate(len) {
@@ -181,55 +182,51 @@ impl OpenChunk {
     }
 }
 
-/// Takes a staged frame back when dropped: it got no space, was refused, or something panicked.
-#[derive(Debug)]
-pub(crate) struct TakeBack<'a> {
-    pub(crate) tail: &'a Tail,
-    /// The global offset at which the frame begins.
-    pub(crate) end: u64,
-}
-
-impl Drop for TakeBack<'_> {
-    fn drop(&mut self) {
-        self.tail.truncate(self.end);
-    }
-}
-
-/// Appends a record's frame to `buffer`: all of it, or nothing, also if the codec panics.
+/// Stages a record's frame, `begin` bytes behind where staging begins. After an error or a panic of the
+/// codec there is nothing to take back: what is staged counts for nothing.
 #[inline(always)]
-pub(crate) fn encode_frame<W: WalTypes>(
-    buffer: &mut Vec<u8>,
+pub(crate) fn stage_frame<W: WalTypes>(
+    tail: &mut TailWriter,
+    begin: usize,
     record: &WalRecord<W>,
     offset: u64,
     synced: u64,
     salt: &Salt,
     payload_max: u64,
 ) -> Result<Staged> {
-    let mut frame = PartialFrame { start: buffer.len(), buffer, whole: false };
-    frame.buffer.extend_from_slice(&[0; FRAME_HEADER_LEN]);
-    let len = encode_payload(frame.buffer, record, payload_max)?;
-    let size = ceil8(u64::from(len)).map(|payload| payload + FRAME_HEADER_LEN as u64);
+    let payload_begin = begin + FRAME_HEADER_LEN;
+    tail.stage(0, payload_begin);
+    let len = stage_payload(tail, payload_begin, record, payload_max)?;
+    let size = ceil8(u64::from(len)).map(|padded| FRAME_HEADER_LEN as u64 + padded);
     let end = size.and_then(|size| offset.checked_add(size)).filter(|end| *end <= OFFSET_MAX);
     let Some(end) = end else { return Err(Error::OffsetsUsedUp { end: OFFSET_MAX }) };
     let size = end - offset;
-    frame.buffer.resize(frame.start + size as usize, 0);
-    let bytes = &mut frame.buffer[frame.start..];
-    let crc = finish_frame(bytes, len, record.kind(), 0, offset, unsynced(offset, synced), salt);
-    frame.whole = true;
+    let payload_end = payload_begin + len as usize;
+    // A whole word of zeros is one store, where it is not known how many of them are wanted.
+    let frame = &mut tail.stage(payload_end, payload_end + ZEROS.len())[begin..];
+    frame[payload_end - begin..].copy_from_slice(&ZEROS);
+    let frame = &mut frame[..size as usize];
+    let crc = finish_frame(frame, len, record.kind(), 0, offset, unsynced(offset, synced), salt);
     Ok(Staged { segment: Segment::new(offset, size), crc })
 }
 
-/// Lets the codec write and checks what it says of it.
-#[inline]
-fn encode_payload<W: WalTypes>(buffer: &mut Vec<u8>, record: &WalRecord<W>, max: u64) -> Result<u32> {
-    let start = buffer.len();
-    let mut writer = Limited { buffer, left: usize::try_from(max).unwrap_or(usize::MAX), exceeded: false };
+/// Lets the codec write behind the `begin` bytes that are staged, and checks what it says of it.
+#[inline(always)]
+fn stage_payload<W: WalTypes>(
+    tail: &mut TailWriter,
+    begin: usize,
+    record: &WalRecord<W>,
+    max: u64,
+) -> Result<u32> {
+    let left = usize::try_from(max).unwrap_or(usize::MAX);
+    let mut writer = PayloadWriter { tail, staged: begin, left, exceeded: false };
     let encoded = record.encode_payload(&mut writer);
-    if writer.exceeded {
+    let PayloadWriter { staged, exceeded, .. } = writer;
+    if exceeded {
         return Err(Error::RecordTooLarge { max });
     }
     let claimed = encoded.map_err(|e| Error::Encode { source: Arc::new(e) })?;
-    let written = buffer.len() - start;
+    let written = staged - begin;
     if claimed != written {
         let message = format!("the codec returned {claimed} bytes but wrote {written}");
         return Err(Error::Encode { source: Arc::new(io::Error::new(io::ErrorKind::InvalidData, message)) });
@@ -237,37 +234,31 @@ fn encode_payload<W: WalTypes>(buffer: &mut Vec<u8>, record: &WalRecord<W>, max:
     u32::try_from(written).map_err(|_| Error::RecordTooLarge { max })
 }
 
-/// A frame in the making; dropped before it is whole, it takes its bytes back.
-struct PartialFrame<'a> {
-    buffer: &'a mut Vec<u8>,
-    start: usize,
-    whole: bool,
-}
-
-impl Drop for PartialFrame<'_> {
-    fn drop(&mut self) {
-        if !self.whole {
-            self.buffer.truncate(self.start);
-        }
-    }
-}
-
-/// Writes into the buffer up to a limit, so that a codec can't fill the memory with one record.
-struct Limited<'a> {
-    buffer: &'a mut Vec<u8>,
+/// Stages what the codec writes, up to a limit, so that it can't fill the memory with one record.
+struct PayloadWriter<'a> {
+    tail: &'a mut TailWriter,
+    staged: usize,
     left: usize,
     exceeded: bool,
 }
 
-impl io::Write for Limited<'_> {
+impl io::Write for PayloadWriter<'_> {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() > self.left {
             self.exceeded = true;
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the record passes max_record_size"));
         }
+        let end = self.staged + bytes.len();
+        self.tail.stage(self.staged, end)[self.staged..].copy_from_slice(bytes);
         self.left -= bytes.len();
-        self.buffer.extend_from_slice(bytes);
+        self.staged = end;
         Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(bytes).map(drop)
     }
 
     fn flush(&mut self) -> io::Result<()> {

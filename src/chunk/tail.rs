@@ -1,136 +1,121 @@
 //! The tail of the log that is still in memory: bytes accepted and not yet written.
 //!
 //! ```text
-//!   written         cut off: the end of a chunk, the head of one, or full          the open buffer
+//!   written         full, or the end of a chunk                       the open piece
 //! ──────────────┬──────────────┬──────────────┬──────────────┬───────────────────────┬────────
 //!   in the file │ piece        │ piece        │ piece        │ frames                │ staged
-//!               ^ start: the worker writes from here         ^ open_start            ^ appended
+//!               ^ the worker writes from here                                        ^ appended
 //! ```
 //!
-//! - Pieces and open buffer follow one another without a gap, over rotations too; a new chunk's
-//!   header is the beginning of a piece of its own. No piece spans two chunks.
-//! - A flush moves no bytes: the worker takes what it is to write, in as few pieces as there are.
-//! - Readers see bytes below `appended`; behind it the appender may have a frame that is not accepted
-//!   yet, which is never cut off or taken.
+//! - Pieces follow one another without a gap, over rotations too; a new chunk's header is the
+//!   beginning of a piece. No piece spans two chunks, no frame two pieces.
+//! - A frame is staged behind `appended`, where nobody but the appender sees it, and published once it
+//!   is accepted. What is not published never was: nothing has to be taken back.
+//! - A flush moves no bytes: the worker writes them from where they stand.
+//! - The lock is for the list of pieces, which the appender needs only when one is full.
 //! - A buffer is used again only when nobody holds it; steady appending allocates nothing.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Capacity kept for use again, at most, in open buffers' worth.
-const POOLED_BUFFERS: usize = 4;
+use super::buffer::Buffer;
+use super::buffer::BufferWriter;
 
-/// Accepted bytes that are written as one.
-#[derive(Debug, Clone)]
-pub(crate) struct Piece {
-    /// The global offset of the first byte.
-    pub(crate) start: u64,
-    pub(crate) bytes: Arc<Vec<u8>>,
-}
+/// Bytes of a piece, unless a frame needs more: few enough to stay in a core's cache until they are
+/// written.
+const PIECE_BYTES: usize = 256 * 1024;
 
-impl Piece {
-    pub(crate) fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
-}
+/// Bytes of a piece of a log that keeps little in memory.
+const PIECE_BYTES_MIN: usize = 4 * 1024;
 
+/// What the worker and readers see of it.
 #[derive(Debug)]
 pub(crate) struct Tail {
     state: Mutex<State>,
-    /// The open buffer is cut off once it has this many bytes.
-    open_bytes_max: usize,
 }
 
 #[derive(Debug)]
 struct State {
-    pieces: VecDeque<Piece>,
-    open_start: u64,
-    open: Arc<Vec<u8>>,
-    pool: Vec<Arc<Vec<u8>>>,
+    /// Pieces that grow no further, the oldest first.
+    ended: VecDeque<Piece>,
+    /// The one behind them, which grows; it may be empty.
+    open: Piece,
+    piece_bytes: usize,
+    pool: Vec<Arc<Buffer>>,
     pooled_bytes: usize,
+    pooled_bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct Piece {
+    /// The global offset of the first byte.
+    start: u64,
+    buffer: Arc<Buffer>,
+}
+
+impl Piece {
+    fn end(&self) -> u64 {
+        self.start + self.buffer.published().len() as u64
+    }
+}
+
+/// Accepted bytes that are written as one.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    /// The global offset of the first byte.
+    pub(crate) start: u64,
+    buffer: Arc<Buffer>,
+    range: Range<usize>,
+}
+
+impl Unwritten {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer.published()[self.range.clone()]
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.range.len() as u64
+    }
 }
 
 impl Tail {
-    /// An empty tail of a log that is written up to `start`.
-    pub(crate) fn new(start: u64, open_buffer_max_bytes: u64) -> Self {
-        let state = State {
-            pieces: VecDeque::new(),
-            open_start: start,
-            open: Arc::default(),
-            pool: Vec::new(),
-            pooled_bytes: 0,
-        };
-        let open_bytes_max = usize::try_from(open_buffer_max_bytes).unwrap_or(usize::MAX);
-        Tail { state: Mutex::new(state), open_bytes_max }
+    /// What is to be written next of a log that is written up to `written`, if any of it stands below
+    /// `end`.
+    pub(crate) fn next(&self, written: u64, end: u64) -> Option<Unwritten> {
+        let mut state = self.state.lock();
+        state.drop_written(written);
+        let piece = state.ended.front().unwrap_or(&state.open);
+        let from = written.checked_sub(piece.start)?;
+        let to = end.min(piece.end()).saturating_sub(piece.start);
+        let range = from as usize..to as usize;
+        (!range.is_empty()).then(|| Unwritten { start: written, buffer: piece.buffer.clone(), range })
     }
 
-    /// Lets `write` add to the open buffer. Nobody else writes there; readers wait meanwhile.
-    #[inline]
-    pub(crate) fn with_open<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    /// The bytes are in the file; memory lets go of the pieces that ended before.
+    pub(crate) fn written(&self, unwritten: Unwritten) {
+        let end = unwritten.end();
         let mut state = self.state.lock();
-        // All in it is accepted at this moment. What grows no further is never copied again.
-        if state.open.len() >= self.open_bytes_max {
-            state.cut();
-        }
-        // Never shared while it is the open one, so this copies nothing.
-        write(Arc::make_mut(&mut state.open))
-    }
-
-    /// Takes back what stands behind `end`: a frame that was not accepted.
-    pub(crate) fn truncate(&self, end: u64) {
-        let mut state = self.state.lock();
-        let keep = end.saturating_sub(state.open_start) as usize;
-        Arc::make_mut(&mut state.open).truncate(keep);
-    }
-
-    /// Ends a chunk, all of whose bytes are accepted, and puts the beginning of the next behind it.
-    pub(crate) fn begin_chunk(&self, head: Vec<u8>) {
-        let mut state = self.state.lock();
-        state.cut();
-        state.push(Arc::new(head));
-    }
-
-    /// What is to be written next, if any of it stands below `end`. It may reach further, over bytes
-    /// that are accepted as well.
-    pub(crate) fn next(&self, end: u64) -> Option<Piece> {
-        let mut state = self.state.lock();
-        if state.pieces.is_empty() {
-            state.cut_at(end);
-        }
-        state.pieces.front().filter(|piece| piece.start < end).cloned()
-    }
-
-    /// The piece is in the file: it is read there from now on.
-    pub(crate) fn written(&self, piece: Piece) {
-        let mut state = self.state.lock();
-        drop(piece);
-        let Some(Piece { mut bytes, .. }) = state.pieces.pop_front() else { return };
-        // Unless somebody still reads it.
-        let Some(buffer) = Arc::get_mut(&mut bytes) else { return };
-        buffer.clear();
-        let capacity = buffer.capacity();
-        if state.pooled_bytes + capacity <= self.open_bytes_max.saturating_mul(POOLED_BUFFERS) {
-            state.pooled_bytes += capacity;
-            state.pool.push(bytes);
-        }
+        drop(unwritten);
+        state.drop_written(end);
     }
 
     /// Copies into `buf` the bytes at `offset`, as far as memory holds them. `Err` gives the offset at
     /// which memory begins where that is behind `offset`: what is below it is in the file.
     pub(crate) fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, u64> {
         let state = self.state.lock();
-        let start = state.pieces.front().map_or(state.open_start, |piece| piece.start);
+        let start = state.ended.front().unwrap_or(&state.open).start;
         if offset < start {
             return Err(start);
         }
-        let open = Piece { start: state.open_start, bytes: state.open.clone() };
         let mut done = 0;
-        for piece in state.pieces.iter().chain([&open]) {
+        for piece in state.ended.iter().chain([&state.open]) {
             let at = offset + done as u64;
-            if at < piece.end() && done < buf.len() {
-                let from = &piece.bytes[(at - piece.start) as usize..];
+            let bytes = piece.buffer.published();
+            if done < buf.len() && at >= piece.start && at - piece.start < bytes.len() as u64 {
+                let from = &bytes[(at - piece.start) as usize..];
                 let n = from.len().min(buf.len() - done);
                 buf[done..done + n].copy_from_slice(&from[..n]);
                 done += n;
@@ -141,44 +126,104 @@ impl Tail {
 }
 
 impl State {
-    /// Makes a piece of the open buffer, if anything is in it.
-    fn cut(&mut self) {
-        if self.open.is_empty() {
-            return;
+    /// Lets go of the pieces that ended and are written.
+    fn drop_written(&mut self, written: u64) {
+        while self.ended.front().is_some_and(|piece| piece.end() <= written)
+            && let Some(piece) = self.ended.pop_front()
+        {
+            self.recycle(piece.buffer);
         }
-        let next = self.take_pooled();
-        let bytes = std::mem::replace(&mut self.open, next);
-        self.push(bytes);
     }
 
-    /// Puts a piece behind the others, where the open buffer began.
-    fn push(&mut self, bytes: Arc<Vec<u8>>) {
-        let piece = Piece { start: self.open_start, bytes };
-        self.open_start = piece.end();
-        self.pieces.push_back(piece);
+    /// Keeps a buffer to be used again, unless somebody still reads it.
+    fn recycle(&mut self, buffer: Arc<Buffer>) {
+        let bytes = self.pooled_bytes + buffer.capacity();
+        if bytes <= self.pooled_bytes_max && Arc::strong_count(&buffer) == 1 {
+            self.pooled_bytes = bytes;
+            self.pool.push(buffer);
+        }
     }
 
-    /// Makes a piece of what stands in the open buffer below `end`. What is behind it stays there: it
-    /// may not be accepted yet.
-    fn cut_at(&mut self, end: u64) {
-        let below = usize::try_from(end.saturating_sub(self.open_start)).unwrap_or(usize::MAX);
-        if below == 0 {
-            return;
+    /// A writer to an empty buffer with room for at least so many bytes.
+    fn take_buffer(&mut self, bytes: usize) -> BufferWriter {
+        // The one used last, which the cache knows best.
+        if let Some(at) = self.pool.iter().rposition(|buffer| buffer.capacity() >= bytes) {
+            let buffer = self.pool.remove(at);
+            self.pooled_bytes -= buffer.capacity();
+            if let Some(writer) = BufferWriter::reuse(buffer) {
+                return writer;
+            }
         }
-        if below >= self.open.len() {
-            return self.cut();
-        }
-        let mut rest = self.take_pooled();
-        Arc::make_mut(&mut rest).extend_from_slice(&self.open[below..]);
-        Arc::make_mut(&mut self.open).truncate(below);
-        let bytes = std::mem::replace(&mut self.open, rest);
-        self.push(bytes);
+        BufferWriter::new(bytes.checked_next_power_of_two().unwrap_or(bytes).max(self.piece_bytes))
+    }
+}
+
+/// The appender's side of the tail: the open piece.
+#[derive(Debug)]
+pub(crate) struct TailWriter {
+    tail: Arc<Tail>,
+    writer: BufferWriter,
+}
+
+impl TailWriter {
+    /// The empty tail of a log that is written up to `start`. It takes no memory before the first
+    /// append, and keeps at most `flush_queue_max_bytes` of what it has taken when there is less to hold.
+    pub(crate) fn new(start: u64, open_buffer_max_bytes: u64, flush_queue_max_bytes: u64) -> Self {
+        let writer = BufferWriter::new(0);
+        let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let state = State {
+            ended: VecDeque::new(),
+            open: Piece { start, buffer: writer.buffer().clone() },
+            piece_bytes: bytes(open_buffer_max_bytes).clamp(PIECE_BYTES_MIN, PIECE_BYTES),
+            pool: Vec::new(),
+            pooled_bytes: 0,
+            pooled_bytes_max: bytes(flush_queue_max_bytes),
+        };
+        TailWriter { tail: Arc::new(Tail { state: Mutex::new(state) }), writer }
     }
 
-    fn take_pooled(&mut self) -> Arc<Vec<u8>> {
-        let buffer = self.pool.pop().unwrap_or_default();
-        self.pooled_bytes -= buffer.capacity();
-        buffer
+    /// The other side.
+    pub(crate) fn tail(&self) -> &Arc<Tail> {
+        &self.tail
+    }
+
+    /// The first `bytes` behind what is published, to stage a frame there. What was `staged` before is
+    /// kept.
+    #[inline]
+    pub(crate) fn stage(&mut self, staged: usize, bytes: usize) -> &mut [u8] {
+        if bytes > self.writer.room() {
+            self.begin_piece(staged, bytes);
+        }
+        &mut self.writer.free()[..bytes]
+    }
+
+    /// Accepts the first `bytes` that are staged.
+    #[inline]
+    pub(crate) fn publish(&mut self, bytes: usize) {
+        self.writer.publish(bytes);
+    }
+
+    /// Accepts the first `bytes` that are staged as the beginning of a chunk.
+    pub(crate) fn begin_chunk(&mut self, bytes: usize) {
+        self.begin_piece(bytes, bytes);
+        self.publish(bytes);
+    }
+
+    /// Ends the open piece and begins one that has room for `bytes`; what is `staged` goes there.
+    #[cold]
+    fn begin_piece(&mut self, staged: usize, bytes: usize) {
+        let mut state = self.tail.state.lock();
+        let mut next = state.take_buffer(bytes);
+        next.free()[..staged].copy_from_slice(&self.writer.free()[..staged]);
+        let open = Piece { start: state.open.end(), buffer: next.buffer().clone() };
+        // First, so that nobody holds the buffer but the piece.
+        self.writer = next;
+        let ended = std::mem::replace(&mut state.open, open);
+        if ended.end() > ended.start {
+            state.ended.push_back(ended);
+        } else {
+            state.recycle(ended.buffer);
+        }
     }
 }
 
@@ -186,68 +231,113 @@ impl State {
 mod tests {
     use super::*;
 
-    fn put(tail: &Tail, bytes: &[u8]) {
-        tail.with_open(|open| open.extend_from_slice(bytes));
+    fn put(writer: &mut TailWriter, bytes: &[u8]) {
+        writer.stage(0, bytes.len()).copy_from_slice(bytes);
+        writer.publish(bytes.len());
+    }
+
+    fn begin_chunk(writer: &mut TailWriter, bytes: &[u8]) {
+        writer.stage(0, bytes.len()).copy_from_slice(bytes);
+        writer.begin_chunk(bytes.len());
     }
 
     #[test]
-    fn reads_over_pieces_and_the_open_buffer() {
-        let tail = Tail::new(100, 1024);
-        put(&tail, b"abc");
-        tail.begin_chunk(b"de".to_vec());
-        put(&tail, b"fgh");
+    fn reads_over_pieces_and_the_open_one() {
+        let mut writer = TailWriter::new(100, 1024, 1 << 20);
+        let tail = writer.tail().clone();
+        put(&mut writer, b"abc");
+        begin_chunk(&mut writer, b"de");
+        put(&mut writer, b"fgh");
         let mut buf = [0; 6];
         assert_eq!(tail.read_at(&mut buf, 101), Ok(6));
         assert_eq!(&buf, b"bcdefg");
         assert_eq!(tail.read_at(&mut buf, 106), Ok(2));
+        assert_eq!(tail.read_at(&mut buf, 108), Ok(0));
         assert_eq!(tail.read_at(&mut buf, 99), Err(100));
-        let piece = tail.next(103).unwrap();
-        assert_eq!((piece.start, piece.end()), (100, 103));
+        let piece = tail.next(100, 108).unwrap();
+        assert_eq!((piece.start, piece.end(), piece.bytes()), (100, 103, &b"abc"[..]), "one chunk's");
         tail.written(piece);
         assert_eq!(tail.read_at(&mut buf, 101), Err(103), "a piece goes once all of it is written");
-        tail.truncate(107);
-        assert_eq!(tail.read_at(&mut buf, 103), Ok(4));
-        assert_eq!(&buf[..4], b"defg");
+        assert_eq!(tail.read_at(&mut buf, 103), Ok(5));
+        assert_eq!(&buf[..5], b"defgh");
     }
 
     #[test]
-    fn the_worker_takes_no_more_of_the_open_buffer_than_it_was_asked_for() {
-        let tail = Tail::new(0, 1024);
-        put(&tail, b"abcdef");
-        assert!(tail.next(0).is_none());
-        let piece = tail.next(4).unwrap();
-        assert_eq!(*piece.bytes, b"abcd");
+    fn the_worker_gets_what_it_asks_for_and_nothing_that_is_staged() {
+        let mut writer = TailWriter::new(0, 1024, 1 << 20);
+        let tail = writer.tail().clone();
+        put(&mut writer, b"abcdef");
+        writer.stage(0, 3).copy_from_slice(b"ghi");
+        assert!(tail.next(0, 0).is_none());
+        let piece = tail.next(0, 4).unwrap();
+        assert_eq!(piece.bytes(), b"abcd");
         tail.written(piece);
-        let open = tail.state.lock().open.as_ptr();
-        assert!(tail.next(4).is_none());
-        assert_eq!(tail.state.lock().open.as_ptr(), open, "asked for nothing, it copies nothing");
-        put(&tail, b"gh");
-        assert_eq!(*tail.next(8).unwrap().bytes, b"efgh");
+        assert!(tail.next(4, 4).is_none());
+        let piece = tail.next(4, 9).unwrap();
+        assert_eq!(piece.bytes(), b"ef");
+        tail.written(piece);
+        assert_eq!(writer.stage(3, 4)[..3], *b"ghi", "what is staged stays");
+        writer.publish(3);
+        assert_eq!(tail.next(6, 9).unwrap().bytes(), b"ghi");
     }
 
     #[test]
-    fn a_full_buffer_is_cut_off_before_the_next_frame() {
-        let tail = Tail::new(0, 4);
-        put(&tail, b"abcd");
-        put(&tail, b"ef");
-        let piece = tail.next(1).unwrap();
-        assert_eq!(*piece.bytes, b"abcd");
+    fn a_frame_that_finds_no_room_goes_over_to_the_next_piece_whole() {
+        let mut writer = TailWriter::new(0, 1, 1 << 20);
+        let tail = writer.tail().clone();
+        put(&mut writer, &[1; PIECE_BYTES_MIN - 2]);
+        writer.stage(0, 2).copy_from_slice(b"ab");
+        writer.stage(2, 3)[2..].copy_from_slice(b"c");
+        let staged = writer.stage(3, 3 * PIECE_BYTES_MIN);
+        staged[3..].fill(7);
+        writer.publish(3 * PIECE_BYTES_MIN);
+        let piece = tail.next(0, u64::MAX).unwrap();
+        assert_eq!(piece.bytes(), [1; PIECE_BYTES_MIN - 2]);
+        let end = piece.end();
         tail.written(piece);
-        assert_eq!(*tail.next(6).unwrap().bytes, b"ef");
+        let piece = tail.next(end, u64::MAX).unwrap();
+        assert_eq!((piece.start, piece.end()), (end, end + 3 * PIECE_BYTES_MIN as u64));
+        assert_eq!(piece.bytes()[..4], *b"abc\x07");
     }
 
     #[test]
-    fn a_buffer_that_is_still_read_is_not_used_again() {
-        let tail = Tail::new(0, 1024);
-        put(&tail, b"abc");
-        let piece = tail.next(3).unwrap();
-        let reader = piece.bytes.clone();
-        tail.written(piece);
-        assert!(tail.state.lock().pool.is_empty());
-        drop(reader);
-        put(&tail, b"def");
-        let piece = tail.next(6).unwrap();
-        tail.written(piece);
+    fn buffers_are_used_again_and_none_that_is_still_read() {
+        let mut writer = TailWriter::new(0, 1024, 1 << 20);
+        let tail = writer.tail().clone();
+        let mut end = 0;
+        let mut used = std::collections::BTreeSet::new();
+        for round in 0..20 {
+            put(&mut writer, b"abc");
+            begin_chunk(&mut writer, b"de");
+            let piece = tail.next(end, u64::MAX).unwrap();
+            used.insert(piece.bytes().as_ptr().addr());
+            end = piece.end();
+            if round == 10 {
+                let reader = piece.buffer.clone();
+                tail.written(piece);
+                assert_eq!(tail.state.lock().pool.len(), 0);
+                assert_eq!(reader.published(), b"deabc");
+            } else {
+                tail.written(piece);
+            }
+        }
+        assert_eq!(used.len(), 3, "two, and one in place of the one that was read");
         assert_eq!(tail.state.lock().pool.len(), 1);
+    }
+
+    #[test]
+    fn no_more_is_kept_than_was_said() {
+        let mut writer = TailWriter::new(0, 1, 2 * PIECE_BYTES_MIN as u64);
+        let tail = writer.tail().clone();
+        for _ in 0..5 {
+            put(&mut writer, &[1; PIECE_BYTES_MIN]);
+        }
+        let mut written = 0;
+        while let Some(piece) = tail.next(written, u64::MAX) {
+            written = piece.end();
+            tail.written(piece);
+        }
+        let state = tail.state.lock();
+        assert_eq!((state.pool.len(), state.pooled_bytes), (2, 2 * PIECE_BYTES_MIN));
     }
 }

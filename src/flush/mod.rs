@@ -51,7 +51,6 @@ pub(crate) use queue::BatchLimit;
 pub(crate) use queue::Queue;
 pub(crate) use queue::Refused;
 pub(crate) use reentry::Inside;
-pub(crate) use reentry::Place;
 pub use ticket::FlushSender;
 pub use ticket::FlushTicket;
 pub(crate) use worker::Shared;

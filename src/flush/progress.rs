@@ -21,7 +21,6 @@ use std::time::Instant;
 
 use super::Flush;
 use super::Inside;
-use super::Place;
 use crate::error::Error;
 use crate::error::Result;
 use crate::sync::AtomicBool;
@@ -50,6 +49,8 @@ pub(crate) struct Positions {
     /// Set with `state.cause`; spares the lock where nothing has failed.
     poisoned: AtomicBool,
     closed: AtomicBool,
+    /// Set behind either of the two, so that who appends has one to look at.
+    stopped: AtomicBool,
     write_done: Event,
     /// Two, so that those who wait for the next sync sleep on when this one is done. Syncs take turns:
     /// the next is the one of the lower end.
@@ -83,6 +84,7 @@ impl Positions {
             synced: AtomicU64::new(at),
             poisoned: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             write_done: Event::default(),
             syncs: [SyncGroup::default(), SyncGroup::default()],
             tasks: AtomicBool::new(false),
@@ -190,6 +192,7 @@ impl Positions {
             }
             state.cause = Some(cause.clone());
             self.poisoned.store(true, Ordering::SeqCst);
+            self.stopped.store(true, Ordering::SeqCst);
         }
         log::error!("the log stops: {cause}");
         #[cfg(feature = "metrics")]
@@ -202,6 +205,7 @@ impl Positions {
     /// No offset will be reached any more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
+        self.stopped.store(true, Ordering::SeqCst);
         self.wake_all();
     }
 
@@ -221,6 +225,11 @@ impl Positions {
     /// An error if the log takes no more work.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
+        if self.stopped.load(Ordering::SeqCst) { self.check_stopped() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn check_stopped(&self) -> Result<()> {
         // In this order: a log that fails is poisoned before it is closed.
         let closed = self.is_closed();
         match self.cause() {
@@ -318,7 +327,7 @@ impl Positions {
             std::mem::take(&mut state.wakers)
         };
         // What they wake is the user's code: it may try to wait here, and it may panic.
-        let _inside = Inside::enter(self.identity(), Place::Callback);
+        let _inside = Inside::enter(self.identity());
         for waker in wakers {
             if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
                 log::error!("a task's waker panicked; the log goes on");
@@ -447,7 +456,7 @@ mod tests {
         assert!(matches!(handle.wait_synced(9), Err(Error::NotInLog { offset: 9, end: 8, .. })));
         let soon = Instant::now() + Duration::from_millis(5);
         assert!(positions.wait(Flush::Sync, 8, Some(soon), "wait").is_none());
-        let _inside = Inside::enter(positions.identity(), super::super::Place::Callback);
+        let _inside = Inside::enter(positions.identity());
         assert!(matches!(handle.wait_synced(8), Err(Error::WouldDeadlock { .. })));
         assert!(handle.wait_synced(0).is_ok());
     }

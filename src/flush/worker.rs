@@ -33,7 +33,6 @@ use super::FlushRequest;
 use super::Housekeeper;
 use super::Inside;
 use super::Metrics;
-use super::Place;
 use super::Positions;
 use super::Queue;
 use super::Request;
@@ -319,8 +318,8 @@ impl<W: WalTypes> Worker<W> {
     /// Writes what stands in memory below `end`, all of it of the chunk in hand.
     fn write_until(&mut self, end: u64) -> Result<()> {
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
-        while let Some(piece) = self.shared.tail.next(end) {
-            chunk.write(&piece.bytes, piece.start)?;
+        while let Some(piece) = self.shared.tail.next(self.shared.positions.written(), end) {
+            chunk.write(piece.bytes(), piece.start)?;
             let (start, end) = (piece.start, piece.end());
             self.shared.metrics.write_bytes.fetch_add(end - start, Relaxed);
             // Before the sync: if that fails, what was written was written.
@@ -356,7 +355,7 @@ impl<W: WalTypes> Worker<W> {
     }
 
     fn call_user(&self, what: &str, call: impl FnOnce()) {
-        let _inside = Inside::enter(self.shared.positions.identity(), Place::Callback);
+        let _inside = Inside::enter(self.shared.positions.identity());
         if catch_unwind(AssertUnwindSafe(call)).is_err() {
             log::error!("{what} panicked; the log goes on");
             self.shared.metrics.callback_panic_count.fetch_add(1, Relaxed);
@@ -402,9 +401,9 @@ impl<W: WalTypes> Worker<W> {
             marked: false,
             ahead: ZerosAhead::of_file(file.header(), self.zero_ahead_bytes, spare.allocated),
         };
-        let head = self.shared.tail.next(end);
+        let head = self.shared.tail.next(self.shared.positions.written(), end);
         if let Some(head) = &head {
-            chunk.write(&head.bytes, head.start)?;
+            chunk.write(head.bytes(), head.start)?;
         }
         // The final name proves that header and first frame are durable.
         chunk.sync()?;
@@ -415,7 +414,7 @@ impl<W: WalTypes> Worker<W> {
         log::info!("began {}", chunk.id);
         self.chunk = Some(chunk);
         if let Some(head) = head {
-            self.shared.metrics.write_bytes.fetch_add(head.bytes.len() as u64, Relaxed);
+            self.shared.metrics.write_bytes.fetch_add(head.end() - head.start, Relaxed);
             self.shared.tail.written(head);
         }
         self.shared.positions.publish_written(end);

@@ -179,7 +179,7 @@ pub(crate) fn unsynced(offset: u64, synced: u64) -> u32 {
 /// # Panics
 ///
 /// If `frame` is not as long as a frame with `payload_len` is.
-#[inline]
+#[inline(always)]
 pub(crate) fn finish_frame(
     frame: &mut [u8],
     payload_len: u32,

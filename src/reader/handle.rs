@@ -142,7 +142,7 @@ impl<W: WalTypes> WalReader<W> {
     /// place of this one; [`Error::Closed`].
     pub fn refresh(&self) -> Result<u64> {
         match &self.source {
-            Source::Live(view) => view.check("refresh")?,
+            Source::Live(view) => view.check()?,
             Source::Directory(directory) => directory.refresh()?,
         }
         Ok(self.end())
@@ -152,7 +152,7 @@ impl<W: WalTypes> WalReader<W> {
     #[cfg(feature = "blob")]
     pub(crate) fn read_frame(&self, segment: Segment) -> Result<StoredFrame> {
         match &self.source {
-            Source::Live(view) => view.read_frame(segment, "read"),
+            Source::Live(view) => view.read_frame(segment),
             Source::Directory(directory) => Err(directory.not_in_log(segment.offset, segment.size)),
         }
     }
@@ -163,8 +163,7 @@ impl<W: WalTypes> WalReader<W> {
     ///
     /// [`Error::NotInLog`] for a segment outside what is kept, [`Error::Corrupt`] where no sound record
     /// of this size stands (its bytes have decayed, or the segment is not one of this log's),
-    /// [`Error::Decode`], [`Error::Io`], [`Error::Closed`]; [`Error::WouldDeadlock`] inside a codec
-    /// that is encoding for this log.
+    /// [`Error::Decode`], [`Error::Io`], [`Error::Closed`].
     pub fn read_record(&self, segment: Segment) -> Result<WalRecord<W>> {
         let directory = match &self.source {
             Source::Live(view) => return view.read_record(segment),

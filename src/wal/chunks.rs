@@ -10,13 +10,12 @@ use crate::chunk::ClosedChunk;
 use crate::chunk::OpenChunk;
 use crate::chunk::OpenChunkState;
 use crate::chunk::Staged;
-use crate::chunk::encode_frame;
+use crate::chunk::stage_frame;
 use crate::error::Error;
 use crate::error::Result;
 use crate::flush::ChunkBeginning;
 use crate::flush::Flush;
 use crate::flush::Inside;
-use crate::flush::Place;
 use crate::flush::Request;
 use crate::flush::Rotation;
 use crate::flush::Shared;
@@ -100,9 +99,10 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Begins a chunk behind everything appended, ending the open one if there is one.
     pub(super) fn begin_chunk(&mut self, checkpoint: W::Checkpoint) -> Result<()> {
         let salt = random_u64();
-        let (mut head, staged) = self.encode_head(&checkpoint, salt)?;
+        let staged = self.stage_head(&checkpoint, salt)?;
+        let head_len = HEADER_LEN + staged.segment.size;
         self.reserve_seal()?;
-        let spare = self.take_spare_of(head.len() as u64 + SEAL_LEN)?;
+        let spare = self.take_spare_of(head_len + SEAL_LEN)?;
         let header = Header {
             chunk_id: self.end(),
             features: if spare.earlier_life { FEATURE_EARLIER_LIFE } else { 0 },
@@ -110,13 +110,12 @@ impl<W: WalTypes> ChunkedWal<W> {
             log_id: self.log_id,
             created_ms: unix_ms(),
         };
-        head[..HEADER_LEN as usize].copy_from_slice(&header.encode());
-        let bytes = self.end() - self.handed_over + head.len() as u64;
+        let bytes = self.end() - self.handed_over + head_len;
         if let Err(error) = self.wait_for_room(bytes, "close_open_chunk") {
             self.shared.housekeeper.return_spare(spare);
             return Err(error);
         }
-        self.rotate(header, head, staged, spare, checkpoint)
+        self.rotate(header, staged, spare, checkpoint)
     }
 
     /// Sees to it that the open chunk has space for its seal. It has, unless a crash has taken back
@@ -131,16 +130,15 @@ impl<W: WalTypes> ChunkedWal<W> {
         }
     }
 
-    /// The new chunk's first bytes: room for its header, and the checkpoint's frame.
-    fn encode_head(&self, checkpoint: &W::Checkpoint, salt: u64) -> Result<(Vec<u8>, Staged)> {
-        let positions = &self.shared.positions;
+    /// Stages the new chunk's first bytes: room for its header, and the checkpoint's frame.
+    fn stage_head(&mut self, checkpoint: &W::Checkpoint, salt: u64) -> Result<Staged> {
         let offset = self.end().checked_add(HEADER_LEN).ok_or(Error::OffsetsUsedUp { end: u64::MAX })?;
-        let mut head = vec![0; HEADER_LEN as usize];
         let record = WalRecord::<W>::Checkpoint(checkpoint.clone());
         let max = self.config.max_record_size;
-        let _inside = Inside::enter(positions.identity(), Place::Codec);
-        let staged = encode_frame(&mut head, &record, offset, positions.synced(), &Salt::new(salt), max)?;
-        Ok((head, staged))
+        let positions = &self.shared.positions;
+        let _inside = Inside::enter(positions.identity());
+        let synced = positions.synced();
+        stage_frame(&mut self.tail, HEADER_LEN as usize, &record, offset, synced, &Salt::new(salt), max)
     }
 
     /// A spare with space for at least `bytes`.
@@ -172,13 +170,12 @@ impl<W: WalTypes> ChunkedWal<W> {
     fn rotate(
         &mut self,
         header: Header,
-        head: Vec<u8>,
         staged: Staged,
         spare: Spare,
         checkpoint: W::Checkpoint,
     ) -> Result<()> {
-        let Shared { queue, positions, tail, .. } = &*self.shared;
-        // The user's code comes first: from where the buffer is taken on, nothing may panic.
+        let Shared { queue, positions, .. } = &*self.shared;
+        // The user's code comes first: from where the tail goes on, nothing may panic.
         let has_predecessor = self.open.is_some() || !self.view.chunks.read().closed.is_empty();
         let predecessor = has_predecessor.then(|| checkpoint.clone());
         let file = Arc::new(ChunkFile::open(header, spare.handle.clone()));
@@ -191,9 +188,12 @@ impl<W: WalTypes> ChunkedWal<W> {
             OpenChunkState { end, records: 1, data_crc, allocated: spare.allocated },
             &self.config,
         );
-        let bytes = self.end() - self.handed_over + head.len() as u64;
+        let head_len = end - header.chunk_id;
+        let bytes = head_len + self.end() - self.handed_over;
         let ending = self.open.as_ref().map(OpenChunk::seal);
-        tail.begin_chunk(head);
+        let head = self.tail.stage(head_len as usize, head_len as usize);
+        head[..HEADER_LEN as usize].copy_from_slice(&header.encode());
+        self.tail.begin_chunk(head_len as usize);
         let beginning = ChunkBeginning {
             path: self.config.chunk_path(file.id()),
             file: file.clone(),

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 
 use crate::chunk::ChunkFile;
 use crate::chunk::OpenChunk;
-use crate::chunk::TakeBack;
+use crate::chunk::TailWriter;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Result;
@@ -34,7 +34,6 @@ use crate::flush::FlushMetrics;
 use crate::flush::FlushRequest;
 use crate::flush::FlushTicket;
 use crate::flush::Inside;
-use crate::flush::Place;
 use crate::flush::Progress;
 use crate::flush::ProgressHandle;
 use crate::flush::Refused;
@@ -106,6 +105,7 @@ pub struct ChunkedWal<W: WalTypes> {
     shared: Arc<Shared<W>>,
     /// The worker's place, which a sync takes if there is nothing else to do.
     worker: Arc<Mutex<Worker<W>>>,
+    tail: TailWriter,
     view: Arc<LogView<W::Checkpoint>>,
     /// None while no chunk could be made, on a full disk: the next append tries again.
     open: Option<OpenChunk>,
@@ -171,18 +171,16 @@ impl<W: WalTypes> ChunkedWal<W> {
         let record = WalRecord::Action(action);
         self.stage(&record)?;
         let Some(segment) = self.open.as_ref().map(OpenChunk::staged) else { return Err(Error::Closed) };
-        let taken_back = TakeBack { tail: &self.shared.tail, end: segment.offset };
         let chunk_id = self.open_chunk_id();
         let applied = state_machine.apply(&record, chunk_id, segment);
         if let Err(error) = applied {
             let source = Arc::from(error.into());
             return Err(Error::StateMachine { chunk_id, offset: segment.offset, source });
         }
-        std::mem::forget(taken_back);
         Ok(self.accept())
     }
 
-    /// Encodes a record behind the last one, to be accepted or taken back.
+    /// Encodes a record behind the last one, to be accepted or not.
     #[inline]
     fn stage(&mut self, record: &WalRecord<W>) -> Result<()> {
         self.shared.positions.check()?;
@@ -202,18 +200,17 @@ impl<W: WalTypes> ChunkedWal<W> {
     #[inline]
     fn stage_in_chunk(&mut self, record: &WalRecord<W>) -> Result<()> {
         let Some(open) = &mut self.open else { return Err(Error::Closed) };
-        let Shared { positions, tail, .. } = &*self.shared;
-        let _inside = Inside::enter(positions.identity(), Place::Codec);
-        open.stage(record, tail, positions.synced(), self.config.max_record_size)
+        let positions = &self.shared.positions;
+        let _inside = Inside::enter(positions.identity());
+        open.stage(record, &mut self.tail, positions.synced(), self.config.max_record_size)
     }
 
     /// Accepts the staged record.
     #[inline]
     fn accept(&mut self) -> Segment {
-        if let Some(open) = &mut self.open {
-            open.commit();
-            self.last_segment = open.staged();
-        }
+        let Some(open) = &mut self.open else { return self.last_segment };
+        let segment = open.commit(&mut self.tail);
+        self.last_segment = segment;
         let appended = self.end();
         self.shared.positions.publish_appended(appended);
         if !self.spare_asked && self.is_open_chunk_half_full() {
@@ -224,7 +221,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             // The record is accepted whatever comes of this; a failure stays to be found.
             let _poisoned_or_inside = self.hand_over(Flush::Write, &mut None, None, "append");
         }
-        self.last_segment
+        segment
     }
 
     /// Where the last record stands. In a new log that is its first checkpoint.

@@ -16,6 +16,7 @@ use crate::chunk::OpenChunk;
 use crate::chunk::OpenChunkState;
 use crate::chunk::OpenFiles;
 use crate::chunk::Tail;
+use crate::chunk::TailWriter;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Result;
@@ -239,7 +240,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         let log_id = newest.as_ref().map_or_else(new_log_id, |newest| newest.chunk.header.log_id);
         let continued = newest.filter(|_| begin_with.is_none());
         let (open, worker_chunk) = continued.map(|newest| continue_chunk(newest, &config)).unzip();
-        let shared = Arc::new(new_shared(&config, &storage, end, spares));
+        let tail = TailWriter::new(end, config.open_buffer_max_bytes, config.flush_queue_max_bytes);
+        let shared = Arc::new(new_shared(&config, &storage, end, spares, tail.tail().clone()));
         let view = Arc::new(LogView::new(
             shared.positions.clone(),
             shared.tail.clone(),
@@ -273,6 +275,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             config,
             shared,
             worker,
+            tail,
             view,
             open,
             unopened: begin_with,
@@ -345,6 +348,7 @@ fn new_shared<W: WalTypes>(
     storage: &Arc<dyn Storage>,
     end: u64,
     spares: Vec<PathBuf>,
+    tail: Arc<Tail>,
 ) -> Shared<W> {
     let metrics = Arc::new(Metrics::new(&config.dir));
     let positions = Positions::new(end);
@@ -360,7 +364,7 @@ fn new_shared<W: WalTypes>(
     Shared {
         queue: Queue::new(config.flush_queue_max_bytes),
         positions: Arc::new(positions),
-        tail: Arc::new(Tail::new(end, config.open_buffer_max_bytes)),
+        tail,
         metrics,
         housekeeper: Arc::new(Housekeeper::new(housekeeper, spares)),
     }

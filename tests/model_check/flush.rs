@@ -34,13 +34,8 @@ pub(crate) enum Flush {
 /// No model waits inside a callback.
 pub(crate) struct Inside;
 
-/// As in `src/flush/reentry.rs`, as far as it is used.
-pub(crate) enum Place {
-    Callback,
-}
-
 impl Inside {
-    pub(crate) fn enter(_: usize, _: Place) -> Self {
+    pub(crate) fn enter(_: usize) -> Self {
         Inside
     }
 
