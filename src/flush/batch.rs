@@ -24,8 +24,47 @@ pub(crate) struct FlushRequest<W: WalTypes> {
     pub(crate) end: u64,
     pub(crate) mode: Flush,
     pub(crate) callback: Option<W::Callback>,
-    /// When the user asked for it; none for a flush of the log's own, which is not counted.
-    pub(crate) asked_at: Option<Instant>,
+    /// The user's flushes that it stands for; none if it is the log's own.
+    pub(crate) count: u64,
+    /// When the first of them was asked for.
+    pub(crate) asked_at: Instant,
+}
+
+/// While so many requests wait to be taken, the clock is read for each eighth flush only: it would take
+/// longer than the rest, and what it says would hardly differ.
+const MANY_WAITING: usize = 64;
+
+impl<W: WalTypes> FlushRequest<W> {
+    /// What is to be queued behind `last` of `waiting` requests, if there are any, for a flush up to `end`;
+    /// none if `last` can stand for it as well.
+    pub(crate) fn behind(
+        last: Option<&mut Request<W>>,
+        waiting: usize,
+        end: u64,
+        mode: Flush,
+        callback: &mut Option<W::Callback>,
+        count: u64,
+    ) -> Option<Self> {
+        let last = match last {
+            Some(Request::Flush(last)) => Some(last),
+            _ => None,
+        };
+        if let Some(last) = last {
+            if last.mode == mode && last.callback.is_none() && callback.is_none() {
+                if last.count == 0 {
+                    last.asked_at = Instant::now();
+                }
+                last.count += count;
+                last.end = end;
+                return None;
+            }
+            if waiting > MANY_WAITING && !waiting.is_multiple_of(8) {
+                let asked_at = last.asked_at;
+                return Some(FlushRequest { end, mode, callback: callback.take(), count, asked_at });
+            }
+        }
+        Some(FlushRequest { end, mode, callback: callback.take(), count, asked_at: Instant::now() })
+    }
 }
 
 /// End one chunk and begin the next, as one message: there is no half rotation.

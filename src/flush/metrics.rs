@@ -178,12 +178,24 @@ impl Default for Histogram {
 
 impl Histogram {
     pub(crate) fn record(&self, duration: Duration) {
+        self.record_many(duration, 1);
+    }
+
+    /// Records the duration so often. Only whoever has the worker's lock does, so that a load and a store
+    /// will do.
+    pub(crate) fn record_many(&self, duration: Duration, count: u64) {
+        if count == 0 {
+            return;
+        }
         let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.buckets[bucket(us)].fetch_add(1, Relaxed);
-        self.max_us.fetch_max(us, Relaxed);
+        let bucket = &self.buckets[bucket(us)];
+        bucket.store(bucket.load(Relaxed) + count, Relaxed);
+        if us > self.max_us.load(Relaxed) {
+            self.max_us.store(us, Relaxed);
+        }
         #[cfg(feature = "metrics")]
         if let Some(exported) = &self.exported {
-            exported.record(duration);
+            exported.record_many(duration, usize::try_from(count).unwrap_or(usize::MAX));
         }
     }
 

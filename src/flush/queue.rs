@@ -1,8 +1,8 @@
 //! The queue between appender and worker: bounded by items and by bytes, emptied a batch at a time.
 //!
 //! ```text
-//! wait_for_room, push ──► items ──► wait_for_batch, take_batch ──► the worker's hands ──► done
-//!                         └──────────────────── counted until done ────────────────────┘
+//! wait_for_room, push, add ──► items ──► wait_for_batch, take_batch ──► the worker's hands ──► done
+//!                              └──────────────────── counted until done ────────────────────┘
 //! ```
 //!
 //! - One producer (the appender, which holds the log mutably), one consumer (the worker).
@@ -49,11 +49,11 @@ struct State<T> {
     nudged: bool,
 }
 
-/// Why [`Queue::try_push`] did not take an item; here it is again.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refused<T> {
-    Full(T),
-    Closed(T),
+/// Why [`Queue::add`] added nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Full,
+    Closed,
 }
 
 /// What [`Queue::wait_for_batch`] came back with.
@@ -114,27 +114,36 @@ impl<T> Queue<T> {
         if state.closed {
             return Err(item);
         }
-        self.add(&mut state, item, bytes);
+        self.push_locked(&mut state, item, bytes);
         Ok(())
     }
 
-    /// Adds an item if there is room for it.
-    pub(crate) fn try_push(&self, item: T, bytes: u64) -> Result<(), Refused<T>> {
+    /// If there is room for `bytes` more, adds what `make` makes of them, or nothing if it has put them
+    /// to the last item that waits. `make` is given that, and how many wait; it is called at most once.
+    pub(crate) fn add(
+        &self,
+        bytes: u64,
+        make: impl FnOnce(Option<&mut T>, usize) -> Option<T>,
+    ) -> Result<(), Refused> {
         let mut state = self.state.lock();
         if state.closed {
-            return Err(Refused::Closed(item));
+            return Err(Refused::Closed);
         }
         if !state.has_room(bytes, self.bytes_max) {
-            return Err(Refused::Full(item));
+            return Err(Refused::Full);
         }
-        self.add(&mut state, item, bytes);
+        let waiting = state.items.len();
+        let last = state.items.back_mut();
+        match make(last.map(|(item, _)| item), waiting) {
+            Some(item) => self.push_locked(&mut state, item, bytes),
+            None => state.grow_last(bytes),
+        }
         Ok(())
     }
 
-    fn add(&self, state: &mut State<T>, item: T, bytes: u64) {
-        state.items.push_back((item, bytes));
-        state.waiting_bytes += bytes;
-        state.bytes += bytes;
+    fn push_locked(&self, state: &mut State<T>, item: T, bytes: u64) {
+        state.items.push_back((item, 0));
+        state.grow_last(bytes);
         state.pushed += 1;
         if state.consumer_waits {
             state.consumer_waits = false;
@@ -223,6 +232,14 @@ impl<T> Queue<T> {
 }
 
 impl<T> State<T> {
+    fn grow_last(&mut self, bytes: u64) {
+        if let Some((_, last)) = self.items.back_mut() {
+            *last += bytes;
+        }
+        self.waiting_bytes += bytes;
+        self.bytes += bytes;
+    }
+
     fn has_room(&self, bytes: u64, bytes_max: u64) -> bool {
         let fits = self.bytes.saturating_add(bytes) <= bytes_max || self.bytes == 0;
         self.closed || (self.items.len() < ITEMS_MAX && fits)
@@ -278,6 +295,33 @@ mod tests {
         assert!(!queue.has_room(1), "taken bytes are still held");
         queue.release(1000);
         assert!(queue.has_room(1));
+    }
+
+    #[test]
+    fn what_joins_the_last_item_counts_with_it_and_only_while_that_waits() {
+        let queue = Queue::new(10);
+        let join = |last: Option<&mut u32>, _: usize| match last {
+            Some(last) => {
+                *last += 1;
+                None
+            }
+            None => Some(1),
+        };
+        for _ in 0..2 {
+            queue.add(3, join).unwrap();
+        }
+        let mut batch = VecDeque::new();
+        assert!(take(&queue, &mut batch, ALL));
+        assert_eq!(batch, [(2, 6)]);
+        queue.add(4, join).unwrap();
+        assert_eq!(queue.add(1, join), Err(Refused::Full), "taken bytes are still held");
+        assert!(take(&queue, &mut batch, ALL));
+        assert_eq!(batch, [(2, 6), (1, 4)]);
+        queue.release(10);
+        queue.done(2);
+        queue.wait_done();
+        queue.close();
+        assert_eq!(queue.add(1, |_, _| unreachable!()), Err(Refused::Closed));
     }
 
     #[test]

@@ -117,6 +117,16 @@ pub(crate) struct Shared<W: WalTypes> {
     pub(crate) housekeeper: Arc<Housekeeper>,
 }
 
+impl<W: WalTypes> Shared<W> {
+    fn call_user(&self, what: &str, call: impl FnOnce()) {
+        let _inside = Inside::enter(self.positions.identity());
+        if catch_unwind(AssertUnwindSafe(call)).is_err() {
+            log::error!("{what} panicked; the log goes on");
+            self.metrics.callback_panic_count.fetch_add(1, Relaxed);
+        }
+    }
+}
+
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// How long the end stays where it is before a sync mark is written there.
@@ -132,10 +142,9 @@ pub(crate) struct Worker<W: WalTypes> {
     pub(crate) on_chunk_persisted: Option<OnChunkPersisted<W>>,
     /// None until the log has an open chunk.
     pub(crate) chunk: Option<WorkerChunk<W::Checkpoint>>,
-    /// Taken from the queue and not begun. A field, so that a panic in a batch loses none of it.
+    /// Taken from the queue and not done, each with its bytes there. A field, so that a panic in a batch
+    /// loses none of it.
     pub(crate) batch: VecDeque<(Request<W>, u64)>,
-    /// The flushes in hand, to be completed; their bytes in the queue are released with them.
-    pub(crate) in_hand: VecDeque<FlushRequest<W>>,
     /// Where the end was at the last look, while the thread waits for it to stay there.
     pub(crate) quiet_at: Option<u64>,
 }
@@ -215,14 +224,10 @@ impl<W: WalTypes> Worker<W> {
         if others || zeros_due || self.has_failed() {
             return false;
         }
-        self.in_hand.push_back(FlushRequest {
-            end,
-            mode: Flush::Sync,
-            callback: None,
-            asked_at: Some(Instant::now()),
-        });
-        self.guarded(Self::flush);
-        self.complete_in_hand();
+        let asked_at = Instant::now();
+        let flush = FlushRequest { end, mode: Flush::Sync, callback: None, count: 1, asked_at };
+        self.batch.push_back((Request::Flush(flush), 0));
+        self.guarded(Self::work);
         self.fail_rest();
         if self.quiet_at.is_none() {
             // The thread sleeps for good: it is to look out for quiet from now on, and its first look
@@ -252,39 +257,39 @@ impl<W: WalTypes> Worker<W> {
 
     /// Works off the batch.
     fn work(&mut self) -> Result<()> {
-        while let Some((request, bytes)) = self.batch.pop_front() {
-            match request {
-                Request::Flush(flush) => {
-                    let mut run_bytes = bytes;
-                    self.in_hand.push_back(flush);
-                    while let Some((Request::Flush(_), _)) = self.batch.front()
-                        && let Some((Request::Flush(flush), bytes)) = self.batch.pop_front()
-                    {
-                        run_bytes += bytes;
-                        self.in_hand.push_back(flush);
-                    }
-                    self.flush()?;
-                    self.shared.queue.release(run_bytes);
-                    self.complete_in_hand();
-                }
-                Request::Rotate(rotation) => {
+        while let Some((request, _)) = self.batch.front() {
+            if let Request::Flush(_) = request {
+                self.flush()?;
+                continue;
+            }
+            match self.batch.pop_front() {
+                Some((Request::Rotate(rotation), bytes)) => {
                     self.rotate(*rotation)?;
                     self.shared.queue.release(bytes);
                 }
-                Request::Remove(chunks) => self.shared.housekeeper.remove(chunks),
+                Some((Request::Remove(chunks), _)) => self.shared.housekeeper.remove(chunks),
+                _ => {}
             }
         }
         Ok(())
     }
 
-    /// Writes, syncs and publishes the flushes in hand.
+    /// Writes, syncs and publishes for the flushes at the front of the batch, and completes them.
     fn flush(&mut self) -> Result<()> {
         let started = Instant::now();
         let metrics = self.shared.metrics.clone();
-        let Some(end) = self.in_hand.back().map(|flush| flush.end) else { return Ok(()) };
+        let (mut end, mut sync_asked, mut requests, mut bytes, mut count) = (0, false, 0, 0, 0);
+        for (request, request_bytes) in &self.batch {
+            let Request::Flush(flush) = request else { break };
+            end = flush.end;
+            sync_asked |= flush.mode == Flush::Sync;
+            requests += 1;
+            bytes += request_bytes;
+            count += flush.count;
+            metrics.queue_wait.record_many(started.saturating_duration_since(flush.asked_at), flush.count);
+        }
         self.write_until(end)?;
         metrics.write.record(started.elapsed());
-        let sync_asked = self.in_hand.iter().any(|flush| flush.mode == Flush::Sync);
         let mut sync = None;
         let synced = self.shared.positions.synced();
         if sync_asked
@@ -300,18 +305,15 @@ impl<W: WalTypes> Worker<W> {
             chunk.ahead.note_sync(turn.end() - synced);
             sync = Some(turn);
         }
-        let mut asked = 0;
-        for asked_at in self.in_hand.iter().filter_map(|flush| flush.asked_at) {
-            metrics.queue_wait.record(started - asked_at);
-            asked += 1;
-        }
-        metrics.flush_count.fetch_add(asked, Relaxed);
+        metrics.flush_count.fetch_add(count, Relaxed);
         metrics.batch_count.fetch_add(1, Relaxed);
-        metrics.batch_items_max.fetch_max(asked, Relaxed);
+        metrics.batch_items_max.fetch_max(count, Relaxed);
         metrics.batch.record(started.elapsed());
         if let Some(sync) = sync {
             self.publish_sync(sync);
         }
+        self.shared.queue.release(bytes);
+        self.complete(requests);
         Ok(())
     }
 
@@ -336,30 +338,29 @@ impl<W: WalTypes> Worker<W> {
         self.shared.positions.publish_sync(sync);
     }
 
-    fn complete_in_hand(&mut self) {
-        while let Some(flush) = self.in_hand.pop_front() {
-            self.complete(flush, Ok(()));
-        }
-    }
-
-    fn complete(&self, flush: FlushRequest<W>, result: Result<()>) {
-        if let Some(callback) = flush.callback {
-            self.call_user("a flush callback", || callback.complete(result));
+    /// Completes so many flushes at the front of the batch.
+    fn complete(&mut self, requests: usize) {
+        let mut left = requests;
+        while left > 0 {
+            // Once for all of them, unless one panics.
+            let batch = &mut self.batch;
+            self.shared.call_user("a flush callback", || {
+                while left > 0 {
+                    left -= 1;
+                    if let Some((Request::Flush(flush), _)) = batch.pop_front()
+                        && let Some(callback) = flush.callback
+                    {
+                        callback.complete(Ok(()));
+                    }
+                }
+            });
         }
     }
 
     fn notify_persisted(&self, synced: u64) {
         let (Some(notify), Some(chunk)) = (&self.on_chunk_persisted, &self.chunk) else { return };
         let persisted = ChunkPersisted { chunk_id: chunk.id, start: chunk.id.0, synced };
-        self.call_user("on_chunk_persisted", || notify(persisted, chunk.checkpoint.as_ref()));
-    }
-
-    fn call_user(&self, what: &str, call: impl FnOnce()) {
-        let _inside = Inside::enter(self.shared.positions.identity());
-        if catch_unwind(AssertUnwindSafe(call)).is_err() {
-            log::error!("{what} panicked; the log goes on");
-            self.shared.metrics.callback_panic_count.fetch_add(1, Relaxed);
-        }
+        self.shared.call_user("on_chunk_persisted", || notify(persisted, chunk.checkpoint.as_ref()));
     }
 
     fn rotate(&mut self, rotation: Rotation<W>) -> Result<()> {
@@ -457,11 +458,10 @@ impl<W: WalTypes> Worker<W> {
     /// After a failure: completes all that is in hand or was taken, each with what became of it.
     fn fail_rest(&mut self) {
         let Some(cause) = self.shared.positions.cause() else { return };
-        let batch = std::mem::take(&mut self.batch);
-        let mut flushes = std::mem::take(&mut self.in_hand);
-        for (request, _) in batch {
+        let mut flushes = Vec::new();
+        for (request, _) in std::mem::take(&mut self.batch) {
             match request {
-                Request::Flush(flush) => flushes.push_back(flush),
+                Request::Flush(flush) => flushes.push(flush),
                 Request::Rotate(_) => {}
                 Request::Remove(chunks) => {
                     log::warn!("{} chunks are not removed: the log has failed", chunks.len());
@@ -473,7 +473,10 @@ impl<W: WalTypes> Worker<W> {
         for flush in flushes {
             // What was reached before the failure was reached.
             let outcome = self.shared.positions.outcome(flush.mode, flush.end);
-            self.complete(flush, outcome.unwrap_or_else(|| Err(cause.clone())));
+            let outcome = outcome.unwrap_or_else(|| Err(cause.clone()));
+            if let Some(callback) = flush.callback {
+                self.shared.call_user("a flush callback", || callback.complete(outcome));
+            }
         }
     }
 }

@@ -268,7 +268,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             return Ok(());
         }
         if self.sync_asked < self.end() {
-            self.hand_over(Flush::Sync, &mut None, None, "remove_chunks")?;
+            self.hand_over(Flush::Sync, &mut None, 0, "remove_chunks")?;
         }
         self.wait_for_room(0, "remove_chunks")?;
         let files = self.drained.drain(..ids.len()).collect();

@@ -187,7 +187,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.ensure_open_chunk()?;
         if self.end() - self.handed_over >= self.config.open_buffer_max_bytes {
             // A callback's append, which may not wait for room, got this far: no further.
-            self.hand_over(Flush::Write, &mut None, None, "append")?;
+            self.hand_over(Flush::Write, &mut None, 0, "append")?;
         }
         loop {
             match self.stage_in_chunk(record) {
@@ -219,7 +219,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         }
         if appended - self.handed_over >= self.config.open_buffer_max_bytes {
             // The record is accepted whatever comes of this; a failure stays to be found.
-            let _poisoned_or_inside = self.hand_over(Flush::Write, &mut None, None, "append");
+            let _poisoned_or_inside = self.hand_over(Flush::Write, &mut None, 0, "append");
         }
         segment
     }
@@ -241,7 +241,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// callback. The callback has been completed with the same error then, on this thread.
     pub fn flush(&mut self, mode: Flush, callback: Option<W::Callback>) -> Result<()> {
         let mut callback = callback;
-        let handed_over = self.hand_over(mode, &mut callback, Some(Instant::now()), "flush");
+        let handed_over = self.hand_over(mode, &mut callback, 1, "flush");
         if let Err(error) = &handed_over {
             self.complete_here(callback, error);
         }
@@ -279,7 +279,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         };
         // A ticket waits for an offset, so one that is under way needs no request of its own.
         if asked < end {
-            self.hand_over(mode, &mut None, Some(Instant::now()), "flush_ticket")?;
+            self.hand_over(mode, &mut None, 1, "flush_ticket")?;
         }
         Ok(FlushTicket::for_offset(self.shared.positions.clone(), mode, end))
     }
@@ -375,31 +375,25 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.shut_down()
     }
 
-    /// Hands everything appended to the worker. The callback is taken only if that works. `asked_at` is
-    /// given for the user's flushes, not for the log's own.
+    /// Hands everything appended to the worker. The callback is taken only if that works. `count` is one
+    /// for a flush of the user's, none for one of the log's own.
     fn hand_over(
         &mut self,
         mode: Flush,
         callback: &mut Option<W::Callback>,
-        asked_at: Option<Instant>,
+        count: u64,
         method: &'static str,
     ) -> Result<()> {
         let Shared { queue, positions, .. } = &*self.shared;
         positions.check()?;
         let end = self.end();
         let bytes = end - self.handed_over;
-        let mut request = Request::Flush(FlushRequest { end, mode, callback: callback.take(), asked_at });
-        while let Err(refused) = queue.try_push(request, bytes) {
-            let (refused, error) = match refused {
-                Refused::Full(refused) => (refused, self.wait_for_room(bytes, method).err()),
-                Refused::Closed(refused) => (refused, Some(positions.check().err().unwrap_or(Error::Closed))),
-            };
-            match (error, refused) {
-                (Some(error), Request::Flush(flush)) => {
-                    *callback = flush.callback;
-                    return Err(error);
-                }
-                (_, refused) => request = refused,
+        while let Err(refused) = queue.add(bytes, |last, waiting| {
+            FlushRequest::behind(last, waiting, end, mode, callback, count).map(Request::Flush)
+        }) {
+            match refused {
+                Refused::Full => self.wait_for_room(bytes, method)?,
+                Refused::Closed => return Err(positions.check().err().unwrap_or(Error::Closed)),
             }
         }
         self.handed_over = end;
@@ -454,7 +448,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         if self.sync_asked < end {
             // Without waiting for room: this is the last, and closing must not depend on the disk's
             // speed inside a callback. If it is refused, the cause is returned below.
-            let flush = FlushRequest { end, mode: Flush::Sync, callback: None, asked_at: None };
+            let asked_at = Instant::now();
+            let flush = FlushRequest { end, mode: Flush::Sync, callback: None, count: 0, asked_at };
             let _refused = queue.push(Request::Flush(flush), end - self.handed_over);
         }
         queue.close();

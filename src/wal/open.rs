@@ -265,7 +265,6 @@ impl<W: WalTypes> ChunkedWal<W> {
             on_chunk_persisted,
             chunk: worker_chunk,
             batch: VecDeque::new(),
-            in_hand: VecDeque::new(),
             quiet_at: None,
         }));
         let lock = Arc::new(lock);

@@ -31,6 +31,26 @@ pub(crate) struct Request {
     callback: Option<FlushSender>,
 }
 
+impl Request {
+    /// What is to be queued, unless the last one can stand for it.
+    fn behind(
+        last: Option<&mut Request>,
+        end: u64,
+        mode: Flush,
+        callback: &mut Option<FlushSender>,
+    ) -> Option<Self> {
+        if let Some(last) = last
+            && last.mode == mode
+            && last.callback.is_none()
+            && callback.is_none()
+        {
+            last.end = end;
+            return None;
+        }
+        Some(Request { end, mode, callback: callback.take() })
+    }
+}
+
 /// What appender, worker and waiters share.
 pub(crate) struct Shared {
     pub(crate) queue: Queue<Request>,
@@ -112,15 +132,10 @@ impl Appender {
         let Shared { queue, positions, .. } = &*self.shared;
         positions.check()?;
         let bytes = self.end - self.handed_over;
-        let mut request = Request { end: self.end, mode, callback: callback.take() };
-        while let Err(refused) = queue.try_push(request, bytes) {
+        while let Err(refused) = queue.add(bytes, |last, _| Request::behind(last, self.end, mode, callback)) {
             match refused {
-                Refused::Full(refused) => {
-                    queue.wait_for_room(bytes);
-                    request = refused;
-                }
-                Refused::Closed(refused) => {
-                    *callback = refused.callback;
+                Refused::Full => queue.wait_for_room(bytes),
+                Refused::Closed => {
                     positions.check()?;
                     return Err(Error::Closed);
                 }

@@ -47,7 +47,7 @@ fn drawn_limit() -> BatchLimit {
     }
 }
 
-/// What was pushed is taken, once and in order; held bytes stay within their bound; whoever waits for
+/// What was pushed or joined is taken, once and in order; held bytes stay within their bound; whoever waits for
 /// room, or for what was pushed to be done, goes on in the end.
 pub(crate) fn queue() {
     const BYTES_MAX: u64 = 3;
@@ -71,12 +71,13 @@ pub(crate) fn queue() {
                 }
                 assert!(!batch.is_empty() && batch.len() as u64 <= limit.items);
                 let items = batch.len() as u64;
-                for (item, bytes) in batch.drain(..) {
-                    taken.push(item);
+                let taken_before = taken.len();
+                for (joined, bytes) in batch.drain(..) {
+                    taken.extend(joined);
                     held.fetch_sub(bytes, Ordering::SeqCst);
                     queue.release(bytes);
                 }
-                done.fetch_add(items, Ordering::SeqCst);
+                done.fetch_add((taken.len() - taken_before) as u64, Ordering::SeqCst);
                 queue.done(items);
             }
             taken
@@ -106,25 +107,29 @@ pub(crate) fn queue() {
     let mut accepted = Vec::new();
     for item in 0..4 {
         let bytes = draw(0, BYTES_MAX + 1);
-        let asks_first = draw(0, 1) == 0;
+        let (asks_first, joins) = (draw(0, 1) == 0, draw(0, 1) == 0);
         let before = loop {
             if asks_first {
                 queue.wait_for_room(bytes);
             }
             let before = held.fetch_add(bytes, Ordering::SeqCst);
             let pushed = match asks_first {
-                true => queue.push(item, bytes).map_err(Refused::Closed),
-                false => queue.try_push(item, bytes),
+                true => queue.push(vec![item], bytes).map_err(|_| Refused::Closed),
+                false => queue.add(bytes, |last, _| match last {
+                    Some(last) if joins => {
+                        last.push(item);
+                        None
+                    }
+                    _ => Some(vec![item]),
+                }),
             };
             match pushed {
                 Ok(()) => break Some(before),
-                Err(Refused::Full(refused)) => {
-                    assert_eq!(refused, item);
+                Err(Refused::Full) => {
                     held.fetch_sub(bytes, Ordering::SeqCst);
                     queue.wait_for_room(bytes);
                 }
-                Err(Refused::Closed(refused)) => {
-                    assert_eq!(refused, item);
+                Err(Refused::Closed) => {
                     assert!(closer.is_some(), "refused by an open queue");
                     held.fetch_sub(bytes, Ordering::SeqCst);
                     break None;
