@@ -68,7 +68,7 @@ static GOALS: &[Goal] = {
         goal(S7, "per read", Some("raw pread + CRC"), &[Limit(1.1)], "≤ 1.1 × limit"),
         Goal { cases: These(&["2 threads"]), ..goal(S7, "rate", Some("raw pread + CRC"), &[Case("1 thread", 1.9)], "≥ 1.9 × one thread") },
         Goal { ours: "ours, rotating", ..goal(S8, "p99.9", STILL, &[Limit(1.5)], "≤ 1.5 × without rotation") },
-        Goal { ours: "ours, rotating", ..goal(S8, "longest `append`", STILL, &[Value(50.0)], "≤ 50 µs") },
+        Goal { ours: "ours, rotating", ..goal(S8, "longest `append`", Some("raw"), &[Value(50.0)], "≤ 50 µs") },
         goal(S9, "wake-ups", None, &[Value(0.0)], "none"),
         goal(S9, "memory", None, &[Value(64.0)], "≤ 64 MiB"),
         goal(S9, "open files", None, &[Value(16.0)], "none for each closed chunk"),

@@ -1,4 +1,4 @@
-//! S4: copy, checksum, and one `write` for each MiB.
+//! S4: copy, checksum, and one `write` for each MiB. S8: one for each record, and a sync.
 
 use std::path::Path;
 use std::time::Instant;
@@ -26,15 +26,25 @@ impl BufferedWriter {
     /// Appends so often, then syncs; returns when the last was appended.
     pub(crate) fn append_then_sync(&mut self, payload: &[u8], count: u64) -> Result<Instant> {
         for _ in 0..count {
-            frame::push(&mut self.buffer, payload);
+            self.append(payload);
             if self.buffer.len() >= BUFFER {
                 self.write()?;
             }
         }
         let appended = Instant::now();
-        self.write()?;
-        self.ring.file.sync_data()?;
+        self.sync()?;
         Ok(appended)
+    }
+
+    /// Appends to memory.
+    pub(crate) fn append(&mut self, payload: &[u8]) {
+        frame::push(&mut self.buffer, payload);
+    }
+
+    /// Writes and syncs what was appended.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.write()?;
+        Ok(self.ring.file.sync_data()?)
     }
 
     fn write(&mut self) -> Result<()> {
