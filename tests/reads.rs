@@ -326,7 +326,7 @@ fn a_codec_can_read_and_not_wait() {
         let waited = progress.wait_synced(segment.offset + segment.size);
         noted.lock().unwrap().extend([
             reader.read_record(segment).unwrap() == spell("before"),
-            reader.records().last().unwrap().unwrap().2 == spell("before"),
+            reader.records().all(|record| record.is_ok()),
             matches!(waited, Err(Error::WouldDeadlock { .. })),
         ]);
         "nosy".encode(w)

@@ -39,6 +39,8 @@ pub(crate) struct Tail {
 
 #[derive(Debug)]
 struct State {
+    /// Below this global offset all is in the file, whether or not a piece still has it.
+    written: u64,
     /// Pieces that grow no further, the oldest first.
     ended: VecDeque<Piece>,
     /// The one behind them, which grows; it may be empty.
@@ -82,33 +84,33 @@ impl Unwritten {
 }
 
 impl Tail {
-    /// What is to be written next of a log that is written up to `written`, if any of it stands below
-    /// `end`.
-    pub(crate) fn next(&self, written: u64, end: u64) -> Option<Unwritten> {
+    /// What is to be written next, if any of it stands below `end`.
+    pub(crate) fn next(&self, end: u64) -> Option<Unwritten> {
         let mut state = self.state.lock();
-        state.drop_written(written);
-        let piece = state.ended.front().unwrap_or(&state.open);
+        state.drop_written();
+        let State { written, ended, open, .. } = &*state;
+        let piece = ended.front().unwrap_or(open);
         let from = written.checked_sub(piece.start)?;
         let to = end.min(piece.end()).saturating_sub(piece.start);
         let range = from as usize..to as usize;
-        (!range.is_empty()).then(|| Unwritten { start: written, buffer: piece.buffer.clone(), range })
+        (!range.is_empty()).then(|| Unwritten { start: *written, buffer: piece.buffer.clone(), range })
     }
 
     /// The bytes are in the file; memory lets go of the pieces that ended before.
     pub(crate) fn written(&self, unwritten: Unwritten) {
-        let end = unwritten.end();
         let mut state = self.state.lock();
+        state.written = unwritten.end();
+        // First, so that nobody holds the buffer but the piece.
         drop(unwritten);
-        state.drop_written(end);
+        state.drop_written();
     }
 
     /// Copies into `buf` the bytes at `offset`, as far as memory holds them. `Err` gives the offset at
     /// which memory begins where that is behind `offset`: what is below it is in the file.
     pub(crate) fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, u64> {
         let state = self.state.lock();
-        let start = state.ended.front().unwrap_or(&state.open).start;
-        if offset < start {
-            return Err(start);
+        if offset < state.written {
+            return Err(state.written);
         }
         let mut done = 0;
         for piece in state.ended.iter().chain([&state.open]) {
@@ -127,8 +129,8 @@ impl Tail {
 
 impl State {
     /// Lets go of the pieces that ended and are written.
-    fn drop_written(&mut self, written: u64) {
-        while self.ended.front().is_some_and(|piece| piece.end() <= written)
+    fn drop_written(&mut self) {
+        while self.ended.front().is_some_and(|piece| piece.end() <= self.written)
             && let Some(piece) = self.ended.pop_front()
         {
             self.recycle(piece.buffer);
@@ -138,7 +140,7 @@ impl State {
     /// Keeps a buffer to be used again, unless somebody still reads it.
     fn recycle(&mut self, buffer: Arc<Buffer>) {
         let bytes = self.pooled_bytes + buffer.capacity();
-        if bytes <= self.pooled_bytes_max && Arc::strong_count(&buffer) == 1 {
+        if (1..=self.pooled_bytes_max).contains(&bytes) && Arc::strong_count(&buffer) == 1 {
             self.pooled_bytes = bytes;
             self.pool.push(buffer);
         }
@@ -172,6 +174,7 @@ impl TailWriter {
         let writer = BufferWriter::new(0);
         let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         let state = State {
+            written: start,
             ended: VecDeque::new(),
             open: Piece { start, buffer: writer.buffer().clone() },
             piece_bytes: bytes(open_buffer_max_bytes).clamp(PIECE_BYTES_MIN, PIECE_BYTES),
@@ -254,10 +257,10 @@ mod tests {
         assert_eq!(tail.read_at(&mut buf, 106), Ok(2));
         assert_eq!(tail.read_at(&mut buf, 108), Ok(0));
         assert_eq!(tail.read_at(&mut buf, 99), Err(100));
-        let piece = tail.next(100, 108).unwrap();
+        let piece = tail.next(108).unwrap();
         assert_eq!((piece.start, piece.end(), piece.bytes()), (100, 103, &b"abc"[..]), "one chunk's");
         tail.written(piece);
-        assert_eq!(tail.read_at(&mut buf, 101), Err(103), "a piece goes once all of it is written");
+        assert_eq!(tail.read_at(&mut buf, 101), Err(103), "what is written is in the file");
         assert_eq!(tail.read_at(&mut buf, 103), Ok(5));
         assert_eq!(&buf[..5], b"defgh");
     }
@@ -268,17 +271,17 @@ mod tests {
         let tail = writer.tail().clone();
         put(&mut writer, b"abcdef");
         writer.stage(0, 3).copy_from_slice(b"ghi");
-        assert!(tail.next(0, 0).is_none());
-        let piece = tail.next(0, 4).unwrap();
+        assert!(tail.next(0).is_none());
+        let piece = tail.next(4).unwrap();
         assert_eq!(piece.bytes(), b"abcd");
         tail.written(piece);
-        assert!(tail.next(4, 4).is_none());
-        let piece = tail.next(4, 9).unwrap();
+        assert!(tail.next(4).is_none());
+        let piece = tail.next(9).unwrap();
         assert_eq!(piece.bytes(), b"ef");
         tail.written(piece);
         assert_eq!(writer.stage(3, 4)[..3], *b"ghi", "what is staged stays");
         writer.publish(3);
-        assert_eq!(tail.next(6, 9).unwrap().bytes(), b"ghi");
+        assert_eq!(tail.next(9).unwrap().bytes(), b"ghi");
     }
 
     #[test]
@@ -291,11 +294,11 @@ mod tests {
         let staged = writer.stage(3, 3 * PIECE_BYTES_MIN);
         staged[3..].fill(7);
         writer.publish(3 * PIECE_BYTES_MIN);
-        let piece = tail.next(0, u64::MAX).unwrap();
+        let piece = tail.next(u64::MAX).unwrap();
         assert_eq!(piece.bytes(), [1; PIECE_BYTES_MIN - 2]);
         let end = piece.end();
         tail.written(piece);
-        let piece = tail.next(end, u64::MAX).unwrap();
+        let piece = tail.next(u64::MAX).unwrap();
         assert_eq!((piece.start, piece.end()), (end, end + 3 * PIECE_BYTES_MIN as u64));
         assert_eq!(piece.bytes()[..4], *b"abc\x07");
     }
@@ -304,14 +307,12 @@ mod tests {
     fn buffers_are_used_again_and_none_that_is_still_read() {
         let mut writer = TailWriter::new(0, 1024, 1 << 20);
         let tail = writer.tail().clone();
-        let mut end = 0;
         let mut used = std::collections::BTreeSet::new();
         for round in 0..20 {
             put(&mut writer, b"abc");
             begin_chunk(&mut writer, b"de");
-            let piece = tail.next(end, u64::MAX).unwrap();
+            let piece = tail.next(u64::MAX).unwrap();
             used.insert(piece.bytes().as_ptr().addr());
-            end = piece.end();
             if round == 10 {
                 let reader = piece.buffer.clone();
                 tail.written(piece);
@@ -332,9 +333,7 @@ mod tests {
         for _ in 0..5 {
             put(&mut writer, &[1; PIECE_BYTES_MIN]);
         }
-        let mut written = 0;
-        while let Some(piece) = tail.next(written, u64::MAX) {
-            written = piece.end();
+        while let Some(piece) = tail.next(u64::MAX) {
             tail.written(piece);
         }
         let state = tail.state.lock();

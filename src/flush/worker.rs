@@ -320,7 +320,7 @@ impl<W: WalTypes> Worker<W> {
     /// Writes what stands in memory below `end`, all of it of the chunk in hand.
     fn write_until(&mut self, end: u64) -> Result<()> {
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
-        while let Some(piece) = self.shared.tail.next(self.shared.positions.written(), end) {
+        while let Some(piece) = self.shared.tail.next(end) {
             chunk.write(piece.bytes(), piece.start)?;
             let (start, end) = (piece.start, piece.end());
             self.shared.metrics.write_bytes.fetch_add(end - start, Relaxed);
@@ -402,7 +402,7 @@ impl<W: WalTypes> Worker<W> {
             marked: false,
             ahead: ZerosAhead::of_file(file.header(), self.zero_ahead_bytes, spare.allocated),
         };
-        let head = self.shared.tail.next(self.shared.positions.written(), end);
+        let head = self.shared.tail.next(end);
         if let Some(head) = &head {
             chunk.write(head.bytes(), head.start)?;
         }
