@@ -140,7 +140,8 @@ impl State {
     /// Keeps a buffer to be used again, unless somebody still reads it.
     fn recycle(&mut self, buffer: Arc<Buffer>) {
         let bytes = self.pooled_bytes + buffer.capacity();
-        if (1..=self.pooled_bytes_max).contains(&bytes) && Arc::strong_count(&buffer) == 1 {
+        let worth_it = buffer.capacity() > 0 && bytes <= self.pooled_bytes_max;
+        if worth_it && Arc::strong_count(&buffer) == 1 {
             self.pooled_bytes = bytes;
             self.pool.push(buffer);
         }
