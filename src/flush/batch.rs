@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Entry;
 use super::Flush;
 use super::Spare;
 use crate::chunk::ChunkFile;
@@ -34,23 +35,30 @@ pub(crate) struct FlushRequest<W: WalTypes> {
 /// longer than the rest, and what it says would hardly differ.
 const MANY_WAITING: usize = 64;
 
-impl<W: WalTypes> FlushRequest<W> {
-    /// What is to be queued behind `last` of `waiting` requests, if there are any, for a flush up to `end`;
-    /// none if `last` can stand for it as well.
-    pub(crate) fn behind(
-        last: Option<&mut Request<W>>,
+/// A flush that is to be queued.
+pub(crate) struct NewFlush<'a, C> {
+    pub(crate) end: u64,
+    pub(crate) mode: Flush,
+    /// Taken when the flush is queued.
+    pub(crate) callback: &'a mut Option<C>,
+    pub(crate) count: u64,
+    /// As many may join.
+    pub(crate) items_max: u64,
+}
+
+impl<C> NewFlush<'_, C> {
+    /// The request for it, behind the `last` of `waiting` ones, if there are any; none if it has joined
+    /// that.
+    pub(crate) fn behind<W: WalTypes<Callback = C>>(
+        self,
+        last: Option<&mut Entry<Request<W>>>,
         waiting: usize,
-        end: u64,
-        mode: Flush,
-        callback: &mut Option<W::Callback>,
-        count: u64,
-    ) -> Option<Self> {
-        let last = match last {
-            Some(Request::Flush(last)) => Some(last),
-            _ => None,
-        };
-        if let Some(last) = last {
-            if last.mode == mode && last.callback.is_none() && callback.is_none() {
+    ) -> Option<Request<W>> {
+        let NewFlush { end, mode, callback, count, items_max } = self;
+        let mut asked_at = None;
+        if let Some(Entry { item: Request::Flush(last), items, .. }) = last {
+            let nobody_is_called = last.callback.is_none() && callback.is_none();
+            if nobody_is_called && last.mode == mode && *items < items_max {
                 if last.count == 0 {
                     last.asked_at = Instant::now();
                 }
@@ -58,12 +66,10 @@ impl<W: WalTypes> FlushRequest<W> {
                 last.end = end;
                 return None;
             }
-            if waiting > MANY_WAITING && !waiting.is_multiple_of(8) {
-                let asked_at = last.asked_at;
-                return Some(FlushRequest { end, mode, callback: callback.take(), count, asked_at });
-            }
+            asked_at = (waiting > MANY_WAITING && !waiting.is_multiple_of(8)).then_some(last.asked_at);
         }
-        Some(FlushRequest { end, mode, callback: callback.take(), count, asked_at: Instant::now() })
+        let asked_at = asked_at.unwrap_or_else(Instant::now);
+        Some(Request::Flush(FlushRequest { end, mode, callback: callback.take(), count, asked_at }))
     }
 }
 

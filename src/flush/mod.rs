@@ -30,6 +30,7 @@ mod worker;
 pub(crate) use ahead::ZerosAhead;
 pub(crate) use batch::ChunkBeginning;
 pub(crate) use batch::FlushRequest;
+pub(crate) use batch::NewFlush;
 pub(crate) use batch::Request;
 pub(crate) use batch::Rotation;
 #[cfg(feature = "metrics")]
@@ -48,6 +49,7 @@ pub use progress::Progress;
 pub use progress::ProgressHandle;
 pub(crate) use progress::SyncTurn;
 pub(crate) use queue::BatchLimit;
+pub(crate) use queue::Entry;
 pub(crate) use queue::Queue;
 pub(crate) use queue::Refused;
 pub(crate) use reentry::Inside;

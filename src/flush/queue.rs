@@ -19,8 +19,8 @@ use crate::sync::Condvar;
 use crate::sync::Mutex;
 use crate::sync::MutexGuard;
 
-/// Items that may be queued, whatever their size.
-const ITEMS_MAX: usize = 65_536;
+/// Entries that may be queued, whatever their size.
+const ENTRIES_MAX: usize = 65_536;
 
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
@@ -32,14 +32,24 @@ pub(crate) struct Queue<T> {
     emptied: Condvar,
 }
 
+/// What waits to be taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Entry<T> {
+    pub(crate) item: T,
+    pub(crate) bytes: u64,
+    /// How many items it stands for: itself, and those that have joined it.
+    pub(crate) items: u64,
+}
+
 #[derive(Debug)]
 struct State<T> {
-    items: VecDeque<(T, u64)>,
-    /// Bytes of `items`.
+    entries: VecDeque<Entry<T>>,
+    /// Items and bytes of `entries`.
+    waiting_items: u64,
     waiting_bytes: u64,
     /// Bytes pushed and not yet written.
     bytes: u64,
-    /// Items pushed, and items done, since the beginning.
+    /// Entries pushed, and entries done, since the beginning.
     pushed: u64,
     done: u64,
     closed: bool,
@@ -81,7 +91,8 @@ impl<T> Queue<T> {
         Queue {
             bytes_max,
             state: Mutex::new(State {
-                items: VecDeque::new(),
+                entries: VecDeque::new(),
+                waiting_items: 0,
                 waiting_bytes: 0,
                 bytes: 0,
                 pushed: 0,
@@ -118,12 +129,12 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// If there is room for `bytes` more, adds what `make` makes of them, or nothing if it has put them
-    /// to the last item that waits. `make` is given that, and how many wait; it is called at most once.
+    /// If there is room for `bytes` more, adds what `make` makes of them; nothing if they have joined the
+    /// last entry that waits. `make` is given that, and how many entries wait; it is called at most once.
     pub(crate) fn add(
         &self,
         bytes: u64,
-        make: impl FnOnce(Option<&mut T>, usize) -> Option<T>,
+        make: impl FnOnce(Option<&mut Entry<T>>, usize) -> Option<T>,
     ) -> Result<(), Refused> {
         let mut state = self.state.lock();
         if state.closed {
@@ -132,18 +143,17 @@ impl<T> Queue<T> {
         if !state.has_room(bytes, self.bytes_max) {
             return Err(Refused::Full);
         }
-        let waiting = state.items.len();
-        let last = state.items.back_mut();
-        match make(last.map(|(item, _)| item), waiting) {
+        let waiting = state.entries.len();
+        match make(state.entries.back_mut(), waiting) {
             Some(item) => self.push_locked(&mut state, item, bytes),
-            None => state.grow_last(bytes),
+            None => state.count_to_last(bytes),
         }
         Ok(())
     }
 
     fn push_locked(&self, state: &mut State<T>, item: T, bytes: u64) {
-        state.items.push_back((item, 0));
-        state.grow_last(bytes);
+        state.entries.push_back(Entry { item, bytes: 0, items: 0 });
+        state.count_to_last(bytes);
         state.pushed += 1;
         if state.consumer_waits {
             state.consumer_waits = false;
@@ -168,7 +178,7 @@ impl<T> Queue<T> {
     pub(crate) fn wait_for_batch(&self, limit: BatchLimit, quiet: Option<Duration>) -> Wake {
         let mut state = self.state.lock();
         let until = quiet.map(|quiet| Instant::now() + quiet);
-        while state.items.is_empty() {
+        while state.entries.is_empty() {
             if state.closed {
                 return Wake::Closed;
             }
@@ -197,14 +207,14 @@ impl<T> Queue<T> {
         in_time
     }
 
-    /// Moves the items that make a batch, with their bytes, behind those in `batch`.
-    pub(crate) fn take_batch(&self, batch: &mut VecDeque<(T, u64)>, limit: BatchLimit) {
+    /// Moves the entries that make a batch behind those in `batch`.
+    pub(crate) fn take_batch(&self, batch: &mut VecDeque<Entry<T>>, limit: BatchLimit) {
         self.state.lock().move_batch(batch, limit);
     }
 
     /// Whether nothing waits to be taken.
     pub(crate) fn is_empty(&self) -> bool {
-        self.state.lock().items.is_empty()
+        self.state.lock().entries.is_empty()
     }
 
     /// `bytes` that were taken are written: they make room.
@@ -215,9 +225,9 @@ impl<T> Queue<T> {
         }
     }
 
-    /// `items` that were taken are done, completions and all.
-    pub(crate) fn done(&self, items: u64) {
-        self.state.lock().done += items;
+    /// So many entries that were taken are done, completions and all.
+    pub(crate) fn done(&self, entries: u64) {
+        self.state.lock().done += entries;
         self.emptied.notify_all();
     }
 
@@ -232,39 +242,47 @@ impl<T> Queue<T> {
 }
 
 impl<T> State<T> {
-    fn grow_last(&mut self, bytes: u64) {
-        if let Some((_, last)) = self.items.back_mut() {
-            *last += bytes;
+    /// Counts one more item, of so many bytes, to the last entry.
+    fn count_to_last(&mut self, bytes: u64) {
+        if let Some(last) = self.entries.back_mut() {
+            last.items += 1;
+            last.bytes += bytes;
         }
+        self.waiting_items += 1;
         self.waiting_bytes += bytes;
         self.bytes += bytes;
     }
 
     fn has_room(&self, bytes: u64, bytes_max: u64) -> bool {
         let fits = self.bytes.saturating_add(bytes) <= bytes_max || self.bytes == 0;
-        self.closed || (self.items.len() < ITEMS_MAX && fits)
+        self.closed || (self.entries.len() < ENTRIES_MAX && fits)
     }
 
-    /// Whether the items waiting make a full batch.
+    /// Whether what waits makes a full batch.
     fn fills(&self, limit: BatchLimit) -> bool {
-        self.items.len() as u64 >= limit.items || self.waiting_bytes >= limit.bytes
+        self.waiting_items >= limit.items || self.waiting_bytes >= limit.bytes
     }
 
-    fn move_batch(&mut self, batch: &mut VecDeque<(T, u64)>, limit: BatchLimit) {
-        if batch.is_empty() && self.items.len() as u64 <= limit.items && self.waiting_bytes <= limit.bytes {
-            // All of them: the lock is not held for each.
-            std::mem::swap(&mut self.items, batch);
+    fn move_batch(&mut self, batch: &mut VecDeque<Entry<T>>, limit: BatchLimit) {
+        if batch.is_empty() && self.waiting_items <= limit.items && self.waiting_bytes <= limit.bytes {
+            // All of it: the lock is not held for each.
+            std::mem::swap(&mut self.entries, batch);
+            self.waiting_items = 0;
             self.waiting_bytes = 0;
             return;
         }
-        let mut bytes = 0;
-        let mut items = 0;
-        while items < limit.items && bytes < limit.bytes {
-            let Some((item, size)) = self.items.pop_front() else { break };
-            bytes += size;
-            items += 1;
-            batch.push_back((item, size));
+        let (mut items, mut bytes) = (0, 0);
+        // One at least, however many have joined it.
+        while bytes < limit.bytes
+            && let Some(next) = self.entries.front()
+            && (items == 0 || items + next.items <= limit.items)
+            && let Some(entry) = self.entries.pop_front()
+        {
+            items += entry.items;
+            bytes += entry.bytes;
+            batch.push_back(entry);
         }
+        self.waiting_items -= items;
         self.waiting_bytes -= bytes;
     }
 }
@@ -276,7 +294,7 @@ mod tests {
     use super::*;
 
     /// As the worker does.
-    fn take<T>(queue: &Queue<T>, batch: &mut VecDeque<(T, u64)>, limit: BatchLimit) -> bool {
+    fn take<T>(queue: &Queue<T>, batch: &mut VecDeque<Entry<T>>, limit: BatchLimit) -> bool {
         let there_is = queue.wait_for_batch(limit, None) == Wake::Batch;
         queue.take_batch(batch, limit);
         there_is
@@ -300,9 +318,9 @@ mod tests {
     #[test]
     fn what_joins_the_last_item_counts_with_it_and_only_while_that_waits() {
         let queue = Queue::new(10);
-        let join = |last: Option<&mut u32>, _: usize| match last {
+        let join = |last: Option<&mut Entry<u32>>, _: usize| match last {
             Some(last) => {
-                *last += 1;
+                last.item += 1;
                 None
             }
             None => Some(1),
@@ -312,11 +330,11 @@ mod tests {
         }
         let mut batch = VecDeque::new();
         assert!(take(&queue, &mut batch, ALL));
-        assert_eq!(batch, [(2, 6)]);
+        assert_eq!(batch, [Entry { item: 2, bytes: 6, items: 2 }]);
         queue.add(4, join).unwrap();
         assert_eq!(queue.add(1, join), Err(Refused::Full), "taken bytes are still held");
         assert!(take(&queue, &mut batch, ALL));
-        assert_eq!(batch, [(2, 6), (1, 4)]);
+        assert_eq!(batch[1], Entry { item: 1, bytes: 4, items: 1 });
         queue.release(10);
         queue.done(2);
         queue.wait_done();
@@ -332,9 +350,9 @@ mod tests {
         }
         let mut batch = VecDeque::new();
         take(&queue, &mut batch, BatchLimit { items: 2, ..ALL });
-        assert_eq!(batch.drain(..).map(|(i, _)| i).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(batch.drain(..).map(|entry| entry.item).collect::<Vec<_>>(), [0, 1]);
         take(&queue, &mut batch, BatchLimit { bytes: 11, ..ALL });
-        assert_eq!(batch.drain(..).map(|(i, _)| i).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(batch.drain(..).map(|entry| entry.item).collect::<Vec<_>>(), [2, 3]);
         queue.close();
         assert_eq!(queue.push(9, 0), Err(9));
         assert!(take(&queue, &mut batch, ALL));
@@ -343,9 +361,29 @@ mod tests {
     }
 
     #[test]
-    fn items_are_bounded_too() {
+    fn joined_items_count_for_a_batch() {
         let queue = Queue::new(u64::MAX);
-        for i in 0..ITEMS_MAX {
+        let join = |last: Option<&mut Entry<()>>, _: usize| match last {
+            Some(last) if last.items < 3 => None,
+            _ => Some(()),
+        };
+        for _ in 0..7 {
+            queue.add(1, join).unwrap();
+        }
+        let mut batch = VecDeque::new();
+        let mut taken = |items| {
+            take(&queue, &mut batch, BatchLimit { items, ..ALL });
+            batch.drain(..).map(|entry| entry.items).collect::<Vec<_>>()
+        };
+        assert_eq!(taken(2), [3], "at least one entry");
+        assert_eq!(taken(3), [3]);
+        assert_eq!(taken(3), [1]);
+    }
+
+    #[test]
+    fn entries_are_bounded_too() {
+        let queue = Queue::new(u64::MAX);
+        for i in 0..ENTRIES_MAX {
             assert!(queue.has_room(0));
             queue.push(i, 0).unwrap();
         }
@@ -361,8 +399,8 @@ mod tests {
             move || {
                 let mut batch = VecDeque::new();
                 while take(&queue, &mut batch, ALL) {
-                    for ((), bytes) in batch.drain(..) {
-                        queue.release(bytes);
+                    for entry in batch.drain(..) {
+                        queue.release(entry.bytes);
                         queue.done(1);
                     }
                 }

@@ -28,6 +28,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::Entry;
 use super::Flush;
 use super::FlushRequest;
 use super::Housekeeper;
@@ -142,9 +143,8 @@ pub(crate) struct Worker<W: WalTypes> {
     pub(crate) on_chunk_persisted: Option<OnChunkPersisted<W>>,
     /// None until the log has an open chunk.
     pub(crate) chunk: Option<WorkerChunk<W::Checkpoint>>,
-    /// Taken from the queue and not done, each with its bytes there. A field, so that a panic in a batch
-    /// loses none of it.
-    pub(crate) batch: VecDeque<(Request<W>, u64)>,
+    /// Taken from the queue and not done. A field, so that a panic in a batch loses none of it.
+    pub(crate) batch: VecDeque<Entry<Request<W>>>,
     /// Where the end was at the last look, while the thread waits for it to stay there.
     pub(crate) quiet_at: Option<u64>,
 }
@@ -187,10 +187,10 @@ impl<W: WalTypes> Worker<W> {
     fn work_batch(&mut self) -> Option<Duration> {
         let shared = self.shared.clone();
         shared.queue.take_batch(&mut self.batch, self.limit);
-        let items = self.batch.len() as u64;
+        let entries = self.batch.len() as u64;
         self.guarded(Self::work);
         self.fail_rest();
-        shared.queue.done(items);
+        shared.queue.done(entries);
         self.look()
     }
 
@@ -226,7 +226,7 @@ impl<W: WalTypes> Worker<W> {
         }
         let asked_at = Instant::now();
         let flush = FlushRequest { end, mode: Flush::Sync, callback: None, count: 1, asked_at };
-        self.batch.push_back((Request::Flush(flush), 0));
+        self.batch.push_back(Entry { item: Request::Flush(flush), bytes: 0, items: 1 });
         self.guarded(Self::work);
         self.fail_rest();
         if self.quiet_at.is_none() {
@@ -257,34 +257,34 @@ impl<W: WalTypes> Worker<W> {
 
     /// Works off the batch.
     fn work(&mut self) -> Result<()> {
-        while let Some((request, _)) = self.batch.front() {
-            if let Request::Flush(_) = request {
+        loop {
+            if let Some(Entry { item: Request::Flush(_), .. }) = self.batch.front() {
                 self.flush()?;
                 continue;
             }
-            match self.batch.pop_front() {
-                Some((Request::Rotate(rotation), bytes)) => {
+            let Some(Entry { item, bytes, .. }) = self.batch.pop_front() else { return Ok(()) };
+            match item {
+                Request::Rotate(rotation) => {
                     self.rotate(*rotation)?;
                     self.shared.queue.release(bytes);
                 }
-                Some((Request::Remove(chunks), _)) => self.shared.housekeeper.remove(chunks),
-                _ => {}
+                Request::Remove(chunks) => self.shared.housekeeper.remove(chunks),
+                Request::Flush(_) => {}
             }
         }
-        Ok(())
     }
 
     /// Writes, syncs and publishes for the flushes at the front of the batch, and completes them.
     fn flush(&mut self) -> Result<()> {
         let started = Instant::now();
         let metrics = self.shared.metrics.clone();
-        let (mut end, mut sync_asked, mut requests, mut bytes, mut count) = (0, false, 0, 0, 0);
-        for (request, request_bytes) in &self.batch {
-            let Request::Flush(flush) = request else { break };
+        let (mut end, mut sync_asked, mut entries, mut bytes, mut count) = (0, false, 0, 0, 0);
+        for entry in &self.batch {
+            let Request::Flush(flush) = &entry.item else { break };
             end = flush.end;
             sync_asked |= flush.mode == Flush::Sync;
-            requests += 1;
-            bytes += request_bytes;
+            entries += 1;
+            bytes += entry.bytes;
             count += flush.count;
             metrics.queue_wait.record_many(started.saturating_duration_since(flush.asked_at), flush.count);
         }
@@ -313,7 +313,7 @@ impl<W: WalTypes> Worker<W> {
             self.publish_sync(sync);
         }
         self.shared.queue.release(bytes);
-        self.complete(requests);
+        self.complete(entries);
         Ok(())
     }
 
@@ -339,15 +339,15 @@ impl<W: WalTypes> Worker<W> {
     }
 
     /// Completes so many flushes at the front of the batch.
-    fn complete(&mut self, requests: usize) {
-        let mut left = requests;
+    fn complete(&mut self, entries: usize) {
+        let mut left = entries;
         while left > 0 {
             // Once for all of them, unless one panics.
             let batch = &mut self.batch;
             self.shared.call_user("a flush callback", || {
                 while left > 0 {
                     left -= 1;
-                    if let Some((Request::Flush(flush), _)) = batch.pop_front()
+                    if let Some(Entry { item: Request::Flush(flush), .. }) = batch.pop_front()
                         && let Some(callback) = flush.callback
                     {
                         callback.complete(Ok(()));
@@ -459,8 +459,8 @@ impl<W: WalTypes> Worker<W> {
     fn fail_rest(&mut self) {
         let Some(cause) = self.shared.positions.cause() else { return };
         let mut flushes = Vec::new();
-        for (request, _) in std::mem::take(&mut self.batch) {
-            match request {
+        for Entry { item, .. } in std::mem::take(&mut self.batch) {
+            match item {
                 Request::Flush(flush) => flushes.push(flush),
                 Request::Rotate(_) => {}
                 Request::Remove(chunks) => {

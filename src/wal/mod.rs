@@ -34,6 +34,7 @@ use crate::flush::FlushMetrics;
 use crate::flush::FlushRequest;
 use crate::flush::FlushTicket;
 use crate::flush::Inside;
+use crate::flush::NewFlush;
 use crate::flush::Progress;
 use crate::flush::ProgressHandle;
 use crate::flush::Refused;
@@ -388,8 +389,9 @@ impl<W: WalTypes> ChunkedWal<W> {
         positions.check()?;
         let end = self.end();
         let bytes = end - self.handed_over;
+        let items_max = self.config.flush_batch_max_items;
         while let Err(refused) = queue.add(bytes, |last, waiting| {
-            FlushRequest::behind(last, waiting, end, mode, callback, count).map(Request::Flush)
+            NewFlush { end, mode, callback, count, items_max }.behind(last, waiting)
         }) {
             match refused {
                 Refused::Full => self.wait_for_room(bytes, method)?,

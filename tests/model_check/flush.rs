@@ -18,6 +18,7 @@ pub(crate) use progress::Positions;
 pub(crate) use progress::Progress;
 pub(crate) use progress::ProgressHandle;
 pub(crate) use queue::BatchLimit;
+pub(crate) use queue::Entry;
 pub(crate) use queue::Queue;
 pub(crate) use queue::Refused;
 pub(crate) use queue::Wake;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::error::Result;
 use crate::flush::BatchLimit;
+use crate::flush::Entry;
 use crate::flush::Flush;
 use crate::flush::FlushSender;
 use crate::flush::FlushTicket;
@@ -34,12 +35,12 @@ pub(crate) struct Request {
 impl Request {
     /// What is to be queued, unless the last one can stand for it.
     fn behind(
-        last: Option<&mut Request>,
+        last: Option<&mut Entry<Request>>,
         end: u64,
         mode: Flush,
         callback: &mut Option<FlushSender>,
     ) -> Option<Self> {
-        if let Some(last) = last
+        if let Some(Entry { item: last, .. }) = last
             && last.mode == mode
             && last.callback.is_none()
             && callback.is_none()
@@ -157,7 +158,7 @@ pub(crate) struct Worker {
     pub(crate) limit: BatchLimit,
     /// Writes and syncs to come before one fails.
     pub(crate) fails_after: u64,
-    batch: VecDeque<(Request, u64)>,
+    batch: VecDeque<Entry<Request>>,
     quiet_at: Option<u64>,
     marked: bool,
 }
@@ -235,19 +236,19 @@ impl Worker {
 
     fn work(&mut self) -> Result<()> {
         let Shared { queue, positions, .. } = &*self.shared.clone();
-        let Some((last, _)) = self.batch.back() else { return Ok(()) };
-        let end = last.end;
+        let Some(last) = self.batch.back() else { return Ok(()) };
+        let end = last.item.end;
         self.operation()?;
         self.marked = false;
         positions.publish_written(end);
-        if self.batch.iter().any(|(request, _)| request.mode == Flush::Sync) && end > positions.synced() {
+        if self.batch.iter().any(|entry| entry.item.mode == Flush::Sync) && end > positions.synced() {
             let sync = positions.begin_sync(end);
             self.operation()?;
             positions.publish_sync(sync);
         }
-        queue.release(self.batch.iter().map(|(_, bytes)| bytes).sum());
-        for (request, _) in self.batch.drain(..) {
-            complete(request, Ok(()));
+        queue.release(self.batch.iter().map(|entry| entry.bytes).sum());
+        for Entry { item, .. } in self.batch.drain(..) {
+            complete(item, Ok(()));
         }
         Ok(())
     }
@@ -266,9 +267,9 @@ impl Worker {
         let Shared { queue, positions, .. } = &*self.shared;
         let Some(cause) = positions.cause() else { return };
         queue.close();
-        for (request, _) in self.batch.drain(..) {
-            let outcome = positions.outcome(request.mode, request.end);
-            complete(request, outcome.unwrap_or_else(|| Err(cause.clone())));
+        for Entry { item, .. } in self.batch.drain(..) {
+            let outcome = positions.outcome(item.mode, item.end);
+            complete(item, outcome.unwrap_or_else(|| Err(cause.clone())));
         }
     }
 }

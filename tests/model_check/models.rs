@@ -14,6 +14,7 @@ use shuttle::thread;
 use crate::error::Error;
 use crate::error::Result;
 use crate::flush::BatchLimit;
+use crate::flush::Entry;
 use crate::flush::Flush;
 use crate::flush::FlushTicket;
 use crate::flush::Positions;
@@ -70,15 +71,15 @@ pub(crate) fn queue() {
                     Wake::Closed => break,
                 }
                 assert!(!batch.is_empty() && batch.len() as u64 <= limit.items);
-                let items = batch.len() as u64;
+                let entries = batch.len() as u64;
                 let taken_before = taken.len();
-                for (joined, bytes) in batch.drain(..) {
-                    taken.extend(joined);
+                for Entry { item, bytes, .. } in batch.drain(..) {
+                    taken.extend(item);
                     held.fetch_sub(bytes, Ordering::SeqCst);
                     queue.release(bytes);
                 }
                 done.fetch_add((taken.len() - taken_before) as u64, Ordering::SeqCst);
-                queue.done(items);
+                queue.done(entries);
             }
             taken
         }
@@ -117,7 +118,7 @@ pub(crate) fn queue() {
                 true => queue.push(vec![item], bytes).map_err(|_| Refused::Closed),
                 false => queue.add(bytes, |last, _| match last {
                     Some(last) if joins => {
-                        last.push(item);
+                        last.item.push(item);
                         None
                     }
                     _ => Some(vec![item]),
