@@ -268,6 +268,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         let mut scan = chunk.scan(false, self.config.read_buffer_size);
         let checkpoint = self.first_frame(&chunk, &mut scan, None)?;
         self.apply_rest(&chunk, &mut scan)?;
+        chunk.forget_tail(&scan);
         let (end, verdict, torn) = match scan.end() {
             Some(ScanEnd::Sealed { data_end, .. }) => (*data_end, Verdict::Seal, None),
             Some(ScanEnd::Clean { data_end, marked }) => {
@@ -389,6 +390,17 @@ impl InHand {
             successor,
             usize::try_from(read_buffer_size).unwrap_or(usize::MAX),
         )
+    }
+
+    /// Reading ahead has brought in space behind the end that was never written. Left in the cache it
+    /// is no hole any more, and would all have to be read by the next to look for the end; they read
+    /// as much as this scan did at any rate, which may be there.
+    fn forget_tail(&self, scan: &Scan<&FileBytes>) {
+        if let Some(ScanEnd::Clean { data_end, .. }) = scan.end()
+            && !self.header.earlier_life()
+        {
+            self.bytes.file.forget_cached(data_end - self.id.0 + scan.read_size() as u64);
+        }
     }
 
     fn record<W: WalTypes>(&self, frame: Frame<'_>) -> Result<(Segment, WalRecord<W>)> {
