@@ -1,11 +1,11 @@
 //! CRC-32 (IEEE) of short inputs.
 //!
 //! Records are small, and 20 bytes of what a frame's CRC covers are no payload. `crc32fast` is as
-//! fast as the processor for runs of 16 bytes and takes the rest byte by byte, so whole words are
-//! taken here, eight bytes in one step by tables (slicing-by-8: Kounavis and Berry, "A systematic
-//! approach to building high performance, software-based, CRC generators", 2005).
+//! fast as the processor from 16 bytes on and takes fewer byte by byte, so whole words are taken here,
+//! eight bytes in one step by tables (slicing-by-8: Kounavis and Berry, "A systematic approach to
+//! building high performance, software-based, CRC generators", 2005).
 
-/// What `crc32fast` takes whole.
+/// The least that `crc32fast` is fast for.
 const RUN: usize = 16;
 
 /// The polynomial, bits reversed.
@@ -74,13 +74,13 @@ impl Crc {
     /// Takes any number of bytes.
     #[inline]
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        let (runs, rest) = bytes.split_at(bytes.len() & !(RUN - 1));
-        if !runs.is_empty() {
+        if bytes.len() >= RUN {
             let mut hasher = crc32fast::Hasher::new_with_initial(self.value());
-            hasher.update(runs);
+            hasher.update(bytes);
             self.register = !hasher.finalize();
+            return;
         }
-        let (eights, rest) = rest.as_chunks();
+        let (eights, rest) = bytes.as_chunks();
         for eight in eights {
             self.eight(u64::from_le_bytes(*eight));
         }

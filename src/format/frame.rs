@@ -138,11 +138,12 @@ impl FrameHeader {
         self.kind != 0 && self.check == salt.check(offset, self.len, self.kind, self.flags, self.unsynced)
     }
 
-    /// Whether the CRC is right; `padded` is the payload with the zeros behind.
+    /// Whether the CRC is right; `frame` is the whole frame, which begins with this header.
     #[inline]
-    pub(crate) fn crc_ok(&self, padded: &[u8], offset: u64, salt: &Salt) -> bool {
-        let mut crc = self.begin_crc(offset, salt);
-        crc.bytes(padded);
+    pub(crate) fn crc_ok(&self, frame: &[u8], offset: u64, salt: &Salt) -> bool {
+        let mut crc = salt.crc;
+        crc.eight(offset);
+        crc.bytes(&frame[size_of_val(&self.crc)..]);
         self.crc == crc.value()
     }
 
@@ -209,7 +210,7 @@ pub(crate) fn verify_frame(frame: &[u8], offset: u64, salt: &Salt) -> bool {
     };
     header.check_ok(salt, offset)
         && header.frame_size() == frame.len() as u64
-        && header.crc_ok(&frame[FRAME_HEADER_LEN..], offset, salt)
+        && header.crc_ok(frame, offset, salt)
 }
 
 /// The sync mark that ends a log at `offset`.

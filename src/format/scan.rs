@@ -235,7 +235,7 @@ impl<R: ReadAt> Scan<R> {
             return None;
         }
         let frame = held.get(..usize::try_from(header.frame_size()).ok()?)?;
-        let sound = header.crc_ok(&frame[FRAME_HEADER_LEN..], offset, &self.origin.salt);
+        let sound = header.crc_ok(frame, offset, &self.origin.salt);
         (sound && self.is_record(&header)).then_some(header)
     }
 
