@@ -97,21 +97,16 @@ pub struct TornTail {
     pub lost: u64,
 }
 
-/// A chunk whose file is larger is replayed on two threads; with less to do, a thread costs more than
-/// it saves.
-const ONE_STAGE_MAX: u64 = 1 << 20;
-
 /// How to replay.
 pub(crate) struct ReplayOptions<W: WalTypes> {
     pub(crate) replay: Replay,
     pub(crate) on_chunk_persisted: Option<OnChunkPersisted<W>>,
-    /// The size of the largest file that is replayed on one thread.
-    one_stage_max: u64,
+    stages: Stages,
 }
 
 impl<W: WalTypes> ReplayOptions<W> {
     pub(crate) fn new(replay: Replay, on_chunk_persisted: Option<OnChunkPersisted<W>>) -> Self {
-        ReplayOptions { replay, on_chunk_persisted, one_stage_max: ONE_STAGE_MAX }
+        ReplayOptions { replay, on_chunk_persisted, stages: Stages::Timed }
     }
 }
 
@@ -318,7 +313,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
     /// Reads every frame of a chunk whose seal isn't at its file's end, and finds it before that.
     fn verify_sealed(&self, chunk: &InHand) -> Result<(u64, u64)> {
         let mut scan = chunk.scan(true, self.config.read_buffer_size);
-        while scan.next().map_err(|e| Error::from_read(&chunk.path, e))?.is_some() {}
+        visit_rest(&mut scan, &chunk.path, Stages::One, |_| Ok(()))?;
         match scan.end() {
             Some(ScanEnd::Sealed { data_end, records, .. }) => Ok((*data_end, *records)),
             other => Err(chunk.error(other)),
@@ -363,8 +358,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
     }
 
     fn apply_rest(&mut self, chunk: &InHand, scan: &mut Scan<&FileBytes>) -> Result<()> {
-        let stages = if chunk.bytes.len <= self.options.one_stage_max { Stages::One } else { Stages::Two };
-        visit_rest(scan, &chunk.path, stages, |frame| {
+        visit_rest(scan, &chunk.path, self.options.stages, |frame| {
             let (segment, record) = chunk.record::<W>(frame)?;
             self.apply(chunk, segment, &record)
         })

@@ -71,6 +71,14 @@ impl Crc {
         self.register = ahead(3, (word >> 32) as u32) ^ ahead(7, self.register ^ word as u32);
     }
 
+    /// Takes bytes that begin with the word `first` as if they began with `instead`.
+    #[inline]
+    pub(super) fn bytes_but_first(&mut self, bytes: &[u8], first: u32, instead: u32) {
+        // The first word only ever meets the register, which takes the difference.
+        self.register ^= first ^ instead;
+        self.bytes(bytes);
+    }
+
     /// Takes any number of bytes.
     #[inline]
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
@@ -117,6 +125,13 @@ mod tests {
             parts.eight(u64::from_le_bytes(bytes[4..12].try_into().unwrap()));
             parts.bytes(&bytes[12..]);
             assert_eq!(parts.value(), expected, "{len} bytes in parts");
+
+            let first = u32::from_le_bytes(bytes[..4].try_into().unwrap());
+            let mut other = bytes.to_vec();
+            other[..4].fill(0x5A);
+            let mut replaced = Crc::default();
+            replaced.bytes_but_first(&other, 0x5A5A_5A5A, first);
+            assert_eq!(replaced.value(), expected, "{len} bytes with a first word in place of another");
         }
     }
 }
