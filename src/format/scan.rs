@@ -385,6 +385,7 @@ impl Seen {
         self.last_segment = Some((offset, size));
     }
 
+    #[inline]
     fn prove(&mut self, synced: Option<u64>) {
         self.proven = self.proven.max(synced.unwrap_or(0));
     }
@@ -392,7 +393,7 @@ impl Seen {
 
 /// The header of the frame that `bytes`, which stand at `offset`, begin with, if the frame is whole and
 /// all is well with it.
-#[inline]
+#[inline(always)]
 fn sound_frame(bytes: &[u8], offset: u64, salt: &Salt) -> Option<FrameHeader> {
     let header = FrameHeader::parse(bytes.first_chunk()?);
     if !header.check_ok(salt, offset) {
