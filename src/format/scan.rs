@@ -152,7 +152,7 @@ impl<R: ReadAt> Scan<R> {
     }
 
     /// Gives the records to `visit` that are in the buffer already, up to one that it refuses. Nearly
-    /// all are found here: one look at the bytes, and no other case in the way.
+    /// all are found here, with no other case in the way.
     #[inline]
     pub(crate) fn visit_held<E>(
         &mut self,
@@ -194,7 +194,13 @@ impl<R: ReadAt> Scan<R> {
         if self.end.is_some() {
             return Ok(None);
         }
-        let offset = self.offset();
+        let (held, offset) = (self.window.held(self.seen.position), self.offset());
+        if let Some(header) = sound_frame(held, offset, &self.origin.salt)
+            && self.seen.is_record(&header)
+        {
+            self.seen.accept(&header, offset);
+            return Ok(Some(header));
+        }
         let end = match inspect(&mut self.window, &self.origin, self.seen.position)? {
             Place::Sound(header) if self.seen.is_record(&header) => {
                 self.seen.accept(&header, offset);
