@@ -261,11 +261,10 @@ impl<C> LogView<C> {
         let Some(kind @ (Kind::Action | Kind::Checkpoint)) = Kind::from_u8(header.kind) else {
             return Err(self.corrupt(*id, offset, Damage::FrameHeader));
         };
-        let (_, padded) = frame.split_at(FRAME_HEADER_LEN);
-        if !header.crc_ok(padded, offset, salt) {
+        if !header.crc_ok(frame, offset, salt) {
             return Err(self.corrupt(*id, offset, Damage::FrameChecksum));
         }
-        Ok((kind, &padded[..header.len as usize]))
+        Ok((kind, &frame[FRAME_HEADER_LEN..][..header.len as usize]))
     }
 
     /// Fills `buf` from the source's bytes at a global offset.

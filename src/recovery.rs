@@ -97,21 +97,16 @@ pub struct TornTail {
     pub lost: u64,
 }
 
-/// A chunk whose file is larger is replayed on two threads; with less to do, a thread costs more than
-/// it saves.
-const ONE_STAGE_MAX: u64 = 1 << 20;
-
 /// How to replay.
 pub(crate) struct ReplayOptions<W: WalTypes> {
     pub(crate) replay: Replay,
     pub(crate) on_chunk_persisted: Option<OnChunkPersisted<W>>,
-    /// The size of the largest file that is replayed on one thread.
-    one_stage_max: u64,
+    stages: Stages,
 }
 
 impl<W: WalTypes> ReplayOptions<W> {
     pub(crate) fn new(replay: Replay, on_chunk_persisted: Option<OnChunkPersisted<W>>) -> Self {
-        ReplayOptions { replay, on_chunk_persisted, one_stage_max: ONE_STAGE_MAX }
+        ReplayOptions { replay, on_chunk_persisted, stages: Stages::Timed }
     }
 }
 
@@ -268,6 +263,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         let mut scan = chunk.scan(false, self.config.read_buffer_size);
         let checkpoint = self.first_frame(&chunk, &mut scan, None)?;
         self.apply_rest(&chunk, &mut scan)?;
+        chunk.forget_tail(&scan);
         let (end, verdict, torn) = match scan.end() {
             Some(ScanEnd::Sealed { data_end, .. }) => (*data_end, Verdict::Seal, None),
             Some(ScanEnd::Clean { data_end, marked }) => {
@@ -317,7 +313,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
     /// Reads every frame of a chunk whose seal isn't at its file's end, and finds it before that.
     fn verify_sealed(&self, chunk: &InHand) -> Result<(u64, u64)> {
         let mut scan = chunk.scan(true, self.config.read_buffer_size);
-        while scan.next().map_err(|e| Error::from_read(&chunk.path, e))?.is_some() {}
+        visit_rest(&mut scan, &chunk.path, Stages::One, |_| Ok(()))?;
         match scan.end() {
             Some(ScanEnd::Sealed { data_end, records, .. }) => Ok((*data_end, *records)),
             other => Err(chunk.error(other)),
@@ -362,8 +358,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
     }
 
     fn apply_rest(&mut self, chunk: &InHand, scan: &mut Scan<&FileBytes>) -> Result<()> {
-        let stages = if chunk.bytes.len <= self.options.one_stage_max { Stages::One } else { Stages::Two };
-        visit_rest(scan, &chunk.path, stages, |frame| {
+        visit_rest(scan, &chunk.path, self.options.stages, |frame| {
             let (segment, record) = chunk.record::<W>(frame)?;
             self.apply(chunk, segment, &record)
         })
@@ -389,6 +384,17 @@ impl InHand {
             successor,
             usize::try_from(read_buffer_size).unwrap_or(usize::MAX),
         )
+    }
+
+    /// Reading ahead has brought in space behind the end that was never written. Left in the cache it
+    /// is no hole any more, and would all have to be read by the next to look for the end; they read
+    /// as much as this scan did at any rate, which may be there.
+    fn forget_tail(&self, scan: &Scan<&FileBytes>) {
+        if let Some(ScanEnd::Clean { data_end, .. }) = scan.end()
+            && !self.header.earlier_life()
+        {
+            self.bytes.file.forget_cached(data_end - self.id.0 + scan.read_size() as u64);
+        }
     }
 
     fn record<W: WalTypes>(&self, frame: Frame<'_>) -> Result<(Segment, WalRecord<W>)> {

@@ -27,6 +27,7 @@ use chunked_wal::Segment;
 use chunked_wal::StateMachine;
 use chunked_wal::TornTail;
 use chunked_wal::WalRecord;
+use chunked_wal::storage::Access;
 use chunked_wal::storage::DiskStorage;
 use chunked_wal::storage::Fault;
 use chunked_wal::storage::FaultHow;
@@ -1157,4 +1158,24 @@ fn what_stands_behind_a_hole_is_found() {
             );
         }
     }
+}
+
+#[test]
+fn reserved_space_that_was_read_is_a_hole_again_once_the_log_is_opened() {
+    let temp = tempfile::tempdir().unwrap();
+    let open = || ChunkedWal::<Words>::open(Config::new(temp.path()), &mut List::default()).unwrap();
+    let mut wal = open();
+    wal.append(&action("a")).unwrap();
+    wal.close().unwrap();
+    let path = Config::new(temp.path()).chunk_path(ChunkId(0));
+    let is_hole = || {
+        let file = DiskStorage.open(&path, Access::Read).unwrap();
+        file.next_data(8 << 20).unwrap().is_none()
+    };
+    // Not every file system has holes, and not every one counts what is cached as data.
+    let had_hole = is_hole();
+    let bytes = std::fs::read(&path).unwrap();
+    drop(open());
+    assert_eq!(is_hole(), had_hole);
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
 }

@@ -1,11 +1,11 @@
 //! CRC-32 (IEEE) of short inputs.
 //!
 //! Records are small, and 20 bytes of what a frame's CRC covers are no payload. `crc32fast` is as
-//! fast as the processor for runs of 16 bytes and takes the rest byte by byte, so whole words are
-//! taken here, eight bytes in one step by tables (slicing-by-8: Kounavis and Berry, "A systematic
-//! approach to building high performance, software-based, CRC generators", 2005).
+//! fast as the processor from 16 bytes on and takes fewer byte by byte, so whole words are taken here,
+//! eight bytes in one step by tables (slicing-by-8: Kounavis and Berry, "A systematic approach to
+//! building high performance, software-based, CRC generators", 2005).
 
-/// What `crc32fast` takes whole.
+/// The least that `crc32fast` is fast for.
 const RUN: usize = 16;
 
 /// The polynomial, bits reversed.
@@ -71,16 +71,24 @@ impl Crc {
         self.register = ahead(3, (word >> 32) as u32) ^ ahead(7, self.register ^ word as u32);
     }
 
+    /// Takes bytes that begin with the word `first` as if they began with `instead`.
+    #[inline]
+    pub(super) fn bytes_but_first(&mut self, bytes: &[u8], first: u32, instead: u32) {
+        // The first word only ever meets the register, which takes the difference.
+        self.register ^= first ^ instead;
+        self.bytes(bytes);
+    }
+
     /// Takes any number of bytes.
     #[inline]
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        let (runs, rest) = bytes.split_at(bytes.len() & !(RUN - 1));
-        if !runs.is_empty() {
+        if bytes.len() >= RUN {
             let mut hasher = crc32fast::Hasher::new_with_initial(self.value());
-            hasher.update(runs);
+            hasher.update(bytes);
             self.register = !hasher.finalize();
+            return;
         }
-        let (eights, rest) = rest.as_chunks();
+        let (eights, rest) = bytes.as_chunks();
         for eight in eights {
             self.eight(u64::from_le_bytes(*eight));
         }
@@ -117,6 +125,13 @@ mod tests {
             parts.eight(u64::from_le_bytes(bytes[4..12].try_into().unwrap()));
             parts.bytes(&bytes[12..]);
             assert_eq!(parts.value(), expected, "{len} bytes in parts");
+
+            let first = u32::from_le_bytes(bytes[..4].try_into().unwrap());
+            let mut other = bytes.to_vec();
+            other[..4].fill(0x5A);
+            let mut replaced = Crc::default();
+            replaced.bytes_but_first(&other, 0x5A5A_5A5A, first);
+            assert_eq!(replaced.value(), expected, "{len} bytes with a first word in place of another");
         }
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn inspect<R: ReadAt>(
     // On a machine that can't address it, the buffer's allocation fails: an error, no verdict.
     let n = usize::try_from(size).unwrap_or(usize::MAX);
     let frame = &window.at_least(position, n)?[..n];
-    if !header.crc_ok(&frame[FRAME_HEADER_LEN..], offset, &origin.salt) {
+    if !header.crc_ok(frame, offset, &origin.salt) {
         return Ok(Place::Damaged { damage: Damage::FrameChecksum, reach: position + size });
     }
     Ok(Place::Sound(header))

@@ -16,6 +16,7 @@
 //! - Memory: one window, which grows only for a record whose header checks out and which the file
 //!   has room for.
 
+use std::convert::Infallible;
 use std::io;
 
 use super::Block;
@@ -93,6 +94,12 @@ pub(crate) struct Scan<R: ReadAt> {
     origin: Origin,
     earlier_life: bool,
     successor: bool,
+    seen: Seen,
+    end: Option<ScanEnd>,
+}
+
+/// The records that a scan has seen, and what they prove.
+struct Seen {
     /// Begun behind the first record.
     is_partial: bool,
     /// The position of the next frame: everything before it is sound.
@@ -102,7 +109,6 @@ pub(crate) struct Scan<R: ReadAt> {
     records: u64,
     data_crc: DataCrc,
     last_segment: Option<(u64, u64)>,
-    end: Option<ScanEnd>,
 }
 
 impl<R: ReadAt> Scan<R> {
@@ -114,15 +120,17 @@ impl<R: ReadAt> Scan<R> {
         let origin = Origin { chunk_id: header.chunk_id, salt: Salt::new(header.salt) };
         Self {
             window: Window::new(source, len, read_buffer_size),
-            proven: origin.offset(HEADER_LEN),
-            origin,
             earlier_life: header.earlier_life(),
             successor,
-            is_partial: false,
-            position: HEADER_LEN,
-            records: 0,
-            data_crc: DataCrc::default(),
-            last_segment: None,
+            seen: Seen {
+                is_partial: false,
+                position: HEADER_LEN,
+                proven: origin.offset(HEADER_LEN),
+                records: 0,
+                data_crc: DataCrc::default(),
+                last_segment: None,
+            },
+            origin,
             end: None,
         }
     }
@@ -130,51 +138,76 @@ impl<R: ReadAt> Scan<R> {
     /// The same scan, beginning at `position` in the file: behind the header, or where a frame is known
     /// to begin. Behind the first record it can't compare a seal with the records, nor count them.
     pub(crate) fn beginning_at(mut self, position: u64) -> Self {
-        self.position = position.max(HEADER_LEN);
-        self.is_partial = position > HEADER_LEN;
+        self.seen.position = position.max(HEADER_LEN);
+        self.seen.is_partial = position > HEADER_LEN;
         self
     }
 
     /// The next record; `None` once the end is reached, which [`end`](Self::end) then tells.
     pub(crate) fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
-        let position = self.position;
+        let position = self.seen.position;
         let Some(header) = self.step()? else { return Ok(None) };
         let offset = self.origin.offset(position);
         Ok(Some(Frame::new(offset, &header, self.window.held(position))))
     }
 
+    /// Gives the records to `visit` that are in the buffer already, up to one that it refuses. Nearly
+    /// all are found here, with no other case in the way.
+    #[inline]
+    pub(crate) fn visit_held<E>(
+        &mut self,
+        mut visit: impl FnMut(Frame<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Scan { window, origin, seen, .. } = self;
+        let mut rest = window.held(seen.position);
+        if self.end.is_some() {
+            return Ok(());
+        }
+        loop {
+            let offset = origin.offset(seen.position);
+            let Some(header) = sound_frame(rest, offset, &origin.salt) else { return Ok(()) };
+            if !seen.is_record(&header) {
+                return Ok(());
+            }
+            seen.accept(&header, offset);
+            let frame = Frame::new(offset, &header, rest);
+            rest = &rest[frame.size as usize..];
+            visit(frame)?;
+        }
+    }
+
     /// Puts the next records into an empty block: at least one, and then those that are in the buffer
     /// already. The block stays empty once the end is reached.
     pub(crate) fn next_block(&mut self, block: &mut Block) -> io::Result<()> {
-        let from = self.position;
+        let from = self.seen.position;
         if self.step()?.is_none() {
             return Ok(());
         }
-        while let Some(header) = self.held_record() {
-            self.accept(&header);
-        }
+        let Ok(()) = self.visit_held(|_| Ok::<_, Infallible>(()));
         block.offset = self.origin.offset(from);
-        block.frames = self.window.trade(from..self.position, &mut block.buf);
+        block.frames = self.window.trade(from..self.seen.position, &mut block.buf);
         Ok(())
     }
 
     /// Moves behind the next record, which the window then holds; `None` once the end is reached.
-    #[inline]
     fn step(&mut self) -> io::Result<Option<FrameHeader>> {
         if self.end.is_some() {
             return Ok(None);
         }
-        if let Some(header) = self.held_record() {
-            self.accept(&header);
+        let (held, offset) = (self.window.held(self.seen.position), self.offset());
+        if let Some(header) = sound_frame(held, offset, &self.origin.salt)
+            && self.seen.is_record(&header)
+        {
+            self.seen.accept(&header, offset);
             return Ok(Some(header));
         }
-        let end = match inspect(&mut self.window, &self.origin, self.position)? {
-            Place::Sound(header) if self.is_record(&header) => {
-                self.accept(&header);
+        let end = match inspect(&mut self.window, &self.origin, self.seen.position)? {
+            Place::Sound(header) if self.seen.is_record(&header) => {
+                self.seen.accept(&header, offset);
                 return Ok(Some(header));
             }
             Place::Sound(header) => self.end_at_frame(&header)?,
-            Place::Empty => self.end_without_frame(None, self.position)?,
+            Place::Empty => self.end_without_frame(None, self.seen.position)?,
             Place::Damaged { damage, reach } => self.end_without_frame(Some(damage), reach)?,
         };
         self.end = Some(end);
@@ -189,22 +222,22 @@ impl<R: ReadAt> Scan<R> {
     /// The global offset below which everything in this chunk was durable, as far as the frames seen
     /// prove it; the final name proves the header and the first frame. Never beyond `data_end`.
     pub(crate) fn proven(&self) -> u64 {
-        self.proven
+        self.seen.proven
     }
 
     /// How many records were returned.
     pub(crate) fn records(&self) -> u64 {
-        self.records
+        self.seen.records
     }
 
     /// The CRC over the stored CRCs of the records returned.
     pub(crate) fn data_crc(&self) -> DataCrc {
-        self.data_crc.clone()
+        self.seen.data_crc.clone()
     }
 
     /// Global offset and size of the last record returned.
     pub(crate) fn last_segment(&self) -> Option<(u64, u64)> {
-        self.last_segment
+        self.seen.last_segment
     }
 
     pub(crate) fn source(&self) -> &R {
@@ -217,34 +250,7 @@ impl<R: ReadAt> Scan<R> {
     }
 
     fn offset(&self) -> u64 {
-        self.origin.offset(self.position)
-    }
-
-    /// Whether the first frame of the chunk is still to come.
-    fn is_first(&self) -> bool {
-        self.records == 0 && !self.is_partial
-    }
-
-    /// The record at the position if the window holds it and all is well with it. Nearly always so:
-    /// one look at the window, and no other case in the way.
-    #[inline]
-    fn held_record(&self) -> Option<FrameHeader> {
-        let (held, offset) = (self.window.held(self.position), self.offset());
-        let header = FrameHeader::parse(held.first_chunk()?);
-        if !header.check_ok(&self.origin.salt, offset) {
-            return None;
-        }
-        let frame = held.get(..usize::try_from(header.frame_size()).ok()?)?;
-        let sound = header.crc_ok(&frame[FRAME_HEADER_LEN..], offset, &self.origin.salt);
-        (sound && self.is_record(&header)).then_some(header)
-    }
-
-    /// Whether a sound frame is a record, in a place where there may be one.
-    #[inline]
-    fn is_record(&self, header: &FrameHeader) -> bool {
-        let checkpoint = header.kind == Kind::Checkpoint as u8;
-        let action = header.kind == Kind::Action as u8 && !self.is_first();
-        (checkpoint || action) && header.flags & !KNOWN_FLAGS == 0
+        self.origin.offset(self.seen.position)
     }
 
     /// The end that a sound frame makes that is no record here.
@@ -259,7 +265,7 @@ impl<R: ReadAt> Scan<R> {
             return unsupported("frame flags", header.flags.into(), KNOWN_FLAGS.into());
         }
         match kind {
-            _ if self.is_first() => {
+            _ if self.seen.is_first() => {
                 let damage = Damage::FirstFrameKind;
                 Ok(ScanEnd::Corrupt { at, damage, proof: Proof::FinalName })
             }
@@ -273,31 +279,16 @@ impl<R: ReadAt> Scan<R> {
         }
     }
 
-    /// Takes the record at the position, and moves behind it.
-    #[inline]
-    fn accept(&mut self, header: &FrameHeader) {
-        let (offset, size) = (self.offset(), header.frame_size());
-        self.position += size;
-        self.records += 1;
-        self.data_crc.push(header.crc);
-        self.last_segment = Some((offset, size));
-        self.prove(header.synced(offset));
-        if self.records == 1 && !self.is_partial {
-            self.prove(Some(self.offset()));
-        }
-    }
-
-    fn prove(&mut self, synced: Option<u64>) {
-        self.proven = self.proven.max(synced.unwrap_or(0));
-    }
-
     fn end_at_seal(&mut self) -> ScanEnd {
         let at = self.offset();
-        let expected =
-            Seal { records: self.records, data_len: self.position, data_crc: self.data_crc.value() };
-        let payload = &self.window.held(self.position)[FRAME_HEADER_LEN..][..SEAL_PAYLOAD_LEN];
+        let expected = Seal {
+            records: self.seen.records,
+            data_len: self.seen.position,
+            data_crc: self.seen.data_crc.value(),
+        };
+        let payload = &self.window.held(self.seen.position)[FRAME_HEADER_LEN..][..SEAL_PAYLOAD_LEN];
         let found = Seal::parse(payload);
-        let agrees = if self.is_partial {
+        let agrees = if self.seen.is_partial {
             found.map(|s| s.data_len) == Some(expected.data_len)
         } else {
             found == Some(expected)
@@ -306,14 +297,14 @@ impl<R: ReadAt> Scan<R> {
             let proof = Proof::Seal { offset: at };
             return ScanEnd::Corrupt { at, damage: Damage::SealMismatch, proof };
         }
-        self.prove(Some(at));
-        let file_end = self.origin.offset(self.position + SEAL_LEN);
-        ScanEnd::Sealed { data_end: at, records: self.records, file_end }
+        self.seen.prove(Some(at));
+        let file_end = self.origin.offset(self.seen.position + SEAL_LEN);
+        ScanEnd::Sealed { data_end: at, records: self.seen.records, file_end }
     }
 
     fn end_at_mark(&mut self) -> io::Result<ScanEnd> {
         let at = self.offset();
-        self.prove(Some(at));
+        self.seen.prove(Some(at));
         if self.successor {
             return Ok(ScanEnd::Corrupt { at, damage: Damage::NotSealed, proof: Proof::Successor });
         }
@@ -321,14 +312,14 @@ impl<R: ReadAt> Scan<R> {
         // just what this mark says is none by chance.
         let earlier_life = self.earlier_life;
         let begun = |header: &FrameHeader, offset| !earlier_life || header.synced(offset) == Some(at);
-        let (tail, found) = self.search_behind(self.position + SYNC_MARK_LEN, begun)?;
+        let (tail, found) = self.search_behind(self.seen.position + SYNC_MARK_LEN, begun)?;
         Ok(match found {
             Search::Proven(proof) => ScanEnd::Corrupt { at, damage: Damage::FrameHeader, proof },
             Search::TooMuch { examined } => ScanEnd::Undecided { at, examined },
             Search::Unproven { end: None, .. } => ScanEnd::Clean { data_end: at, marked: true },
             // Abandoned frames: what is appended here could complete one, or make it follow on.
             Search::Unproven { end: Some(end), .. } => {
-                let lost = tail.unwrap_or(end) - self.position;
+                let lost = tail.unwrap_or(end) - self.seen.position;
                 ScanEnd::Torn { data_end: at, lost }
             }
         })
@@ -338,21 +329,21 @@ impl<R: ReadAt> Scan<R> {
     fn end_without_frame(&mut self, damage: Option<Damage>, reach: u64) -> io::Result<ScanEnd> {
         let at = self.offset();
         let corrupt = |nothing, proof| ScanEnd::Corrupt { at, damage: damage.unwrap_or(nothing), proof };
-        if self.is_first() {
+        if self.seen.is_first() {
             return Ok(corrupt(Damage::FrameHeader, Proof::FinalName));
         }
         if self.successor {
             return Ok(corrupt(Damage::NotSealed, Proof::Successor));
         }
-        let (tail, found) = self.search_behind(self.position + 8, |_, _| false)?;
+        let (tail, found) = self.search_behind(self.seen.position + 8, |_, _| false)?;
         Ok(match found {
-            _ if tail == Some(self.position) => ScanEnd::Clean { data_end: at, marked: false },
+            _ if tail == Some(self.seen.position) => ScanEnd::Clean { data_end: at, marked: false },
             Search::Proven(proof) => corrupt(Damage::FrameHeader, proof),
             Search::TooMuch { examined } => ScanEnd::Undecided { at, examined },
             Search::Unproven { end, synced } => {
                 // Not beyond `at`, or it would be proof of decay: it tells of the records before.
-                self.prove(Some(synced));
-                let lost = tail.unwrap_or(reach.max(end.unwrap_or(0))) - self.position;
+                self.seen.prove(Some(synced));
+                let lost = tail.unwrap_or(reach.max(end.unwrap_or(0))) - self.seen.position;
                 ScanEnd::Torn { data_end: at, lost }
             }
         })
@@ -367,9 +358,53 @@ impl<R: ReadAt> Scan<R> {
         begun: impl Fn(&FrameHeader, u64) -> bool,
     ) -> io::Result<(Option<u64>, Search)> {
         let at = self.offset();
-        let tail = if self.earlier_life { None } else { Some(self.window.nonzero_end(self.position)?) };
+        let tail = if self.earlier_life { None } else { Some(self.window.nonzero_end(self.seen.position)?) };
         let until = tail.unwrap_or(self.window.len());
         let found = search(&mut self.window, &self.origin, at, from, until, begun)?;
         Ok((tail, found))
     }
+}
+
+impl Seen {
+    /// Whether the first frame of the chunk is still to come.
+    fn is_first(&self) -> bool {
+        self.records == 0 && !self.is_partial
+    }
+
+    /// Whether a sound frame is a record, in a place where there may be one.
+    #[inline]
+    fn is_record(&self, header: &FrameHeader) -> bool {
+        let checkpoint = header.kind == Kind::Checkpoint as u8;
+        let action = header.kind == Kind::Action as u8 && !self.is_first();
+        (checkpoint || action) && header.flags & !KNOWN_FLAGS == 0
+    }
+
+    /// Takes the record at the position, which is at the global `offset`, and moves behind it.
+    #[inline]
+    fn accept(&mut self, header: &FrameHeader, offset: u64) {
+        let size = header.frame_size();
+        self.position += size;
+        // The final name proves the first record.
+        self.prove(if self.is_first() { Some(offset + size) } else { header.synced(offset) });
+        self.records += 1;
+        self.data_crc.push(header.crc);
+        self.last_segment = Some((offset, size));
+    }
+
+    #[inline]
+    fn prove(&mut self, synced: Option<u64>) {
+        self.proven = self.proven.max(synced.unwrap_or(0));
+    }
+}
+
+/// The header of the frame that `bytes`, which stand at `offset`, begin with, if the frame is whole and
+/// all is well with it.
+#[inline(always)]
+fn sound_frame(bytes: &[u8], offset: u64, salt: &Salt) -> Option<FrameHeader> {
+    let header = FrameHeader::parse(bytes.first_chunk()?);
+    if !header.check_ok(salt, offset) {
+        return None;
+    }
+    let frame = bytes.get(..usize::try_from(header.frame_size()).ok()?)?;
+    header.crc_ok(frame, offset, salt).then_some(header)
 }

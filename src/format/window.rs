@@ -119,14 +119,15 @@ impl<R: ReadAt> Window<R> {
     /// there is no more data, there is none.
     fn data_end(&self, from: u64) -> io::Result<u64> {
         let (mut from, mut end) = (from, self.len);
-        while end.saturating_sub(from) > HOLE_MIN {
-            let middle = from + (end - from) / 2;
+        loop {
+            // Where holes begin: one step further would read a page that nobody wrote.
+            let middle = (from + end.saturating_sub(from) / 2).checked_next_multiple_of(HOLE_MIN);
+            let Some(middle) = middle.filter(|middle| *middle < end) else { return Ok(end) };
             match self.source.next_data(middle)? {
                 Some(data) if data < end => from = data.max(middle) + 1,
                 _ => end = middle,
             }
         }
-        Ok(end)
     }
 
     /// Moves the window to `position` and fills it, with at least `n` bytes.

@@ -1,4 +1,5 @@
-//! Replay in two stages: one thread reads and checks, the caller's decodes and applies.
+//! Replay in one stage, each record while it is in the processor's cache, or in two: one thread reads
+//! and checks, the caller's decodes and applies.
 //!
 //! ```text
 //! Scan ─► frames into a block ═══► frames out of it ─► visit
@@ -11,6 +12,8 @@
 //!   then the error.
 //! - Memory: one block being filled, one that waits and one in use, each of the size of a read, or of
 //!   one record that is larger.
+//! - Two stages are for records that take long to decode and apply. With others a second thread saves
+//!   less than it costs: blocks that go through both caches, and waking each other.
 //! - The thread ends before this returns or unwinds, at the latest with the block that it fills.
 
 use std::io;
@@ -22,6 +25,7 @@ use std::sync::mpsc::channel;
 use std::sync::mpsc::sync_channel;
 use std::thread::Builder;
 use std::thread::scope;
+use std::time::Instant;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -36,6 +40,8 @@ const WAITING_MAX: usize = 1;
 /// On how many threads a chunk is replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stages {
+    /// On one or two, as the chunk's second block suggests.
+    Timed,
     One,
     Two,
 }
@@ -44,18 +50,38 @@ pub(super) enum Stages {
 pub(super) fn visit_rest<R: ReadAt + Send>(
     scan: &mut Scan<R>,
     path: &Path,
-    stages: Stages,
+    mut stages: Stages,
     mut visit: impl FnMut(Frame<'_>) -> Result<()>,
 ) -> Result<()> {
+    if stages == Stages::Timed {
+        stages = time_a_block(scan, path, &mut visit)?;
+    }
     if stages == Stages::Two
         && let Some(outcome) = visit_blocks(scan, path, &mut visit)
     {
         return outcome;
     }
-    while let Some(frame) = scan.next().map_err(|e| Error::from_read(path, e))? {
+    loop {
+        scan.visit_held(&mut visit)?;
+        let Some(frame) = scan.next().map_err(|e| Error::from_read(path, e))? else { return Ok(()) };
         visit(frame)?;
     }
-    Ok(())
+}
+
+/// Goes through what is read already and one more block; tells which way is faster.
+fn time_a_block<R: ReadAt>(
+    scan: &mut Scan<R>,
+    path: &Path,
+    mut visit: impl FnMut(Frame<'_>) -> Result<()>,
+) -> Result<Stages> {
+    scan.visit_held(&mut visit)?;
+    let mut block = Block::default();
+    let begun = Instant::now();
+    scan.next_block(&mut block).map_err(|e| Error::from_read(path, e))?;
+    let reading = begun.elapsed();
+    block.frames().try_for_each(&mut visit)?;
+    let visiting = begun.elapsed() - reading;
+    Ok(if visiting > reading { Stages::Two } else { Stages::One })
 }
 
 /// As [`visit_rest`], in two stages; `None` if there is no thread to be had, and nothing was done.

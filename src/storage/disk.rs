@@ -173,6 +173,10 @@ impl StorageFile for DiskFile {
         seek_data(&self.0, position)
     }
 
+    fn forget_cached(&self, position: u64) {
+        forget_cached(&self.0, position);
+    }
+
     fn write_at(&self, bufs: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         let mut bytes = 0usize;
         let fits = |buf: &&IoSlice<'_>| {
@@ -248,6 +252,16 @@ fn seek_data(file: &File, position: u64) -> io::Result<Option<u64>> {
 fn seek_data(_file: &File, position: u64) -> io::Result<Option<u64>> {
     Ok(Some(position))
 }
+
+/// Takes whole pages from `position` on out of the page cache. Reserved space that was read is in there,
+/// and then no hole to [`seek_data`]; reading ahead brings in more of it than was asked for.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn forget_cached(file: &File, position: u64) {
+    let _only_a_hint = rustix::fs::fadvise(file, position, None, rustix::fs::Advice::DontNeed);
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn forget_cached(_file: &File, _position: u64) {}
 
 #[cfg(test)]
 mod tests {

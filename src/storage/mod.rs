@@ -95,6 +95,15 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
         Ok(Some(position))
     }
 
+    /// Tells that what stands from `position` on is not going to be read. A hint, which changes no byte:
+    /// a storage that caches need not keep that part.
+    ///
+    /// The default does nothing, which is always right. It matters where space that was only reserved
+    /// no longer counts as a hole once it was read.
+    fn forget_cached(&self, position: u64) {
+        let _ = position;
+    }
+
     /// Writes the buffers one behind the other at `position`; returns how many bytes, which may be
     /// fewer than given. The file grows as needed.
     fn write_at(&self, bufs: &[IoSlice<'_>], position: u64) -> io::Result<usize>;

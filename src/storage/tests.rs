@@ -134,6 +134,19 @@ fn only_zeros_are_holes() {
 }
 
 #[test]
+fn to_forget_what_is_cached_changes_no_byte() {
+    on_each(|storage, dir| {
+        let file = put(storage, &dir.join("a"), &[7; 100_000]);
+        file.allocate(1 << 20).unwrap();
+        let bytes = read_all(&*file);
+        for position in [0, 1, 4096, 99_999, 1 << 20, 1 << 30, u64::MAX] {
+            file.forget_cached(position);
+            assert_eq!(read_all(&*file), bytes);
+        }
+    });
+}
+
+#[test]
 fn creates_only_what_is_not_there() {
     on_each(|storage, dir| {
         put(storage, &dir.join("a"), b"kept");
