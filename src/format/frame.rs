@@ -192,16 +192,18 @@ pub(crate) fn finish_frame(
     unsynced: u32,
     salt: &Salt,
 ) -> u32 {
-    let (header, padded) = frame.split_at_mut(FRAME_HEADER_LEN);
-    assert_eq!(Some(padded.len() as u64), ceil8(payload_len.into()), "a frame must be padded to 8");
-    // All by value: a header put together in memory, field by field, is slow to be read as words.
+    let padded_len = ceil8(payload_len.into());
+    assert_eq!(Some(frame.len() as u64 - FRAME_HEADER_LEN as u64), padded_len, "a frame must be padded to 8");
     let check = salt.check(offset, payload_len, kind as u8, flags, unsynced);
     let second_word = second_word(kind as u8, flags, check, unsynced);
-    let mut crc = salt.begin_crc(offset, payload_len, second_word);
-    crc.bytes(padded);
-    let first_word = u64::from(crc.value()) | u64::from(payload_len) << 32;
-    header[..8].copy_from_slice(&first_word.to_le_bytes());
-    header[8..].copy_from_slice(&second_word.to_le_bytes());
+    // In the CRC's own place stands the end of the offset for now, so that it can run over the frame.
+    let first_word = offset >> 32 | u64::from(payload_len) << 32;
+    frame[..8].copy_from_slice(&first_word.to_le_bytes());
+    frame[8..16].copy_from_slice(&second_word.to_le_bytes());
+    let mut crc = salt.crc;
+    crc.four(offset as u32);
+    crc.bytes(frame);
+    frame[..4].copy_from_slice(&crc.value().to_le_bytes());
     crc.value()
 }
 

@@ -201,7 +201,8 @@ impl Worker {
         if self.shared.positions.cause().is_some() {
             return false;
         }
-        self.batch.push_back((Request { end, mode: Flush::Sync, callback: None }, 0));
+        let request = Request { end, mode: Flush::Sync, callback: None };
+        self.batch.push_back(Entry { item: request, bytes: 0, items: 1 });
         self.guarded_work();
         if self.quiet_at.is_none() {
             self.quiet_at = Some(end);
