@@ -61,8 +61,8 @@ impl ChunkFile {
         &self.header
     }
 
-    pub(crate) fn salt(&self) -> Salt {
-        self.salt.clone()
+    pub(crate) fn salt(&self) -> &Salt {
+        &self.salt
     }
 
     /// The file, if it is open; never waits for somebody who is just opening it.

@@ -43,6 +43,7 @@ impl Inside {
     }
 
     /// An error if `method` would read the buffer that this thread is writing.
+    #[inline]
     pub(crate) fn refuse_read(log: usize, method: &'static str) -> Result<()> {
         if INSIDE.get() == Some((log, Place::Codec)) { Err(Error::WouldDeadlock { method }) } else { Ok(()) }
     }

@@ -142,6 +142,7 @@ pub(crate) fn write_all_at(
 }
 
 /// Fills `buf` from `position`; returns how many bytes there were, fewer only at the end of the file.
+#[inline]
 pub(crate) fn read_full_at(file: &dyn StorageFile, buf: &mut [u8], position: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buf.len() {

@@ -321,7 +321,7 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, W
     let file = Arc::new(ChunkFile::open(newest.header, handle.clone()));
     let worker_chunk = WorkerChunk {
         id: file.id(),
-        salt: file.salt(),
+        salt: file.salt().clone(),
         path: newest.path,
         handle: handle.clone(),
         checkpoint: newest.checkpoint,
