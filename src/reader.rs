@@ -202,6 +202,7 @@ impl<C> LogView<C> {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.recent.forget_below(u64::MAX);
+        self.files.unmap_all();
     }
 
     /// Takes the oldest closed chunk out of the log: no read that begins later finds it.
@@ -314,16 +315,22 @@ impl<C> LogView<C> {
 
     /// Where the bytes from `offset` to `end` are; `None` if there are no such frames.
     fn source(&self, offset: u64, end: u64) -> Option<Source> {
-        let chunks = self.chunks.read();
-        let (chunk, chunk_end) = chunks.find(offset)?;
-        let chunk_end = chunk_end.unwrap_or_else(|| self.positions.appended());
-        if offset < chunk.id().0 + HEADER_LEN || chunk_end < end {
+        let (chunk, closed_at, chunk_end) = {
+            let chunks = self.chunks.read();
+            let (chunk, closed_at) = chunks.find(offset)?;
+            // Under the lock: once the next chunk is begun, this is not where the open one ends.
+            (chunk.clone(), closed_at, closed_at.unwrap_or_else(|| self.positions.appended()))
+        };
+        let start = chunk.id().0;
+        if offset < start + HEADER_LEN || chunk_end < end {
             return None;
         }
         // What is written is in the file, whether or not memory has let go of it: no need to look there.
         let written = chunk_end.min(self.positions.written());
-        let file = if end <= written { chunk.opened() } else { None };
-        Some(Source { chunk: chunk.clone(), end: written, file })
+        let map = closed_at.filter(|closed_at| *closed_at == written);
+        let map = map.and_then(|closed_at| self.files.map(&chunk, closed_at - start));
+        let file = map.or_else(|| if end <= written { chunk.opened() } else { None });
+        Some(Source { chunk, end: written, file })
     }
 
     /// Fills `buf` from the source's bytes at a global offset.

@@ -12,6 +12,8 @@
 //!   interrupted; `write_all_at` and `read_full_at` deal with that, once for all storages.
 
 mod disk;
+#[cfg(feature = "mmap")]
+mod map;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
 #[cfg(test)]
@@ -93,6 +95,15 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     /// pass over bytes that [`read_at`](Self::read_at) returns and that are not zeros.
     fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
         Ok(Some(position))
+    }
+
+    /// The file's first `len` bytes as a file that is read in memory, if this storage does such things and
+    /// the file has as many. The log asks for it only where [`ClosedReads`](crate::ClosedReads) says so,
+    /// and then neither changes these bytes nor cuts the file before it has let go of what it got here.
+    ///
+    /// The default is `None`: the file is read by [`read_at`](Self::read_at).
+    fn map(&self, _len: u64) -> io::Result<Option<Arc<dyn StorageFile>>> {
+        Ok(None)
     }
 
     /// Writes the buffers one behind the other at `position`; returns how many bytes, which may be

@@ -243,7 +243,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         let view = Arc::new(LogView::new(
             shared.positions.clone(),
             shared.tail.clone(),
-            OpenFiles::new(storage.clone(), &config.dir),
+            OpenFiles::new(storage.clone(), &config.dir, config.closed_reads),
             Chunks {
                 closed: closed.into_iter().map(|chunk| (chunk.id(), Arc::new(chunk))).collect(),
                 open: open.as_ref().map(|open: &OpenChunk| open.file.clone()),
