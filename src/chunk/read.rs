@@ -262,3 +262,80 @@ impl ReadAt for FileBytes {
         self.file.next_data(position)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::*;
+    use crate::storage::DiskStorage;
+
+    /// A chunk's file on the real disk, whose first bytes can be mapped.
+    fn chunk_of(files: &OpenFiles, id: u64) -> Arc<ChunkFile> {
+        let header = Header { chunk_id: id, features: 0, salt: 1, log_id: [0; 16], created_ms: 0 };
+        let file = files.storage.create(&files.path(ChunkId(id))).unwrap();
+        file.write_at(&[IoSlice::new(&[7; 5000])], 0).unwrap();
+        Arc::new(ChunkFile::shut(header))
+    }
+
+    #[test]
+    fn a_file_that_is_held_or_was_retired_before_is_not_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = OpenFiles::new(Arc::new(DiskStorage), dir.path(), ClosedReads::Positional);
+        let chunk = chunk_of(&files, 0);
+        let held = files.get(&chunk).unwrap().unwrap();
+        assert!(files.map(&chunk, 5000).is_none(), "nobody asked for maps");
+        assert!(!chunk.let_go());
+        assert!(!chunk.retire());
+        drop(held);
+        assert!(!chunk.retire(), "who held it then may hold it still");
+        assert!(files.get(&chunk).unwrap().is_none());
+
+        let chunk = chunk_of(&files, 8);
+        drop(files.get(&chunk).unwrap());
+        assert!(chunk.retire());
+    }
+
+    #[cfg(feature = "mmap")]
+    #[test]
+    fn a_map_that_is_held_holds_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = OpenFiles::new(Arc::new(DiskStorage), dir.path(), ClosedReads::Mapped);
+        let (read, kept, cut) = (chunk_of(&files, 0), chunk_of(&files, 8), chunk_of(&files, 16));
+        let map = files.map(&read, 4999).unwrap();
+        assert_eq!(map.len().unwrap(), 4999);
+        assert_eq!(read_full_at(&*map, &mut [0; 10], 4990).unwrap(), 9);
+        assert_eq!(read_full_at(&*map, &mut [0; 10], u64::MAX).unwrap(), 0);
+        assert!(files.map(&cut, 5001).is_none(), "the file has not so many");
+        assert!(!read.let_go());
+        assert!(!read.retire());
+
+        drop(files.map(&kept, 5000).unwrap());
+        assert!(kept.let_go());
+        drop(files.map(&kept, 5000).unwrap());
+        assert!(kept.retire());
+        assert!(files.map(&kept, 5000).is_none());
+        drop(map);
+    }
+
+    #[cfg(feature = "mmap")]
+    #[test]
+    fn a_log_that_ends_waits_for_those_who_read_in_a_map() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = OpenFiles::new(Arc::new(DiskStorage), dir.path(), ClosedReads::Mapped);
+        let chunk = chunk_of(&files, 0);
+        let map = files.map(&chunk, 5000).unwrap();
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                files.unmap_all();
+                ended.store(true, std::sync::atomic::Ordering::SeqCst);
+            });
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(!ended.load(std::sync::atomic::Ordering::SeqCst));
+            drop(map);
+        });
+        assert!(files.map(&chunk, 5000).is_none());
+        assert!(files.get(&chunk).unwrap().is_some(), "by position it can be read");
+    }
+}

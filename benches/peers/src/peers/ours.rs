@@ -9,6 +9,7 @@ use anyhow::ensure;
 use chunked_wal::Callback;
 use chunked_wal::ChunkId;
 use chunked_wal::ChunkedWal;
+use chunked_wal::ClosedReads;
 use chunked_wal::Config;
 use chunked_wal::Error;
 use chunked_wal::Flush;
@@ -33,7 +34,8 @@ use crate::peer::SharedLog;
 use crate::workload::Workload;
 
 /// The ways: the first takes part everywhere, the others where they differ from it.
-pub(crate) const ALL: &[Ours] = &[Ours::Plain, Ours::WaitSynced, Ours::Callbacks, Ours::OwnedBytes];
+pub(crate) const ALL: &[Ours] =
+    &[Ours::Plain, Ours::WaitSynced, Ours::Callbacks, Ours::OwnedBytes, Ours::Mapped];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ours {
@@ -45,6 +47,8 @@ pub(crate) enum Ours {
     Callbacks,
     /// S5: every record is decoded into memory of its own.
     OwnedBytes,
+    /// S7: closed chunks are read from memory maps.
+    Mapped,
 }
 
 impl Peer for Ours {
@@ -54,6 +58,7 @@ impl Peer for Ours {
             Ours::WaitSynced => "ours (wait_synced)",
             Ours::Callbacks => "ours (callbacks)",
             Ours::OwnedBytes => "ours (owned bytes)",
+            Ours::Mapped => "ours, mapped",
         }
     }
 
@@ -62,7 +67,8 @@ impl Peer for Ours {
             (Ours::Plain, _)
             | (Ours::WaitSynced, Workload::S2)
             | (Ours::Callbacks, Workload::S3)
-            | (Ours::OwnedBytes, Workload::S5) => Fit::Yes,
+            | (Ours::OwnedBytes, Workload::S5)
+            | (Ours::Mapped, Workload::S7) => Fit::Yes,
             _ => Fit::No("as `ours`"),
         }
     }
@@ -120,7 +126,11 @@ impl Ours {
     pub(crate) fn open_own(self, dir: &Path, setup: &Setup) -> Result<OurLog> {
         let replay = if setup.at_checkpoint { Replay::FromLastCheckpoint } else { Replay::All };
         let mut count = Count::default();
-        let wal = ChunkedWal::options(config(dir, setup)).replay(replay).open(&mut count)?;
+        let mut config = config(dir, setup);
+        if self == Ours::Mapped {
+            config.closed_reads = ClosedReads::Mapped;
+        }
+        let wal = ChunkedWal::options(config).replay(replay).open(&mut count)?;
         Ok(OurLog {
             progress: wal.progress_handle(),
             wal,
