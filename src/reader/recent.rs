@@ -95,3 +95,40 @@ impl fmt::Debug for Recent {
         f.debug_struct("Recent").field("kept_from", &self.kept_from).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Header;
+
+    fn source(id: u64) -> Source {
+        let header = Header { chunk_id: id, features: 0, salt: 1, log_id: [0; 16], created_ms: 0 };
+        Source { chunk: Arc::new(ChunkFile::shut(header)), end: id + 1000, file: None }
+    }
+
+    #[test]
+    fn a_thread_finds_what_it_has_put_back() {
+        let recent = Recent::new();
+        for (offset, end, found) in
+            [(8, 80, false), (64, 1001, false), (64, 1000, true), (1000, 1008, false), (900, 990, true)]
+        {
+            recent.put(Box::new(source(0)));
+            assert_eq!(recent.take(offset, end).is_some(), found, "{offset} to {end}");
+            assert!(recent.take(64, 80).is_none(), "taken, or of no use");
+        }
+    }
+
+    #[test]
+    fn nothing_drained_stays_whoever_comes_first() {
+        let recent = Recent::new();
+        let (early, late, kept) = (source(0), source(0), source(1000));
+        let chunks = [&early, &late, &kept].map(|source| source.chunk.clone());
+        recent.put(Box::new(early));
+        recent.forget_below(1000);
+        assert_eq!(Arc::strong_count(&chunks[0]), 1);
+        recent.put(Box::new(late));
+        assert_eq!(Arc::strong_count(&chunks[1]), 1);
+        recent.put(Box::new(kept));
+        assert!(recent.take(1064, 1080).is_some());
+    }
+}
