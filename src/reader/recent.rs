@@ -84,9 +84,9 @@ impl Recent {
         }
     }
 
+    #[inline]
     fn slot(&self) -> &AtomicCell<Option<Box<Source>>> {
-        // A thread that is ending has no number any more.
-        &self.slots[SLOT.try_with(Cell::get).unwrap_or(0)]
+        &self.slots[SLOT.get()]
     }
 }
 
