@@ -22,6 +22,25 @@ const READ_BUFFER_LIMIT: u64 = 64 * MIB;
 /// The largest `zero_ahead_bytes`: a sync may have to wait for as many.
 const ZERO_AHEAD_LIMIT: u64 = 64 * MIB;
 
+/// How records of closed chunks are read at random, by [`read_record`](crate::WalReader::read_record).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ClosedReads {
+    /// By positional reads: whatever happens to a file is an error.
+    #[default]
+    Positional,
+    /// From memory maps of the files: a read of what is cached costs no system call. At most 64 chunks are
+    /// mapped at a time, each as a whole, and a storage that doesn't map is read positionally.
+    ///
+    /// The log never cuts or overwrites a file that it has mapped. But a file that somebody else cuts, or a
+    /// device that fails to read, is no error any more: the operating system ends the process by `SIGBUS`.
+    /// Closing the log waits for reads that are under way.
+    ///
+    /// Only there with the cargo feature `mmap`; see [`Config::closed_reads`].
+    #[cfg(feature = "mmap")]
+    Mapped,
+}
+
 /// How a log is kept. Sizes are in bytes.
 ///
 /// Make one with [`Config::new`] and set what should differ:
@@ -87,6 +106,9 @@ pub struct Config {
 
     /// The size of the reads with which a log is opened, replayed and iterated. 1 MiB unless set.
     pub read_buffer_size: u64,
+
+    /// How records of closed chunks are read at random. [`ClosedReads::Positional`] unless set.
+    pub closed_reads: ClosedReads,
 }
 
 impl Config {
@@ -106,6 +128,7 @@ impl Config {
             spare_chunks: 2,
             zero_ahead_bytes: MIB,
             read_buffer_size: MIB,
+            closed_reads: ClosedReads::Positional,
         }
     }
 

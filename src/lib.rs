@@ -133,6 +133,7 @@ mod wal;
 pub use codeq;
 
 pub use crate::chunk::ChunkStat;
+pub use crate::config::ClosedReads;
 pub use crate::config::Config;
 pub use crate::error::Damage;
 pub use crate::error::Error;

@@ -14,6 +14,7 @@
 mod directory;
 mod follow;
 mod handle;
+mod recent;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -39,7 +40,6 @@ use crate::format::FrameHeader;
 use crate::format::HEADER_LEN;
 use crate::format::Kind;
 use crate::format::ReadAt;
-use crate::format::Salt;
 use crate::format::Scan;
 use crate::format::ScanEnd;
 use crate::position::ALIGN;
@@ -55,6 +55,8 @@ pub use follow::Follow;
 pub use handle::ReadOnlyOptions;
 pub use handle::Records;
 pub use handle::WalReader;
+use recent::Recent;
+use recent::Source;
 
 /// A record larger than this has its header read before memory is taken for the whole.
 const HEADER_FIRST: u64 = 64 * 1024;
@@ -66,6 +68,7 @@ pub(crate) struct LogView<C> {
     pub(crate) tail: Arc<Tail>,
     pub(crate) files: OpenFiles,
     pub(crate) chunks: RwLock<Chunks<C>>,
+    recent: Recent,
     pub(crate) read_buffer_size: usize,
     /// The writer is gone; the directory may have another one, which may use files again.
     closed: AtomicBool,
@@ -94,18 +97,32 @@ impl StoredFrame {
     }
 }
 
-/// Where a record is to be read from.
-struct Source {
-    id: ChunkId,
-    salt: Salt,
-    bytes: Bytes,
+/// A frame that was read and is right. Small, because it is handed on in a read's shortest way.
+struct Found {
+    kind: Kind,
+    payload_len: u32,
 }
 
-enum Bytes {
-    /// All of them in this file. As long as it is held, the file is not used again.
-    Written(Arc<dyn StorageFile>),
-    /// In memory, in the file, or in both.
-    Anywhere(Arc<ChunkFile>),
+impl Found {
+    /// Whether the bytes are one frame of this chunk, a record's, and right.
+    #[inline]
+    fn check(chunk: &ChunkFile, offset: u64, frame: &[u8]) -> Result<Self, Damage> {
+        let header = frame.first_chunk().map(FrameHeader::parse).ok_or(Damage::FrameHeader)?;
+        let whole = header.frame_size() == frame.len() as u64 && header.check_ok(chunk.salt(), offset);
+        let (true, Some(kind @ (Kind::Action | Kind::Checkpoint))) = (whole, Kind::from_u8(header.kind))
+        else {
+            return Err(Damage::FrameHeader);
+        };
+        if !header.crc_ok(frame, offset, chunk.salt()) {
+            return Err(Damage::FrameChecksum);
+        }
+        Ok(Found { kind, payload_len: header.len })
+    }
+
+    #[inline]
+    fn payload<'f>(&self, frame: &'f [u8]) -> &'f [u8] {
+        &frame[FRAME_HEADER_LEN..FRAME_HEADER_LEN + self.payload_len as usize]
+    }
 }
 
 thread_local! {
@@ -113,17 +130,27 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Lends `f` a buffer of at most [`HEADER_FIRST`] bytes, whatever stands in them. It is the thread's, so
-/// that nothing is allocated or zeroed; a codec that reads a record itself finds it taken, and gets
-/// another.
-fn with_buffer<T>(len: usize, f: impl FnOnce(&mut [u8]) -> T) -> T {
-    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
-    if buffer.len() < len {
-        buffer.resize(len, 0);
+/// The thread's buffer, so that nothing is allocated or zeroed for a small record; whatever stands in it.
+/// A codec that reads a record itself finds it taken, and gets another.
+struct Buffer(Vec<u8>);
+
+impl Buffer {
+    /// With `len` bytes or more.
+    #[inline]
+    fn take(len: usize) -> Self {
+        let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default();
+        if bytes.len() < len {
+            bytes.resize(len, 0);
+        }
+        Buffer(bytes)
     }
-    let outcome = f(&mut buffer[..len]);
-    let _thread_is_ending = BUFFER.try_with(|place| place.set(buffer));
-    outcome
+}
+
+impl Drop for Buffer {
+    #[inline]
+    fn drop(&mut self) {
+        let _thread_is_ending = BUFFER.try_with(|place| place.set(std::mem::take(&mut self.0)));
+    }
 }
 
 /// The chunks that can be read.
@@ -167,11 +194,20 @@ impl<C> LogView<C> {
         read_buffer_size: usize,
     ) -> Self {
         let closed = AtomicBool::new(false);
-        LogView { positions, tail, files, chunks: RwLock::new(chunks), read_buffer_size, closed }
+        let (chunks, recent) = (RwLock::new(chunks), Recent::new());
+        LogView { positions, tail, files, chunks, recent, read_buffer_size, closed }
     }
 
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.recent.forget_below(u64::MAX);
+        self.files.unmap_all();
+    }
+
+    /// Takes the oldest closed chunk out of the log: no read that begins later finds it.
+    pub(crate) fn drain(&self, chunk: &ClosedChunk<C>) {
+        self.chunks.write().closed.remove(&chunk.file.id());
+        self.recent.forget_below(chunk.end);
     }
 
     /// The global offset of the oldest byte that can be read.
@@ -180,101 +216,130 @@ impl<C> LogView<C> {
     }
 
     pub(crate) fn read_record<W: WalTypes<Checkpoint = C>>(&self, segment: Segment) -> Result<WalRecord<W>> {
-        let source = self.locate(segment)?;
+        // The codec is the user's: nothing is held any more when it runs.
         if segment.size > HEADER_FIRST {
-            let mut frame = vec![0; segment.size as usize];
-            return self.read_and_decode(&source, segment.offset, &mut frame);
+            let (frame, found) = self.read_large(segment)?;
+            return self.decode(segment.offset, &frame, found);
         }
-        with_buffer(segment.size as usize, |frame| self.read_and_decode(&source, segment.offset, frame))
+        self.check()?;
+        let mut buffer = Buffer::take(segment.size as usize);
+        let frame = &mut buffer.0[..segment.size as usize];
+        let found = match self.read_again(segment, frame) {
+            Some(found) => found,
+            None => self.locate(segment).and_then(|source| self.read_from(source, segment.offset, frame))?,
+        };
+        self.decode(segment.offset, frame, found)
     }
 
-    fn read_and_decode<W: WalTypes<Checkpoint = C>>(
+    #[inline]
+    fn decode<W: WalTypes<Checkpoint = C>>(
         &self,
-        source: &Source,
         offset: u64,
-        frame: &mut [u8],
+        frame: &[u8],
+        found: Found,
     ) -> Result<WalRecord<W>> {
-        let (kind, payload) = self.read_frame_into(source, offset, frame)?;
-        WalRecord::decode_payload(kind, payload).map_err(|e| self.undecodable(source.id, offset, e))
+        // Not by `map_err`: a record is moved for it once more.
+        match WalRecord::decode_payload(found.kind, found.payload(frame)) {
+            Ok(record) => Ok(record),
+            Err(e) => {
+                let id = self.chunks.read().find(offset).map(|(chunk, _)| chunk.id());
+                let drained = || self.not_in_log(offset, frame.len() as u64);
+                Err(id.map_or_else(drained, |id| self.undecodable(id, offset, e)))
+            }
+        }
     }
 
     /// Reads the whole frame of a record, and checks it.
     #[cfg(feature = "blob")]
     pub(crate) fn read_frame(&self, segment: Segment) -> Result<StoredFrame> {
-        let source = self.locate(segment)?;
-        let mut bytes = vec![0; segment.size as usize];
-        let (kind, payload) = self.read_frame_into(&source, segment.offset, &mut bytes)?;
-        let payload_end = FRAME_HEADER_LEN + payload.len();
-        Ok(StoredFrame { kind, payload_end, bytes })
+        let (bytes, found) = self.read_large(segment)?;
+        Ok(StoredFrame {
+            kind: found.kind,
+            payload_end: FRAME_HEADER_LEN + found.payload_len as usize,
+            bytes,
+        })
     }
 
-    /// Where the frame at `segment` is to be read from, if there may be one.
-    fn locate(&self, segment: Segment) -> Result<Source> {
+    /// Reads a frame of any size into memory of its own.
+    fn read_large(&self, segment: Segment) -> Result<(Vec<u8>, Found)> {
         self.check()?;
-        let not_in_log = || self.not_in_log(segment.offset, segment.size);
-        let end = segment.offset.checked_add(segment.size).filter(|end| *end <= self.positions.appended());
-        let end = end.ok_or_else(not_in_log)?;
-        let whole = segment.size >= FRAME_HEADER_LEN as u64 && segment.size.is_multiple_of(ALIGN);
-        let source = if whole { self.source(segment.offset, end) } else { None };
-        let source = source.ok_or_else(not_in_log)?;
+        let source = self.locate(segment)?;
         if segment.size > HEADER_FIRST {
             // What is asked for may be no frame at all: no memory for it before its header says so.
             let mut header = [0; FRAME_HEADER_LEN];
             self.read_exact(&source, segment.offset, &mut header)?;
             if FrameHeader::parse(&header).frame_size() != segment.size {
-                return Err(self.corrupt(source.id, segment.offset, Damage::FrameHeader));
+                return Err(self.corrupt(source.chunk.id(), segment.offset, Damage::FrameHeader));
             }
         }
-        Ok(source)
+        let mut frame = vec![0; segment.size as usize];
+        let found = self.read_from(source, segment.offset, &mut frame)?;
+        Ok((frame, found))
+    }
+
+    /// Reads a frame from where this thread has read last. `None` if it is not there, or not right: then
+    /// the long way tells why.
+    #[inline]
+    fn read_again(&self, segment: Segment, frame: &mut [u8]) -> Option<Found> {
+        let Segment { offset, size, .. } = segment;
+        let source = self.recent.take(offset, offset.checked_add(size)?)?;
+        let file = source.file.as_deref()?;
+        let read = read_full_at(file, frame, offset - source.chunk.id().0);
+        let whole = read.is_ok_and(|n| n == frame.len());
+        let found =
+            if whole { Found::check(&source.chunk, offset, frame) } else { Err(Damage::FrameCutShort) };
+        self.recent.put(source);
+        found.ok()
+    }
+
+    /// Reads the frame that fills `frame`, and checks it.
+    fn read_from(&self, source: Source, offset: u64, frame: &mut [u8]) -> Result<Found> {
+        self.read_exact(&source, offset, frame)?;
+        let found = Found::check(&source.chunk, offset, frame);
+        let found = found.map_err(|damage| self.corrupt(source.chunk.id(), offset, damage))?;
+        if source.file.is_some() {
+            self.recent.put(Box::new(source));
+        }
+        Ok(found)
+    }
+
+    /// Where the frame at `segment` is to be read from, if there may be one.
+    fn locate(&self, segment: Segment) -> Result<Source> {
+        let Segment { offset, size, .. } = segment;
+        let end = offset.checked_add(size);
+        let whole = size >= FRAME_HEADER_LEN as u64 && size.is_multiple_of(ALIGN);
+        let source = if whole { end.and_then(|end| self.source(offset, end)) } else { None };
+        source.ok_or_else(|| self.not_in_log(offset, size))
     }
 
     /// Where the bytes from `offset` to `end` are; `None` if there are no such frames.
     fn source(&self, offset: u64, end: u64) -> Option<Source> {
-        let chunks = self.chunks.read();
-        let (chunk, chunk_end) = chunks.find(offset)?;
-        if offset < chunk.id().0 + HEADER_LEN || chunk_end.is_some_and(|chunk_end| chunk_end < end) {
+        let (chunk, closed_at, chunk_end) = {
+            let chunks = self.chunks.read();
+            let (chunk, closed_at) = chunks.find(offset)?;
+            // Under the lock: once the next chunk is begun, this is not where the open one ends.
+            (chunk.clone(), closed_at, closed_at.unwrap_or_else(|| self.positions.appended()))
+        };
+        let start = chunk.id().0;
+        if offset < start + HEADER_LEN || chunk_end < end {
             return None;
         }
         // What is written is in the file, whether or not memory has let go of it: no need to look there.
-        let written = end <= self.positions.written();
-        let bytes = match written.then(|| chunk.opened()).flatten() {
-            Some(file) => Bytes::Written(file),
-            None => Bytes::Anywhere(chunk.clone()),
-        };
-        Some(Source { id: chunk.id(), salt: chunk.salt(), bytes })
-    }
-
-    /// Reads the frame that fills `frame`, and checks it; returns its kind and payload.
-    fn read_frame_into<'f>(
-        &self,
-        source: &Source,
-        offset: u64,
-        frame: &'f mut [u8],
-    ) -> Result<(Kind, &'f [u8])> {
-        self.read_exact(source, offset, frame)?;
-        let Source { id, salt, .. } = source;
-        let header = frame.first_chunk().map(FrameHeader::parse);
-        let whole = |h: &FrameHeader| h.frame_size() == frame.len() as u64 && h.check_ok(salt, offset);
-        let Some(header) = header.filter(whole) else {
-            return Err(self.corrupt(*id, offset, Damage::FrameHeader));
-        };
-        let Some(kind @ (Kind::Action | Kind::Checkpoint)) = Kind::from_u8(header.kind) else {
-            return Err(self.corrupt(*id, offset, Damage::FrameHeader));
-        };
-        if !header.crc_ok(frame, offset, salt) {
-            return Err(self.corrupt(*id, offset, Damage::FrameChecksum));
-        }
-        Ok((kind, &frame[FRAME_HEADER_LEN..][..header.len as usize]))
+        let written = chunk_end.min(self.positions.written());
+        let map = closed_at.filter(|closed_at| *closed_at == written);
+        let map = map.and_then(|closed_at| self.files.map(&chunk, closed_at - start));
+        let file = map.or_else(|| if end <= written { chunk.opened() } else { None });
+        Some(Source { chunk, end: written, file })
     }
 
     /// Fills `buf` from the source's bytes at a global offset.
     fn read_exact(&self, source: &Source, offset: u64, buf: &mut [u8]) -> Result<()> {
         let size = buf.len();
-        let n = match &source.bytes {
-            Bytes::Written(file) => self.read_file(&**file, source.id, offset, buf)?,
-            Bytes::Anywhere(chunk) => self.read(chunk, offset, buf)?,
+        let n = match &source.file {
+            Some(file) => self.read_file(&**file, source.chunk.id(), offset, buf)?,
+            None => self.read(&source.chunk, offset, buf)?,
         };
-        if n == size { Ok(()) } else { Err(self.corrupt(source.id, offset, Damage::FrameCutShort)) }
+        if n == size { Ok(()) } else { Err(self.corrupt(source.chunk.id(), offset, Damage::FrameCutShort)) }
     }
 
     fn read_file(&self, file: &dyn StorageFile, id: ChunkId, offset: u64, buf: &mut [u8]) -> Result<usize> {
@@ -299,6 +364,7 @@ impl<C> LogView<C> {
     }
 
     /// An error if reading makes no sense any more.
+    #[inline]
     fn check(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }

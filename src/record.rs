@@ -63,6 +63,7 @@ impl<W: WalTypes> WalRecord<W> {
     }
 
     /// Reads a record back from a whole payload. Bytes that the codec leaves over are an error.
+    #[inline]
     pub(crate) fn decode_payload(kind: Kind, payload: &[u8]) -> io::Result<Self> {
         match kind {
             Kind::Action => decode_all(payload).map(WalRecord::Action),
@@ -72,6 +73,7 @@ impl<W: WalTypes> WalRecord<W> {
     }
 }
 
+#[inline]
 fn decode_all<T: Decode>(payload: &[u8]) -> io::Result<T> {
     let mut rest = payload;
     let value = T::decode(&mut rest)?;

@@ -160,4 +160,15 @@ fn steady_work_allocates_nothing_for_a_record() {
         assert!(*steady <= records / 1000, "{what}: {rounds:?} allocations for {records} records");
     }
     assert_eq!(completed.load(SeqCst), 6 * RECORDS);
+
+    let segments: Vec<_> = (0..RECORDS).map(|_| wal.append(&record).unwrap()).collect();
+    wal.close_open_chunk_with(0).unwrap();
+    let read = |wal: &mut ChunkedWal<Log>| {
+        for segment in &segments {
+            wal.read_record(*segment).unwrap();
+        }
+    };
+    allocations_of(&mut wal, read);
+    let rounds: Vec<_> = (0..3).map(|_| allocations_of(&mut wal, read)).collect();
+    assert!(*rounds.iter().min().unwrap() <= 2, "{rounds:?} allocations for {RECORDS} records read");
 }

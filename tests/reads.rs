@@ -373,3 +373,25 @@ fn a_removed_chunk_is_not_overwritten_while_it_is_read() {
     wal.wait_idle().unwrap();
     assert_eq!(spares(), 2);
 }
+
+#[test]
+fn who_has_read_in_a_chunk_holds_nothing_of_it() {
+    let disk = Disk::default();
+    let (mut wal, mut list) = disk.open();
+    for word in ["a", "b"] {
+        wal.append_and_apply(word.to_string(), &mut list).unwrap();
+        wal.close_open_chunk(&list).unwrap();
+    }
+    wal.wait_idle().unwrap();
+    // By threads of their own, which never read again.
+    for (_, segment, _) in wal.records().map(|record| record.unwrap()) {
+        let reader = wal.reader();
+        let read = move || [(); 3].map(|()| reader.read_record(segment).unwrap());
+        thread::spawn(read).join().unwrap();
+    }
+    let ids = wal.drain_closed_chunks_while(|_| true);
+    assert_eq!(ids.len(), 2);
+    wal.remove_chunks(ids).unwrap();
+    wal.wait_idle().unwrap();
+    assert_eq!(disk.storage.files("/log").iter().filter(|name| name.starts_with("spare")).count(), 2);
+}

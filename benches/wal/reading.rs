@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use chunked_wal::ClosedReads;
 use chunked_wal::Replay;
 use chunked_wal::Segment;
 use chunked_wal::WalReader;
@@ -58,7 +59,14 @@ pub(crate) fn open_from_last_checkpoint(c: &mut Criterion) {
 }
 
 pub(crate) fn random_read(c: &mut Criterion) {
-    let home = home(16 * MIB);
+    random_read_by(c, "threads", ClosedReads::Positional);
+    #[cfg(feature = "mmap")]
+    random_read_by(c, "mapped, threads", ClosedReads::Mapped);
+}
+
+fn random_read_by(c: &mut Criterion, name: &str, closed_reads: ClosedReads) {
+    let mut home = home(16 * MIB);
+    home.config.closed_reads = closed_reads;
     let mut log = home.open(Replay::All).unwrap();
     let record = payload(256);
     let mut segments = Vec::new();
@@ -71,7 +79,7 @@ pub(crate) fn random_read(c: &mut Criterion) {
     let mut group = c.benchmark_group("random_read");
     group.throughput(Throughput::Elements(1));
     for threads in [1, 2] {
-        group.bench_function(BenchmarkId::new("threads", threads), |b| {
+        group.bench_function(BenchmarkId::new(name, threads), |b| {
             b.iter_custom(|iterations| {
                 let started = Instant::now();
                 std::thread::scope(|scope| {

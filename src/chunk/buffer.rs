@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The appender publishes a record by one store, and so waits for no reader, nor a reader for it: a
-//! lock would cost as much as the rest of a short append. It is the only unsafe code of the log.
+//! lock would cost as much as the rest of a short append.
 //!
 //! - Bytes below `len` are written before `len` is stored with release, and never again.
 //! - There is one [`BufferWriter`] for a buffer at most, and bytes above `len` are seen through it alone.

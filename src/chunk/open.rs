@@ -90,7 +90,7 @@ impl OpenChunk {
     ) -> Self {
         let OpenChunkState { end, records, data_crc, allocated } = state;
         OpenChunk {
-            salt: file.salt(),
+            salt: file.salt().clone(),
             path: config.chunk_path(file.id()),
             file_size: config.chunk_file_size(),
             file,

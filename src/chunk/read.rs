@@ -6,10 +6,13 @@ use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Weak;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use parking_lot::RwLock;
 
+use crate::config::ClosedReads;
 use crate::error::Error;
 use crate::error::Result;
 use crate::format::Header;
@@ -24,6 +27,9 @@ use crate::storage::read_full_at;
 /// Files of closed chunks that stay open between reads.
 const OPEN_MAX: usize = 64;
 
+/// How often a log that is closed looks whether somebody still reads in a map.
+const UNMAP_PAUSE: Duration = Duration::from_micros(50);
+
 /// The file of one chunk, as its readers share it.
 #[derive(Debug)]
 pub(crate) struct ChunkFile {
@@ -35,9 +41,27 @@ pub(crate) struct ChunkFile {
 #[derive(Debug)]
 enum Handle {
     Shut,
-    Open(Arc<dyn StorageFile>),
+    Open(OpenFile),
     /// The chunk is removed; its file may have another life already.
     Gone,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    file: Arc<dyn StorageFile>,
+    /// Its bytes in memory. The file stays open beside it, because it has readers of its own.
+    map: Option<Arc<dyn StorageFile>>,
+}
+
+impl OpenFile {
+    fn new(file: Arc<dyn StorageFile>) -> Self {
+        OpenFile { file, map: None }
+    }
+
+    /// Whether anybody but the chunk holds it.
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.file) > 1 || self.map.as_ref().is_some_and(|map| Arc::strong_count(map) > 1)
+    }
 }
 
 impl ChunkFile {
@@ -46,7 +70,7 @@ impl ChunkFile {
     }
 
     pub(crate) fn open(header: Header, file: Arc<dyn StorageFile>) -> Self {
-        Self::new(header, Handle::Open(file))
+        Self::new(header, Handle::Open(OpenFile::new(file)))
     }
 
     fn new(header: Header, handle: Handle) -> Self {
@@ -61,14 +85,22 @@ impl ChunkFile {
         &self.header
     }
 
-    pub(crate) fn salt(&self) -> Salt {
-        self.salt.clone()
+    pub(crate) fn salt(&self) -> &Salt {
+        &self.salt
     }
 
     /// The file, if it is open; never waits for somebody who is just opening it.
     pub(crate) fn opened(&self) -> Option<Arc<dyn StorageFile>> {
         match &*self.handle.try_read()? {
-            Handle::Open(file) => Some(file.clone()),
+            Handle::Open(open) => Some(open.file.clone()),
+            Handle::Shut | Handle::Gone => None,
+        }
+    }
+
+    /// The file's map, if there is one.
+    fn mapped(&self) -> Option<Arc<dyn StorageFile>> {
+        match &*self.handle.read() {
+            Handle::Open(open) => open.map.clone(),
             Handle::Shut | Handle::Gone => None,
         }
     }
@@ -77,7 +109,7 @@ impl ChunkFile {
     /// Returns whether it did.
     fn let_go(&self) -> bool {
         let mut handle = self.handle.write();
-        if matches!(&*handle, Handle::Open(file) if Arc::strong_count(file) > 1) {
+        if matches!(&*handle, Handle::Open(open) if open.is_held()) {
             return false;
         }
         if matches!(*handle, Handle::Open(_)) {
@@ -90,7 +122,8 @@ impl ChunkFile {
     /// so that it may be overwritten.
     pub(crate) fn retire(&self) -> bool {
         match std::mem::replace(&mut *self.handle.write(), Handle::Gone) {
-            Handle::Open(file) => Arc::strong_count(&file) == 1,
+            // Its map goes here, before anybody can overwrite it.
+            Handle::Open(open) => !open.is_held(),
             Handle::Shut => true,
             // Retired before: a reader that was there then may be there still.
             Handle::Gone => false,
@@ -105,11 +138,22 @@ pub(crate) struct OpenFiles {
     dir: PathBuf,
     /// In the order in which they were opened.
     opened: Mutex<VecDeque<Arc<ChunkFile>>>,
+    closed_reads: ClosedReads,
+    maps: Mutex<Maps>,
+}
+
+/// The maps that somebody may hold.
+#[derive(Debug, Default)]
+struct Maps {
+    made: Vec<Weak<dyn StorageFile>>,
+    /// None is made any more.
+    ended: bool,
 }
 
 impl OpenFiles {
-    pub(crate) fn new(storage: Arc<dyn Storage>, dir: &Path) -> Self {
-        OpenFiles { storage, dir: dir.to_owned(), opened: Mutex::default() }
+    pub(crate) fn new(storage: Arc<dyn Storage>, dir: &Path, closed_reads: ClosedReads) -> Self {
+        let (opened, maps) = (Mutex::default(), Mutex::default());
+        OpenFiles { storage, dir: dir.to_owned(), opened, closed_reads, maps }
     }
 
     pub(crate) fn path(&self, id: ChunkId) -> PathBuf {
@@ -121,19 +165,61 @@ impl OpenFiles {
         let file = {
             let mut handle = chunk.handle.write();
             match &*handle {
-                Handle::Open(file) => return Ok(Some(file.clone())),
+                Handle::Open(open) => return Ok(Some(open.file.clone())),
                 Handle::Gone => return Ok(None),
                 Handle::Shut => {
                     let path = self.path(chunk.id());
                     let opened = self.storage.open(&path, Access::Read);
                     let file = opened.map_err(|e| Error::io("open", path, e))?;
-                    *handle = Handle::Open(file.clone());
+                    *handle = Handle::Open(OpenFile::new(file.clone()));
                     file
                 }
             }
         };
         self.keep(chunk.clone());
         Ok(Some(file))
+    }
+
+    /// The map of a closed chunk's file, all of whose `len` bytes are written. `None` where there is none:
+    /// the file is read by position then.
+    pub(crate) fn map(&self, chunk: &Arc<ChunkFile>, len: u64) -> Option<Arc<dyn StorageFile>> {
+        if self.closed_reads == ClosedReads::Positional {
+            return None;
+        }
+        if let Some(map) = chunk.mapped() {
+            return Some(map);
+        }
+        // Whatever is wrong with the file, who reads it by position is told.
+        let file = self.get(chunk).ok()??;
+        let mut handle = chunk.handle.write();
+        let Handle::Open(open) = &mut *handle else { return None };
+        if open.map.is_none() {
+            let mut maps = self.maps.lock();
+            if maps.ended {
+                return None;
+            }
+            let made = file.map(len);
+            let made = made.inspect_err(|e| log::debug!("{} can't be mapped: {e}", chunk.id())).ok()??;
+            maps.made.retain(|map| map.strong_count() > 0);
+            maps.made.push(Arc::downgrade(&made));
+            open.map = Some(made);
+        }
+        open.map.clone()
+    }
+
+    /// Makes no more maps, lets go of all, and waits for those who read in one: once the log's lock is
+    /// given back, another log may cut the files. Readers hold a map only while they copy out of it.
+    pub(crate) fn unmap_all(&self) {
+        self.maps.lock().ended = true;
+        while self.maps.lock().made.iter().any(|map| map.strong_count() > 0) {
+            // Again and again: a file that is just being opened is not in the line yet.
+            for chunk in &*self.opened.lock() {
+                if let Handle::Open(open) = &mut *chunk.handle.write() {
+                    open.map = None;
+                }
+            }
+            std::thread::sleep(UNMAP_PAUSE);
+        }
     }
 
     /// Counts an open file among those that stay open, and shuts the one that did longest.
@@ -174,5 +260,82 @@ impl ReadAt for FileBytes {
 
     fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
         self.file.next_data(position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::*;
+    use crate::storage::DiskStorage;
+
+    /// A chunk's file on the real disk, whose first bytes can be mapped.
+    fn chunk_of(files: &OpenFiles, id: u64) -> Arc<ChunkFile> {
+        let header = Header { chunk_id: id, features: 0, salt: 1, log_id: [0; 16], created_ms: 0 };
+        let file = files.storage.create(&files.path(ChunkId(id))).unwrap();
+        file.write_at(&[IoSlice::new(&[7; 5000])], 0).unwrap();
+        Arc::new(ChunkFile::shut(header))
+    }
+
+    #[test]
+    fn a_file_that_is_held_or_was_retired_before_is_not_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = OpenFiles::new(Arc::new(DiskStorage), dir.path(), ClosedReads::Positional);
+        let chunk = chunk_of(&files, 0);
+        let held = files.get(&chunk).unwrap().unwrap();
+        assert!(files.map(&chunk, 5000).is_none(), "nobody asked for maps");
+        assert!(!chunk.let_go());
+        assert!(!chunk.retire());
+        drop(held);
+        assert!(!chunk.retire(), "who held it then may hold it still");
+        assert!(files.get(&chunk).unwrap().is_none());
+
+        let chunk = chunk_of(&files, 8);
+        drop(files.get(&chunk).unwrap());
+        assert!(chunk.retire());
+    }
+
+    #[cfg(feature = "mmap")]
+    #[test]
+    fn a_map_that_is_held_holds_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = OpenFiles::new(Arc::new(DiskStorage), dir.path(), ClosedReads::Mapped);
+        let (read, kept, cut) = (chunk_of(&files, 0), chunk_of(&files, 8), chunk_of(&files, 16));
+        let map = files.map(&read, 4999).unwrap();
+        assert_eq!(map.len().unwrap(), 4999);
+        assert_eq!(read_full_at(&*map, &mut [0; 10], 4990).unwrap(), 9);
+        assert_eq!(read_full_at(&*map, &mut [0; 10], u64::MAX).unwrap(), 0);
+        assert!(files.map(&cut, 5001).is_none(), "the file has not so many");
+        assert!(!read.let_go());
+        assert!(!read.retire());
+
+        drop(files.map(&kept, 5000).unwrap());
+        assert!(kept.let_go());
+        drop(files.map(&kept, 5000).unwrap());
+        assert!(kept.retire());
+        assert!(files.map(&kept, 5000).is_none());
+        drop(map);
+    }
+
+    #[cfg(feature = "mmap")]
+    #[test]
+    fn a_log_that_ends_waits_for_those_who_read_in_a_map() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = OpenFiles::new(Arc::new(DiskStorage), dir.path(), ClosedReads::Mapped);
+        let chunk = chunk_of(&files, 0);
+        let map = files.map(&chunk, 5000).unwrap();
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                files.unmap_all();
+                ended.store(true, std::sync::atomic::Ordering::SeqCst);
+            });
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(!ended.load(std::sync::atomic::Ordering::SeqCst));
+            drop(map);
+        });
+        assert!(files.map(&chunk, 5000).is_none());
+        assert!(files.get(&chunk).unwrap().is_some(), "by position it can be read");
     }
 }

@@ -395,7 +395,7 @@ impl<W: WalTypes> Worker<W> {
         let ChunkBeginning { file, path, spare, end, checkpoint } = beginning;
         let mut chunk = WorkerChunk {
             id: file.id(),
-            salt: file.salt(),
+            salt: file.salt().clone(),
             path: spare.path.clone(),
             handle: spare.handle,
             checkpoint,

@@ -177,6 +177,12 @@ impl StorageFile for DiskFile {
         forget_cached(&self.0, position);
     }
 
+    #[cfg(feature = "mmap")]
+    fn map(&self, len: u64) -> io::Result<Option<Arc<dyn StorageFile>>> {
+        let map = super::map::MappedFile::new(&self.0, len)?;
+        Ok(map.map(|map| Arc::new(map) as Arc<dyn StorageFile>))
+    }
+
     fn write_at(&self, bufs: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         let mut bytes = 0usize;
         let fits = |buf: &&IoSlice<'_>| {

@@ -12,6 +12,8 @@
 //!   interrupted; `write_all_at` and `read_full_at` deal with that, once for all storages.
 
 mod disk;
+#[cfg(feature = "mmap")]
+mod map;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
 #[cfg(test)]
@@ -104,6 +106,15 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
         let _ = position;
     }
 
+    /// The file's first `len` bytes as a file that is read in memory, if this storage does such things and
+    /// the file has as many. The log asks for it only where [`ClosedReads`](crate::ClosedReads) says so,
+    /// and then neither changes these bytes nor cuts the file before it has let go of what it got here.
+    ///
+    /// The default is `None`: the file is read by [`read_at`](Self::read_at).
+    fn map(&self, _len: u64) -> io::Result<Option<Arc<dyn StorageFile>>> {
+        Ok(None)
+    }
+
     /// Writes the buffers one behind the other at `position`; returns how many bytes, which may be
     /// fewer than given. The file grows as needed.
     fn write_at(&self, bufs: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
@@ -151,6 +162,7 @@ pub(crate) fn write_all_at(
 }
 
 /// Fills `buf` from `position`; returns how many bytes there were, fewer only at the end of the file.
+#[inline]
 pub(crate) fn read_full_at(file: &dyn StorageFile, buf: &mut [u8], position: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buf.len() {

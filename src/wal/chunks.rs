@@ -237,7 +237,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             // Asked without the lock: `f` is the user's and may read the log.
             let first = self.view.chunks.read().drainable();
             let Some(chunk) = first.filter(|chunk| f(&chunk.checkpoint)) else { return ids };
-            self.view.chunks.write().closed.remove(&chunk.id());
+            self.view.drain(&chunk);
             self.drained.push_back(chunk.file.clone());
             ids.push(chunk.id());
         }

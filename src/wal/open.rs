@@ -245,7 +245,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         let view = Arc::new(LogView::new(
             shared.positions.clone(),
             shared.tail.clone(),
-            OpenFiles::new(storage.clone(), &config.dir),
+            OpenFiles::new(storage.clone(), &config.dir, config.closed_reads),
             Chunks {
                 closed: closed.into_iter().map(|chunk| (chunk.id(), Arc::new(chunk))).collect(),
                 open: open.as_ref().map(|open: &OpenChunk| open.file.clone()),
@@ -323,7 +323,7 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, W
     let file = Arc::new(ChunkFile::open(newest.header, handle.clone()));
     let worker_chunk = WorkerChunk {
         id: file.id(),
-        salt: file.salt(),
+        salt: file.salt().clone(),
         path: newest.path,
         handle: handle.clone(),
         checkpoint: newest.checkpoint,

@@ -79,7 +79,8 @@ fn section(machine: &Machine, report: &Report, drawn: &[(Workload, String)]) -> 
 /// Who does not take part in a workload or is not compared, and why.
 fn left_out(report: &Report) -> String {
     let mut out = String::new();
-    for peer in peers::all().into_iter().filter(|peer| !peer.name().starts_with("ours (")) {
+    let is_a_way_of_ours = |name: &str| name.starts_with("ours (") || name.starts_with("ours,");
+    for peer in peers::all().into_iter().filter(|peer| !is_a_way_of_ours(peer.name())) {
         let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
         for workload in Workload::ALL {
             let (Fit::No(why) | Fit::DoesNotSync(why)) = peer.fit(workload) else { continue };

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
+use anyhow::ensure;
 use chunked_wal::Callback;
 use chunked_wal::ChunkId;
 use chunked_wal::ChunkedWal;
+use chunked_wal::ClosedReads;
 use chunked_wal::Config;
 use chunked_wal::Error;
 use chunked_wal::Flush;
@@ -32,7 +34,8 @@ use crate::peer::SharedLog;
 use crate::workload::Workload;
 
 /// The ways: the first takes part everywhere, the others where they differ from it.
-pub(crate) const ALL: &[Ours] = &[Ours::Plain, Ours::WaitSynced, Ours::Callbacks, Ours::OwnedBytes];
+pub(crate) const ALL: &[Ours] =
+    &[Ours::Plain, Ours::WaitSynced, Ours::Callbacks, Ours::OwnedBytes, Ours::Mapped];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ours {
@@ -44,6 +47,8 @@ pub(crate) enum Ours {
     Callbacks,
     /// S5: every record is decoded into memory of its own.
     OwnedBytes,
+    /// S7: closed chunks are read from memory maps.
+    Mapped,
 }
 
 impl Peer for Ours {
@@ -53,6 +58,7 @@ impl Peer for Ours {
             Ours::WaitSynced => "ours (wait_synced)",
             Ours::Callbacks => "ours (callbacks)",
             Ours::OwnedBytes => "ours (owned bytes)",
+            Ours::Mapped => "ours, mapped",
         }
     }
 
@@ -61,7 +67,8 @@ impl Peer for Ours {
             (Ours::Plain, _)
             | (Ours::WaitSynced, Workload::S2)
             | (Ours::Callbacks, Workload::S3)
-            | (Ours::OwnedBytes, Workload::S5) => Fit::Yes,
+            | (Ours::OwnedBytes, Workload::S5)
+            | (Ours::Mapped, Workload::S7) => Fit::Yes,
             _ => Fit::No("as `ours`"),
         }
     }
@@ -82,22 +89,32 @@ impl Peer for Ours {
     fn random_reads(&self, dir: &Path, payload: &[u8], count: u64) -> Result<Box<dyn RandomReads>> {
         let mut log = self.open_own(dir, &Setup::keeping(1 << 30))?;
         log.set_payload(payload);
-        let segments = (0..count).map(|_| log.append_record()).collect::<Result<_>>()?;
+        let first = log.append_record()?;
+        for record in 1..count {
+            let segment = log.append_record()?;
+            ensure!(segment == nth_of(first, record), "records of one size don't follow one another");
+        }
         log.rotate()?;
         log.wait_idle()?;
-        Ok(Box::new(OurReads { reader: log.wal.reader(), segments, _log: Mutex::new(log) }))
+        Ok(Box::new(OurReads { reader: log.wal.reader(), first, _log: Mutex::new(log) }))
     }
 }
 
 struct OurReads {
     reader: WalReader<OwnedBytes>,
-    segments: Vec<Segment>,
+    /// Where the first record stands: the others' places follow from it, as the raw limit's do, so that
+    /// no table has its share in the figure.
+    first: Segment,
     _log: Mutex<OurLog>,
+}
+
+fn nth_of(first: Segment, n: u64) -> Segment {
+    Segment::new(first.offset + n * first.size, first.size)
 }
 
 impl RandomReads for OurReads {
     fn read(&self, record: u64) -> Result<usize> {
-        match self.reader.read_record(self.segments[record as usize])? {
+        match self.reader.read_record(nth_of(self.first, record))? {
             WalRecord::Action(Bytes(bytes)) => Ok(bytes.len()),
             WalRecord::Checkpoint(_) => Ok(0),
         }
@@ -109,7 +126,11 @@ impl Ours {
     pub(crate) fn open_own(self, dir: &Path, setup: &Setup) -> Result<OurLog> {
         let replay = if setup.at_checkpoint { Replay::FromLastCheckpoint } else { Replay::All };
         let mut count = Count::default();
-        let wal = ChunkedWal::options(config(dir, setup)).replay(replay).open(&mut count)?;
+        let mut config = config(dir, setup);
+        if self == Ours::Mapped {
+            config.closed_reads = ClosedReads::Mapped;
+        }
+        let wal = ChunkedWal::options(config).replay(replay).open(&mut count)?;
         Ok(OurLog {
             progress: wal.progress_handle(),
             wal,
