@@ -65,7 +65,7 @@ mutation 'acknowledge before the sync' $worker \
 mutation 'acknowledge what was appended while the sync ran' $worker \
     's/begin_sync\(self\.shared\.positions\.written\(\)\)/begin_sync(self.shared.positions.appended())/' "$crash"
 mutation 'publish written before the write' $worker \
-    's/(            chunk\.write\(&piece\.bytes, piece\.start\)\?;)/            self.shared.positions.publish_written(piece.end());\n$1/' "$crash"
+    's/(            chunk\.write\(piece\.bytes\(\), piece\.start\)\?;)/            self.shared.positions.publish_written(piece.end());\n$1/' "$crash"
 mutation 'no directory sync after the rename' $worker \
     's/        self\.storage\.sync_dir\(&self\.dir\)[^;]*;\n//' "$crash"
 mutation 'no sync of a new chunk before its rename' $worker \
@@ -114,13 +114,17 @@ mutation 'a sync takes the wrong turn' src/flush/progress.rs \
 mutation 'no sync of the seal before its successor' $worker \
     's/(Only a sealed chunk may have a successor\.\n)\s+chunk\.sync\(\)\?;/$1/' "$crash"
 mutation 'a header not written anew in a spare' $worker \
-    's/chunk\.write\(&head\.bytes, head\.start\)\?;/let skip = if spare.earlier_life { 64 } else { 0 };\n            chunk.write(&head.bytes[skip..], head.start + skip as u64)?;/' "$crash"
+    's/chunk\.write\(head\.bytes\(\), head\.start\)\?;/let skip = if spare.earlier_life { 64 } else { 0 };\n            chunk.write(&head.bytes()[skip..], head.start + skip as u64)?;/' "$crash"
 mutation 'forget a queued callback on poison' $worker \
-    's/Request::Flush\(flush\) => flushes\.push_back\(flush\),/Request::Flush(flush) => drop(flush),/' "$flush"
+    's/Request::Flush\(flush\) => flushes\.push\(flush\),/Request::Flush(flush) => drop(flush),/' "$flush"
 mutation 'a limit from Config used in the scan' src/recovery.rs \
-    's/(let size = header\.frame_size\(\);)/$1/; s/(    fn apply_rest\(&mut self[^{]*\{\n)(        while let Some\(\(segment, record\)\) = chunk\.next_record::<W>\(scan\)\? \{\n)/$1$2            if segment.size > self.config.chunk_max_size { return Err(chunk.error(None)); }\n/' "$crash"
+    's/(            let \(segment, record\) = chunk\.record::<W>\(frame\)\?;\n)(            self\.apply\(chunk)/$1            if segment.size > self.config.chunk_max_size { return Err(chunk.error(None)); }\n$2/' "$crash"
+mutation 'a flush that joins another is not waited for' src/flush/batch.rs \
+    's/                last\.end = end;\n//' "$flush"
+mutation 'a sync joins a write' src/flush/batch.rs \
+    's/ && last\.mode == mode//' "$flush"
 mutation 'frames claim that what is written was synced' src/wal/mod.rs \
-    's/open\.stage\(record, tail, positions\.synced\(\)/open.stage(record, tail, positions.written()/' "$crash"
+    's/open\.stage\(record, &mut self\.tail, positions\.synced\(\)/open.stage(record, \&mut self.tail, positions.written()/' "$crash"
 mutation 'a sync mark before the sync' $worker \
     's/\(written, synced\) = \(positions\.written\(\), positions\.synced\(\)\)/(written, synced) = (positions.written(), positions.written())/' "$crash"
 mutation 'a spare of an earlier life says it is new' $housekeeper \
