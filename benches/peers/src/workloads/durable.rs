@@ -15,11 +15,13 @@ use crate::workload::Workload;
 
 const SIZES: [usize; 3] = [64, 256, 4096];
 
-const RAW: [(&str, FileState, How); 4] = [
-    ("raw reused", FileState::Reused, How::Fdatasync),
-    ("raw reused, RWF_DSYNC", FileState::Reused, How::Dsync),
-    ("raw allocated", FileState::Allocated, How::Fdatasync),
-    ("raw growing", FileState::Growing, How::Fdatasync),
+/// Each with the bytes that it writes beside the payload.
+const RAW: [(&str, FileState, How, usize); 5] = [
+    ("raw reused", FileState::Reused, How::Fdatasync, 0),
+    ("raw reused, with a header of 16 B", FileState::Reused, How::Fdatasync, 16),
+    ("raw reused, RWF_DSYNC", FileState::Reused, How::Dsync, 0),
+    ("raw allocated", FileState::Allocated, How::Fdatasync, 0),
+    ("raw growing", FileState::Growing, How::Fdatasync, 0),
 ];
 
 pub(crate) fn run(context: &Context, report: &mut Report) {
@@ -27,8 +29,9 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
     for size in SIZES {
         let payload = payload(size);
         let mut contest = Contest::new(context, Workload::S1, case(size), report);
-        for (name, state, how) in RAW {
-            let payload = payload.clone();
+        for (name, state, how, header) in RAW {
+            let mut payload = payload.clone();
+            payload.resize(size + header, 0);
             contest.enter(name, |dir| {
                 let mut file = DurableWriter::create(dir, scale.chunk_bytes, state, how)?;
                 Ok(Box::new(move || {
