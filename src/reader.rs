@@ -289,7 +289,7 @@ impl<C> LogView<C> {
         let whole = read.is_ok_and(|n| n == frame.len());
         let found =
             if whole { Found::check(&source.chunk, offset, frame) } else { Err(Damage::FrameCutShort) };
-        self.recent.put(source);
+        self.recent.put(offset, source);
         found.ok()
     }
 
@@ -299,7 +299,7 @@ impl<C> LogView<C> {
         let found = Found::check(&source.chunk, offset, frame);
         let found = found.map_err(|damage| self.corrupt(source.chunk.id(), offset, damage))?;
         if source.file.is_some() {
-            self.recent.put(Box::new(source));
+            self.recent.put(offset, Box::new(source));
         }
         Ok(found)
     }
