@@ -7,6 +7,8 @@
 //! WalReader ─► Directory: a log that somebody else may have open, read by its names and bytes alone
 //! ```
 //!
+//! - A thread that reads where it has read before finds chunk and file at hand, in [`Recent`], and needs
+//!   no lock.
 //! - What is written is read from the file. For the rest memory is asked first: what it has let go of
 //!   is in the file.
 //! - Every read is checked by the frame's CRC, with the chunk's salt and the frame's offset in it.
