@@ -36,7 +36,12 @@ pub enum ClosedReads {
     /// device that fails to read, is no error any more: the operating system ends the process by `SIGBUS`.
     /// Closing the log waits for reads that are under way.
     ///
-    /// Only there with the cargo feature `mmap`; see [`Config::closed_reads`].
+    /// Only there with the cargo feature `mmap`.
+    ///
+    /// ```
+    /// let mut config = chunked_wal::Config::new("/var/lib/my-store/log");
+    /// config.closed_reads = chunked_wal::ClosedReads::Mapped;
+    /// ```
     #[cfg(feature = "mmap")]
     Mapped,
 }

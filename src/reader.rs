@@ -7,6 +7,8 @@
 //! WalReader ─► Directory: a log that somebody else may have open, read by its names and bytes alone
 //! ```
 //!
+//! - A thread that reads where it has read before finds chunk and file at hand, in [`Recent`], and needs
+//!   no lock.
 //! - What is written is read from the file. For the rest memory is asked first: what it has let go of
 //!   is in the file.
 //! - Every read is checked by the frame's CRC, with the chunk's salt and the frame's offset in it.
@@ -288,7 +290,7 @@ impl<C> LogView<C> {
         let whole = read.is_ok_and(|n| n == frame.len());
         let found =
             if whole { Found::check(&source.chunk, offset, frame) } else { Err(Damage::FrameCutShort) };
-        self.recent.put(source);
+        self.recent.put(offset, source);
         found.ok()
     }
 
@@ -298,7 +300,7 @@ impl<C> LogView<C> {
         let found = Found::check(&source.chunk, offset, frame);
         let found = found.map_err(|damage| self.corrupt(source.chunk.id(), offset, damage))?;
         if source.file.is_some() {
-            self.recent.put(Box::new(source));
+            self.recent.put(offset, Box::new(source));
         }
         Ok(found)
     }

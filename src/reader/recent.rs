@@ -23,8 +23,17 @@ use crate::chunk::ChunkFile;
 use crate::format::HEADER_LEN;
 use crate::storage::StorageFile;
 
-/// Threads beyond these share slots, and find them empty now and then. Fewer than there are open files.
-const SLOTS: usize = 16;
+/// Threads beyond these share slots, and find them empty now and then.
+const THREADS: usize = 16;
+
+/// Slots of a thread, by the region of the log: who reads in a few chunks in turn finds each of them. All
+/// of a thread's fit into one cache line, and those of all threads hold no more files than stay open.
+const REGIONS: usize = 4;
+
+/// A region's bytes: a chunk of the usual size lies in one or two.
+const REGION_LEN: u64 = 64 << 20;
+
+type Slot = AtomicCell<Option<Box<Source>>>;
 
 /// Where records are to be read from.
 #[derive(Debug)]
@@ -37,17 +46,17 @@ pub(super) struct Source {
     pub(super) file: Option<Arc<dyn StorageFile>>,
 }
 
-/// What each of a few threads has read from last.
+/// Where each of a few threads has read last.
 pub(super) struct Recent {
-    slots: [CachePadded<AtomicCell<Option<Box<Source>>>>; SLOTS],
+    slots: [CachePadded<[Slot; REGIONS]>; THREADS],
     /// The global offset at which begins what is not drained, as far as it matters here.
     kept_from: AtomicU64,
 }
 
 thread_local! {
-    static SLOT: Cell<usize> = {
+    static THREAD: Cell<usize> = {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % SLOTS)
+        Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % THREADS)
     };
 }
 
@@ -59,17 +68,17 @@ impl Recent {
     /// Takes out where this thread has read last, if the bytes from `offset` to `end` are there.
     #[inline]
     pub(super) fn take(&self, offset: u64, end: u64) -> Option<Box<Source>> {
-        let source = self.slot().take()?;
+        let source = self.slot(offset).take()?;
         let kept_from = self.kept_from.load(Ordering::Acquire);
         let first = source.chunk.id().0 + HEADER_LEN;
         (offset >= first && end <= source.end && offset >= kept_from).then_some(source)
     }
 
-    /// Remembers where this thread has read.
+    /// Remembers where this thread has read at `offset`.
     #[inline]
-    pub(super) fn put(&self, source: Box<Source>) {
+    pub(super) fn put(&self, offset: u64, source: Box<Source>) {
         let start = source.chunk.id().0;
-        let slot = self.slot();
+        let slot = self.slot(offset);
         drop(slot.swap(Some(source)));
         if start < self.kept_from.load(Ordering::Acquire) {
             drop(slot.take());
@@ -79,14 +88,14 @@ impl Recent {
     /// Forgets the chunks below `offset`; no read that begins later finds them here.
     pub(super) fn forget_below(&self, offset: u64) {
         self.kept_from.store(offset, Ordering::Release);
-        for slot in &self.slots {
+        for slot in self.slots.iter().flat_map(|of_thread| &**of_thread) {
             drop(slot.take());
         }
     }
 
     #[inline]
-    fn slot(&self) -> &AtomicCell<Option<Box<Source>>> {
-        &self.slots[SLOT.get()]
+    fn slot(&self, offset: u64) -> &Slot {
+        &self.slots[THREAD.get()][(offset / REGION_LEN) as usize % REGIONS]
     }
 }
 
@@ -112,9 +121,22 @@ mod tests {
         for (offset, end, found) in
             [(8, 80, false), (64, 1001, false), (64, 1000, true), (1000, 1008, false), (900, 990, true)]
         {
-            recent.put(Box::new(source(0)));
+            recent.put(64, Box::new(source(0)));
             assert_eq!(recent.take(offset, end).is_some(), found, "{offset} to {end}");
             assert!(recent.take(64, 80).is_none(), "taken, or of no use");
+        }
+    }
+
+    #[test]
+    fn chunks_of_several_regions_are_found_in_turn() {
+        let recent = Recent::new();
+        let starts = [0, REGION_LEN, 2 * REGION_LEN + 8, 3 * REGION_LEN + 8];
+        for start in starts {
+            recent.put(start + 64, Box::new(source(start)));
+        }
+        for start in starts {
+            let found = recent.take(start + 64, start + 80).map(|source| source.chunk.id().0);
+            assert_eq!(found, Some(start));
         }
     }
 
@@ -123,12 +145,12 @@ mod tests {
         let recent = Recent::new();
         let (early, late, kept) = (source(0), source(0), source(1000));
         let chunks = [&early, &late, &kept].map(|source| source.chunk.clone());
-        recent.put(Box::new(early));
+        recent.put(64, Box::new(early));
         recent.forget_below(1000);
         assert_eq!(Arc::strong_count(&chunks[0]), 1);
-        recent.put(Box::new(late));
+        recent.put(64, Box::new(late));
         assert_eq!(Arc::strong_count(&chunks[1]), 1);
-        recent.put(Box::new(kept));
+        recent.put(1064, Box::new(kept));
         assert!(recent.take(1064, 1080).is_some());
     }
 }
