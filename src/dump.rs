@@ -93,7 +93,7 @@ fn dump_chunk<W: WalTypes, E>(
     let read_buffer_size = usize::try_from(config.read_buffer_size).unwrap_or(usize::MAX);
     let mut scan = Scan::new(&bytes, &header, successor, read_buffer_size);
     while let Some(frame) = scan.next().map_err(|e| Stopped::ByLog(Error::from_read(path, e)))? {
-        let record = WalRecord::decode_payload(frame.kind, frame.payload)
+        let record = WalRecord::decode_payload(frame.kind, frame.flags, frame.payload)
             .map_err(|e| Stopped::ByLog(Error::decode(path, id, frame.offset, e)))?;
         visit(Ok((Segment::new(frame.offset, frame.size), record))).map_err(Stopped::ByVisit)?;
     }

@@ -62,7 +62,8 @@ pub enum Error {
         path: PathBuf,
         /// The global offset of what can't be read.
         offset: u64,
-        /// What it is: `format version`, `features`, `frame kind`, `frame flags`.
+        /// What it is: `format version`, `features`, ``features (cargo feature `lz4`)``, `frame kind`,
+        /// `frame flags` and others.
         what: &'static str,
         /// Its value on disk.
         found: u64,
@@ -130,8 +131,8 @@ pub enum Error {
         reason: Foreign,
     },
 
-    /// A record's bytes check out, but the codec refuses them.
-    #[error("the codec can't decode the record at offset {offset} in '{}': {source}; is it opened with the types that wrote it?", path.display())]
+    /// A record's bytes check out, but the codec refuses them, or they can't be decompressed.
+    #[error("the record at offset {offset} in '{}' can't be decoded: {source}; is it opened with the types that wrote it?", path.display())]
     Decode {
         /// The chunk's file.
         path: PathBuf,
@@ -139,7 +140,7 @@ pub enum Error {
         chunk_id: ChunkId,
         /// The global offset of the record's frame.
         offset: u64,
-        /// The codec's words.
+        /// The codec's words, or why it can't be decompressed.
         source: Arc<io::Error>,
     },
 

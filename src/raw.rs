@@ -54,13 +54,13 @@ use codeq::Encode;
 use crate::chunk::FileBytes;
 use crate::error::Error;
 use crate::error::Result;
-use crate::format::FEATURE_LZ4;
 use crate::format::FLAG_LZ4;
 use crate::format::Header;
 use crate::format::Kind;
 use crate::format::Scan;
 use crate::format::ScanEnd;
 use crate::format::find_seal;
+use crate::format::raw_payload;
 use crate::lock::WalLock;
 use crate::position::ChunkId;
 use crate::record::WalTypes;
@@ -196,7 +196,7 @@ impl RawChunk {
 
     /// Whether some of its records may be compressed.
     pub fn may_be_compressed(&self) -> bool {
-        self.header.features & FEATURE_LZ4 != 0
+        self.header.may_be_compressed()
     }
 
     /// The size of the file, in bytes, when it was opened.
@@ -219,7 +219,7 @@ impl RawChunk {
     /// Reads the chunk's records, each checked, from the first on.
     pub fn records(&self, place: ChunkPlace) -> RawRecords<'_> {
         let scan = Scan::new(&self.bytes, &self.header, place == ChunkPlace::Older, READ);
-        RawRecords { chunk: self, scan }
+        RawRecords { chunk: self, scan, scratch: Vec::new() }
     }
 }
 
@@ -236,6 +236,8 @@ pub struct ChunkSeal {
 pub struct RawRecords<'a> {
     chunk: &'a RawChunk,
     scan: Scan<&'a FileBytes>,
+    /// The payload of a compressed record.
+    scratch: Vec<u8>,
 }
 
 impl RawRecords<'_> {
@@ -243,11 +245,16 @@ impl RawRecords<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]: nothing follows from it for the log, and it can be tried again.
+    /// [`Error::Io`]: nothing follows from it for the log, and it can be tried again. [`Error::Decode`] for
+    /// a compressed record that can't be decompressed: the one behind it comes next.
     #[expect(clippy::should_implement_trait, reason = "an iterator can't lend its buffer")]
     pub fn next(&mut self) -> Result<Option<RawRecord<'_>>> {
-        let frame = self.scan.next().map_err(|e| Error::from_read(&self.chunk.path, e))?;
-        Ok(frame.map(|frame| RawRecord {
+        let Self { chunk, scan, scratch } = self;
+        let frame = scan.next().map_err(|e| Error::from_read(&chunk.path, e))?;
+        let Some(frame) = frame else { return Ok(None) };
+        let payload = raw_payload(frame.flags, frame.payload, scratch)
+            .map_err(|e| Error::decode(&chunk.path, chunk.id(), frame.offset, e))?;
+        Ok(Some(RawRecord {
             offset: frame.offset,
             size: frame.size,
             kind: match frame.kind {
@@ -255,7 +262,8 @@ impl RawRecords<'_> {
                 _ => RecordKind::Action,
             },
             is_compressed: frame.flags & FLAG_LZ4 != 0,
-            payload: frame.payload,
+            stored_len: frame.payload.len() as u64,
+            payload,
         }))
     }
 
@@ -301,6 +309,8 @@ pub struct RawRecord<'a> {
     pub kind: RecordKind,
     /// Whether the payload was compressed with LZ4 on the disk.
     pub is_compressed: bool,
+    /// Bytes of the payload on the disk, fewer than it has if it was compressed.
+    pub stored_len: u64,
     /// What the codec wrote.
     pub payload: &'a [u8],
 }

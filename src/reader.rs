@@ -74,6 +74,7 @@ pub(crate) struct LogView<C> {
 pub(crate) struct StoredFrame {
     /// An action or a checkpoint.
     pub(crate) kind: Kind,
+    pub(crate) flags: u8,
     payload_end: usize,
     bytes: Vec<u8>,
 }
@@ -82,9 +83,10 @@ impl StoredFrame {
     #[cfg(all(test, feature = "blob"))]
     pub(crate) fn of_payload(payload: &[u8]) -> Self {
         let bytes = [&[0; FRAME_HEADER_LEN], payload].concat();
-        StoredFrame { kind: Kind::Action, payload_end: bytes.len(), bytes }
+        StoredFrame { kind: Kind::Action, flags: 0, payload_end: bytes.len(), bytes }
     }
 
+    /// As it is stored.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.bytes[FRAME_HEADER_LEN..self.payload_end]
     }
@@ -145,7 +147,7 @@ impl<C> LogView<C> {
 
     pub(crate) fn read_record<W: WalTypes<Checkpoint = C>>(&self, segment: Segment) -> Result<WalRecord<W>> {
         let (chunk, frame) = self.read_frame(segment, "read_record")?;
-        let record = WalRecord::decode_payload(frame.kind, frame.payload());
+        let record = WalRecord::decode_payload(frame.kind, frame.flags, frame.payload());
         record.map_err(|e| self.undecodable(&chunk, segment.offset, e))
     }
 
@@ -193,7 +195,13 @@ impl<C> LogView<C> {
         if !verify_frame(&bytes, offset, &salt) {
             return Err(self.corrupt(chunk, offset, Damage::FrameChecksum));
         }
-        Ok(StoredFrame { kind, payload_end: FRAME_HEADER_LEN + header.len as usize, bytes })
+        let (flags, known) = (header.flags, chunk.header().record_flags());
+        if flags & !known != 0 {
+            let path = self.files.path(chunk.id());
+            let (found, known) = (flags.into(), known.into());
+            return Err(Error::Unsupported { path, offset, what: "frame flags", found, known });
+        }
+        Ok(StoredFrame { kind, flags, payload_end: FRAME_HEADER_LEN + header.len as usize, bytes })
     }
 
     /// Fills `buf` from the chunk's bytes at a global offset.
@@ -291,7 +299,7 @@ impl<W: WalTypes> LiveRecords<W> {
             let end = scan.source().end;
             let path = || self.view.files.path(chunk.id());
             if let Some(frame) = scan.next().map_err(|e| Error::from_read(path(), e))? {
-                let record = WalRecord::decode_payload(frame.kind, frame.payload);
+                let record = WalRecord::decode_payload(frame.kind, frame.flags, frame.payload);
                 let record = record.map_err(|e| self.view.undecodable(&chunk, frame.offset, e))?;
                 return Ok(Some((chunk.id(), Segment::new(frame.offset, frame.size), record)));
             }

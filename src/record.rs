@@ -11,6 +11,7 @@ use codeq::Encode;
 
 use crate::error::Error;
 use crate::format::Kind;
+use crate::format::raw_payload;
 use crate::position::ChunkId;
 use crate::position::Segment;
 
@@ -62,8 +63,11 @@ impl<W: WalTypes> WalRecord<W> {
         }
     }
 
-    /// Reads a record back from a whole payload. Bytes that the codec leaves over are an error.
-    pub(crate) fn decode_payload(kind: Kind, payload: &[u8]) -> io::Result<Self> {
+    /// Reads a record back from a whole payload, as it is stored in a frame with these flags. Bytes that
+    /// the codec leaves over are an error.
+    pub(crate) fn decode_payload(kind: Kind, flags: u8, stored: &[u8]) -> io::Result<Self> {
+        let mut scratch = Vec::new();
+        let payload = raw_payload(flags, stored, &mut scratch)?;
         match kind {
             Kind::Action => decode_all(payload).map(WalRecord::Action),
             Kind::Checkpoint => decode_all(payload).map(WalRecord::Checkpoint),
@@ -241,7 +245,7 @@ mod tests {
     #[test]
     fn bytes_left_over_are_refused() {
         let payload = [0, 0, 0, 0, 0, 0, 0, 9, 1];
-        let decode = |n| WalRecord::<NotEvenClone>::decode_payload(Kind::Checkpoint, &payload[..n]);
+        let decode = |n| WalRecord::<NotEvenClone>::decode_payload(Kind::Checkpoint, 0, &payload[..n]);
         assert_eq!(decode(8).unwrap(), WalRecord::Checkpoint(9));
         assert_eq!(decode(9).unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(decode(7).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

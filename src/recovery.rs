@@ -375,7 +375,7 @@ impl InHand {
         scan: &mut Scan<&FileBytes>,
     ) -> Result<Option<(Segment, WalRecord<W>)>> {
         let Some(frame) = scan.next().map_err(|e| Error::from_read(&self.path, e))? else { return Ok(None) };
-        let record = WalRecord::decode_payload(frame.kind, frame.payload)
+        let record = WalRecord::decode_payload(frame.kind, frame.flags, frame.payload)
             .map_err(|e| Error::decode(&self.path, self.id, frame.offset, e))?;
         Ok(Some((Segment::new(frame.offset, frame.size), record)))
     }

@@ -11,8 +11,11 @@
 //!   is decided before a byte of payload is read.
 //! - 16 zero bytes are never a frame, as `kind` 0 is never used.
 
+use std::io;
+
 use super::Crc;
 use super::array_at;
+use super::lz4::decompress;
 use crate::position::ceil8;
 
 /// Bytes of a frame header.
@@ -21,11 +24,9 @@ pub(crate) const FRAME_HEADER_LEN: usize = 16;
 /// Bytes of a sync mark: a frame header alone.
 pub(crate) const SYNC_MARK_LEN: u64 = FRAME_HEADER_LEN as u64;
 
-/// The payload is compressed.
+/// The payload is compressed. Only records may be, and only in chunks with
+/// [`FEATURE_LZ4`](super::FEATURE_LZ4).
 pub(crate) const FLAG_LZ4: u8 = 1;
-
-/// The flags that this build can read. [`FLAG_LZ4`] is not among them.
-pub(crate) const KNOWN_FLAGS: u8 = 0;
 
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,6 +209,12 @@ pub(crate) fn verify_frame(frame: &[u8], offset: u64, salt: &Salt) -> bool {
     header.check_ok(salt, offset)
         && header.frame_size() == frame.len() as u64
         && header.crc_ok(&frame[FRAME_HEADER_LEN..], offset, salt)
+}
+
+/// A record's payload as the codec wrote it: as it is stored, or decompressed into `scratch`.
+#[inline]
+pub(crate) fn raw_payload<'a>(flags: u8, stored: &'a [u8], scratch: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+    if flags & FLAG_LZ4 == 0 { Ok(stored) } else { decompress(stored, scratch) }
 }
 
 /// The sync mark that ends a log at `offset`.

@@ -23,12 +23,10 @@ use super::FRAME_HEADER_LEN;
 use super::FrameHeader;
 use super::HEADER_LEN;
 use super::Header;
-use super::KNOWN_FLAGS;
 use super::Kind;
 use super::ReadAt;
 use super::SEAL_LEN;
 use super::SYNC_MARK_LEN;
-use super::Salt;
 use super::Seal;
 use super::place::Place;
 use super::place::inspect;
@@ -95,7 +93,7 @@ impl<R: ReadAt> Scan<R> {
     pub(crate) fn new(source: R, header: &Header, successor: bool, read_buffer_size: usize) -> Self {
         // There is no frame beyond the last global offset: to the scan, the file ends there.
         let len = source.len().min(u64::MAX - header.chunk_id);
-        let origin = Origin { chunk_id: header.chunk_id, salt: Salt::new(header.salt) };
+        let origin = Origin::of(header);
         Self {
             window: Window::new(source, len, read_buffer_size),
             proven: origin.offset(HEADER_LEN),
@@ -183,8 +181,9 @@ impl<R: ReadAt> Scan<R> {
         let Some(kind) = Kind::from_u8(header.kind) else {
             return unsupported("frame kind", header.kind.into(), Kind::SyncMark as u32);
         };
-        if header.flags & !KNOWN_FLAGS != 0 {
-            return unsupported("frame flags", header.flags.into(), KNOWN_FLAGS.into());
+        let flags_known = self.origin.flags_known(header.kind);
+        if header.flags & !flags_known != 0 {
+            return unsupported("frame flags", header.flags.into(), flags_known.into());
         }
         if self.is_first() && kind != Kind::Checkpoint {
             let damage = Damage::FirstFrameKind;

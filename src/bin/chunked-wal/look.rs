@@ -25,7 +25,7 @@ pub(crate) struct Look {
     pub(crate) records: u64,
     /// The global offset behind the last sound record; the chunk's id if there is none.
     pub(crate) data_end: u64,
-    /// Bytes of payload, and how many of them are compressed.
+    /// Bytes of payload as stored, and how many of them are compressed.
     pub(crate) payload: u64,
     pub(crate) compressed: u64,
     pub(crate) checkpoint: Option<u64>,
@@ -107,12 +107,21 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
     let mut look = Look { log_id: Some(chunk.log_id()), ..Look::default() };
     let mut records = chunk.records(place);
     let mut told = id.0;
-    while let Some(record) = records.next()? {
-        let payload = record.payload.len() as u64;
-        look.checkpoint = look.checkpoint.or(Some(payload));
-        look.payload += payload;
+    let mut undecodable = None;
+    loop {
+        let record = match records.next() {
+            Ok(Some(record)) => record,
+            Ok(None) => break,
+            Err(error @ Error::Decode { .. }) => {
+                undecodable = undecodable.or(Some(error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        look.checkpoint = look.checkpoint.or(Some(record.payload.len() as u64));
+        look.payload += record.stored_len;
         if record.is_compressed {
-            look.compressed += payload;
+            look.compressed += record.stored_len;
         }
         let end = record.offset + record.size;
         if end - told >= 1 << 20 {
@@ -129,6 +138,9 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
         Some(ChunkEnd::Damaged(error)) => State::Damaged(error),
         _ => return Err(chunk_unread(&chunk)),
     };
+    if let Some(error) = undecodable {
+        look.state = State::Damaged(error);
+    }
     read((id.0 + chunk.file_len()).saturating_sub(told));
     if matches!(look.state, State::Damaged(_)) && is_removed(dir, id) {
         look.state = State::Removed;
