@@ -52,12 +52,12 @@ fn test_vector_of_a_compressed_frame() {
     let len = frame.len() as u32 - 16;
     frame.resize(frame.len().next_multiple_of(8), 0);
     finish_frame(&mut frame, len, Kind::Action, FLAG_LZ4, 80, unsynced(80, 0), &Salt::new(SALT));
-    let expected = "a5bec0361100000001019c45500000003c0000003f61626303002150626361626300000000000000";
+    let expected = "b3476bfb120000000101cef4500000003c0000003f61626303002060616263616263000000000000";
     assert_eq!(frame, hex(expected));
 
     let mut chunk = Chunk::new(header);
     let raw = Raw { flags: FLAG_LZ4, ..chunk.raw(ACTION, 0) };
-    chunk.frame(raw, &frame[16..33]);
+    chunk.frame(raw, &frame[16..34]);
     assert_eq!(chunk.bytes[80..], hex(expected));
     let mut scan = Scan::new(&chunk.bytes[..], &header, false, 64);
     scan.next().unwrap().unwrap();
