@@ -33,9 +33,11 @@ use crate::error::Damage;
 use crate::error::Error;
 use crate::error::Proof;
 use crate::error::Result;
+use crate::error::Undecodable;
 use crate::flush::Inside;
 use crate::flush::Positions;
 use crate::format::FRAME_HEADER_LEN;
+use crate::format::Frame;
 use crate::format::FrameHeader;
 use crate::format::HEADER_LEN;
 use crate::format::Kind;
@@ -78,6 +80,7 @@ pub(crate) struct LogView<C> {
 pub(crate) struct StoredFrame {
     /// An action or a checkpoint.
     pub(crate) kind: Kind,
+    pub(crate) flags: u8,
     payload_end: usize,
     bytes: Vec<u8>,
 }
@@ -87,9 +90,10 @@ impl StoredFrame {
     #[cfg(all(test, feature = "blob"))]
     pub(crate) fn of_payload(payload: &[u8]) -> Self {
         let bytes = [&[0; FRAME_HEADER_LEN], payload].concat();
-        StoredFrame { kind: Kind::Action, payload_end: bytes.len(), bytes }
+        StoredFrame { kind: Kind::Action, flags: 0, payload_end: bytes.len(), bytes }
     }
 
+    /// As it is stored.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.bytes[FRAME_HEADER_LEN..self.payload_end]
     }
@@ -99,6 +103,8 @@ impl StoredFrame {
 struct Source {
     id: ChunkId,
     salt: Salt,
+    /// The flags that a record may have there.
+    record_flags: u8,
     bytes: Bytes,
 }
 
@@ -195,8 +201,8 @@ impl<C> LogView<C> {
         offset: u64,
         frame: &mut [u8],
     ) -> Result<WalRecord<W>> {
-        let (kind, payload) = self.read_frame_into(source, offset, frame)?;
-        WalRecord::decode_payload(kind, payload).map_err(|e| self.undecodable(source.id, offset, e))
+        let frame = self.read_frame_into(source, offset, frame)?;
+        WalRecord::decode(&frame).map_err(|e| self.undecodable(source.id, offset, e))
     }
 
     /// Reads the whole frame of a record, and checks it.
@@ -204,9 +210,9 @@ impl<C> LogView<C> {
     pub(crate) fn read_frame(&self, segment: Segment, method: &'static str) -> Result<StoredFrame> {
         let source = self.locate(segment, method)?;
         let mut bytes = vec![0; segment.size as usize];
-        let (kind, payload) = self.read_frame_into(&source, segment.offset, &mut bytes)?;
+        let Frame { kind, flags, payload, .. } = self.read_frame_into(&source, segment.offset, &mut bytes)?;
         let payload_end = FRAME_HEADER_LEN + payload.len();
-        Ok(StoredFrame { kind, payload_end, bytes })
+        Ok(StoredFrame { kind, flags, payload_end, bytes })
     }
 
     /// Where the frame at `segment` is to be read from, if there may be one.
@@ -242,31 +248,35 @@ impl<C> LogView<C> {
             Some(file) => Bytes::Written(file),
             None => Bytes::Anywhere(chunk.clone()),
         };
-        Some(Source { id: chunk.id(), salt: chunk.salt(), bytes })
+        Some(Source {
+            id: chunk.id(),
+            salt: chunk.salt(),
+            record_flags: chunk.header().record_flags(),
+            bytes,
+        })
     }
 
-    /// Reads the frame that fills `frame`, and checks it; returns its kind and payload.
-    fn read_frame_into<'f>(
-        &self,
-        source: &Source,
-        offset: u64,
-        frame: &'f mut [u8],
-    ) -> Result<(Kind, &'f [u8])> {
+    /// Reads the frame of a record that fills `frame`, and checks it.
+    fn read_frame_into<'f>(&self, source: &Source, offset: u64, frame: &'f mut [u8]) -> Result<Frame<'f>> {
         self.read_exact(source, offset, frame)?;
-        let Source { id, salt, .. } = source;
+        let Source { id, salt, record_flags, .. } = source;
         let header = frame.first_chunk().map(FrameHeader::parse);
         let whole = |h: &FrameHeader| h.frame_size() == frame.len() as u64 && h.check_ok(salt, offset);
         let Some(header) = header.filter(whole) else {
             return Err(self.corrupt(*id, offset, Damage::FrameHeader));
         };
-        let Some(kind @ (Kind::Action | Kind::Checkpoint)) = Kind::from_u8(header.kind) else {
+        let Some(Kind::Action | Kind::Checkpoint) = Kind::from_u8(header.kind) else {
             return Err(self.corrupt(*id, offset, Damage::FrameHeader));
         };
-        let (_, padded) = frame.split_at(FRAME_HEADER_LEN);
-        if !header.crc_ok(padded, offset, salt) {
+        if !header.crc_ok(&frame[FRAME_HEADER_LEN..], offset, salt) {
             return Err(self.corrupt(*id, offset, Damage::FrameChecksum));
         }
-        Ok((kind, &padded[..header.len as usize]))
+        if header.flags & !record_flags != 0 {
+            let (path, what) = (self.files.path(*id), "frame flags");
+            let (found, known) = (header.flags.into(), (*record_flags).into());
+            return Err(Error::Unsupported { path, offset, what, found, known });
+        }
+        Ok(Frame::new(offset, &header, frame))
     }
 
     /// Fills `buf` from the source's bytes at a global offset.
@@ -319,8 +329,8 @@ impl<C> LogView<C> {
         Error::Corrupt { path, chunk_id, offset, damage, proof: Proof::Seen }
     }
 
-    fn undecodable(&self, chunk_id: ChunkId, offset: u64, e: io::Error) -> Error {
-        Error::decode(self.files.path(chunk_id), chunk_id, offset, e)
+    fn undecodable(&self, chunk_id: ChunkId, offset: u64, why: Undecodable) -> Error {
+        Error::undecodable(self.files.path(chunk_id), chunk_id, offset, why)
     }
 }
 
@@ -368,7 +378,7 @@ impl<W: WalTypes> LiveRecords<W> {
             let end = scan.source().end;
             let path = || self.view.files.path(chunk.id());
             if let Some(frame) = scan.next().map_err(|e| Error::from_read(path(), e))? {
-                let record = WalRecord::decode_payload(frame.kind, frame.payload);
+                let record = WalRecord::decode(&frame);
                 let record = record.map_err(|e| self.view.undecodable(chunk.id(), frame.offset, e))?;
                 return Ok(Some((chunk.id(), Segment::new(frame.offset, frame.size), record)));
             }

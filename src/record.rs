@@ -10,6 +10,8 @@ use codeq::Decode;
 use codeq::Encode;
 
 use crate::error::Error;
+use crate::error::Undecodable;
+use crate::format::Frame;
 use crate::format::Kind;
 use crate::position::ChunkId;
 use crate::position::Segment;
@@ -62,13 +64,15 @@ impl<W: WalTypes> WalRecord<W> {
         }
     }
 
-    /// Reads a record back from a whole payload. Bytes that the codec leaves over are an error.
-    pub(crate) fn decode_payload(kind: Kind, payload: &[u8]) -> io::Result<Self> {
-        match kind {
-            Kind::Action => decode_all(payload).map(WalRecord::Action),
+    /// Reads a record back from its frame. Bytes of the payload that the codec leaves over are an error.
+    pub(crate) fn decode(frame: &Frame<'_>) -> Result<Self, Undecodable> {
+        let mut scratch = Vec::new();
+        let payload = frame.raw_payload(&mut scratch).ok_or(Undecodable::Compressed)?;
+        let record = match frame.kind {
             Kind::Checkpoint => decode_all(payload).map(WalRecord::Checkpoint),
-            Kind::Seal | Kind::SyncMark => Err(io::Error::new(io::ErrorKind::InvalidData, "not a record")),
-        }
+            _ => decode_all(payload).map(WalRecord::Action),
+        };
+        record.map_err(Undecodable::Codec)
     }
 }
 
@@ -241,10 +245,17 @@ mod tests {
     #[test]
     fn bytes_left_over_are_refused() {
         let payload = [0, 0, 0, 0, 0, 0, 0, 9, 1];
-        let decode = |n| WalRecord::<NotEvenClone>::decode_payload(Kind::Checkpoint, &payload[..n]);
+        let decode = |n| {
+            let (kind, payload) = (Kind::Checkpoint, &payload[..n]);
+            WalRecord::<NotEvenClone>::decode(&Frame { offset: 64, size: 32, kind, flags: 0, payload })
+        };
+        let refused = |n| match decode(n) {
+            Err(Undecodable::Codec(error)) => error.kind(),
+            other => panic!("{other:?}"),
+        };
         assert_eq!(decode(8).unwrap(), WalRecord::Checkpoint(9));
-        assert_eq!(decode(9).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(decode(7).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(refused(9), io::ErrorKind::InvalidData);
+        assert_eq!(refused(7), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

@@ -18,7 +18,9 @@ use super::Tail;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Result;
+use crate::format::Compressor;
 use crate::format::DataCrc;
+use crate::format::FLAG_LZ4;
 use crate::format::FRAME_HEADER_LEN;
 use crate::format::SEAL_LEN;
 use crate::format::Salt;
@@ -47,6 +49,8 @@ pub(crate) struct OpenChunk {
     /// The one handle that serves the chunk until its seal.
     pub(crate) handle: Arc<dyn StorageFile>,
     salt: Salt,
+    /// Compresses payloads, where that is wanted and the chunk's header allows it.
+    compressor: Option<Compressor>,
     /// Global offset of the next frame.
     next: u64,
     records: u64,
@@ -75,6 +79,7 @@ pub(crate) struct OpenChunkState {
     pub(crate) records: u64,
     pub(crate) data_crc: DataCrc,
     pub(crate) allocated: u64,
+    pub(crate) compressor: Option<Compressor>,
 }
 
 impl OpenChunk {
@@ -84,13 +89,14 @@ impl OpenChunk {
         state: OpenChunkState,
         config: &Config,
     ) -> Self {
-        let OpenChunkState { end, records, data_crc, allocated } = state;
+        let OpenChunkState { end, records, data_crc, allocated, compressor } = state;
         OpenChunk {
             salt: file.salt(),
             path: config.chunk_path(file.id()),
             file_size: config.chunk_file_size(),
             file,
             handle,
+            compressor,
             next: end,
             records,
             data_crc,
@@ -133,9 +139,9 @@ impl OpenChunk {
         synced: u64,
         payload_max: u64,
     ) -> Result<()> {
-        let Self { staged, next, salt, .. } = self;
+        let Self { staged, next, salt, compressor, .. } = self;
         tail.with_open(|buffer| -> Result<()> {
-            *staged = encode_frame(buffer, record, *next, synced, salt, payload_max)?;
+            *staged = encode_frame(buffer, record, *next, synced, salt, payload_max, compressor.as_mut())?;
             Ok(())
         })?;
         // Taken back also if the storage panics.
@@ -204,17 +210,27 @@ pub(crate) fn encode_frame<W: WalTypes>(
     synced: u64,
     salt: &Salt,
     payload_max: u64,
+    compressor: Option<&mut Compressor>,
 ) -> Result<Staged> {
     let mut frame = PartialFrame { start: buffer.len(), buffer, whole: false };
     frame.buffer.extend_from_slice(&[0; FRAME_HEADER_LEN]);
-    let len = encode_payload(frame.buffer, record, payload_max)?;
+    let mut len = encode_payload(frame.buffer, record, payload_max)?;
+    let mut flags = 0;
+    if let Some(compressor) = compressor {
+        let payload = frame.start + FRAME_HEADER_LEN;
+        if compressor.compress(frame.buffer, payload) {
+            // It became shorter, so it still fits.
+            len = (frame.buffer.len() - payload) as u32;
+            flags = FLAG_LZ4;
+        }
+    }
     let size = ceil8(u64::from(len)).map(|payload| payload + FRAME_HEADER_LEN as u64);
     let end = size.and_then(|size| offset.checked_add(size)).filter(|end| *end <= OFFSET_MAX);
     let Some(end) = end else { return Err(Error::OffsetsUsedUp { end: OFFSET_MAX }) };
     let size = end - offset;
     frame.buffer.resize(frame.start + size as usize, 0);
     let bytes = &mut frame.buffer[frame.start..];
-    let crc = finish_frame(bytes, len, record.kind(), 0, offset, unsynced(offset, synced), salt);
+    let crc = finish_frame(bytes, len, record.kind(), flags, offset, unsynced(offset, synced), salt);
     frame.whole = true;
     Ok(Staged { segment: Segment::new(offset, size), crc })
 }

@@ -21,8 +21,10 @@ use crate::flush::Request;
 use crate::flush::Rotation;
 use crate::flush::Shared;
 use crate::flush::Spare;
+use crate::format::Compressor;
 use crate::format::DataCrc;
 use crate::format::FEATURE_EARLIER_LIFE;
+use crate::format::FEATURE_LZ4;
 use crate::format::HEADER_LEN;
 use crate::format::Header;
 use crate::format::SEAL_LEN;
@@ -100,12 +102,15 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Begins a chunk behind everything appended, ending the open one if there is one.
     pub(super) fn begin_chunk(&mut self, checkpoint: W::Checkpoint) -> Result<()> {
         let salt = random_u64();
-        let (mut head, staged) = self.encode_head(&checkpoint, salt)?;
+        let mut compressor = self.config.compression.compressor();
+        let (mut head, staged) = self.encode_head(&checkpoint, salt, compressor.as_mut())?;
         self.reserve_seal()?;
         let spare = self.take_spare_of(head.len() as u64 + SEAL_LEN)?;
+        let earlier_life = if spare.earlier_life { FEATURE_EARLIER_LIFE } else { 0 };
+        let lz4 = if compressor.is_some() { FEATURE_LZ4 } else { 0 };
         let header = Header {
             chunk_id: self.end(),
-            features: if spare.earlier_life { FEATURE_EARLIER_LIFE } else { 0 },
+            features: earlier_life | lz4,
             salt,
             log_id: self.log_id,
             created_ms: unix_ms(),
@@ -116,7 +121,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             self.shared.housekeeper.return_spare(spare);
             return Err(error);
         }
-        self.rotate(header, head, staged, spare, checkpoint)
+        self.rotate(header, head, staged, spare, checkpoint, compressor)
     }
 
     /// Sees to it that the open chunk has space for its seal. It has, unless a crash has taken back
@@ -132,14 +137,20 @@ impl<W: WalTypes> ChunkedWal<W> {
     }
 
     /// The new chunk's first bytes: room for its header, and the checkpoint's frame.
-    fn encode_head(&self, checkpoint: &W::Checkpoint, salt: u64) -> Result<(Vec<u8>, Staged)> {
+    fn encode_head(
+        &self,
+        checkpoint: &W::Checkpoint,
+        salt: u64,
+        compressor: Option<&mut Compressor>,
+    ) -> Result<(Vec<u8>, Staged)> {
         let positions = &self.shared.positions;
         let offset = self.end().checked_add(HEADER_LEN).ok_or(Error::OffsetsUsedUp { end: u64::MAX })?;
         let mut head = vec![0; HEADER_LEN as usize];
         let record = WalRecord::<W>::Checkpoint(checkpoint.clone());
         let max = self.config.max_record_size;
         let _inside = Inside::enter(positions.identity(), Place::Codec);
-        let staged = encode_frame(&mut head, &record, offset, positions.synced(), &Salt::new(salt), max)?;
+        let (synced, salt) = (positions.synced(), Salt::new(salt));
+        let staged = encode_frame(&mut head, &record, offset, synced, &salt, max, compressor)?;
         Ok((head, staged))
     }
 
@@ -176,6 +187,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         staged: Staged,
         spare: Spare,
         checkpoint: W::Checkpoint,
+        compressor: Option<Compressor>,
     ) -> Result<()> {
         let Shared { queue, positions, tail, .. } = &*self.shared;
         // The user's code comes first: from where the buffer is taken on, nothing may panic.
@@ -188,7 +200,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         let new_chunk = OpenChunk::new(
             file.clone(),
             spare.handle.clone(),
-            OpenChunkState { end, records: 1, data_crc, allocated: spare.allocated },
+            OpenChunkState { end, records: 1, data_crc, allocated: spare.allocated, compressor },
             &self.config,
         );
         let bytes = self.end() - self.handed_over + head.len() as u64;
