@@ -385,9 +385,11 @@ impl Subject for AnyText {
 
 #[test]
 fn every_crash_leaves_a_log_that_opens_with_all_it_promised() {
-    let states = std::env::var("CRASH_STATES").map_or(30_000, |n| n.parse().expect("CRASH_STATES"));
+    let states = std::env::var("CRASH_STATES").map_or(20_000, |n| n.parse().expect("CRASH_STATES"));
     let test = CrashTest::new(AnyText).states(states).config(|config| config.compression = ON);
     let report = test.run().unwrap_or_else(|failure| panic!("{failure}"));
     println!("{report}");
-    assert!(report.states >= states && report.torn_tails > states / 100, "{report}");
+    // Of the states of a log, with compression or without, 10 to 17 in a hundred end in a torn write,
+    // whatever the seed: with half of that, torn frames are under test.
+    assert!(report.states >= states && report.torn_tails > states / 20, "{report}");
 }
