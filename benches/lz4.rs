@@ -10,6 +10,8 @@
 mod common;
 
 use std::hint::black_box;
+use std::path::Path;
+use std::time::Duration;
 
 use chunked_wal::Compression;
 use chunked_wal::Replay;
@@ -18,6 +20,7 @@ use common::Home;
 use common::Payloads;
 use criterion::BenchmarkId;
 use criterion::Criterion;
+use criterion::SamplingMode;
 use criterion::Throughput;
 use criterion::criterion_group;
 use criterion::criterion_main;
@@ -31,7 +34,7 @@ const KINDS: [&str; 3] = ["text", "json", "random"];
 const DIFFERENT: u64 = 64;
 
 /// Bytes of log that a replay reads.
-const REPLAYED: usize = 16 << 20;
+const REPLAYED: usize = 8 << 20;
 
 const CHUNK: u64 = 64 << 20;
 
@@ -85,7 +88,7 @@ fn records(kind: &str, size: usize) -> Vec<WalRecord<Payloads>> {
 }
 
 fn home(compression: Compression) -> Home {
-    let mut home = Home::new(CHUNK);
+    let mut home = Home::new_in(Path::new(env!("CARGO_TARGET_TMPDIR")), CHUNK);
     home.config.compression = compression;
     home
 }
@@ -95,13 +98,11 @@ fn ratio(_: &mut Criterion) {
     println!("\n{:<8} {:>8} {:>8}", "payload", "bytes", "left");
     for kind in KINDS {
         for size in SIZES {
-            let [off, on] = MODES.map(|(_, compression)| {
+            let [off, on]: [u64; 2] = MODES.map(|(_, compression)| {
                 let mut log = home(compression).open(Replay::All).expect("opens");
-                let sizes =
-                    records(kind, size).iter().map(|record| log.append(record).expect("appends").size).sum();
-                sizes
+                let mut size_of = |record| log.append(record).expect("appends").size;
+                records(kind, size).iter().map(&mut size_of).sum()
             });
-            let (off, on): (u64, u64) = (off, on);
             println!("{kind:<8} {size:>8} {:>7.0}%", on as f64 * 100.0 / off as f64);
         }
     }
@@ -132,7 +133,7 @@ fn append(c: &mut Criterion) {
 fn replay(c: &mut Criterion) {
     for kind in KINDS {
         let mut group = c.benchmark_group(format!("lz4_replay_{kind}"));
-        group.sample_size(10);
+        group.sampling_mode(SamplingMode::Flat);
         for size in SIZES {
             let records = records(kind, size);
             group.throughput(Throughput::Bytes(REPLAYED as u64));
@@ -152,5 +153,12 @@ fn replay(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, ratio, append, replay);
-criterion_main!(benches);
+criterion_group! {
+    name = lz4;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(500));
+    targets = ratio, append, replay
+}
+criterion_main!(lz4);

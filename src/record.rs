@@ -66,22 +66,34 @@ impl<W: WalTypes> WalRecord<W> {
 
     /// Reads a record back from its frame. Bytes of the payload that the codec leaves over are an error.
     pub(crate) fn decode(frame: &Frame<'_>) -> Result<Self, Undecodable> {
+        if frame.is_compressed() {
+            return Self::decode_compressed(frame);
+        }
+        Self::decode_payload(frame.kind, frame.payload)
+    }
+
+    /// Not inlined: a record that is not compressed must not pay for it.
+    #[inline(never)]
+    fn decode_compressed(frame: &Frame<'_>) -> Result<Self, Undecodable> {
         let mut scratch = Vec::new();
         let payload = frame.raw_payload(&mut scratch).ok_or(Undecodable::Compressed)?;
-        let record = match frame.kind {
-            Kind::Checkpoint => decode_all(payload).map(WalRecord::Checkpoint),
-            _ => decode_all(payload).map(WalRecord::Action),
-        };
-        record.map_err(Undecodable::Codec)
+        Self::decode_payload(frame.kind, payload)
+    }
+
+    fn decode_payload(kind: Kind, payload: &[u8]) -> Result<Self, Undecodable> {
+        Ok(match kind {
+            Kind::Checkpoint => WalRecord::Checkpoint(decode_all(payload)?),
+            _ => WalRecord::Action(decode_all(payload)?),
+        })
     }
 }
 
-fn decode_all<T: Decode>(payload: &[u8]) -> io::Result<T> {
+fn decode_all<T: Decode>(payload: &[u8]) -> Result<T, Undecodable> {
     let mut rest = payload;
-    let value = T::decode(&mut rest)?;
+    let value = T::decode(&mut rest).map_err(Undecodable::Codec)?;
     if !rest.is_empty() {
         let message = format!("the codec left {} of {} bytes unread", rest.len(), payload.len());
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        return Err(Undecodable::Codec(io::Error::new(io::ErrorKind::InvalidData, message)));
     }
     Ok(value)
 }

@@ -246,12 +246,11 @@ impl<R: ReadAt> Scan<R> {
     fn held_record(&self) -> Option<FrameHeader> {
         let (held, offset) = (self.window.held(self.position), self.offset());
         let header = FrameHeader::parse(held.first_chunk()?);
-        if !header.check_ok(&self.origin.salt, offset) {
+        if !header.check_ok(&self.origin.salt, offset) || !self.is_record(&header) {
             return None;
         }
         let frame = held.get(..usize::try_from(header.frame_size()).ok()?)?;
-        let sound = header.crc_ok(&frame[FRAME_HEADER_LEN..], offset, &self.origin.salt);
-        (sound && self.is_record(&header)).then_some(header)
+        header.crc_ok(&frame[FRAME_HEADER_LEN..], offset, &self.origin.salt).then_some(header)
     }
 
     /// Whether a sound frame is a record, in a place where there may be one.
