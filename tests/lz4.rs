@@ -187,8 +187,14 @@ fn a_chunk_begun_without_takes_none_until_the_log_rotates() {
     let mut wal = Wal::open(config.clone(), &mut list).unwrap();
     wal.append(&action(&text(5, 500))).unwrap();
     wal.close_open_chunk_with(String::new()).unwrap();
+    let end = wal.progress().appended;
     wal.close().unwrap();
     assert_eq!(compressed_in(dir.path()), [(false, 0, 3), (true, 2, 2), (false, 0, 1)]);
+    #[cfg(feature = "monitor")]
+    {
+        let state = chunked_wal::monitor::WalMonitor::open(dir.path()).unwrap().state();
+        assert_eq!((state.end, state.durable), (end, end));
+    }
 }
 
 #[test]

@@ -335,7 +335,18 @@ fn only_records_are_compressed_and_only_where_the_header_says_so() {
     let end_with = |features, raw, payload: &[u8]| {
         let mut chunk = two_actions(features);
         chunk.frame(raw, payload);
-        scan_all(&chunk.bytes[..], &chunk.header, false, 64).end
+        let (bytes, header) = (&chunk.bytes[..], &chunk.header);
+        let end = scan_all(bytes, header, false, 64).end;
+        // Who follows the chunk from outside takes the frame for a record where a scan does.
+        let behind = if matches!(end, ScanEnd::Clean { .. }) { 4248 } else { 4224 };
+        assert_eq!(frontier(bytes, header, header.chunk_id + HEADER_LEN, 64).unwrap().end, behind);
+        #[cfg(feature = "monitor")]
+        {
+            let mut cursor = Cursor::new(header);
+            cursor.advance(bytes).unwrap();
+            assert_eq!(cursor.end(), behind);
+        }
+        end
     };
     let flags = |found, known| ScanEnd::Unsupported { at: 4224, what: "frame flags", found, known };
     assert_eq!(end_with(0, base, b"any"), flags(1, 0));
