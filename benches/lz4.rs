@@ -7,7 +7,7 @@
 //!
 //! Off and on take turns, and of each the fastest round counts: what else the machine does meanwhile can
 //! only make a round slower.
-#![allow(clippy::unwrap_used, reason = "a bench may stop at the first error")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench may stop at the first error")]
 
 #[allow(dead_code, reason = "shared with the other benches")]
 mod common;
