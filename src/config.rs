@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::format::Compressor;
 use crate::format::HEADER_LEN;
 use crate::position::ChunkId;
 
@@ -46,6 +47,39 @@ pub enum ClosedReads {
     Mapped,
 }
 
+/// Whether the payloads of records are compressed.
+///
+/// Whatever it is set to, a log is read as it was written; records with and without stand side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Every payload is stored as it is.
+    #[default]
+    None,
+    /// A payload is compressed with LZ4 where that makes its frame smaller, up to 64 MiB; a larger one is
+    /// stored as it is. On the appender's thread, in memory that is used again.
+    ///
+    /// Only there with the cargo feature `lz4`, which it also takes to read such a log; see
+    /// [`Config::compression`].
+    #[cfg(feature = "lz4")]
+    Lz4 {
+        /// Payloads of fewer bytes are stored as they are, untried. Below some 64 bytes there is hardly
+        /// anything to gain.
+        min_len: u64,
+    },
+}
+
+impl Compression {
+    /// What compresses a chunk's payloads.
+    pub(crate) fn compressor(self) -> Option<Compressor> {
+        match self {
+            Compression::None => None,
+            #[cfg(feature = "lz4")]
+            Compression::Lz4 { min_len } => Some(Compressor::new(min_len)),
+        }
+    }
+}
+
 /// How a log is kept. Sizes are in bytes.
 ///
 /// Make one with [`Config::new`] and set what should differ:
@@ -73,7 +107,8 @@ pub struct Config {
     /// Unlimited (`u64::MAX`) unless set.
     pub chunk_max_records: u64,
 
-    /// The largest payload that one record may have. Tested when appending only. 64 MiB unless set.
+    /// The largest payload that one record may have, before compression. Tested when appending only.
+    /// 64 MiB unless set.
     pub max_record_size: u64,
 
     /// Appended bytes that may wait for a flush in memory; past it, `append` hands them over as a
@@ -109,6 +144,12 @@ pub struct Config {
     /// unless set.
     pub zero_ahead_bytes: u64,
 
+    /// Whether payloads are compressed, in chunks begun from now on: a chunk that is continued and was
+    /// begun without compression takes none before the next rotation. A build without the cargo feature
+    /// `lz4` refuses a log with a chunk begun with it: [`Error::Unsupported`]. [`Compression::None`]
+    /// unless set.
+    pub compression: Compression,
+
     /// The size of the reads with which a log is opened, replayed and iterated. 1 MiB unless set.
     pub read_buffer_size: u64,
 
@@ -132,6 +173,7 @@ impl Config {
             truncate_torn_tail: true,
             spare_chunks: 2,
             zero_ahead_bytes: MIB,
+            compression: Compression::None,
             read_buffer_size: MIB,
             closed_reads: ClosedReads::Positional,
         }

@@ -93,8 +93,8 @@ fn dump_chunk<W: WalTypes, E>(
     let read_buffer_size = usize::try_from(config.read_buffer_size).unwrap_or(usize::MAX);
     let mut scan = Scan::new(&bytes, &header, successor, read_buffer_size);
     while let Some(frame) = scan.next().map_err(|e| Stopped::ByLog(Error::from_read(path, e)))? {
-        let record = WalRecord::decode_payload(frame.kind, frame.payload)
-            .map_err(|e| Stopped::ByLog(Error::decode(path, id, frame.offset, e)))?;
+        let record = WalRecord::decode(&frame)
+            .map_err(|e| Stopped::ByLog(Error::undecodable(path, id, frame.offset, e)))?;
         visit(Ok((Segment::new(frame.offset, frame.size), record))).map_err(Stopped::ByVisit)?;
     }
     match scan.end() {

@@ -62,7 +62,8 @@ pub enum Error {
         path: PathBuf,
         /// The global offset of what can't be read.
         offset: u64,
-        /// What it is: `format version`, `features`, `frame kind`, `frame flags`.
+        /// What it is: `format version`, `features`, ``features (cargo feature `lz4`)``, `frame kind`,
+        /// `frame flags` and others.
         what: &'static str,
         /// Its value on disk.
         found: u64,
@@ -303,6 +304,8 @@ pub enum Damage {
     FrameCutShort,
     /// The frame's checksum fails.
     FrameChecksum,
+    /// The frame is sound, but its compressed payload can't be decompressed.
+    Compressed,
     /// The first frame is sound but no checkpoint.
     FirstFrameKind,
     /// The seal is sound but tells of other records than those found.
@@ -318,6 +321,7 @@ impl fmt::Display for Damage {
             Damage::FrameHeader => "no frame of this chunk begins there",
             Damage::FrameCutShort => "the frame there is longer than the rest of the file",
             Damage::FrameChecksum => "the frame there fails its checksum",
+            Damage::Compressed => "the payload there is compressed and can't be decompressed",
             Damage::FirstFrameKind => "the first frame is no checkpoint",
             Damage::SealMismatch => "the seal there tells of other records than those found",
             Damage::NotSealed => "neither a frame nor the seal stands there",
@@ -350,6 +354,8 @@ pub enum Proof {
     },
     /// The chunk has a successor, so it was sealed.
     Successor,
+    /// The frame's checksum is right, which that of a torn write is not: it was written so.
+    Checksum,
     /// This process appended the record, or saw it whole when it opened the log.
     Seen,
 }
@@ -364,6 +370,7 @@ impl fmt::Display for Proof {
             Proof::SyncMark { offset } => write!(f, "a sync mark stands at {offset}"),
             Proof::Seal { offset } => write!(f, "a seal stands at {offset}"),
             Proof::Successor => f.write_str("the chunk has a successor"),
+            Proof::Checksum => f.write_str("its checksum is right"),
             Proof::Seen => f.write_str("it was whole when this log was opened or appended to"),
         }
     }
@@ -405,6 +412,15 @@ impl fmt::Display for Foreign {
     }
 }
 
+/// Why a record that checks out can't be read.
+#[derive(Debug)]
+pub(crate) enum Undecodable {
+    /// Its compressed payload can't be decompressed.
+    Compressed,
+    /// The codec's words.
+    Codec(io::Error),
+}
+
 impl Error {
     /// What the operating system said to an operation on a file or directory.
     pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
@@ -434,14 +450,21 @@ impl Error {
         }
     }
 
-    /// What the codec said to a record that checks out.
-    pub(crate) fn decode(
+    /// The error of a record that checks out and can't be read.
+    pub(crate) fn undecodable(
         path: impl Into<PathBuf>,
         chunk_id: ChunkId,
         offset: u64,
-        source: io::Error,
+        why: Undecodable,
     ) -> Self {
-        Error::Decode { path: path.into(), chunk_id, offset, source: Arc::new(source) }
+        let path = path.into();
+        match why {
+            Undecodable::Codec(source) => Error::Decode { path, chunk_id, offset, source: Arc::new(source) },
+            Undecodable::Compressed => {
+                let (damage, proof) = (Damage::Compressed, Proof::Checksum);
+                Error::Corrupt { path, chunk_id, offset, damage, proof }
+            }
+        }
     }
 
     /// What later callers get once this error has stopped the log.

@@ -98,6 +98,7 @@
 //!   durable before the records that name them.
 //! - `embedded`: `embedded::EmbeddedWal`, a log in a fixed region of a file of yours, for a database that
 //!   is one file.
+//! - `lz4`: `Compression::Lz4`, payloads compressed where that makes them smaller.
 //! - `testing`: `testing::CrashTest`, crash tests of your own state machine, and
 //!   `storage::MemoryStorage`, the disk in memory behind them that crashes and fails when asked to.
 //! - `monitor`: `monitor::WalMonitor`, which follows a log, or an SQLite WAL file, as it grows.
@@ -134,6 +135,7 @@ pub use codeq;
 
 pub use crate::chunk::ChunkStat;
 pub use crate::config::ClosedReads;
+pub use crate::config::Compression;
 pub use crate::config::Config;
 pub use crate::error::Damage;
 pub use crate::error::Error;
@@ -199,6 +201,9 @@ mod documents {
     mod tools {}
     #[doc = include_str!("../docs/tuning.md")]
     mod tuning {}
+    #[cfg(feature = "lz4")]
+    #[doc = include_str!("../docs/lz4.md")]
+    mod lz4 {}
     #[cfg(feature = "monitor")]
     #[doc = include_str!("../docs/monitor.md")]
     mod monitor {}

@@ -54,8 +54,7 @@ use codeq::Encode;
 use crate::chunk::FileBytes;
 use crate::error::Error;
 use crate::error::Result;
-use crate::format::FEATURE_LZ4;
-use crate::format::FLAG_LZ4;
+use crate::error::Undecodable;
 use crate::format::Header;
 use crate::format::Kind;
 use crate::format::Scan;
@@ -196,7 +195,7 @@ impl RawChunk {
 
     /// Whether some of its records may be compressed.
     pub fn may_be_compressed(&self) -> bool {
-        self.header.features & FEATURE_LZ4 != 0
+        self.header.may_be_compressed()
     }
 
     /// The size of the file, in bytes, when it was opened.
@@ -219,7 +218,8 @@ impl RawChunk {
     /// Reads the chunk's records, each checked, from the first on.
     pub fn records(&self, place: ChunkPlace) -> RawRecords<'_> {
         let scan = Scan::new(&self.bytes, &self.header, place == ChunkPlace::Older, READ);
-        RawRecords { chunk: self, scan }
+        let sound_end = self.header.chunk_id;
+        RawRecords { chunk: self, scan, count: 0, sound_end, broken: None, scratch: Vec::new() }
     }
 }
 
@@ -236,6 +236,12 @@ pub struct ChunkSeal {
 pub struct RawRecords<'a> {
     chunk: &'a RawChunk,
     scan: Scan<&'a FileBytes>,
+    count: u64,
+    sound_end: u64,
+    /// The offset of a record that can't be decompressed: here they end.
+    broken: Option<u64>,
+    /// The payload of a compressed record.
+    scratch: Vec<u8>,
 }
 
 impl RawRecords<'_> {
@@ -246,21 +252,41 @@ impl RawRecords<'_> {
     /// [`Error::Io`]: nothing follows from it for the log, and it can be tried again.
     #[expect(clippy::should_implement_trait, reason = "an iterator can't lend its buffer")]
     pub fn next(&mut self) -> Result<Option<RawRecord<'_>>> {
+        if self.broken.is_some() {
+            return Ok(None);
+        }
         let frame = self.scan.next().map_err(|e| Error::from_read(&self.chunk.path, e))?;
-        Ok(frame.map(|frame| RawRecord {
+        let Some(frame) = frame else { return Ok(None) };
+        let Some(payload) = frame.raw_payload(&mut self.scratch) else {
+            self.broken = Some(frame.offset);
+            return Ok(None);
+        };
+        self.count += 1;
+        self.sound_end = frame.offset + frame.size;
+        Ok(Some(RawRecord {
             offset: frame.offset,
             size: frame.size,
             kind: match frame.kind {
                 Kind::Checkpoint => RecordKind::Checkpoint,
                 _ => RecordKind::Action,
             },
-            is_compressed: frame.flags & FLAG_LZ4 != 0,
-            payload: frame.payload,
+            is_compressed: frame.is_compressed(),
+            stored_len: frame.payload.len() as u64,
+            payload,
         }))
     }
 
     /// How the records end, once [`next`](Self::next) has returned `None`.
     pub fn end(&self) -> Option<ChunkEnd> {
+        if let Some(offset) = self.broken {
+            let why = Undecodable::Compressed;
+            return Some(ChunkEnd::Damaged(Error::undecodable(
+                &self.chunk.path,
+                self.chunk.id(),
+                offset,
+                why,
+            )));
+        }
         Some(match self.scan.end()? {
             ScanEnd::Sealed { data_end, .. } => ChunkEnd::Sealed { data_end: *data_end },
             ScanEnd::Clean { data_end, marked } => ChunkEnd::Clean { data_end: *data_end, marked: *marked },
@@ -271,12 +297,12 @@ impl RawRecords<'_> {
 
     /// How many records were returned.
     pub fn count(&self) -> u64 {
-        self.scan.records()
+        self.count
     }
 
     /// The global offset behind the last record returned; the chunk's id before the first.
     pub fn sound_end(&self) -> u64 {
-        self.scan.last_segment().map_or(self.chunk.header.chunk_id, |(offset, size)| offset + size)
+        self.sound_end
     }
 }
 
@@ -301,6 +327,8 @@ pub struct RawRecord<'a> {
     pub kind: RecordKind,
     /// Whether the payload was compressed with LZ4 on the disk.
     pub is_compressed: bool,
+    /// Bytes of the payload on the disk, fewer than it has if it was compressed.
+    pub stored_len: u64,
     /// What the codec wrote.
     pub payload: &'a [u8],
 }

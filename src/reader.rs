@@ -36,8 +36,10 @@ use crate::error::Damage;
 use crate::error::Error;
 use crate::error::Proof;
 use crate::error::Result;
+use crate::error::Undecodable;
 use crate::flush::Positions;
 use crate::format::FRAME_HEADER_LEN;
+use crate::format::Frame;
 use crate::format::FrameHeader;
 use crate::format::HEADER_LEN;
 use crate::format::Kind;
@@ -82,6 +84,7 @@ pub(crate) struct LogView<C> {
 pub(crate) struct StoredFrame {
     /// An action or a checkpoint.
     pub(crate) kind: Kind,
+    pub(crate) flags: u8,
     payload_end: usize,
     bytes: Vec<u8>,
 }
@@ -91,9 +94,10 @@ impl StoredFrame {
     #[cfg(all(test, feature = "blob"))]
     pub(crate) fn of_payload(payload: &[u8]) -> Self {
         let bytes = [&[0; FRAME_HEADER_LEN], payload].concat();
-        StoredFrame { kind: Kind::Action, payload_end: bytes.len(), bytes }
+        StoredFrame { kind: Kind::Action, flags: 0, payload_end: bytes.len(), bytes }
     }
 
+    /// As it is stored.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.bytes[FRAME_HEADER_LEN..self.payload_end]
     }
@@ -103,6 +107,7 @@ impl StoredFrame {
 struct Found {
     kind: Kind,
     payload_len: u32,
+    flags: u8,
 }
 
 impl Found {
@@ -118,12 +123,19 @@ impl Found {
         if !header.crc_ok(frame, offset, chunk.salt()) {
             return Err(Damage::FrameChecksum);
         }
-        Ok(Found { kind, payload_len: header.len })
+        Ok(Found { kind, flags: header.flags, payload_len: header.len })
     }
 
     #[inline]
-    fn payload<'f>(&self, frame: &'f [u8]) -> &'f [u8] {
-        &frame[FRAME_HEADER_LEN..FRAME_HEADER_LEN + self.payload_len as usize]
+    fn frame<'f>(&self, offset: u64, bytes: &'f [u8]) -> Frame<'f> {
+        let payload = &bytes[FRAME_HEADER_LEN..FRAME_HEADER_LEN + self.payload_len as usize];
+        Frame { kind: self.kind, flags: self.flags, offset, size: bytes.len() as u64, payload }
+    }
+
+    /// Whether this build can read it there.
+    #[inline]
+    fn is_known(&self, chunk: &ChunkFile) -> bool {
+        self.flags & !chunk.header().record_flags() == 0
     }
 }
 
@@ -241,7 +253,7 @@ impl<C> LogView<C> {
         found: Found,
     ) -> Result<WalRecord<W>> {
         // Not by `map_err`: a record is moved for it once more.
-        match WalRecord::decode_payload(found.kind, found.payload(frame)) {
+        match WalRecord::decode(&found.frame(offset, frame)) {
             Ok(record) => Ok(record),
             Err(e) => {
                 let id = self.chunks.read().find(offset).map(|(chunk, _)| chunk.id());
@@ -257,6 +269,7 @@ impl<C> LogView<C> {
         let (bytes, found) = self.read_large(segment)?;
         Ok(StoredFrame {
             kind: found.kind,
+            flags: found.flags,
             payload_end: FRAME_HEADER_LEN + found.payload_len as usize,
             bytes,
         })
@@ -288,10 +301,10 @@ impl<C> LogView<C> {
         let file = source.file.as_deref()?;
         let read = read_full_at(file, frame, offset - source.chunk.id().0);
         let whole = read.is_ok_and(|n| n == frame.len());
-        let found =
-            if whole { Found::check(&source.chunk, offset, frame) } else { Err(Damage::FrameCutShort) };
+        let found = whole.then(|| Found::check(&source.chunk, offset, frame).ok()).flatten();
+        let found = found.filter(|found| found.is_known(&source.chunk));
         self.recent.put(offset, source);
-        found.ok()
+        found
     }
 
     /// Reads the frame that fills `frame`, and checks it.
@@ -299,6 +312,11 @@ impl<C> LogView<C> {
         self.read_exact(&source, offset, frame)?;
         let found = Found::check(&source.chunk, offset, frame);
         let found = found.map_err(|damage| self.corrupt(source.chunk.id(), offset, damage))?;
+        if !found.is_known(&source.chunk) {
+            let (path, what) = (self.files.path(source.chunk.id()), "frame flags");
+            let (found, known) = (found.flags.into(), source.chunk.header().record_flags().into());
+            return Err(Error::Unsupported { path, offset, what, found, known });
+        }
         if source.file.is_some() {
             self.recent.put(offset, Box::new(source));
         }
@@ -384,8 +402,8 @@ impl<C> LogView<C> {
         Error::Corrupt { path, chunk_id, offset, damage, proof: Proof::Seen }
     }
 
-    fn undecodable(&self, chunk_id: ChunkId, offset: u64, e: io::Error) -> Error {
-        Error::decode(self.files.path(chunk_id), chunk_id, offset, e)
+    fn undecodable(&self, chunk_id: ChunkId, offset: u64, why: Undecodable) -> Error {
+        Error::undecodable(self.files.path(chunk_id), chunk_id, offset, why)
     }
 }
 
@@ -433,7 +451,7 @@ impl<W: WalTypes> LiveRecords<W> {
             let end = scan.source().end;
             let path = || self.view.files.path(chunk.id());
             if let Some(frame) = scan.next().map_err(|e| Error::from_read(path(), e))? {
-                let record = WalRecord::decode_payload(frame.kind, frame.payload);
+                let record = WalRecord::decode(&frame);
                 let record = record.map_err(|e| self.view.undecodable(chunk.id(), frame.offset, e))?;
                 return Ok(Some((chunk.id(), Segment::new(frame.offset, frame.size), record)));
             }

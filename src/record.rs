@@ -10,6 +10,8 @@ use codeq::Decode;
 use codeq::Encode;
 
 use crate::error::Error;
+use crate::error::Undecodable;
+use crate::format::Frame;
 use crate::format::Kind;
 use crate::position::ChunkId;
 use crate::position::Segment;
@@ -62,24 +64,37 @@ impl<W: WalTypes> WalRecord<W> {
         }
     }
 
-    /// Reads a record back from a whole payload. Bytes that the codec leaves over are an error.
-    #[inline]
-    pub(crate) fn decode_payload(kind: Kind, payload: &[u8]) -> io::Result<Self> {
-        match kind {
-            Kind::Action => decode_all(payload).map(WalRecord::Action),
-            Kind::Checkpoint => decode_all(payload).map(WalRecord::Checkpoint),
-            Kind::Seal | Kind::SyncMark => Err(io::Error::new(io::ErrorKind::InvalidData, "not a record")),
+    /// Reads a record back from its frame. Bytes of the payload that the codec leaves over are an error.
+    pub(crate) fn decode(frame: &Frame<'_>) -> Result<Self, Undecodable> {
+        if frame.is_compressed() {
+            return Self::decode_compressed(frame);
         }
+        Self::decode_payload(frame.kind, frame.payload)
+    }
+
+    /// Not inlined: a record that is not compressed must not pay for it.
+    #[inline(never)]
+    fn decode_compressed(frame: &Frame<'_>) -> Result<Self, Undecodable> {
+        let mut scratch = Vec::new();
+        let payload = frame.raw_payload(&mut scratch).ok_or(Undecodable::Compressed)?;
+        Self::decode_payload(frame.kind, payload)
+    }
+
+    fn decode_payload(kind: Kind, payload: &[u8]) -> Result<Self, Undecodable> {
+        Ok(match kind {
+            Kind::Checkpoint => WalRecord::Checkpoint(decode_all(payload)?),
+            _ => WalRecord::Action(decode_all(payload)?),
+        })
     }
 }
 
 #[inline]
-fn decode_all<T: Decode>(payload: &[u8]) -> io::Result<T> {
+fn decode_all<T: Decode>(payload: &[u8]) -> Result<T, Undecodable> {
     let mut rest = payload;
-    let value = T::decode(&mut rest)?;
+    let value = T::decode(&mut rest).map_err(Undecodable::Codec)?;
     if !rest.is_empty() {
         let message = format!("the codec left {} of {} bytes unread", rest.len(), payload.len());
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        return Err(Undecodable::Codec(io::Error::new(io::ErrorKind::InvalidData, message)));
     }
     Ok(value)
 }
@@ -243,10 +258,17 @@ mod tests {
     #[test]
     fn bytes_left_over_are_refused() {
         let payload = [0, 0, 0, 0, 0, 0, 0, 9, 1];
-        let decode = |n| WalRecord::<NotEvenClone>::decode_payload(Kind::Checkpoint, &payload[..n]);
+        let decode = |n| {
+            let (kind, payload) = (Kind::Checkpoint, &payload[..n]);
+            WalRecord::<NotEvenClone>::decode(&Frame { offset: 64, size: 32, kind, flags: 0, payload })
+        };
+        let refused = |n| match decode(n) {
+            Err(Undecodable::Codec(error)) => error.kind(),
+            other => panic!("{other:?}"),
+        };
         assert_eq!(decode(8).unwrap(), WalRecord::Checkpoint(9));
-        assert_eq!(decode(9).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(decode(7).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(refused(9), io::ErrorKind::InvalidData);
+        assert_eq!(refused(7), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

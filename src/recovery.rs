@@ -398,8 +398,8 @@ impl InHand {
     }
 
     fn record<W: WalTypes>(&self, frame: Frame<'_>) -> Result<(Segment, WalRecord<W>)> {
-        let record = WalRecord::decode_payload(frame.kind, frame.payload)
-            .map_err(|e| Error::decode(&self.path, self.id, frame.offset, e))?;
+        let record = WalRecord::decode(&frame)
+            .map_err(|e| Error::undecodable(&self.path, self.id, frame.offset, e))?;
         Ok((Segment::new(frame.offset, frame.size), record))
     }
 

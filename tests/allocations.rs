@@ -112,8 +112,18 @@ fn allocations_of(wal: &mut ChunkedWal<Log>, f: impl FnOnce(&mut ChunkedWal<Log>
 /// One test, because whatever else runs in this process is counted, too.
 #[test]
 fn steady_work_allocates_nothing_for_a_record() {
+    allocates_nothing("", |_| {});
+    #[cfg(feature = "lz4")]
+    allocates_nothing("compressed: ", |config| {
+        config.compression = chunked_wal::Compression::Lz4 { min_len: 0 };
+    });
+}
+
+fn allocates_nothing(how: &str, change: impl FnOnce(&mut Config)) {
     let dir = tempfile::tempdir().unwrap();
-    let mut wal = ChunkedWal::<Log>::open(Config::new(dir.path()), &mut Nothing).unwrap();
+    let mut config = Config::new(dir.path());
+    change(&mut config);
+    let mut wal = ChunkedWal::<Log>::open(config, &mut Nothing).unwrap();
     let record = WalRecord::Action(Bytes([7; 64]));
     let completed = Arc::new(AtomicU64::new(0));
 
@@ -155,9 +165,9 @@ fn steady_work_allocates_nothing_for_a_record() {
         // The buffers find their sizes in the first rounds.
         let rounds: Vec<_> = (0..6).map(|_| allocations_of(&mut wal, work)).collect();
         let steady = rounds[3..].iter().min().unwrap();
-        println!("{what}: {rounds:?} allocations for {records} records each");
+        println!("{how}{what}: {rounds:?} allocations for {records} records each");
         // A buffer that is still read when it would be used again may be replaced, now and then.
-        assert!(*steady <= records / 1000, "{what}: {rounds:?} allocations for {records} records");
+        assert!(*steady <= records / 1000, "{how}{what}: {rounds:?} allocations for {records} records");
     }
     assert_eq!(completed.load(SeqCst), 6 * RECORDS);
 

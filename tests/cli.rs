@@ -135,7 +135,57 @@ const SECOND: u64 = 136;
 const NEWEST: u64 = 272;
 const END: u64 = 416;
 
+/// A log that was begun without compression and rotated with it: ids 0 and 136.
+#[cfg(feature = "lz4")]
+fn half_compressed() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    let mut list = List::default();
+    Wal::open(config.clone(), &mut list).unwrap().close().unwrap();
+    config.compression = chunked_wal::Compression::Lz4 { min_len: 0 };
+    let mut wal = Wal::open(config, &mut list).unwrap();
+    wal.close_open_chunk(&list).unwrap();
+    wal.append_and_apply("abc".repeat(20), &mut list).unwrap();
+    wal.append_and_apply("short".to_string(), &mut list).unwrap();
+    wal.close().unwrap();
+    dir
+}
+
 // Looking ------------------------------------------------------------------------------------------
+
+#[cfg(feature = "lz4")]
+#[test]
+fn compressed_records_are_counted_as_stored_and_shown_as_appended() {
+    let dir = half_compressed();
+    let ran = run(&["inspect", "--json", "."], dir.path());
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    // The checkpoint and the short word are stored as they are, 4 and 9 bytes; of the long one 22.
+    let shares: Vec<_> = ran.out.lines().filter(|line| line.contains("lz4_share")).collect();
+    assert!(shares[0].contains("null") && shares[1].contains("0.62"), "{shares:?}");
+
+    let ran = run(&["dump", "--format", "raw", "."], dir.path());
+    assert_eq!(ran.code, 0);
+    assert!(ran.out.contains(&"abc".repeat(20)) && ran.out.contains("short"), "{}", ran.out);
+    let ran = run(&["verify", "."], dir.path());
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let ran = run(&["follow", "--from", "start", "--limit", "4", "--format", "raw", "."], dir.path());
+    assert!(ran.out.contains(&"abc".repeat(20)), "{}", ran.out);
+
+    // Sound by its checksum, and nothing that could be decompressed: kept is what stands in front of it.
+    let dir = tempfile::tempdir().unwrap();
+    let begun = Forge::chunk(0).header(12, &[1]).checkpoint("").action("a");
+    let forge = begun.flagged(1, 1, b"no block").action("b").mark();
+    fs::write(chunk_path(dir.path(), 0), &forge.bytes).unwrap();
+    for command in ["verify", "dump", "repair"] {
+        let ran = run(&[command, "."], dir.path());
+        let told = format!("{}{}", ran.out, ran.err);
+        assert!(ran.code == 2 && told.contains("can't be decompressed"), "{command}: {ran:?}");
+    }
+    assert_eq!(run(&["repair", "--apply", "."], dir.path()).code, 0);
+    let mut list = List::default();
+    Wal::open(config(dir.path()), &mut list).unwrap();
+    assert_eq!(list.words, ["a"]);
+}
 
 #[test]
 fn inspect_shows_chunks_and_what_else_there_is() {

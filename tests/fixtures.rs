@@ -143,6 +143,38 @@ fn a_log_of_version_1_in_files_used_before() {
     );
 }
 
+/// Which chunks of a fixture have feature bit 0, oldest first.
+#[cfg(feature = "lz4")]
+fn lz4_bits(name: &str) -> Vec<bool> {
+    let names = fs::read_dir(root().join(name)).unwrap().map(|entry| entry.unwrap().path());
+    let mut chunks: Vec<_> = names.filter(|path| path.extension().is_some_and(|e| e == "wal")).collect();
+    chunks.sort();
+    chunks.into_iter().map(|path| fs::read(path).unwrap()[12] & 1 != 0).collect()
+}
+
+/// Whether the frame at a global offset of a fixture's chunk is compressed.
+#[cfg(feature = "lz4")]
+fn is_compressed(name: &str, chunk: u64, offset: u64) -> bool {
+    let path = Config::new(root().join(name)).chunk_path(chunked_wal::ChunkId(chunk));
+    fs::read(path).unwrap()[(offset - chunk) as usize + 9] == 1
+}
+
+#[cfg(feature = "lz4")]
+#[test]
+fn a_log_of_version_1_with_and_without_lz4() {
+    reads_for_ever("lz4");
+    assert_eq!(lz4_bits("lz4"), [false, true, false, true]);
+    let lines = fs::read_to_string(root().join("lz4.txt")).unwrap();
+    let mut found = std::collections::BTreeMap::<u64, (usize, usize)>::new();
+    for line in lines.lines() {
+        let numbers: Vec<u64> = line.split(' ').take(2).map(|n| n.parse().unwrap()).collect();
+        let (compressed, plain) = found.entry(numbers[0]).or_default();
+        *(if is_compressed("lz4", numbers[0], numbers[1]) { compressed } else { plain }) += 1;
+    }
+    let found: Vec<_> = found.into_values().collect();
+    assert!(matches!(found[..], [(0, 1..), (2.., 2..), (0, 1..), (2.., 2..)]), "{found:?}");
+}
+
 /// Writes what a disk in memory holds, if the fixture isn't there yet.
 fn write_fixture(name: &str, disk: &MemoryStorage) {
     let dir = root().join(name);
@@ -205,4 +237,33 @@ fn write_fixtures_that_are_missing() {
     }
     wal.close().unwrap();
     write_fixture("reused", &disk.storage);
+
+    #[cfg(feature = "lz4")]
+    write_fixture("lz4", &half_compressed().storage);
+}
+
+/// A log whose second and fourth chunk were begun with compression. The third is begun without, and so
+/// stays as it is though compression is on again when the log goes on in it.
+#[cfg(feature = "lz4")]
+fn half_compressed() -> Disk {
+    use chunked_wal::Compression::Lz4;
+    use chunked_wal::Compression::None;
+
+    let long = |n: usize| format!("{n} {}", "is a long word and goes on ".repeat(4 + n));
+    let mut disk = Disk::default();
+    for (n, compression) in [None, Lz4 { min_len: 0 }, None, Lz4 { min_len: 100 }].into_iter().enumerate() {
+        disk.config.compression = compression;
+        let (mut wal, mut list) = disk.open();
+        if n > 0 {
+            // What is appended before the rotation is not compressed, or was begun so.
+            wal.append_and_apply(long(n), &mut list).unwrap();
+            wal.close_open_chunk(&list).unwrap();
+        }
+        words(&mut wal, &mut list, n * 10..n * 10 + 5);
+        for i in 0..3 {
+            wal.append_and_apply(long(n * 3 + i), &mut list).unwrap();
+        }
+        wal.close().unwrap();
+    }
+    disk
 }

@@ -118,6 +118,20 @@ fn hostile_lengths_take_no_memory() {
         let seal = first.clone().frame(3, 0, &payload);
         open_and_dump(dir.path(), &format!("a seal of {value}"), &seal.bytes);
     }
+    // Compressed payloads that claim to be large, and blocks that could be.
+    #[cfg(feature = "lz4")]
+    for claimed in [u32::MAX, 64 << 20, 4 << 20, 2 << 20] {
+        for block in [
+            vec![0xff; 100],
+            vec![0xff; 16_000],
+            vec![0x10; 16_000],
+            [&[0x1f, 0, 1, 0][..], &[255; 16_000]].concat(),
+        ] {
+            let payload = [&claimed.to_le_bytes()[..], &block].concat();
+            let forge = Forge::chunk(0).header(12, &[1]).checkpoint("").frame(1, 1, &payload).mark();
+            open_and_dump(dir.path(), &format!("a claim of {claimed} in {}", block.len()), &forge.bytes);
+        }
+    }
     // The counter counts.
     assert!(peak_of(|| drop(vec![1_u8; 8 << 20])) >= 8 << 20);
 }

@@ -176,6 +176,17 @@ mutation 'blob: every store numbers its chunks alike' src/blob/payload.rs \
 mutation 'blob: the number of the open chunk is that of the last closed' src/blob/store.rs \
     's/\(Some\(closed\), _\) => closed\.checkpoint,/(Some(closed), _) => Number { number: closed.checkpoint.number.wrapping_sub(1), ..closed.checkpoint },/' "$blob"
 
+# Compressed payloads.
+lz4='--test lz4'
+mutation 'lz4: a chunk begun without goes on with it' src/wal/open.rs \
+    's/(compression\.compressor\(\))\.filter\([^,]*\),/$1,/' "$lz4 a_chunk"
+mutation 'lz4: the flag is known in every chunk' src/format/header.rs \
+    's/if self\.may_be_compressed\(\) \{ FLAG_LZ4 \} else \{ 0 \}/FLAG_LZ4/' "$lz4 what_can"
+mutation 'lz4: memory for what a length says' src/format/lz4.rs \
+    's/let mut len = raw_len\.min\(.*\);/let mut len = raw_len;/' '--test hostile_alloc'
+mutation 'lz4: a block that holds less than it says' src/format/lz4.rs \
+    's/\(n == raw_len\)\.then_some\(/(n <= raw_len).then_some(/' "$lz4 what_can"
+
 echo
 column -t -s $'\t' "$table"
 exit $((missed > 0))

@@ -30,7 +30,7 @@ use chunked_wal::storage::MemoryStorage;
 use self::forge::Forge;
 
 /// The directories to begin with.
-pub const BASES: u8 = 8;
+pub const BASES: u8 = 9;
 
 /// Steps of one input, and bytes of one file: enough to say everything, and quick.
 const STEPS_MAX: usize = 32;
@@ -269,7 +269,13 @@ fn base(which: u8) -> Files {
             put(&first.used_before().mark().raw(&old));
             files.insert(forge::spare_name(7), old);
         }
-        _ => put(&Forge::chunk(u64::MAX - 511).checkpoint("near the end").action("x").mark()),
+        7 => put(&Forge::chunk(u64::MAX - 511).checkpoint("near the end").action("x").mark()),
+        _ => {
+            // The word's codec writes a length and the letters: `abc`, twenty times.
+            let block = b"\x7f\0\0\0\x3cabc\x03\0\x21\x50bcabc";
+            let stored = [&64_u32.to_le_bytes()[..], block].concat();
+            put(&Forge::chunk(0).header(12, &[1]).checkpoint("").flagged(1, 1, &stored).action("b").mark());
+        }
     }
     files
 }

@@ -18,8 +18,17 @@ const LENGTH: u8 = 11;
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let mut seeds = Vec::new();
     let mut add = |name: &str, parts: &[&[u8]]| seeds.push((name.to_string(), parts.concat()));
-    let bases =
-        ["empty", "marked", "two-chunks", "three-chunks", "torn", "sealed-newest", "reused", "near-the-end"];
+    let bases = [
+        "empty",
+        "marked",
+        "two-chunks",
+        "three-chunks",
+        "torn",
+        "sealed-newest",
+        "reused",
+        "near-the-end",
+        "compressed",
+    ];
     for (base, name) in (0..).zip(bases) {
         add(name, &[&[base, 4]]);
     }
@@ -49,6 +58,7 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     add("later-feature", &[&[1, 0], &[HEADER, 0, 12, 1, 0x80]]);
     add("later-kind", &[&[1, 0], &frame(176, 5, 0, 0, b"?")]);
     add("later-flag", &[&[1, 0], &frame(176, 1, 2, 0, b"?")]);
+    add("compressed-lies", &[&[8, 0], &frame(152, 1, 1, 0, b"no block")]);
     add("refused-by-codec", &[&[1, 0], &frame(176, 1, 0, 0, b"?")]);
     add("first-is-action", &[&[1, 0], &frame(64, 1, 0, 0, b"")]);
     add("seal-lies", &[&[1, 0], &frame(176, 3, 0, 24, &[1; 24])]);

@@ -120,8 +120,8 @@ impl BlobReader {
 
     fn read_frame(&self, blob: BlobRef, segment: Segment) -> Result<StoredFrame> {
         match self.wal.read_frame(segment) {
-            Ok(frame) if frame.kind == Kind::Action => Ok(frame),
-            // The number with which a chunk begins, or no frame at all.
+            Ok(frame) if frame.kind == Kind::Action && frame.flags == 0 => Ok(frame),
+            // The number with which a chunk begins, what no store writes, or no frame at all.
             Ok(_) | Err(Error::Corrupt { damage: Damage::FrameHeader, .. }) => {
                 Err(blob.leads_nowhere(NoBlob::NotThere))
             }

@@ -18,7 +18,9 @@ use super::TailWriter;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Result;
+use crate::format::Compressor;
 use crate::format::DataCrc;
+use crate::format::FLAG_LZ4;
 use crate::format::FRAME_HEADER_LEN;
 use crate::format::SEAL_LEN;
 use crate::format::Salt;
@@ -51,6 +53,8 @@ pub(crate) struct OpenChunk {
     /// The one handle that serves the chunk until its seal.
     pub(crate) handle: Arc<dyn StorageFile>,
     salt: Salt,
+    /// Compresses payloads, where that is wanted and the chunk's header allows it.
+    compressor: Option<Compressor>,
     /// Global offset of the next frame.
     next: u64,
     records: u64,
@@ -79,6 +83,7 @@ pub(crate) struct OpenChunkState {
     pub(crate) records: u64,
     pub(crate) data_crc: DataCrc,
     pub(crate) allocated: u64,
+    pub(crate) compressor: Option<Compressor>,
 }
 
 impl OpenChunk {
@@ -88,13 +93,14 @@ impl OpenChunk {
         state: OpenChunkState,
         config: &Config,
     ) -> Self {
-        let OpenChunkState { end, records, data_crc, allocated } = state;
+        let OpenChunkState { end, records, data_crc, allocated, compressor } = state;
         OpenChunk {
             salt: file.salt().clone(),
             path: config.chunk_path(file.id()),
             file_size: config.chunk_file_size(),
             file,
             handle,
+            compressor,
             next: end,
             records,
             data_crc,
@@ -137,7 +143,8 @@ impl OpenChunk {
         synced: u64,
         payload_max: u64,
     ) -> Result<()> {
-        self.staged = stage_frame(tail, 0, record, self.next, synced, &self.salt, payload_max)?;
+        let Self { next, salt, compressor, .. } = self;
+        self.staged = stage_frame(tail, 0, record, *next, synced, salt, payload_max, compressor.as_mut())?;
         self.reserve(self.staged.segment.size)
     }
 
@@ -193,10 +200,21 @@ pub(crate) fn stage_frame<W: WalTypes>(
     synced: u64,
     salt: &Salt,
     payload_max: u64,
+    compressor: Option<&mut Compressor>,
 ) -> Result<Staged> {
     let payload_begin = begin + FRAME_HEADER_LEN;
     tail.stage(0, payload_begin);
-    let len = stage_payload(tail, payload_begin, record, payload_max)?;
+    let mut len = stage_payload(tail, payload_begin, record, payload_max)?;
+    let mut flags = 0;
+    if let Some(compressor) = compressor {
+        let payload =
+            &mut tail.stage(payload_begin + len as usize, payload_begin + len as usize)[payload_begin..];
+        if let Some(compressed) = compressor.compress(payload) {
+            // It became shorter, so it still fits.
+            len = compressed as u32;
+            flags = FLAG_LZ4;
+        }
+    }
     let size = ceil8(u64::from(len)).map(|padded| FRAME_HEADER_LEN as u64 + padded);
     let end = size.and_then(|size| offset.checked_add(size)).filter(|end| *end <= OFFSET_MAX);
     let Some(end) = end else { return Err(Error::OffsetsUsedUp { end: OFFSET_MAX }) };
@@ -206,7 +224,7 @@ pub(crate) fn stage_frame<W: WalTypes>(
     let frame = &mut tail.stage(payload_end, payload_end + ZEROS.len())[begin..];
     frame[payload_end - begin..].copy_from_slice(&ZEROS);
     let frame = &mut frame[..size as usize];
-    let crc = finish_frame(frame, len, record.kind(), 0, offset, unsynced(offset, synced), salt);
+    let crc = finish_frame(frame, len, record.kind(), flags, offset, unsynced(offset, synced), salt);
     Ok(Staged { segment: Segment::new(offset, size), crc })
 }
 

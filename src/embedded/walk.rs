@@ -67,7 +67,7 @@ impl<'a> Walk<'a> {
         Ok(Walk {
             ring,
             window: Window::new(lap, ring.capacity, READ_SIZE),
-            origin: Origin { chunk_id: position, salt: ring.salt.clone() },
+            origin: Origin { chunk_id: position, salt: ring.salt.clone(), record_flags: 0 },
             at: 0,
             sequence,
             epoch: None,

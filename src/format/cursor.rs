@@ -16,10 +16,8 @@ use super::FRAME_HEADER_LEN;
 use super::FrameHeader;
 use super::HEADER_LEN;
 use super::Header;
-use super::KNOWN_FLAGS;
 use super::Kind;
 use super::ReadAt;
-use super::Salt;
 use super::read_exact_at;
 use super::search::Origin;
 use super::search::crc_ok;
@@ -82,7 +80,7 @@ impl Cursor {
 
     /// Goes on over the sound records that follow.
     pub(crate) fn advance<R: ReadAt>(&mut self, source: R) -> io::Result<()> {
-        let origin = Origin { chunk_id: self.header.chunk_id, salt: Salt::new(self.header.salt) };
+        let origin = Origin::of(&self.header);
         // There is no frame beyond the last global offset.
         let len = source.len().min(u64::MAX - origin.chunk_id);
         let mut window = Window::new(source, len, WINDOW);
@@ -99,7 +97,8 @@ impl Cursor {
         }
         let header = window.header(position)?;
         let size = header.frame_size();
-        if !header.check_ok(&origin.salt, offset) || size > rest || header.flags & !KNOWN_FLAGS != 0 {
+        let flags_fit = header.flags & !origin.flags_known(header.kind) == 0;
+        if !header.check_ok(&origin.salt, offset) || size > rest || !flags_fit {
             return Ok(false);
         }
         if !crc_ok(window, origin, &header, position, size)? {

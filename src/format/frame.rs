@@ -21,11 +21,9 @@ pub(crate) const FRAME_HEADER_LEN: usize = 16;
 /// Bytes of a sync mark: a frame header alone.
 pub(crate) const SYNC_MARK_LEN: u64 = FRAME_HEADER_LEN as u64;
 
-/// The payload is compressed.
+/// The payload is compressed. Only records may be, and only in chunks with
+/// [`FEATURE_LZ4`](super::FEATURE_LZ4).
 pub(crate) const FLAG_LZ4: u8 = 1;
-
-/// The flags that this build can read. [`FLAG_LZ4`] is not among them.
-pub(crate) const KNOWN_FLAGS: u8 = 0;
 
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,10 +17,8 @@ use super::FRAME_HEADER_LEN;
 use super::FrameHeader;
 use super::HEADER_LEN;
 use super::Header;
-use super::KNOWN_FLAGS;
 use super::Kind;
 use super::ReadAt;
-use super::Salt;
 use super::Seal;
 use super::place::Place;
 use super::place::inspect;
@@ -47,7 +45,7 @@ pub(crate) fn frontier<R: ReadAt>(
     from: u64,
     read_buffer_size: usize,
 ) -> io::Result<Frontier> {
-    let origin = Origin { chunk_id: header.chunk_id, salt: Salt::new(header.salt) };
+    let origin = Origin::of(header);
     let len = source.len().min(u64::MAX - header.chunk_id);
     let mut window = Window::new(source, len, read_buffer_size);
     let mut position = from - header.chunk_id;
@@ -56,7 +54,7 @@ pub(crate) fn frontier<R: ReadAt>(
         let offset = origin.offset(position);
         match Kind::from_u8(frame.kind) {
             Some(Kind::Action) if position == HEADER_LEN => break,
-            Some(Kind::Action | Kind::Checkpoint) if frame.flags & !KNOWN_FLAGS == 0 => {
+            Some(Kind::Action | Kind::Checkpoint) if frame.flags & !origin.record_flags == 0 => {
                 synced = synced.max(frame.synced(offset).unwrap_or(0));
                 position += frame.frame_size();
             }

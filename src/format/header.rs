@@ -9,6 +9,7 @@
 //! features, then the CRC. A chunk of a later version may be checksummed in another way.
 
 use super::Crc;
+use super::FLAG_LZ4;
 use super::array_at;
 
 /// Bytes of a chunk header; the first frame follows.
@@ -23,8 +24,9 @@ pub(crate) const FEATURE_LZ4: u32 = 1;
 /// The file had an earlier life: bytes of it may stand behind the end.
 pub(crate) const FEATURE_EARLIER_LIFE: u32 = 2;
 
-/// The features that this build can read. [`FEATURE_LZ4`] is not among them.
-pub(crate) const KNOWN_FEATURES: u32 = FEATURE_EARLIER_LIFE;
+/// The features that this build can read.
+pub(crate) const KNOWN_FEATURES: u32 =
+    if cfg!(feature = "lz4") { FEATURE_LZ4 | FEATURE_EARLIER_LIFE } else { FEATURE_EARLIER_LIFE };
 
 const LEN: usize = HEADER_LEN as usize;
 const CRC_AT: usize = LEN - 4;
@@ -88,8 +90,13 @@ impl Header {
         if version != VERSION {
             return unsupported("format version", version.into(), VERSION.into());
         }
-        if features & !KNOWN_FEATURES != 0 {
-            return unsupported("features", features.into(), KNOWN_FEATURES.into());
+        match features & !KNOWN_FEATURES {
+            0 => {}
+            // The one that another build of this version knows.
+            FEATURE_LZ4 => {
+                return unsupported("features (cargo feature `lz4`)", features.into(), KNOWN_FEATURES.into());
+            }
+            _ => return unsupported("features", features.into(), KNOWN_FEATURES.into()),
         }
         if u32::from_le_bytes(array_at(bytes, CRC_AT)) != crc_of_header(bytes) {
             return Err(HeaderError::Corrupt);
@@ -104,6 +111,16 @@ impl Header {
             log_id: array_at(bytes, 32),
             created_ms: u64::from_le_bytes(array_at(bytes, 48)),
         })
+    }
+
+    /// Whether frames of the chunk may be compressed.
+    pub(crate) fn may_be_compressed(&self) -> bool {
+        self.features & FEATURE_LZ4 != 0
+    }
+
+    /// The flags that a record of the chunk may have.
+    pub(crate) fn record_flags(&self) -> u8 {
+        if self.may_be_compressed() { FLAG_LZ4 } else { 0 }
     }
 
     /// Whether bytes of an earlier life of the file may stand behind the end.

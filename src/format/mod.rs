@@ -9,6 +9,7 @@
 //!           ^ ChunkId, a global offset           ^ data_end
 //!
 //!  frame:   | crc 4 | len 4 | kind 1 | flags 1 | check 2 | unsynced 4 | payload | zeros to 8 |
+//!             flagged so, the payload is compressed: | raw length 4 | LZ4 block |
 //!
 //!  ReadAt ──► Scan ──► Frame, Frame, ... ──► ScanEnd
 //!               └─ search: behind an invalid frame, is there proof that it had been durable?
@@ -20,7 +21,8 @@
 //!   garbage.
 //! - Frames stand at multiples of 8. Salt and global offset enter each frame's check and CRC, so a
 //!   frame of an earlier life of the file, or one at a wrong place, is not a frame.
-//! - No input, however hostile, panics, allocates more than the file holds, or loops.
+//! - No input, however hostile, panics, allocates more than the file holds (compressed payloads: more
+//!   than they really expand to, at most doubled), or loops.
 
 mod block;
 mod crc;
@@ -29,6 +31,11 @@ mod cursor;
 mod frame;
 mod frontier;
 mod header;
+#[cfg(feature = "lz4")]
+mod lz4;
+#[cfg(not(feature = "lz4"))]
+#[path = "no_lz4.rs"]
+mod lz4;
 mod place;
 mod scan;
 mod seal;
@@ -47,6 +54,7 @@ pub(crate) use self::cursor::*;
 pub(crate) use self::frame::*;
 pub(crate) use self::frontier::*;
 pub(crate) use self::header::*;
+pub(crate) use self::lz4::Compressor;
 pub(crate) use self::scan::*;
 pub(crate) use self::seal::*;
 #[cfg(feature = "embedded")]

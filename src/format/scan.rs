@@ -21,17 +21,18 @@ use std::io;
 
 use super::Block;
 use super::DataCrc;
+use super::FLAG_LZ4;
 use super::FRAME_HEADER_LEN;
 use super::FrameHeader;
 use super::HEADER_LEN;
 use super::Header;
-use super::KNOWN_FLAGS;
 use super::Kind;
 use super::ReadAt;
 use super::SEAL_LEN;
 use super::SYNC_MARK_LEN;
 use super::Salt;
 use super::Seal;
+use super::lz4::decompress;
 use super::place::Place;
 use super::place::inspect;
 use super::seal::SEAL_PAYLOAD_LEN;
@@ -52,13 +53,14 @@ pub(crate) struct Frame<'a> {
     /// An action or a checkpoint.
     pub(crate) kind: Kind,
     pub(crate) flags: u8,
+    /// As it is stored.
     pub(crate) payload: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
     /// The record's frame that `bytes`, which stand at `offset`, begin with.
     #[inline]
-    pub(super) fn new(offset: u64, header: &FrameHeader, bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(offset: u64, header: &FrameHeader, bytes: &'a [u8]) -> Self {
         let checkpoint = header.kind == Kind::Checkpoint as u8;
         Frame {
             offset,
@@ -67,6 +69,20 @@ impl<'a> Frame<'a> {
             flags: header.flags,
             payload: &bytes[FRAME_HEADER_LEN..][..header.len as usize],
         }
+    }
+
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.flags & FLAG_LZ4 != 0
+    }
+
+    /// The payload as the codec wrote it: as it is stored, or decompressed into `scratch`; `None` if it
+    /// can't be decompressed.
+    #[inline]
+    pub(crate) fn raw_payload<'s>(&self, scratch: &'s mut Vec<u8>) -> Option<&'s [u8]>
+    where
+        'a: 's,
+    {
+        if self.is_compressed() { decompress(self.payload, scratch) } else { Some(self.payload) }
     }
 }
 
@@ -117,7 +133,7 @@ impl<R: ReadAt> Scan<R> {
     pub(crate) fn new(source: R, header: &Header, successor: bool, read_buffer_size: usize) -> Self {
         // There is no frame beyond the last global offset: to the scan, the file ends there.
         let len = source.len().min(u64::MAX - header.chunk_id);
-        let origin = Origin { chunk_id: header.chunk_id, salt: Salt::new(header.salt) };
+        let origin = Origin::of(header);
         Self {
             window: Window::new(source, len, read_buffer_size),
             earlier_life: header.earlier_life(),
@@ -166,7 +182,7 @@ impl<R: ReadAt> Scan<R> {
         loop {
             let offset = origin.offset(seen.position);
             let Some(header) = sound_frame(rest, offset, &origin.salt) else { return Ok(()) };
-            if !seen.is_record(&header) {
+            if !seen.is_record(&header, origin.record_flags) {
                 return Ok(());
             }
             seen.accept(&header, offset);
@@ -196,13 +212,13 @@ impl<R: ReadAt> Scan<R> {
         }
         let (held, offset) = (self.window.held(self.seen.position), self.offset());
         if let Some(header) = sound_frame(held, offset, &self.origin.salt)
-            && self.seen.is_record(&header)
+            && self.seen.is_record(&header, self.origin.record_flags)
         {
             self.seen.accept(&header, offset);
             return Ok(Some(header));
         }
         let end = match inspect(&mut self.window, &self.origin, self.seen.position)? {
-            Place::Sound(header) if self.seen.is_record(&header) => {
+            Place::Sound(header) if self.seen.is_record(&header, self.origin.record_flags) => {
                 self.seen.accept(&header, offset);
                 return Ok(Some(header));
             }
@@ -261,8 +277,9 @@ impl<R: ReadAt> Scan<R> {
         let Some(kind) = Kind::from_u8(header.kind) else {
             return unsupported("frame kind", header.kind.into(), Kind::SyncMark as u32);
         };
-        if header.flags & !KNOWN_FLAGS != 0 {
-            return unsupported("frame flags", header.flags.into(), KNOWN_FLAGS.into());
+        let flags_known = self.origin.flags_known(header.kind);
+        if header.flags & !flags_known != 0 {
+            return unsupported("frame flags", header.flags.into(), flags_known.into());
         }
         match kind {
             _ if self.seen.is_first() => {
@@ -373,10 +390,10 @@ impl Seen {
 
     /// Whether a sound frame is a record, in a place where there may be one.
     #[inline]
-    fn is_record(&self, header: &FrameHeader) -> bool {
+    fn is_record(&self, header: &FrameHeader, record_flags: u8) -> bool {
         let checkpoint = header.kind == Kind::Checkpoint as u8;
         let action = header.kind == Kind::Action as u8 && !self.is_first();
-        (checkpoint || action) && header.flags & !KNOWN_FLAGS == 0
+        (checkpoint || action) && header.flags & !record_flags == 0
     }
 
     /// Takes the record at the position, which is at the global `offset`, and moves behind it.

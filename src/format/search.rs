@@ -19,7 +19,7 @@ use std::io;
 
 use super::FRAME_HEADER_LEN;
 use super::FrameHeader;
-use super::KNOWN_FLAGS;
+use super::Header;
 use super::Kind;
 use super::ReadAt;
 use super::Salt;
@@ -37,9 +37,24 @@ const WORK_MAX: u64 = 16;
 pub(crate) struct Origin {
     pub(crate) chunk_id: u64,
     pub(crate) salt: Salt,
+    /// The flags that a record may have here.
+    pub(crate) record_flags: u8,
 }
 
 impl Origin {
+    pub(crate) fn of(header: &Header) -> Self {
+        let (chunk_id, record_flags) = (header.chunk_id, header.record_flags());
+        Origin { chunk_id, salt: Salt::new(header.salt), record_flags }
+    }
+
+    /// The flags that a frame may have here if it is of this kind.
+    pub(crate) fn flags_known(&self, kind: u8) -> u8 {
+        match Kind::from_u8(kind) {
+            Some(Kind::Action | Kind::Checkpoint) => self.record_flags,
+            _ => 0,
+        }
+    }
+
     /// The global offset of a file position. Positions that would pass the last offset are kept out
     /// of the window, so nothing is ever read at a saturated one.
     pub(crate) fn offset(&self, position: u64) -> u64 {
@@ -145,7 +160,7 @@ fn candidate_in(bytes: &[u8], origin: &Origin, position: u64) -> Option<(usize, 
         }
         let header = FrameHeader::parse(&array_at(bytes, at));
         let offset = origin.offset(position + at as u64);
-        if is_writable(&header, offset) && header.check_ok(&origin.salt, offset) {
+        if is_writable(&header, origin, offset) && header.check_ok(&origin.salt, offset) {
             return Some((at, header));
         }
         at += 8;
@@ -155,7 +170,7 @@ fn candidate_in(bytes: &[u8], origin: &Origin, position: u64) -> Option<(usize, 
 
 /// Whether this build could have written such a header at this offset. Old bytes in a file used again
 /// pass the 16-bit `check` by chance so often that a CRC for each would be too much work.
-fn is_writable(header: &FrameHeader, offset: u64) -> bool {
+fn is_writable(header: &FrameHeader, origin: &Origin, offset: u64) -> bool {
     let len_fits = match Kind::from_u8(header.kind) {
         Some(Kind::Action | Kind::Checkpoint) => true,
         Some(Kind::Seal) => header.len as usize == SEAL_PAYLOAD_LEN,
@@ -163,7 +178,7 @@ fn is_writable(header: &FrameHeader, offset: u64) -> bool {
         None => false,
     };
     let unsynced_fits = header.unsynced == u32::MAX || u64::from(header.unsynced) <= offset;
-    len_fits && unsynced_fits && header.flags & !KNOWN_FLAGS == 0
+    len_fits && unsynced_fits && header.flags & !origin.flags_known(header.kind) == 0
 }
 
 /// Whether the CRC of a frame of `size` bytes is right. It is read in pieces: what is only perhaps a

@@ -189,7 +189,7 @@ fn finish<R: ReadAt>(scan: &mut Scan<R>) -> io::Result<Seen> {
     let mut records = Vec::new();
     while let Some(frame) = scan.next()? {
         let Frame { offset, size, kind, flags, payload } = frame;
-        assert_eq!(flags, 0);
+        assert!(flags == 0 || flags == FLAG_LZ4);
         records.push(Record { offset, size, kind, payload: payload.to_vec() });
         assert_eq!(scan.last_segment(), Some((offset, size)));
         assert!(scan.end().is_none());

@@ -334,10 +334,10 @@ impl<W: WalTypes> fmt::Debug for Records<W> {
 /// The next record, decoded.
 fn next_of<W: WalTypes>(records: &mut DirectoryRecords) -> Result<Option<(ChunkId, Segment, WalRecord<W>)>> {
     let next = records.next_with(|id, frame| {
-        let record = WalRecord::decode_payload(frame.kind, frame.payload);
+        let record = WalRecord::decode(&frame);
         (id, Segment::new(frame.offset, frame.size), record)
     })?;
     let Some((id, segment, record)) = next else { return Ok(None) };
     let path = || records.directory().path(id);
-    Ok(Some((id, segment, record.map_err(|e| Error::decode(path(), id, segment.offset, e))?)))
+    Ok(Some((id, segment, record.map_err(|e| Error::undecodable(path(), id, segment.offset, e))?)))
 }

@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use super::probe::Probed;
 use super::probe::plain;
+use crate::config::Compression;
 use crate::format::FRAME_HEADER_LEN;
 use crate::format::HEADER_LEN;
 use crate::position::ALIGN;
@@ -41,15 +42,11 @@ impl<W: WalTypes> Entry<W> {
     }
 
     /// Where a record will stand that is appended at `offset`.
-    pub(super) fn predicted(chunk: u64, offset: u64, record: WalRecord<W>) -> Self {
+    fn predicted(chunk: u64, offset: u64, record: WalRecord<W>, compression: Compression) -> Self {
         let payload = payload(&record);
-        let size = (FRAME_HEADER_LEN + payload.len()).next_multiple_of(ALIGN as usize) as u64;
+        let stored = FRAME_HEADER_LEN + stored_len(&payload, compression);
+        let size = stored.next_multiple_of(ALIGN as usize) as u64;
         Entry { chunk, offset, size, record, payload }
-    }
-
-    /// The checkpoint with which a chunk begins behind `end`.
-    pub(super) fn beginning(end: u64, checkpoint: W::Checkpoint) -> Self {
-        Entry::predicted(end, end + HEADER_LEN, WalRecord::Checkpoint(checkpoint))
     }
 
     pub(super) fn segment(&self) -> Segment {
@@ -92,21 +89,31 @@ fn payload<W: WalTypes>(record: &WalRecord<W>) -> Vec<u8> {
     bytes
 }
 
+/// How many bytes a payload takes in its frame.
+fn stored_len(payload: &[u8], compression: Compression) -> usize {
+    let Some(mut compressor) = compression.compressor() else { return payload.len() };
+    compressor.compress(&mut payload.to_vec()).unwrap_or(payload.len())
+}
+
 /// Every record appended since the log began, those removed since included.
 pub(super) struct History<W: WalTypes> {
     pub(super) entries: Vec<Rc<Entry<W>>>,
+    /// The same in all chunks.
+    pub(super) compression: Compression,
 }
 
 impl<W: WalTypes> Clone for History<W> {
     fn clone(&self) -> Self {
-        History { entries: self.entries.clone() }
+        History { entries: self.entries.clone(), compression: self.compression }
     }
 }
 
 impl<W: WalTypes> History<W> {
     /// A log that is about to be made: its first record is a fresh state machine's checkpoint.
-    pub(super) fn of_new_log(checkpoint: W::Checkpoint) -> Self {
-        History { entries: vec![Rc::new(Entry::beginning(0, checkpoint))] }
+    pub(super) fn of_new_log(checkpoint: W::Checkpoint, compression: Compression) -> Self {
+        let mut history = History { entries: Vec::new(), compression };
+        history.push(history.beginning(0, checkpoint));
+        history
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -124,7 +131,17 @@ impl<W: WalTypes> History<W> {
 
     /// A record behind the last one, in its chunk.
     pub(super) fn next(&self, record: WalRecord<W>) -> Entry<W> {
-        Entry::predicted(self.entries.last().map_or(0, |last| last.chunk), self.end(), record)
+        self.next_in(self.entries.last().map_or(0, |last| last.chunk), record)
+    }
+
+    /// A record behind the last one, in this chunk.
+    pub(super) fn next_in(&self, chunk: u64, record: WalRecord<W>) -> Entry<W> {
+        Entry::predicted(chunk, self.end(), record, self.compression)
+    }
+
+    /// The checkpoint with which a chunk begins behind `end`.
+    pub(super) fn beginning(&self, end: u64, checkpoint: W::Checkpoint) -> Entry<W> {
+        Entry::predicted(end, end + HEADER_LEN, WalRecord::Checkpoint(checkpoint), self.compression)
     }
 
     pub(super) fn ends_with(&self, entry: &Entry<W>) -> bool {

@@ -95,7 +95,8 @@ pub(super) fn open<S: Subject>(
     let entries = known.iter().chain(&all[matched..]).cloned().collect();
     let start = all[0].chunk;
     let was_torn = wal.recovery().torn_tail.is_some();
-    let opened = Opened { wal, machine, expected, history: History { entries }, start, was_torn };
+    let history = History { entries, compression: claims.history.compression };
+    let opened = Opened { wal, machine, expected, history, start, was_torn };
     opened.check_state(subject)?;
     opened.check_positions(&all)?;
     Ok(opened)
@@ -138,7 +139,7 @@ impl<W: WalTypes> Claims<'_, W> {
     ) -> Result<(), String> {
         for (i, entry) in all.iter().enumerate().skip(matched) {
             let end = i.checked_sub(1).map_or(0, |before| all[before].end());
-            let beginning = Entry::beginning(end, checkpoint.clone());
+            let beginning = self.history.beginning(end, checkpoint.clone());
             let may_begin = i >= found || self.bounds.opening;
             if may_begin && **entry == beginning {
                 continue;
@@ -221,11 +222,11 @@ impl<S: Subject> Opened<S> {
     pub(super) fn append(&mut self, subject: &S, n: u64) -> Result<(), String> {
         let action = subject.action(n);
         if self.wal.is_open_chunk_full() {
-            self.history.push(Entry::beginning(self.history.end(), self.expected.checkpoint()));
+            self.history.push(self.history.beginning(self.history.end(), self.expected.checkpoint()));
         }
         let appended = self.wal.append_and_apply(action.clone(), &mut self.machine);
         let (chunk, record) = (self.wal.open_chunk_id(), WalRecord::Action(action));
-        let entry = Entry::predicted(chunk.0, self.history.end(), record);
+        let entry = self.history.next_in(chunk.0, record);
         let taken = self.expected.apply(&entry.record, chunk, entry.segment());
         match (appended, taken) {
             (Err(Error::StateMachine { .. }), Err(_)) => return self.check_state(subject),
@@ -273,7 +274,7 @@ impl<S: Subject> Opened<S> {
             let ends = chunk.last().map(|entry| entry.end()) == Some(stat.global_end);
             let next = behind
                 .first()
-                .map(|next| **next == Entry::beginning(stat.global_end, stat.checkpoint.clone()));
+                .map(|next| **next == self.history.beginning(stat.global_end, stat.checkpoint.clone()));
             if n as u64 != stat.records_count || !ends || next != Some(true) {
                 return Err(format!("a closed chunk is not what is said of it: {stat:?}"));
             }

@@ -1,7 +1,6 @@
 //! What each step of a script does to a log.
 
 use super::Subject;
-use super::history::Entry;
 use super::judge::Types;
 use super::probe::Probed;
 use super::script::Pace;
@@ -89,7 +88,8 @@ impl<S: Subject> Runner<'_, S> {
     /// Foresees the chunk that begins if the open one is closed now.
     fn foresee_chunk(&mut self) -> Result<Segment, Stop> {
         let checkpoint = self.log()?.machine.checkpoint();
-        let entry = Entry::beginning(self.history().end(), checkpoint);
+        let history = self.history();
+        let entry = history.beginning(history.end(), checkpoint);
         let segment = entry.segment();
         self.foresee(entry);
         Ok(segment)

@@ -61,7 +61,8 @@ impl From<String> for Stop {
 /// Runs a script.
 pub(super) fn record<S: Subject>(plan: &Plan<'_, S>, script: &Script) -> Recording<Types<S>> {
     let tape = Arc::new(Tape::default());
-    let history = History::of_new_log(plan.subject.state_machine().checkpoint());
+    let compression = plan.config(script).compression;
+    let history = History::of_new_log(plan.subject.state_machine().checkpoint(), compression);
     let bounds = Bounds { appended: history.end(), opening: true, ..Bounds::default() };
     let disk = MemoryStorage::default();
     disk.set_torn_renames(script.torn_renames);

@@ -20,8 +20,10 @@ use crate::flush::Request;
 use crate::flush::Rotation;
 use crate::flush::Shared;
 use crate::flush::Spare;
+use crate::format::Compressor;
 use crate::format::DataCrc;
 use crate::format::FEATURE_EARLIER_LIFE;
+use crate::format::FEATURE_LZ4;
 use crate::format::HEADER_LEN;
 use crate::format::Header;
 use crate::format::SEAL_LEN;
@@ -99,13 +101,16 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Begins a chunk behind everything appended, ending the open one if there is one.
     pub(super) fn begin_chunk(&mut self, checkpoint: W::Checkpoint) -> Result<()> {
         let salt = random_u64();
-        let staged = self.stage_head(&checkpoint, salt)?;
+        let mut compressor = self.config.compression.compressor();
+        let staged = self.stage_head(&checkpoint, salt, compressor.as_mut())?;
         let head_len = HEADER_LEN + staged.segment.size;
         self.reserve_seal()?;
         let spare = self.take_spare_of(head_len + SEAL_LEN)?;
+        let earlier_life = if spare.earlier_life { FEATURE_EARLIER_LIFE } else { 0 };
+        let lz4 = if compressor.is_some() { FEATURE_LZ4 } else { 0 };
         let header = Header {
             chunk_id: self.end(),
-            features: if spare.earlier_life { FEATURE_EARLIER_LIFE } else { 0 },
+            features: earlier_life | lz4,
             salt,
             log_id: self.log_id,
             created_ms: unix_ms(),
@@ -115,7 +120,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             self.shared.housekeeper.return_spare(spare);
             return Err(error);
         }
-        self.rotate(header, staged, spare, checkpoint)
+        self.rotate(header, staged, spare, checkpoint, compressor)
     }
 
     /// Sees to it that the open chunk has space for its seal. It has, unless a crash has taken back
@@ -131,14 +136,20 @@ impl<W: WalTypes> ChunkedWal<W> {
     }
 
     /// Stages the new chunk's first bytes: room for its header, and the checkpoint's frame.
-    fn stage_head(&mut self, checkpoint: &W::Checkpoint, salt: u64) -> Result<Staged> {
+    fn stage_head(
+        &mut self,
+        checkpoint: &W::Checkpoint,
+        salt: u64,
+        compressor: Option<&mut Compressor>,
+    ) -> Result<Staged> {
         let offset = self.end().checked_add(HEADER_LEN).ok_or(Error::OffsetsUsedUp { end: u64::MAX })?;
         let record = WalRecord::<W>::Checkpoint(checkpoint.clone());
         let max = self.config.max_record_size;
         let positions = &self.shared.positions;
         let _inside = Inside::enter(positions.identity());
-        let synced = positions.synced();
-        stage_frame(&mut self.tail, HEADER_LEN as usize, &record, offset, synced, &Salt::new(salt), max)
+        let (synced, salt) = (positions.synced(), Salt::new(salt));
+        let begin = HEADER_LEN as usize;
+        stage_frame(&mut self.tail, begin, &record, offset, synced, &salt, max, compressor)
     }
 
     /// A spare with space for at least `bytes`.
@@ -173,6 +184,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         staged: Staged,
         spare: Spare,
         checkpoint: W::Checkpoint,
+        compressor: Option<Compressor>,
     ) -> Result<()> {
         let Shared { queue, positions, .. } = &*self.shared;
         // The user's code comes first: from where the tail goes on, nothing may panic.
@@ -185,7 +197,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         let new_chunk = OpenChunk::new(
             file.clone(),
             spare.handle.clone(),
-            OpenChunkState { end, records: 1, data_crc, allocated: spare.allocated },
+            OpenChunkState { end, records: 1, data_crc, allocated: spare.allocated, compressor },
             &self.config,
         );
         let head_len = end - header.chunk_id;

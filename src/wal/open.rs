@@ -338,6 +338,8 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, W
         data_crc: newest.data_crc,
         // What the file has is found out when the first record asks for space.
         allocated: 0,
+        // A chunk begun without compression stays so: its header says what a reader must know.
+        compressor: config.compression.compressor().filter(|_| newest.header.may_be_compressed()),
     };
     (OpenChunk::new(file, handle, state, config), worker_chunk)
 }

@@ -85,8 +85,13 @@ impl Forge {
         words.iter().fold(self, |forge, word| forge.action(word))
     }
 
-    pub fn record(mut self, kind: u8, payload: &[u8]) -> Self {
-        self = self.frame(kind, 0, payload);
+    pub fn record(self, kind: u8, payload: &[u8]) -> Self {
+        self.flagged(kind, 0, payload)
+    }
+
+    /// A record with flags.
+    pub fn flagged(mut self, kind: u8, flags: u8, payload: &[u8]) -> Self {
+        self = self.frame(kind, flags, payload);
         self.records += 1;
         self.end = self.id + self.bytes.len() as u64;
         let stored = (self.at[self.at.len() - 1] - self.id) as usize;

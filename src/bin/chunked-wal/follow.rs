@@ -100,5 +100,8 @@ fn print(
         WalRecord::Checkpoint(payload) => (RecordKind::Checkpoint, payload),
     };
     let Segment { offset, size, .. } = segment;
-    printer.print(chunk, &RawRecord { offset, size, kind, is_compressed: false, payload: &payload.0 })
+    let payload = &payload.0[..];
+    // How it is stored, a reader doesn't tell; it isn't printed.
+    let stored_len = payload.len() as u64;
+    printer.print(chunk, &RawRecord { offset, size, kind, is_compressed: false, stored_len, payload })
 }

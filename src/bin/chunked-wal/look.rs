@@ -25,7 +25,7 @@ pub(crate) struct Look {
     pub(crate) records: u64,
     /// The global offset behind the last sound record; the chunk's id if there is none.
     pub(crate) data_end: u64,
-    /// Bytes of payload, and how many of them are compressed.
+    /// Bytes of payload as stored, and how many of them are compressed.
     pub(crate) payload: u64,
     pub(crate) compressed: u64,
     pub(crate) checkpoint: Option<u64>,
@@ -108,11 +108,10 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
     let mut records = chunk.records(place);
     let mut told = id.0;
     while let Some(record) = records.next()? {
-        let payload = record.payload.len() as u64;
-        look.checkpoint = look.checkpoint.or(Some(payload));
-        look.payload += payload;
+        look.checkpoint = look.checkpoint.or(Some(record.payload.len() as u64));
+        look.payload += record.stored_len;
         if record.is_compressed {
-            look.compressed += payload;
+            look.compressed += record.stored_len;
         }
         let end = record.offset + record.size;
         if end - told >= 1 << 20 {

@@ -35,6 +35,38 @@ fn test_vector() {
     );
 }
 
+/// The page's compressed frame, by its second encoder and by a third.
+#[cfg(feature = "lz4")]
+#[test]
+fn test_vector_of_a_compressed_frame() {
+    let header = header(0, FEATURE_LZ4);
+    let expected = concat!(
+        "43484e4b57414c0a01004000010000000000000000000000efcdab8967452301",
+        "000102030405060708090a0b0c0d0e0f5e4d3c9b9a01000000000000603b4315"
+    );
+    assert_eq!(header.encode().to_vec(), hex(expected));
+    assert_eq!(Header::decode(&hex(expected)), Ok(header));
+
+    let mut frame = [&[0; 16][..], &b"abc".repeat(20)].concat();
+    let len = Compressor::new(0).compress(&mut frame[16..]).unwrap() as u32;
+    frame.truncate(16 + len as usize);
+    frame.resize(frame.len().next_multiple_of(8), 0);
+    finish_frame(&mut frame, len, Kind::Action, FLAG_LZ4, 80, unsynced(80, 0), &Salt::new(SALT));
+    let expected = "b3476bfb120000000101cef4500000003c0000003f61626303002060616263616263000000000000";
+    assert_eq!(frame, hex(expected));
+
+    let mut chunk = Chunk::new(header);
+    let raw = Raw { flags: FLAG_LZ4, ..chunk.raw(ACTION, 0) };
+    chunk.frame(raw, &frame[16..34]);
+    assert_eq!(chunk.bytes[80..], hex(expected));
+    let mut scan = Scan::new(&chunk.bytes[..], &header, false, 64);
+    scan.next().unwrap().unwrap();
+    let frame = scan.next().unwrap().unwrap();
+    assert_eq!(frame.raw_payload(&mut Vec::new()).unwrap(), b"abc".repeat(20));
+    assert_eq!(scan.next().unwrap(), None);
+    assert!(matches!(scan.end(), Some(ScanEnd::Clean { data_end: 120, .. })));
+}
+
 #[test]
 fn frames_agree_with_the_second_encoder() {
     let salt = Salt::new(SALT);
@@ -115,8 +147,8 @@ fn headers_are_refused_in_the_order_of_the_page() {
         (bytes[..63].to_vec(), HeaderError::Corrupt),
         (changed(8, &[2, 0], false), unsupported("format version", 2, 1)),
         (changed(8, &[2, 0, 0, 0, 255], true), unsupported("format version", 2, 1)),
-        (changed(12, &[1], true), unsupported("features", 1, 2)),
-        (changed(12, &[0x83], false), unsupported("features", 0x83, 2)),
+        (changed(12, &[4], true), unsupported("features", 4, KNOWN_FEATURES.into())),
+        (changed(12, &[0x83], false), unsupported("features", 0x83, KNOWN_FEATURES.into())),
         (changed(10, &[72], false), HeaderError::Corrupt),
         (changed(10, &[72], true), unsupported("header length", 72, 64)),
         (changed(63, &[!bytes[63]], false), HeaderError::Corrupt),

@@ -328,6 +328,44 @@ fn sound_frames_of_a_later_version_are_unsupported() {
     assert_eq!(end, ScanEnd::Unsupported { at: 4160, what: "frame kind", found: 9, known: 4 });
 }
 
+#[cfg(feature = "lz4")]
+#[test]
+fn only_records_are_compressed_and_only_where_the_header_says_so() {
+    let base = Raw { kind: ACTION, flags: FLAG_LZ4, unsynced: 0, salt: SALT, offset: 4224 };
+    let end_with = |features, raw, payload: &[u8]| {
+        let mut chunk = two_actions(features);
+        chunk.frame(raw, payload);
+        let (bytes, header) = (&chunk.bytes[..], &chunk.header);
+        let end = scan_all(bytes, header, false, 64).end;
+        // Who follows the chunk from outside takes the frame for a record where a scan does.
+        let behind = if matches!(end, ScanEnd::Clean { .. }) { 4248 } else { 4224 };
+        assert_eq!(frontier(bytes, header, header.chunk_id + HEADER_LEN, 64).unwrap().end, behind);
+        #[cfg(feature = "monitor")]
+        {
+            let mut cursor = Cursor::new(header);
+            cursor.advance(bytes).unwrap();
+            assert_eq!(cursor.end(), behind);
+        }
+        end
+    };
+    let flags = |found, known| ScanEnd::Unsupported { at: 4224, what: "frame flags", found, known };
+    assert_eq!(end_with(0, base, b"any"), flags(1, 0));
+    // What can't be decompressed is no matter of the frame.
+    assert!(matches!(end_with(FEATURE_LZ4, base, b"any"), ScanEnd::Clean { data_end: 4248, .. }));
+    assert_eq!(end_with(FEATURE_LZ4, Raw { flags: 3, ..base }, b"any"), flags(3, 1));
+    assert_eq!(end_with(FEATURE_LZ4, Raw { kind: MARK, ..base }, b""), flags(1, 0));
+    assert_eq!(end_with(FEATURE_LZ4, Raw { kind: 3, ..base }, &[0; 24]), flags(1, 0));
+
+    // A compressed frame behind a hole is proof as any other is.
+    let mut chunk = two_actions(FEATURE_LZ4);
+    chunk.frame(Raw { salt: !SALT, ..base }, b"decayed");
+    let offset = chunk.end();
+    chunk.frame(Raw { offset, ..base }, b"any");
+    let end = scan_all(&chunk.bytes[..], &chunk.header, false, 64).end;
+    let proof = Proof::LaterFrame { offset, synced: offset };
+    assert!(matches!(end, ScanEnd::Corrupt { at: 4224, proof: found, .. } if found == proof), "{end:?}");
+}
+
 #[test]
 fn proven_follows_the_frames() {
     let mut chunk = two_actions(0);
