@@ -1,5 +1,6 @@
 //! What the user of the log brings: types ([`WalTypes`]), a [`StateMachine`] and a [`Callback`].
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::io::Write;
@@ -48,6 +49,14 @@ pub enum WalRecord<W: WalTypes> {
     Checkpoint(W::Checkpoint),
 }
 
+thread_local! {
+    /// What the thread's last payload was decompressed into.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A larger one is not kept.
+const SCRATCH_KEPT: usize = 1 << 20;
+
 impl<W: WalTypes> WalRecord<W> {
     pub(crate) fn kind(&self) -> Kind {
         match self {
@@ -75,9 +84,14 @@ impl<W: WalTypes> WalRecord<W> {
     /// Not inlined: a record that is not compressed must not pay for it.
     #[inline(never)]
     fn decode_compressed(frame: &Frame<'_>) -> Result<Self, Undecodable> {
-        let mut scratch = Vec::new();
+        // A codec that reads a record itself finds it taken, and gets another.
+        let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
         let payload = frame.raw_payload(&mut scratch).ok_or(Undecodable::Compressed)?;
-        Self::decode_payload(frame.kind, payload)
+        let decoded = Self::decode_payload(frame.kind, payload);
+        if scratch.capacity() <= SCRATCH_KEPT {
+            let _thread_is_ending = SCRATCH.try_with(|place| place.set(scratch));
+        }
+        decoded
     }
 
     fn decode_payload(kind: Kind, payload: &[u8]) -> Result<Self, Undecodable> {
