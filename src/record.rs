@@ -74,6 +74,7 @@ impl<W: WalTypes> WalRecord<W> {
     }
 
     /// Reads a record back from its frame. Bytes of the payload that the codec leaves over are an error.
+    #[inline]
     pub(crate) fn decode(frame: &Frame<'_>) -> Result<Self, Undecodable> {
         if frame.is_compressed() {
             return Self::decode_compressed(frame);
@@ -94,6 +95,7 @@ impl<W: WalTypes> WalRecord<W> {
         decoded
     }
 
+    #[inline]
     fn decode_payload(kind: Kind, payload: &[u8]) -> Result<Self, Undecodable> {
         Ok(match kind {
             Kind::Checkpoint => WalRecord::Checkpoint(decode_all(payload)?),
