@@ -26,6 +26,7 @@ mod queue;
 mod reentry;
 mod ticket;
 mod worker;
+mod write_back;
 
 pub(crate) use ahead::ZerosAhead;
 pub(crate) use batch::ChunkBeginning;
@@ -59,6 +60,7 @@ pub(crate) use worker::Shared;
 pub(crate) use worker::Worker;
 pub(crate) use worker::WorkerChunk;
 pub(crate) use worker::spawn_worker;
+pub(crate) use write_back::WriteBack;
 
 /// How far a flush takes what was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

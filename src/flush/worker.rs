@@ -39,6 +39,7 @@ use super::Queue;
 use super::Request;
 use super::Rotation;
 use super::SyncTurn;
+use super::WriteBack;
 use super::ZerosAhead;
 use super::batch::ChunkBeginning;
 use super::queue::BatchLimit;
@@ -71,6 +72,7 @@ pub(crate) struct WorkerChunk<C> {
     /// A sync mark stands behind the last frame, or has found no space there.
     pub(crate) marked: bool,
     pub(crate) ahead: ZerosAhead,
+    pub(crate) back: WriteBack,
 }
 
 impl<C> WorkerChunk<C> {
@@ -80,12 +82,19 @@ impl<C> WorkerChunk<C> {
 
     fn write(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
         self.marked = false;
-        write_all_at(&*self.handle, &mut [IoSlice::new(bytes)], offset - self.id.0)
-            .map_err(self.error("write"))
+        let position = offset - self.id.0;
+        write_all_at(&*self.handle, &mut [IoSlice::new(bytes)], position).map_err(self.error("write"))?;
+        let len = bytes.len() as u64;
+        if let Some((from, to)) = self.back.note_write(position + len, len) {
+            self.handle.write_back(from, to - from);
+        }
+        Ok(())
     }
 
-    fn sync(&self) -> Result<()> {
-        self.handle.sync().map_err(self.error("sync"))
+    fn sync(&mut self) -> Result<()> {
+        self.handle.sync().map_err(self.error("sync"))?;
+        self.back.note_sync();
+        Ok(())
     }
 
     /// Writes zeros ahead, if it is time to.
@@ -401,6 +410,7 @@ impl<W: WalTypes> Worker<W> {
             checkpoint,
             marked: false,
             ahead: ZerosAhead::of_file(file.header(), self.zero_ahead_bytes, spare.allocated),
+            back: WriteBack::default(),
         };
         let head = self.shared.tail.next(end);
         if let Some(head) = &head {
@@ -449,7 +459,7 @@ impl<W: WalTypes> Worker<W> {
     /// The last thing before the thread ends.
     fn finish(&mut self) -> Result<()> {
         self.mark_end()?;
-        match &self.chunk {
+        match &mut self.chunk {
             Some(chunk) if chunk.marked => chunk.sync(),
             _ => Ok(()),
         }

@@ -97,6 +97,14 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
         Ok(Some(position))
     }
 
+    /// Begins to put `len` bytes from `position` on onto stable storage, and doesn't wait for it. A hint: what
+    /// is durable only [`sync`](Self::sync) tells, and whatever fails here has to fail there.
+    ///
+    /// The default does nothing, which is always right.
+    fn write_back(&self, position: u64, len: u64) {
+        let _ = (position, len);
+    }
+
     /// Tells that what stands from `position` on is not going to be read. A hint, which changes no byte:
     /// a storage that caches need not keep that part.
     ///

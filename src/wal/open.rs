@@ -30,6 +30,7 @@ use crate::flush::Queue;
 use crate::flush::Shared;
 use crate::flush::Worker;
 use crate::flush::WorkerChunk;
+use crate::flush::WriteBack;
 use crate::flush::ZerosAhead;
 use crate::flush::spawn_worker;
 use crate::lock::WalLock;
@@ -331,6 +332,7 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, W
         marked: true,
         // Space that the file doesn't have is for records to ask for.
         ahead: ZerosAhead::of_file(&newest.header, config.zero_ahead_bytes, handle.len().unwrap_or(0)),
+        back: WriteBack::default(),
     };
     let state = OpenChunkState {
         end: newest.end,
