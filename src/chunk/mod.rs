@@ -14,10 +14,10 @@ mod tail;
 
 pub use closed::ChunkStat;
 pub(crate) use closed::ClosedChunk;
+pub(crate) use open::FrameEncoder;
 pub(crate) use open::OpenChunk;
 pub(crate) use open::OpenChunkState;
 pub(crate) use open::Staged;
-pub(crate) use open::stage_frame;
 pub(crate) use read::ChunkFile;
 pub(crate) use read::FileBytes;
 pub(crate) use read::OpenFiles;

@@ -144,7 +144,8 @@ impl OpenChunk {
         payload_max: u64,
     ) -> Result<()> {
         let Self { next, salt, compressor, .. } = self;
-        self.staged = stage_frame(tail, 0, record, *next, synced, salt, payload_max, compressor.as_mut())?;
+        let encoder = FrameEncoder { tail, salt, payload_max, compressor: compressor.as_mut() };
+        self.staged = encoder.stage(0, record, *next, synced)?;
         self.reserve(self.staged.segment.size)
     }
 
@@ -189,43 +190,52 @@ impl OpenChunk {
     }
 }
 
-/// Stages a record's frame, `begin` bytes behind where staging begins. After an error or a panic of the
-/// codec there is nothing to take back: what is staged counts for nothing.
-#[inline(always)]
-pub(crate) fn stage_frame<W: WalTypes>(
-    tail: &mut TailWriter,
-    begin: usize,
-    record: &WalRecord<W>,
-    offset: u64,
-    synced: u64,
-    salt: &Salt,
-    payload_max: u64,
-    compressor: Option<&mut Compressor>,
-) -> Result<Staged> {
-    let payload_begin = begin + FRAME_HEADER_LEN;
-    tail.stage(0, payload_begin);
-    let mut len = stage_payload(tail, payload_begin, record, payload_max)?;
-    let mut flags = 0;
-    if let Some(compressor) = compressor {
-        let payload =
-            &mut tail.stage(payload_begin + len as usize, payload_begin + len as usize)[payload_begin..];
-        if let Some(compressed) = compressor.compress(payload) {
-            // It became shorter, so it still fits.
-            len = compressed as u32;
-            flags = FLAG_LZ4;
+/// What a frame is made with.
+pub(crate) struct FrameEncoder<'a> {
+    pub(crate) tail: &'a mut TailWriter,
+    pub(crate) salt: &'a Salt,
+    pub(crate) payload_max: u64,
+    pub(crate) compressor: Option<&'a mut Compressor>,
+}
+
+impl FrameEncoder<'_> {
+    /// Stages the frame of a record that is to stand at `offset`, `begin` bytes behind where staging
+    /// begins. After an error or a panic of the codec there is nothing to take back: what is staged counts
+    /// for nothing. `synced` is the offset known to be durable.
+    #[inline(always)]
+    pub(crate) fn stage<W: WalTypes>(
+        self,
+        begin: usize,
+        record: &WalRecord<W>,
+        offset: u64,
+        synced: u64,
+    ) -> Result<Staged> {
+        let FrameEncoder { tail, salt, payload_max, compressor } = self;
+        let payload_begin = begin + FRAME_HEADER_LEN;
+        tail.stage(0, payload_begin);
+        let mut len = stage_payload(tail, payload_begin, record, payload_max)?;
+        let mut flags = 0;
+        if let Some(compressor) = compressor {
+            let payload_end = payload_begin + len as usize;
+            let payload = &mut tail.stage(payload_end, payload_end)[payload_begin..];
+            if let Some(compressed) = compressor.compress(payload) {
+                // It became shorter, so it still fits.
+                len = compressed as u32;
+                flags = FLAG_LZ4;
+            }
         }
+        let size = ceil8(u64::from(len)).map(|padded| FRAME_HEADER_LEN as u64 + padded);
+        let end = size.and_then(|size| offset.checked_add(size)).filter(|end| *end <= OFFSET_MAX);
+        let Some(end) = end else { return Err(Error::OffsetsUsedUp { end: OFFSET_MAX }) };
+        let size = end - offset;
+        let payload_end = payload_begin + len as usize;
+        // A whole word of zeros is one store, where it is not known how many of them are wanted.
+        let frame = &mut tail.stage(payload_end, payload_end + ZEROS.len())[begin..];
+        frame[payload_end - begin..].copy_from_slice(&ZEROS);
+        let frame = &mut frame[..size as usize];
+        let crc = finish_frame(frame, len, record.kind(), flags, offset, unsynced(offset, synced), salt);
+        Ok(Staged { segment: Segment::new(offset, size), crc })
     }
-    let size = ceil8(u64::from(len)).map(|padded| FRAME_HEADER_LEN as u64 + padded);
-    let end = size.and_then(|size| offset.checked_add(size)).filter(|end| *end <= OFFSET_MAX);
-    let Some(end) = end else { return Err(Error::OffsetsUsedUp { end: OFFSET_MAX }) };
-    let size = end - offset;
-    let payload_end = payload_begin + len as usize;
-    // A whole word of zeros is one store, where it is not known how many of them are wanted.
-    let frame = &mut tail.stage(payload_end, payload_end + ZEROS.len())[begin..];
-    frame[payload_end - begin..].copy_from_slice(&ZEROS);
-    let frame = &mut frame[..size as usize];
-    let crc = finish_frame(frame, len, record.kind(), flags, offset, unsynced(offset, synced), salt);
-    Ok(Staged { segment: Segment::new(offset, size), crc })
 }
 
 /// Lets the codec write behind the `begin` bytes that are staged, and checks what it says of it.

@@ -61,16 +61,6 @@ impl Salt {
         Self { value: salt, crc }
     }
 
-    /// A frame's CRC, before its payload.
-    #[inline]
-    fn begin_crc(&self, offset: u64, len: u32, second_word: u64) -> Crc {
-        let mut crc = self.crc;
-        crc.eight(offset);
-        crc.four(len);
-        crc.eight(second_word);
-        crc
-    }
-
     /// The field `check` of a header.
     #[inline]
     fn check(&self, offset: u64, len: u32, kind: u8, flags: u8, unsynced: u32) -> u16 {
@@ -120,7 +110,11 @@ impl FrameHeader {
     /// The CRC of the frame at `offset` with this header, before its payload.
     #[inline]
     pub(super) fn begin_crc(&self, offset: u64, salt: &Salt) -> Crc {
-        salt.begin_crc(offset, self.len, second_word(self.kind, self.flags, self.check, self.unsynced))
+        let mut crc = salt.crc;
+        crc.eight(offset);
+        crc.four(self.len);
+        crc.eight(second_word(self.kind, self.flags, self.check, self.unsynced));
+        crc
     }
 
     /// Bytes of the whole frame: header, payload and padding.

@@ -7,10 +7,10 @@ use super::ChunkedWal;
 use crate::chunk::ChunkFile;
 use crate::chunk::ChunkStat;
 use crate::chunk::ClosedChunk;
+use crate::chunk::FrameEncoder;
 use crate::chunk::OpenChunk;
 use crate::chunk::OpenChunkState;
 use crate::chunk::Staged;
-use crate::chunk::stage_frame;
 use crate::error::Error;
 use crate::error::Result;
 use crate::flush::ChunkBeginning;
@@ -144,12 +144,11 @@ impl<W: WalTypes> ChunkedWal<W> {
     ) -> Result<Staged> {
         let offset = self.end().checked_add(HEADER_LEN).ok_or(Error::OffsetsUsedUp { end: u64::MAX })?;
         let record = WalRecord::<W>::Checkpoint(checkpoint.clone());
-        let max = self.config.max_record_size;
-        let positions = &self.shared.positions;
+        let (positions, payload_max) = (&self.shared.positions, self.config.max_record_size);
         let _inside = Inside::enter(positions.identity());
-        let (synced, salt) = (positions.synced(), Salt::new(salt));
-        let begin = HEADER_LEN as usize;
-        stage_frame(&mut self.tail, begin, &record, offset, synced, &salt, max, compressor)
+        let salt = Salt::new(salt);
+        let encoder = FrameEncoder { tail: &mut self.tail, salt: &salt, payload_max, compressor };
+        encoder.stage(HEADER_LEN as usize, &record, offset, positions.synced())
     }
 
     /// A spare with space for at least `bytes`.
