@@ -373,7 +373,8 @@ impl<C> LogView<C> {
             Err(start) => start,
         };
         let gone = || self.not_in_log(offset, buf.len() as u64);
-        let file = self.files.get(chunk)?.ok_or_else(gone)?;
+        // Whoever has the directory once the log is closed may have removed the file.
+        let file = self.files.get(chunk).map_err(|e| self.check().err().unwrap_or(e))?.ok_or_else(gone)?;
         let in_file = usize::try_from(memory_starts - offset).unwrap_or(usize::MAX).min(buf.len());
         let n = self.read_file(&*file, chunk.id(), offset, &mut buf[..in_file])?;
         if n < in_file || n == buf.len() {

@@ -189,6 +189,8 @@ fn flush_batch_wait_waits_for_company_and_no_longer_than_it_must() {
     let tickets: Vec<_> = (0..3)
         .map(|_| {
             wal.append(&action("word")).unwrap();
+            // The worker waits by now.
+            std::thread::sleep(Duration::from_millis(20));
             wal.flush_ticket(Flush::Sync).unwrap()
         })
         .collect();
@@ -202,6 +204,29 @@ fn flush_batch_wait_waits_for_company_and_no_longer_than_it_must() {
     wal.close().unwrap();
     assert!(started.elapsed() < hour, "closing waits for nobody");
     assert_eq!(words_on(&Disk::default(), disk.storage.crash(0)).len(), 4);
+}
+
+#[test]
+fn a_batch_keeps_to_its_bytes_whoever_is_called() {
+    for is_called in [false, true] {
+        let disk = Disk::with(|config| config.flush_batch_max_bytes = 64 << 10);
+        let (mut wal, _) = disk.open();
+        wal.wait_idle().unwrap();
+        let before = wal.flush_metrics().batch_count;
+        disk.storage.pause_syncs(true);
+        wal.append(&action("what the worker is busy with")).unwrap();
+        wal.flush(Flush::Sync, None).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        let (told, _done) = channel();
+        for _ in 0..20 {
+            wal.append(&action(&"x".repeat(32 << 10))).unwrap();
+            wal.flush(Flush::Sync, is_called.then(|| told.clone())).unwrap();
+        }
+        disk.storage.pause_syncs(false);
+        wal.wait_idle().unwrap();
+        let batches = wal.flush_metrics().batch_count - before;
+        assert!((10..=13).contains(&batches), "{batches} batches, callbacks: {is_called}");
+    }
 }
 
 #[test]

@@ -86,6 +86,11 @@ impl BufferWriter {
         &self.buffer
     }
 
+    /// How many bytes are published.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// How many bytes are free.
     #[inline]
     pub(super) fn room(&self) -> usize {

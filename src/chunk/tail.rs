@@ -51,16 +51,30 @@ struct State {
     pooled_bytes_max: usize,
 }
 
+/// Bytes of one chunk that stand in one buffer.
 #[derive(Debug)]
 struct Piece {
     /// The global offset of the first byte.
     start: u64,
     buffer: Arc<Buffer>,
+    /// Where in the buffer it begins and, once it has ended, ends.
+    from: usize,
+    to: usize,
 }
 
 impl Piece {
+    /// One that grows.
+    fn open(start: u64, writer: &BufferWriter) -> Self {
+        Piece { start, buffer: writer.buffer().clone(), from: writer.len(), to: usize::MAX }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        let published = self.buffer.published();
+        &published[self.from..self.to.min(published.len())]
+    }
+
     fn end(&self) -> u64 {
-        self.start + self.buffer.published().len() as u64
+        self.start + self.bytes().len() as u64
     }
 }
 
@@ -92,7 +106,7 @@ impl Tail {
         let piece = ended.front().unwrap_or(open);
         let from = written.checked_sub(piece.start)?;
         let to = end.min(piece.end()).saturating_sub(piece.start);
-        let range = from as usize..to as usize;
+        let range = piece.from + from as usize..piece.from + to as usize;
         (!range.is_empty()).then(|| Unwritten { start: *written, buffer: piece.buffer.clone(), range })
     }
 
@@ -115,7 +129,7 @@ impl Tail {
         let mut done = 0;
         for piece in state.ended.iter().chain([&state.open]) {
             let at = offset + done as u64;
-            let bytes = piece.buffer.published();
+            let bytes = piece.bytes();
             if done < buf.len() && at >= piece.start && at - piece.start < bytes.len() as u64 {
                 let from = &bytes[(at - piece.start) as usize..];
                 let n = from.len().min(buf.len() - done);
@@ -128,6 +142,17 @@ impl Tail {
 }
 
 impl State {
+    /// Ends the open piece.
+    fn go_on_in(&mut self, open: Piece) {
+        let mut ended = std::mem::replace(&mut self.open, open);
+        if ended.bytes().is_empty() {
+            self.recycle(ended.buffer);
+        } else {
+            ended.to = ended.from + ended.bytes().len();
+            self.ended.push_back(ended);
+        }
+    }
+
     /// Lets go of the pieces that ended and are written.
     fn drop_written(&mut self) {
         while self.ended.front().is_some_and(|piece| piece.end() <= self.written)
@@ -137,7 +162,7 @@ impl State {
         }
     }
 
-    /// Keeps a buffer to be used again, unless somebody still reads it.
+    /// Keeps a buffer to be used again, unless it has another piece or somebody still reads it.
     fn recycle(&mut self, buffer: Arc<Buffer>) {
         let bytes = self.pooled_bytes + buffer.capacity();
         let worth_it = buffer.capacity() > 0 && bytes <= self.pooled_bytes_max;
@@ -149,8 +174,9 @@ impl State {
 
     /// A writer to an empty buffer with room for at least so many bytes.
     fn take_buffer(&mut self, bytes: usize) -> BufferWriter {
-        // The one used last, which the cache knows best.
-        if let Some(at) = self.pool.iter().rposition(|buffer| buffer.capacity() >= bytes) {
+        // The smallest, and of these the one used last, which the cache knows best.
+        let fitting = self.pool.iter().enumerate().rev().filter(|(_, buffer)| buffer.capacity() >= bytes);
+        if let Some((at, _)) = fitting.min_by_key(|(_, buffer)| buffer.capacity()) {
             let buffer = self.pool.remove(at);
             self.pooled_bytes -= buffer.capacity();
             if let Some(writer) = BufferWriter::reuse(buffer) {
@@ -177,7 +203,7 @@ impl TailWriter {
         let state = State {
             written: start,
             ended: VecDeque::new(),
-            open: Piece { start, buffer: writer.buffer().clone() },
+            open: Piece::open(start, &writer),
             piece_bytes: bytes(open_buffer_max_bytes).clamp(PIECE_BYTES_MIN, PIECE_BYTES),
             pool: Vec::new(),
             pooled_bytes: 0,
@@ -209,7 +235,11 @@ impl TailWriter {
 
     /// Accepts the first `bytes` that are staged as the beginning of a chunk.
     pub(crate) fn begin_chunk(&mut self, bytes: usize) {
-        self.begin_piece(bytes, bytes);
+        {
+            let mut state = self.tail.state.lock();
+            let open = Piece::open(state.open.end(), &self.writer);
+            state.go_on_in(open);
+        }
         self.publish(bytes);
     }
 
@@ -219,15 +249,10 @@ impl TailWriter {
         let mut state = self.tail.state.lock();
         let mut next = state.take_buffer(bytes);
         next.free()[..staged].copy_from_slice(&self.writer.free()[..staged]);
-        let open = Piece { start: state.open.end(), buffer: next.buffer().clone() };
-        // First, so that nobody holds the buffer but the piece.
+        let open = Piece::open(state.open.end(), &next);
+        // First, so that nobody holds the buffer but its pieces.
         self.writer = next;
-        let ended = std::mem::replace(&mut state.open, open);
-        if ended.end() > ended.start {
-            state.ended.push_back(ended);
-        } else {
-            state.recycle(ended.buffer);
-        }
+        state.go_on_in(open);
     }
 }
 
@@ -305,19 +330,60 @@ mod tests {
     }
 
     #[test]
+    fn chunks_share_a_buffer_and_pieces_do_not() {
+        let mut writer = TailWriter::new(0, 1, 1 << 20);
+        let tail = writer.tail().clone();
+        begin_chunk(&mut writer, b"ab");
+        put(&mut writer, b"cd");
+        begin_chunk(&mut writer, b"ef");
+        begin_chunk(&mut writer, b"gh");
+        let mut buf = [0; 9];
+        assert_eq!(tail.read_at(&mut buf, 1), Ok(7));
+        assert_eq!(&buf[..7], b"bcdefgh");
+        let mut buffers = std::collections::BTreeSet::new();
+        for bytes in [&b"abcd"[..], b"ef", b"gh"] {
+            let piece = tail.next(u64::MAX).unwrap();
+            assert_eq!(piece.bytes(), bytes);
+            buffers.insert(Arc::as_ptr(&piece.buffer));
+            tail.written(piece);
+        }
+        assert!(tail.next(u64::MAX).is_none());
+        assert_eq!((buffers.len(), tail.state.lock().pool.len()), (1, 0), "it is open still");
+    }
+
+    #[test]
     fn buffers_are_used_again_and_none_that_is_still_read() {
-        let mut writer = TailWriter::new(0, 1024, 1 << 20);
+        let mut writer = TailWriter::new(0, 1, 1 << 20);
         let tail = writer.tail().clone();
         for round in 0..20 {
-            put(&mut writer, b"abc");
-            begin_chunk(&mut writer, b"de");
+            put(&mut writer, &[round; PIECE_BYTES_MIN]);
+            // What ends the one before.
+            put(&mut writer, b"a");
             assert_eq!(tail.state.lock().pool.len(), 0, "the one that was kept is in use again");
             let piece = tail.next(u64::MAX).unwrap();
             let reader = (round == 10).then(|| piece.buffer.clone());
             tail.written(piece);
             assert_eq!(tail.state.lock().pool.len(), usize::from(reader.is_none()));
-            assert!(reader.is_none_or(|reader| reader.published() == b"deabc"));
+            if let Some(piece) = tail.next(u64::MAX) {
+                tail.written(piece);
+            }
+            assert!(reader.is_none_or(|reader| reader.published()[..2] == [round, round]));
         }
+    }
+
+    #[test]
+    fn the_smallest_buffer_that_will_do_is_used_again() {
+        let mut writer = TailWriter::new(0, 1, 1 << 20);
+        let tail = writer.tail().clone();
+        for bytes in [PIECE_BYTES_MIN, 9 * PIECE_BYTES_MIN, 2 * PIECE_BYTES_MIN, 1] {
+            put(&mut writer, &vec![1; bytes]);
+        }
+        while let Some(piece) = tail.next(u64::MAX) {
+            tail.written(piece);
+        }
+        assert_eq!(tail.state.lock().pool.len(), 3);
+        put(&mut writer, &[1; PIECE_BYTES_MIN + 1]);
+        assert_eq!(writer.writer.buffer().capacity(), 2 * PIECE_BYTES_MIN);
     }
 
     #[test]

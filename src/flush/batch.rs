@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::BatchLimit;
 use super::Entry;
 use super::Flush;
 use super::Spare;
 use crate::chunk::ChunkFile;
+use crate::config::Config;
 use crate::format::Seal;
 use crate::record::WalTypes;
 
@@ -31,6 +33,16 @@ pub(crate) struct FlushRequest<W: WalTypes> {
     pub(crate) asked_at: Instant,
 }
 
+impl BatchLimit {
+    pub(crate) fn of(config: &Config) -> Self {
+        BatchLimit {
+            items: config.flush_batch_max_items,
+            bytes: config.flush_batch_max_bytes,
+            wait: config.flush_batch_wait,
+        }
+    }
+}
+
 /// While so many requests wait to be taken, the clock is read for each eighth flush only: it would take
 /// longer than the rest, and what it says would hardly differ.
 const MANY_WAITING: usize = 64;
@@ -42,8 +54,8 @@ pub(crate) struct NewFlush<'a, C> {
     /// Taken when the flush is queued.
     pub(crate) callback: &'a mut Option<C>,
     pub(crate) count: u64,
-    /// As many may join.
-    pub(crate) items_max: u64,
+    /// What makes a full batch: no more than that joins.
+    pub(crate) limit: BatchLimit,
 }
 
 impl<C> NewFlush<'_, C> {
@@ -54,11 +66,12 @@ impl<C> NewFlush<'_, C> {
         last: Option<&mut Entry<Request<W>>>,
         waiting: usize,
     ) -> Option<Request<W>> {
-        let NewFlush { end, mode, callback, count, items_max } = self;
+        let NewFlush { end, mode, callback, count, limit } = self;
         let mut asked_at = None;
-        if let Some(Entry { item: Request::Flush(last), items, .. }) = last {
+        if let Some(Entry { item: Request::Flush(last), items, bytes }) = last {
             let nobody_is_called = last.callback.is_none() && callback.is_none();
-            if nobody_is_called && last.mode == mode && *items < items_max {
+            let is_full = *items >= limit.items || *bytes >= limit.bytes;
+            if nobody_is_called && last.mode == mode && !is_full {
                 if last.count == 0 {
                     last.asked_at = Instant::now();
                 }

@@ -125,7 +125,8 @@ impl<T> Queue<T> {
         if state.closed {
             return Err(item);
         }
-        self.push_locked(&mut state, item, bytes);
+        state.push(item);
+        self.count_to_last(&mut state, bytes);
         Ok(())
     }
 
@@ -144,17 +145,17 @@ impl<T> Queue<T> {
             return Err(Refused::Full);
         }
         let waiting = state.entries.len();
-        match make(state.entries.back_mut(), waiting) {
-            Some(item) => self.push_locked(&mut state, item, bytes),
-            None => state.count_to_last(bytes),
+        if let Some(item) = make(state.entries.back_mut(), waiting) {
+            state.push(item);
         }
+        self.count_to_last(&mut state, bytes);
         Ok(())
     }
 
-    fn push_locked(&self, state: &mut State<T>, item: T, bytes: u64) {
-        state.entries.push_back(Entry { item, bytes: 0, items: 0 });
+    /// Counts one more item, of so many bytes, to the last entry, and wakes the consumer: it may wait for
+    /// nothing, or for a full batch.
+    fn count_to_last(&self, state: &mut State<T>, bytes: u64) {
         state.count_to_last(bytes);
-        state.pushed += 1;
         if state.consumer_waits {
             state.consumer_waits = false;
             self.filled.notify_one();
@@ -242,7 +243,11 @@ impl<T> Queue<T> {
 }
 
 impl<T> State<T> {
-    /// Counts one more item, of so many bytes, to the last entry.
+    fn push(&mut self, item: T) {
+        self.entries.push_back(Entry { item, bytes: 0, items: 0 });
+        self.pushed += 1;
+    }
+
     fn count_to_last(&mut self, bytes: u64) {
         if let Some(last) = self.entries.back_mut() {
             last.items += 1;

@@ -24,10 +24,10 @@ use crate::format::HEADER_LEN;
 use crate::storage::StorageFile;
 
 /// Threads beyond these share slots, and find them empty now and then.
-const THREADS: usize = 16;
+const THREADS: usize = 8;
 
 /// Slots of a thread, by the region of the log: who reads in a few chunks in turn finds each of them. All
-/// of a thread's fit into one cache line, and those of all threads hold no more files than stay open.
+/// of a thread's fit into one cache line, and those of all threads hold fewer files than stay open.
 const REGIONS: usize = 4;
 
 /// A region's bytes: a chunk of the usual size lies in one or two.

@@ -117,6 +117,7 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     /// The file's first `len` bytes as a file that is read in memory, if this storage does such things and
     /// the file has as many. The log asks for it only where [`ClosedReads`](crate::ClosedReads) says so,
     /// and then neither changes these bytes nor cuts the file before it has let go of what it got here.
+    /// Closing the log waits for that, so keep no clone of it.
     ///
     /// The default is `None`: the file is read by [`read_at`](Self::read_at).
     fn map(&self, _len: u64) -> io::Result<Option<Arc<dyn StorageFile>>> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! append ─► OpenChunk ─► Tail        flush, sync, rotate, remove ─► Queue ─► worker, housekeeper
-//!                         └─ taken by every hand-over ───────────────┘
+//!                         └──────────────── written from there ─────────────┘
 //! ```
 //!
 //! - Whatever can be refused is refused before anything moves: an error leaves the log as it was.
@@ -29,6 +29,7 @@ use crate::chunk::TailWriter;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Result;
+use crate::flush::BatchLimit;
 use crate::flush::Flush;
 use crate::flush::FlushMetrics;
 use crate::flush::FlushRequest;
@@ -389,10 +390,10 @@ impl<W: WalTypes> ChunkedWal<W> {
         positions.check()?;
         let end = self.end();
         let bytes = end - self.handed_over;
-        let items_max = self.config.flush_batch_max_items;
-        while let Err(refused) = queue.add(bytes, |last, waiting| {
-            NewFlush { end, mode, callback, count, items_max }.behind(last, waiting)
-        }) {
+        let limit = BatchLimit::of(&self.config);
+        while let Err(refused) = queue
+            .add(bytes, |last, waiting| NewFlush { end, mode, callback, count, limit }.behind(last, waiting))
+        {
             match refused {
                 Refused::Full => self.wait_for_room(bytes, method)?,
                 Refused::Closed => return Err(positions.check().err().unwrap_or(Error::Closed)),

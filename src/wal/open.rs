@@ -257,11 +257,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             shared: shared.clone(),
             storage,
             dir: config.dir.clone(),
-            limit: BatchLimit {
-                items: config.flush_batch_max_items,
-                bytes: config.flush_batch_max_bytes,
-                wait: config.flush_batch_wait,
-            },
+            limit: BatchLimit::of(&config),
             zero_ahead_bytes: config.zero_ahead_bytes,
             on_chunk_persisted,
             chunk: worker_chunk,

@@ -70,7 +70,8 @@ pub(crate) fn queue() {
                     Wake::Quiet => continue,
                     Wake::Closed => break,
                 }
-                assert!(!batch.is_empty() && batch.len() as u64 <= limit.items);
+                let items: u64 = batch.iter().map(|entry| entry.items).sum();
+                assert!(batch.len() == 1 || (!batch.is_empty() && items <= limit.items));
                 let entries = batch.len() as u64;
                 let taken_before = taken.len();
                 for Entry { item, bytes, .. } in batch.drain(..) {
