@@ -207,6 +207,25 @@ fn flush_batch_wait_waits_for_company_and_no_longer_than_it_must() {
 }
 
 #[test]
+fn a_sync_behind_a_write_that_waits_is_a_sync() {
+    let disk = Disk::default();
+    let (mut wal, _) = disk.open();
+    wal.wait_idle().unwrap();
+    disk.storage.pause_syncs(true);
+    wal.append(&action("what the worker is busy with")).unwrap();
+    wal.flush(Flush::Sync, None).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    wal.append(&action("written")).unwrap();
+    wal.flush(Flush::Write, None).unwrap();
+    wal.append(&action("durable")).unwrap();
+    let ticket = wal.flush_ticket(Flush::Sync).unwrap();
+    disk.storage.pause_syncs(false);
+    ticket.wait_timeout(Duration::from_secs(20)).expect("it was not synced").unwrap();
+    let progress = wal.progress();
+    assert_eq!(progress.appended, progress.synced);
+}
+
+#[test]
 fn a_batch_keeps_to_its_bytes_whoever_is_called() {
     for is_called in [false, true] {
         let disk = Disk::with(|config| config.flush_batch_max_bytes = 64 << 10);
