@@ -123,6 +123,10 @@ mutation 'a flush that joins another is not waited for' src/flush/batch.rs \
     's/                last\.end = end;\n//' "$flush"
 mutation 'a sync joins a write' src/flush/batch.rs \
     's/ && last\.mode == mode//' "$flush"
+mutation 'a flush that joins does not end the wait for company' src/flush/queue.rs \
+    's/(            state\.push\(item\);\n        \}\n)        self\.count_to_last\(&mut state, bytes\);/$1        state.count_to_last(bytes);/' "$flush"
+mutation 'what joins passes the bytes of a batch' src/flush/batch.rs \
+    's/ \|\| \*bytes >= limit\.bytes//' "$flush"
 mutation 'frames claim that what is written was synced' src/wal/mod.rs \
     's/open\.stage\(record, &mut self\.tail, positions\.synced\(\)/open.stage(record, \&mut self.tail, positions.written()/' "$crash"
 mutation 'a sync mark before the sync' $worker \
