@@ -106,6 +106,9 @@ impl Decode for Payload {
     }
 }
 
+/// How often a directory is listed in which everything changes from one time to the next.
+const LISTINGS_MAX: usize = 8;
+
 /// The names in a log's directory, sorted out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
@@ -118,12 +121,31 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Lists `dir`.
+    /// Lists `dir`, in which a log may be at work: without leaving out a chunk between two others.
     ///
     /// # Errors
     ///
     /// [`Error::Io`].
     pub fn of(dir: &Path) -> Result<Self> {
+        let mut before = Self::once(dir)?;
+        for _ in 0..LISTINGS_MAX {
+            let Some(newest) = before.chunks.last() else { break };
+            let mut found = Self::once(dir)?;
+            // A name that appears while names are listed may be missed, and a later one not: what there was
+            // by the first listing is all in the second.
+            found.chunks.retain(|id| id <= newest);
+            // Or taken away, the oldest first: one that is listed may be gone, and one behind it not listed.
+            let gone = found.chunks.partition_point(|id| !dir.join(id.file_name()).exists());
+            found.chunks.drain(..gone);
+            if !found.chunks.is_empty() {
+                return Ok(found);
+            }
+            before = Self::once(dir)?;
+        }
+        Ok(before)
+    }
+
+    fn once(dir: &Path) -> Result<Self> {
         let mut found = survey(&DiskStorage, dir)?;
         // A name that changes while names are listed may be listed twice.
         found.chunks.dedup();

@@ -115,12 +115,19 @@ impl<W: WalTypes> ChunkedWal<W> {
             log_id: self.log_id,
             created_ms: unix_ms(),
         };
-        let bytes = self.end() - self.handed_over + head_len;
+        let bytes = self.rotation_bytes(head_len);
         if let Err(error) = self.wait_for_room(bytes, "close_open_chunk") {
             self.shared.housekeeper.return_spare(spare);
             return Err(error);
         }
         self.rotate(header, staged, spare, checkpoint, compressor)
+    }
+
+    /// What a rotation counts for in the queue: at least so much that not more than 64 wait there, because
+    /// each has a file open.
+    fn rotation_bytes(&self, head_len: u64) -> u64 {
+        let bytes = self.end() - self.handed_over + head_len;
+        bytes.max(self.config.flush_queue_max_bytes / 64)
     }
 
     /// Sees to it that the open chunk has space for its seal. It has, unless a crash has taken back
@@ -200,7 +207,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             &self.config,
         );
         let head_len = end - header.chunk_id;
-        let bytes = head_len + self.end() - self.handed_over;
+        let bytes = self.rotation_bytes(head_len);
         let ending = self.open.as_ref().map(OpenChunk::seal);
         let head = self.tail.stage(head_len as usize, head_len as usize);
         head[..HEADER_LEN as usize].copy_from_slice(&header.encode());
