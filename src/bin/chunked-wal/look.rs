@@ -162,8 +162,12 @@ impl LogLook {
         let mut log_id = None;
         for (id, mut look) in looks {
             match look.state {
-                // The oldest go first. One missing in between is the gap that it leaves.
-                State::Removed => continue,
+                // The oldest go first: those before it are gone by now, too, and were seen just in time. One
+                // missing behind others that are still there is the gap that it leaves.
+                State::Removed => {
+                    chunks.retain(|(before, _)| !is_removed(dir, *before));
+                    continue;
+                }
                 State::Damaged(_) => {}
                 _ => {
                     let expected = *log_id.get_or_insert(look.log_id);
