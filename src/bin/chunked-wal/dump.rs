@@ -30,8 +30,8 @@ pub(crate) fn run(args: &DumpArgs) -> Result<Outcome, Failure> {
         match dump_chunk(args, listing.place(i), *id, &mut printer) {
             Ok(end) => expected = end,
             Err(Stopped::ByOutput(failure)) => return Err(failure),
-            // Removed by the process that has the log open.
-            Err(Stopped::ByLog(error)) if look::is_gone(&error) => expected = None,
+            // Removed by the process that has the log open; its file may be another chunk's already.
+            Err(Stopped::ByLog(_)) if look::is_removed(&args.dir, *id) => expected = None,
             Err(Stopped::ByLog(error)) if is_damage(&error) => {
                 expected = None;
                 outcome = tell(&mut printer, &error)?;

@@ -141,7 +141,7 @@ fn chunk_unread(chunk: &RawChunk) -> Error {
 }
 
 /// Whether a chunk is not there any more: then what its file holds is another one's.
-fn is_removed(dir: &Path, id: ChunkId) -> bool {
+pub(crate) fn is_removed(dir: &Path, id: ChunkId) -> bool {
     matches!(RawChunk::open(dir, id), Err(error) if is_gone(&error))
 }
 
