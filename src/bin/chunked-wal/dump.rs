@@ -78,11 +78,28 @@ fn dump_chunk(
     id: chunked_wal::ChunkId,
     printer: &mut Printer<'_>,
 ) -> Result<Option<u64>, Stopped> {
+    let mut next = args.from;
+    match dump_from(args, place, id, printer, &mut next) {
+        // A chunk that ends is cut to its length: the rest is read up to its new end.
+        Err(Stopped::ByLog(Error::Io { .. })) => dump_from(args, place, id, printer, &mut next),
+        other => other,
+    }
+}
+
+/// Dumps a chunk from an offset on, which moves behind what is printed.
+fn dump_from(
+    args: &DumpArgs,
+    place: ChunkPlace,
+    id: chunked_wal::ChunkId,
+    printer: &mut Printer<'_>,
+    next: &mut u64,
+) -> Result<Option<u64>, Stopped> {
     let chunk = RawChunk::open(&args.dir, id)?;
     let mut records = chunk.records(place);
     while let Some(record) = records.next()? {
-        if record.offset >= args.from {
+        if record.offset >= *next {
             printer.print(id, &record)?;
+            *next = record.offset + record.size;
         }
         if printer.is_done() {
             return Ok(None);
