@@ -115,8 +115,8 @@ pub struct Config {
     /// `Write` by itself. 1 MiB unless set.
     pub open_buffer_max_bytes: u64,
 
-    /// Bytes handed over and not yet written; past it, whoever hands over more has to wait. 32 MiB
-    /// unless set.
+    /// Bytes handed over and not yet written; past it, whoever hands over more has to wait. A rotation
+    /// counts for a 64th of it at least, because each that waits has a file open. 32 MiB unless set.
     pub flush_queue_max_bytes: u64,
 
     /// The most flushes that the worker takes into one batch. 65,536 unless set.

@@ -106,9 +106,6 @@ impl Decode for Payload {
     }
 }
 
-/// How often a directory is listed in which everything changes from one time to the next.
-const LISTINGS_MAX: usize = 8;
-
 /// The names in a log's directory, sorted out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
@@ -127,22 +124,17 @@ impl Listing {
     ///
     /// [`Error::Io`].
     pub fn of(dir: &Path) -> Result<Self> {
-        let mut before = Self::once(dir)?;
-        for _ in 0..LISTINGS_MAX {
-            let Some(newest) = before.chunks.last() else { break };
-            let mut found = Self::once(dir)?;
-            // A name that appears while names are listed may be missed, and a later one not: what there was
-            // by the first listing is all in the second.
-            found.chunks.retain(|id| id <= newest);
-            // Or taken away, the oldest first: one that is listed may be gone, and one behind it not listed.
-            let gone = found.chunks.partition_point(|id| !dir.join(id.file_name()).exists());
-            found.chunks.drain(..gone);
-            if !found.chunks.is_empty() {
-                return Ok(found);
-            }
-            before = Self::once(dir)?;
-        }
-        Ok(before)
+        let before = Self::once(dir)?;
+        let Some(newest) = before.chunks.last() else { return Ok(before) };
+        let mut found = Self::once(dir)?;
+        // A name that appears while names are listed may be missed, and a later one not: what there was by
+        // the first listing is all in the second.
+        found.chunks.retain(|id| id <= newest);
+        // Or taken away, the oldest first: one that is listed may be gone, and one behind it not listed.
+        let gone = found.chunks.partition_point(|id| !dir.join(id.file_name()).exists());
+        found.chunks.drain(..gone);
+        // A log that has nothing left of what it had then is told as it was.
+        Ok(if found.chunks.is_empty() { before } else { found })
     }
 
     fn once(dir: &Path) -> Result<Self> {

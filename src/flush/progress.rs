@@ -49,8 +49,6 @@ pub(crate) struct Positions {
     /// Set with `state.cause`; spares the lock where nothing has failed.
     poisoned: AtomicBool,
     closed: AtomicBool,
-    /// Set behind either of the two, so that who appends has one to look at.
-    stopped: AtomicBool,
     write_done: Event,
     /// Two, so that those who wait for the next sync sleep on when this one is done. Syncs take turns:
     /// the next is the one of the lower end.
@@ -84,7 +82,6 @@ impl Positions {
             synced: AtomicU64::new(at),
             poisoned: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
             write_done: Event::default(),
             syncs: [SyncGroup::default(), SyncGroup::default()],
             tasks: AtomicBool::new(false),
@@ -192,7 +189,6 @@ impl Positions {
             }
             state.cause = Some(cause.clone());
             self.poisoned.store(true, Ordering::SeqCst);
-            self.stopped.store(true, Ordering::SeqCst);
         }
         log::error!("the log stops: {cause}");
         #[cfg(feature = "metrics")]
@@ -205,10 +201,10 @@ impl Positions {
     /// No offset will be reached any more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        self.stopped.store(true, Ordering::SeqCst);
         self.wake_all();
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
@@ -225,18 +221,14 @@ impl Positions {
     /// An error if the log takes no more work.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
-        if self.stopped.load(Ordering::SeqCst) { self.check_stopped() } else { Ok(()) }
+        // In this order: a log that fails is poisoned before it is closed.
+        let closed = self.is_closed();
+        if closed || self.poisoned.load(Ordering::SeqCst) { Err(self.why_stopped()) } else { Ok(()) }
     }
 
     #[cold]
-    fn check_stopped(&self) -> Result<()> {
-        // In this order: a log that fails is poisoned before it is closed.
-        let closed = self.is_closed();
-        match self.cause() {
-            Some(cause) => Err(cause.poisoned()),
-            None if closed => Err(Error::Closed),
-            None => Ok(()),
-        }
+    fn why_stopped(&self) -> Error {
+        self.cause().map_or(Error::Closed, Error::poisoned)
     }
 
     fn reached(&self, mode: Flush) -> u64 {

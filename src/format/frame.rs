@@ -54,11 +54,26 @@ pub(crate) struct Salt {
     crc: Crc,
 }
 
+/// The part of a frame's offset that its CRC takes in the place where it is going to stand itself, so that
+/// it can run over the whole frame; the lower part comes before.
+#[inline]
+fn offset_in_frame(offset: u64) -> u32 {
+    (offset >> 32) as u32
+}
+
 impl Salt {
     pub(crate) fn new(salt: u64) -> Self {
         let mut crc = Crc::default();
         crc.eight(salt);
         Self { value: salt, crc }
+    }
+
+    /// The CRC of the frame at `offset` before its first byte, for which [`offset_in_frame`] stands.
+    #[inline]
+    fn crc_before(&self, offset: u64) -> Crc {
+        let mut crc = self.crc;
+        crc.four(offset as u32);
+        crc
     }
 
     /// The field `check` of a header.
@@ -133,11 +148,8 @@ impl FrameHeader {
     /// Whether the CRC is right; `frame` is the whole frame, which begins with this header.
     #[inline]
     pub(crate) fn crc_ok(&self, frame: &[u8], offset: u64, salt: &Salt) -> bool {
-        // One run, and a multiple of 16 bytes more often than not: the stored CRC, which is not covered,
-        // stands where the last four bytes of the offset would.
-        let mut crc = salt.crc;
-        crc.four(offset as u32);
-        crc.bytes_but_first(frame, self.crc, (offset >> 32) as u32);
+        let mut crc = salt.crc_before(offset);
+        crc.bytes_but_first(frame, self.crc, offset_in_frame(offset));
         self.crc == crc.value()
     }
 
@@ -188,12 +200,10 @@ pub(crate) fn finish_frame(
     assert_eq!(Some(frame.len() as u64 - FRAME_HEADER_LEN as u64), padded_len, "a frame must be padded to 8");
     let check = salt.check(offset, payload_len, kind as u8, flags, unsynced);
     let second_word = second_word(kind as u8, flags, check, unsynced);
-    // In the CRC's own place stands the end of the offset for now, so that it can run over the frame.
-    let first_word = offset >> 32 | u64::from(payload_len) << 32;
+    let first_word = u64::from(offset_in_frame(offset)) | u64::from(payload_len) << 32;
     frame[..8].copy_from_slice(&first_word.to_le_bytes());
     frame[8..16].copy_from_slice(&second_word.to_le_bytes());
-    let mut crc = salt.crc;
-    crc.four(offset as u32);
+    let mut crc = salt.crc_before(offset);
     crc.bytes(frame);
     frame[..4].copy_from_slice(&crc.value().to_le_bytes());
     crc.value()

@@ -34,6 +34,13 @@ use crate::record::StateMachine;
 use crate::record::WalRecord;
 use crate::record::WalTypes;
 
+/// Rotations that may wait in the queue, whatever their size: each has a file open.
+const ROTATIONS_WAITING: u64 = 64;
+
+/// A rotation counts for no more than this unless it is as large, so that the bytes of a queue without
+/// bounds are far from those that a `u64` can count.
+const ROTATION_WEIGHT_MAX: u64 = 1 << 40;
+
 impl<W: WalTypes> ChunkedWal<W> {
     /// Whether the open chunk has reached `chunk_max_size` or `chunk_max_records`.
     pub fn is_open_chunk_full(&self) -> bool {
@@ -115,19 +122,14 @@ impl<W: WalTypes> ChunkedWal<W> {
             log_id: self.log_id,
             created_ms: unix_ms(),
         };
-        let bytes = self.rotation_bytes(head_len);
+        let bytes = self.end() - self.handed_over + head_len;
+        let bytes =
+            bytes.max((self.config.flush_queue_max_bytes / ROTATIONS_WAITING).min(ROTATION_WEIGHT_MAX));
         if let Err(error) = self.wait_for_room(bytes, "close_open_chunk") {
             self.shared.housekeeper.return_spare(spare);
             return Err(error);
         }
-        self.rotate(header, staged, spare, checkpoint, compressor)
-    }
-
-    /// What a rotation counts for in the queue: at least so much that not more than 64 wait there, because
-    /// each has a file open.
-    fn rotation_bytes(&self, head_len: u64) -> u64 {
-        let bytes = self.end() - self.handed_over + head_len;
-        bytes.max(self.config.flush_queue_max_bytes / 64)
+        self.rotate(header, staged, spare, checkpoint, compressor, bytes)
     }
 
     /// Sees to it that the open chunk has space for its seal. It has, unless a crash has taken back
@@ -182,8 +184,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         Ok(spare)
     }
 
-    /// Hands the rotation to the worker, and goes over to the new chunk. Only a log that has failed
-    /// refuses it.
+    /// Hands the rotation to the worker, where it counts for `bytes`, and goes over to the new chunk. Only
+    /// a log that has failed refuses it.
     fn rotate(
         &mut self,
         header: Header,
@@ -191,6 +193,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         spare: Spare,
         checkpoint: W::Checkpoint,
         compressor: Option<Compressor>,
+        bytes: u64,
     ) -> Result<()> {
         let Shared { queue, positions, .. } = &*self.shared;
         // The user's code comes first: from where the tail goes on, nothing may panic.
@@ -206,12 +209,11 @@ impl<W: WalTypes> ChunkedWal<W> {
             OpenChunkState { end, records: 1, data_crc, allocated: spare.allocated, compressor },
             &self.config,
         );
-        let head_len = end - header.chunk_id;
-        let bytes = self.rotation_bytes(head_len);
         let ending = self.open.as_ref().map(OpenChunk::seal);
-        let head = self.tail.stage(head_len as usize, head_len as usize);
+        let head_len = (end - header.chunk_id) as usize;
+        let head = self.tail.stage(head_len, head_len);
         head[..HEADER_LEN as usize].copy_from_slice(&header.encode());
-        self.tail.begin_chunk(head_len as usize);
+        self.tail.begin_chunk(head_len);
         let beginning = ChunkBeginning {
             path: self.config.chunk_path(file.id()),
             file: file.clone(),

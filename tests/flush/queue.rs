@@ -117,6 +117,38 @@ fn a_single_item_larger_than_the_queue_is_admitted() {
     assert_eq!(disk.open().1.words, ["x".repeat(500)]);
 }
 
+/// Rotates as often, or until the queue takes no more, while the worker is held up; then lets it go on.
+fn rotations_taken(queue_bytes_max: u64, rotations: u64) -> u64 {
+    let (disk, mut wal, gate) = held_up(queue_bytes_max);
+    let taken = Arc::new(AtomicU64::new(0));
+    let appender = thread::spawn({
+        let taken = taken.clone();
+        move || {
+            for _ in 0..rotations {
+                wal.close_open_chunk_with(Spell::new("")).unwrap();
+                taken.fetch_add(1, SeqCst);
+            }
+            wal.close().unwrap();
+        }
+    });
+    let mut seen = u64::MAX;
+    while seen != taken.load(SeqCst) {
+        seen = taken.load(SeqCst);
+        thread::sleep(Duration::from_millis(300));
+    }
+    gate.open();
+    appender.join().unwrap();
+    let wal: SpellWal = disk.options().open(&mut Book::default()).unwrap();
+    assert_eq!(wal.closed_chunk_stats().len() as u64, rotations);
+    seen
+}
+
+#[test]
+fn few_rotations_wait_however_small_they_are() {
+    assert_eq!(rotations_taken(1 << 20, 200), 63, "and what the worker has in hand");
+    assert_eq!(rotations_taken(u64::MAX, 200), 200, "a queue without bounds");
+}
+
 #[test]
 fn append_hands_over_by_itself_what_passes_the_open_buffer() {
     let disk = Disk::with(|config| config.open_buffer_max_bytes = 100);
