@@ -86,18 +86,6 @@ pub enum Error {
         proof: Proof,
     },
 
-    /// The search for later proof behind an invalid frame passed its limit; nothing was decided
-    /// and nothing changed.
-    #[error("'{}' at offset {offset}: no verdict on the invalid frame there after checking {examined} bytes behind it; nothing was changed; restore the file from a copy", path.display())]
-    Undecided {
-        /// The chunk's file.
-        path: PathBuf,
-        /// The global offset of the invalid frame.
-        offset: u64,
-        /// Bytes whose checksum was computed before giving up.
-        examined: u64,
-    },
-
     /// The newest chunk ends in a torn write, and `Config::truncate_torn_tail` is off.
     #[error("'{}' ends in a torn write: sound up to offset {data_end}, {lost} bytes behind it were never acknowledged; set `truncate_torn_tail` to have them cut off", path.display())]
     TornTail {
@@ -387,6 +375,14 @@ pub enum Foreign {
         /// The log id of this one.
         found: [u8; 16],
     },
+    /// The chunk before it isn't the one that was there when this one began: it is sealed and has the
+    /// right length, but other records.
+    Predecessor {
+        /// The checksum of the predecessor's records, as this chunk's header has it.
+        expected: u32,
+        /// The checksum in the seal of the chunk that is there.
+        found: u32,
+    },
     /// Its header names another chunk than its file name does.
     Name {
         /// The id in the file name.
@@ -407,6 +403,10 @@ impl fmt::Display for Foreign {
                     u128::from_be_bytes(*expected)
                 )
             }
+            Foreign::Predecessor { expected, found } => write!(
+                f,
+                "it follows a chunk with the checksum {expected:08x}, the one before it has {found:08x}; one of the two is of another history of this log"
+            ),
             Foreign::Name { named, header } => write!(f, "its name says {named}, its header {header}"),
         }
     }
@@ -482,7 +482,6 @@ impl Error {
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
             Error::NotAChunk { .. }
             | Error::Corrupt { .. }
-            | Error::Undecided { .. }
             | Error::TornTail { .. }
             | Error::Gap { .. }
             | Error::ForeignChunk { .. }

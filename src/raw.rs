@@ -390,7 +390,7 @@ pub enum ChunkEnd {
         lost: u64,
     },
     /// What stands behind the last sound record makes the log unreadable: [`Error::Corrupt`],
-    /// [`Error::Undecided`] or [`Error::Unsupported`].
+    /// or [`Error::Unsupported`].
     Damaged(Error),
 }
 

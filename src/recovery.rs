@@ -34,6 +34,7 @@ use crate::format::Frame;
 use crate::format::Header;
 use crate::format::Scan;
 use crate::format::ScanEnd;
+use crate::format::Seal;
 use crate::format::find_seal;
 use crate::position::ChunkId;
 use crate::position::Segment;
@@ -213,6 +214,7 @@ struct Previous {
     file: ChunkFile,
     end: u64,
     records: u64,
+    data_crc: u32,
 }
 
 /// A chunk in hand.
@@ -227,13 +229,15 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
     /// A chunk that has a successor: it must be sealed and end where that begins.
     fn closed_chunk(&mut self, id: ChunkId, successor: ChunkId) -> Result<()> {
         let chunk = self.open(id)?;
+        self.check_follows(&chunk)?;
         let seal = find_seal(&chunk.bytes, &chunk.header).map_err(|e| Error::from_read(&chunk.path, e))?;
         // Its end is known before anything of it is applied: by the seal where it should be, or, where
         // a cut was lost and other bytes follow it, by a look at every frame.
-        let (end, records) = match seal {
-            Some(seal) => (id.0 + seal.data_len, seal.records),
+        let Seal { records, data_len, data_crc } = match seal {
+            Some(seal) => seal,
             None => self.verify_sealed(&chunk)?,
         };
+        let end = id.0 + data_len;
         if end != successor.0 {
             // A successor that isn't of this log, or not under its own name, says more than the gap.
             let InHand { path, .. } = self.open(successor)?;
@@ -253,13 +257,14 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         }
         // A seal may say anything where its chunk isn't read.
         self.records = self.records.saturating_add(records);
-        self.previous = Some(Previous { file: ChunkFile::shut(chunk.header), end, records });
+        self.previous = Some(Previous { file: ChunkFile::shut(chunk.header), end, records, data_crc });
         Ok(())
     }
 
     /// The chunk that may end in any way.
     fn newest_chunk(&mut self, id: ChunkId) -> Result<Newest<W::Checkpoint>> {
         let chunk = self.open(id)?;
+        self.check_follows(&chunk)?;
         let mut scan = chunk.scan(false, self.config.read_buffer_size);
         let checkpoint = self.first_frame(&chunk, &mut scan, None)?;
         self.apply_rest(&chunk, &mut scan)?;
@@ -310,12 +315,28 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         Ok(InHand { id, path, header, bytes })
     }
 
+    /// Checks that a chunk began after just the chunk that is there before it.
+    fn check_follows(&self, chunk: &InHand) -> Result<()> {
+        let (expected, found) = match &self.previous {
+            Some(previous) => (chunk.header.previous_crc, previous.data_crc),
+            None => return Ok(()),
+        };
+        if expected == found {
+            return Ok(());
+        }
+        let reason = Foreign::Predecessor { expected, found };
+        Err(Error::ForeignChunk { path: chunk.path.clone(), reason })
+    }
+
     /// Reads every frame of a chunk whose seal isn't at its file's end, and finds it before that.
-    fn verify_sealed(&self, chunk: &InHand) -> Result<(u64, u64)> {
+    fn verify_sealed(&self, chunk: &InHand) -> Result<Seal> {
         let mut scan = chunk.scan(true, self.config.read_buffer_size);
         visit_rest(&mut scan, &chunk.path, Stages::One, |_| Ok(()))?;
         match scan.end() {
-            Some(ScanEnd::Sealed { data_end, records, .. }) => Ok((*data_end, *records)),
+            Some(ScanEnd::Sealed { data_end, records, .. }) => {
+                let data_crc = scan.data_crc().value();
+                Ok(Seal { records: *records, data_len: *data_end - chunk.id.0, data_crc })
+            }
             other => Err(chunk.error(other)),
         }
     }
@@ -343,7 +364,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         };
         let previous = self.previous.take();
         let before = previous.as_ref().map(|_| checkpoint.clone());
-        if let Some(Previous { file, end, records }) = previous {
+        if let Some(Previous { file, end, records, .. }) = previous {
             let file = Arc::new(file);
             self.closed.push(ClosedChunk { file, end, records, checkpoint: checkpoint.clone() });
         }
@@ -417,9 +438,6 @@ pub(crate) fn scan_error(end: Option<&ScanEnd>, chunk_id: ChunkId, path: &std::p
         }
         Some(ScanEnd::Unsupported { at, what, found, known }) => {
             Error::Unsupported { path, offset: *at, what, found: *found, known: *known }
-        }
-        Some(ScanEnd::Undecided { at, examined }) => {
-            Error::Undecided { path, offset: *at, examined: *examined }
         }
         Some(ScanEnd::Torn { data_end, lost }) => {
             Error::TornTail { path, chunk_id, data_end: *data_end, lost: *lost }

@@ -251,8 +251,8 @@ fn a_seal_that_counts_nonsense_is_no_panic() {
         chunk.seal()
     };
     let first = forge(Forge::chunk(0).checkpoint("").action("a"));
-    let second = forge(Forge::chunk(first.end).checkpoint("a").action("b"));
-    let third = Forge::chunk(second.end).checkpoint("a,b").mark();
+    let second = forge(first.next().checkpoint("a").action("b"));
+    let third = second.next().checkpoint("a,b").mark();
     let disk = Disk::default();
     for chunk in [&first, &second, &third] {
         disk.storage.write_file(disk.config.chunk_path(ChunkId(chunk.id)), &chunk.bytes).unwrap();

@@ -298,7 +298,7 @@ fn a_read_by_place_tells_what_is_wrong_with_the_record() {
     let read = |old: &Forge| {
         let disk = Disk::default();
         old.put(&disk);
-        Forge::chunk(old.end).checkpoint("").mark().put(&disk);
+        old.next().checkpoint("").mark().put(&disk);
         let (wal, _) = disk.try_open_with::<List>(Replay::FromLastCheckpoint).unwrap();
         wal.read_record(Segment::new(old.at[1], old.at[2] - old.at[1]))
     };

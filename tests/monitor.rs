@@ -247,10 +247,10 @@ fn a_newest_chunk_that_was_made_anew_is_a_reset() {
     let dir = tempfile::tempdir().unwrap();
     let first = Forge::chunk(0).checkpoint("").action("a").seal();
     put(dir.path(), &first);
-    put(dir.path(), &Forge::chunk(first.end).checkpoint("a").action("lost"));
+    put(dir.path(), &first.next().checkpoint("a").action("lost"));
     let mut monitor = WalMonitor::open(dir.path()).unwrap();
     // Frames of the old salt are none.
-    put(dir.path(), &Forge::chunk(first.end).checkpoint("a").action("lost").header(24, b"new salt"));
+    put(dir.path(), &first.next().checkpoint("a").action("lost").header(24, b"new salt"));
     let event = monitor.check_for_changes().unwrap().unwrap();
     assert_eq!((event.changes.reset, event.state.records, event.state.chunks), (1, 2, 2));
 }
@@ -346,7 +346,7 @@ fn only_what_the_bytes_prove_is_durable() {
     let dir = tempfile::tempdir().unwrap();
     let first = two().seal();
     put(dir.path(), &first);
-    put(dir.path(), &Forge::chunk(first.end).checkpoint("a").action("b"));
+    put(dir.path(), &first.next().checkpoint("a").action("b"));
     let state = WalMonitor::open(dir.path()).unwrap().state();
     assert_eq!((state.chunks, state.records, state.durable), (2, 4, first.end));
     assert!(state.end > state.durable);
@@ -398,7 +398,7 @@ fn an_end_that_goes_back_is_told() {
     // A whole chunk less.
     let first = Forge::chunk(0).checkpoint("").actions(&words).seal();
     put(dir.path(), &first);
-    put(dir.path(), &Forge::chunk(first.end).checkpoint(""));
+    put(dir.path(), &first.next().checkpoint(""));
     assert_eq!(monitor.check_for_changes().unwrap().unwrap().changes.rotated_chunks, 1);
     fs::remove_file(dir.path().join(ChunkId(first.end).file_name())).unwrap();
     let less = monitor.check_for_changes().unwrap().unwrap();
@@ -413,7 +413,7 @@ fn a_chunk_that_is_no_good_is_told_once_and_then_again_followed() {
     put(dir.path(), &first);
     let mut monitor = polling().open(dir.path()).unwrap();
     let before = monitor.state();
-    let next = Forge::chunk(first.end).checkpoint("a");
+    let next = first.next().checkpoint("a");
     type Expected = fn(&Error) -> bool;
     let bad: Vec<(Forge, Expected)> = vec![
         (Forge { bytes: b"nonsense".to_vec(), ..next.clone() }, |e| matches!(e, Error::NotAChunk { .. })),

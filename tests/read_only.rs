@@ -216,7 +216,7 @@ fn what_ends_in_the_middle_of_a_write_is_read_up_to_there() {
 #[test]
 fn damage_in_what_is_durable_is_an_error_that_says_where() {
     let first = Forge::chunk(0).checkpoint("").action("one").action("two").seal();
-    let second = Forge::chunk(first.end).checkpoint("one,two").mark();
+    let second = first.next().checkpoint("one,two").mark();
     let reads = |first: &Forge| {
         let disk = Disk::default();
         first.put(&disk);

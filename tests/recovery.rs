@@ -45,7 +45,7 @@ fn first() -> Forge {
 
 /// A chunk behind [`first`], with no end yet.
 fn second() -> Forge {
-    Forge::chunk(first().end).checkpoint("a,b").action("c").synced().action("d")
+    first().next().checkpoint("a,b").action("c").synced().action("d")
 }
 
 /// A lone chunk, with no end yet: `a` was known to be durable when `b` was appended, and no more when
@@ -282,7 +282,7 @@ fn zeros_end_a_chunk_that_goes_on() {
 fn a_new_name_that_was_not_synced_is_durable_after_an_open() {
     let disk = Disk::default();
     first().put(&disk);
-    let newest = Forge::chunk(first().end).checkpoint("a,b").zeros(2000);
+    let newest = first().next().checkpoint("a,b").zeros(2000);
     newest.put_renamed(&disk);
     let (words, durable) = (&["a", "b"], 2);
     assert_eq!(disk.storage.crash(0).files("/log").len(), 2, "the name is not durable yet");
@@ -623,7 +623,7 @@ fn what_is_no_chunk_is_refused() {
     for chunk in damaged(first()) {
         assert_refused("oldest", &[&chunk, &second()], &not_a_chunk(&chunk));
     }
-    let third = Forge::chunk(second().end).checkpoint("a,b,c,d").mark();
+    let third = second().next().checkpoint("a,b,c,d").mark();
     for chunk in damaged(second().seal()) {
         assert_refused("newest", &[&first(), &chunk], &not_a_chunk(&chunk));
         assert_refused("middle", &[&first(), &chunk, &third], &not_a_chunk(&chunk));
@@ -669,7 +669,7 @@ fn known_features() -> u64 {
 }
 
 fn second_behind(first: &Forge) -> Forge {
-    Forge::chunk(first.end).checkpoint("").mark()
+    first.next().checkpoint("").mark()
 }
 
 #[test]
@@ -680,7 +680,7 @@ fn a_chunk_of_another_log_is_refused() {
     let newest = second().mark().header(32, &found);
     assert_refused("newest", &[&first(), &newest], &Error::ForeignChunk { path: path(newest.id), reason });
     let middle = second().seal().header(32, &found);
-    let third = Forge::chunk(middle.end).checkpoint("").mark();
+    let third = middle.next().checkpoint("").mark();
     let error = Error::ForeignChunk { path: path(middle.id), reason };
     assert_refused("middle", &[&first(), &middle, &third], &error);
 }
@@ -1044,7 +1044,7 @@ fn events(disk: &Disk, replay: Replay, newest: u64) -> (Vec<Event>, MemoryStorag
 fn each_chunk_found_is_told_once_it_is_durable() {
     use Event::Applied;
     let middle = second().seal();
-    let last = Forge::chunk(middle.end).checkpoint("a,b,c,d").action("e").action("f");
+    let last = middle.next().checkpoint("a,b,c,d").action("e").action("f");
     let ids = [0, middle.id, last.id].map(ChunkId);
     let persisted = |forge: &Forge, checkpoint: Option<&str>| {
         let (chunk_id, start, synced) = (ChunkId(forge.id), forge.id, forge.end);

@@ -252,8 +252,8 @@ type Files = BTreeMap<String, Vec<u8>>;
 /// A sound log to begin with, the same every time.
 fn base(which: u8) -> Files {
     let first = Forge::chunk(0).checkpoint("").action("a").synced().action("bc").action("a longer word");
-    let second = Forge::chunk(first.end).checkpoint("a,bc,a longer word").action("d").synced();
-    let third = Forge::chunk(second.end).checkpoint("e").action("f");
+    let second = first.next().checkpoint("a,bc,a longer word").action("d").synced();
+    let third = second.next().checkpoint("e").action("f");
     let sealed = first.clone().seal();
     let mut files = Files::new();
     let mut put = |forge: &Forge| drop(files.insert(ChunkId(forge.id).file_name(), forge.bytes.clone()));
@@ -374,13 +374,12 @@ fn hostile_length(file: &mut Vec<u8>, input: &mut Input<'_>) {
 pub fn begun_frame(salt: u64, offset: u64, len: u32) -> [u8; 16] {
     let mut x = salt
         ^ offset.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ u64::from(len).wrapping_mul(0xD6E8_FEB8_6659_FD93)
-        ^ 1 << 20;
+        ^ (u64::from(len) | 1 << 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
     let mut bytes = [0; 16];
     bytes[4..8].copy_from_slice(&len.to_le_bytes());
     bytes[8] = 1;
-    bytes[10..12].copy_from_slice(&((x ^ x >> 31) as u16).to_le_bytes());
+    bytes[12..].copy_from_slice(&((x ^ x >> 31) as u32).to_le_bytes());
     bytes
 }

@@ -272,7 +272,8 @@ mod tests {
 
     /// A chunk's file on the real disk, whose first bytes can be mapped.
     fn chunk_of(files: &OpenFiles, id: u64) -> Arc<ChunkFile> {
-        let header = Header { chunk_id: id, features: 0, salt: 1, log_id: [0; 16], created_ms: 0 };
+        let header =
+            Header { chunk_id: id, features: 0, salt: 1, log_id: [0; 16], created_ms: 0, previous_crc: 0 };
         let file = files.storage.create(&files.path(ChunkId(id))).unwrap();
         file.write_at(&[IoSlice::new(&[7; 5000])], 0).unwrap();
         Arc::new(ChunkFile::shut(header))

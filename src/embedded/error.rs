@@ -65,17 +65,6 @@ pub enum Error {
         proof: Proof,
     },
 
-    /// The search for proof behind the last sound record passed its limit; nothing was changed.
-    #[error(
-        "no verdict on what stands at position {position} after checking {examined} bytes behind it; nothing was changed; restore the file from a copy"
-    )]
-    Undecided {
-        /// The position behind the last sound record.
-        position: u64,
-        /// Bytes whose checksum was computed before giving up.
-        examined: u64,
-    },
-
     /// A sound frame that this version can't read.
     #[error("position {position} needs {what} {found}: open it with a newer version")]
     Unsupported {
@@ -145,9 +134,7 @@ impl From<Error> for io::Error {
         let kind = match &error {
             Error::Io { source, .. } => source.kind(),
             Error::InvalidRegion { .. } | Error::RecordTooLarge { .. } => io::ErrorKind::InvalidInput,
-            Error::NotACheckpoint { .. } | Error::Corrupt { .. } | Error::Undecided { .. } => {
-                io::ErrorKind::InvalidData
-            }
+            Error::NotACheckpoint { .. } | Error::Corrupt { .. } => io::ErrorKind::InvalidData,
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
             Error::RegionFull { .. } => io::ErrorKind::StorageFull,
             Error::NotInLog { .. } => io::ErrorKind::NotFound,

@@ -1,19 +1,24 @@
 //! What the ring puts into a frame.
 //!
 //! ```text
-//! frame header 16 | sequence u64 | epoch u32 | a record's bytes, or a checkpoint's next epoch u32 | zeros to 8
+//! frame header 16 | sequence u64 | epoch u32 | a record's bytes                             | zeros to 8
+//!                                            | a checkpoint's next epoch u32, ring's salt u64 |
 //! ```
 //!
 //! - A frame's check and CRC cover its position, which never comes again: a frame that an earlier lap
 //!   left at the same place in the file is no frame any more.
+//! - Each checkpoint has the ring's random salt, which enters the check and the CRC of all frames: no
+//!   record can spell a frame.
 //! - A record has the sequence behind the last one's, a checkpoint has the last one's itself.
 //! - Each frame has the epoch that the checkpoint before it began. What a crash made a life of the ring
 //!   give up stays given up, since no later life has the same epoch.
 
 use crate::embedded::Checkpoint;
 use crate::format::FRAME_HEADER_LEN;
+use crate::format::FrameHeader;
 use crate::format::Kind;
 use crate::format::Salt;
+use crate::format::array_at;
 use crate::format::finish_frame;
 use crate::format::unsynced;
 use crate::position::ceil8;
@@ -21,18 +26,59 @@ use crate::position::ceil8;
 /// Bytes of a payload before the data.
 const PREFIX_LEN: usize = 12;
 
-/// Bytes of a checkpoint's whole frame.
-pub(super) const CHECKPOINT_LEN: u64 = 32;
+/// Bytes of a checkpoint's payload after the prefix: the next epoch and the ring's salt.
+const CHECKPOINT_DATA_LEN: usize = 12;
 
-/// Frames of a ring are those of no chunk, and of no region of another size.
-pub(super) fn salt(capacity: u64) -> Salt {
-    Salt::new(u64::from_le_bytes(*b"CHNKRING") ^ capacity)
+/// Bytes of a checkpoint's whole frame.
+pub(super) const CHECKPOINT_LEN: u64 = (FRAME_HEADER_LEN + PREFIX_LEN + CHECKPOINT_DATA_LEN) as u64;
+
+/// Of a ring whose checkpoints store `stored`, in a region of this capacity: its frames are those of no
+/// chunk, of no other ring, and of no region of another size.
+pub(super) fn salt(stored: u64, capacity: u64) -> Salt {
+    Salt::new(u64::from_le_bytes(*b"CHNKRING") ^ capacity ^ stored)
 }
+
+/// The salt that the checkpoint `frame` stores, whether it is a sound one or not.
+pub(super) fn stored_salt(frame: &[u8; CHECKPOINT_LEN as usize]) -> u64 {
+    u64::from_le_bytes(array_at(frame, FRAME_HEADER_LEN + PREFIX_LEN + 4))
+}
+
+/// Whether an entry of any ring may begin `bytes`: its fields fit a region of this capacity in its first
+/// block, whatever its checksums are.
+pub(super) fn looks_like_entry(bytes: &[u8], capacity: u64) -> bool {
+    let (Some(header), Some(payload)) = (bytes.first_chunk(), bytes.get(FRAME_HEADER_LEN..)) else {
+        return false;
+    };
+    let header = FrameHeader::parse(header);
+    let Some(sequence) = payload.first_chunk().map(|sequence| u64::from_le_bytes(*sequence)) else {
+        return false;
+    };
+    let fits = match Kind::from_u8(header.kind) {
+        Some(Kind::Action) => sequence >= 1 && header.len as usize >= PREFIX_LEN,
+        Some(Kind::Checkpoint) => header.len as usize == PREFIX_LEN + CHECKPOINT_DATA_LEN,
+        _ => false,
+    };
+    fits && header.flags == 0 && header.frame_size() <= capacity && sequence <= FIRST_SEQUENCES
+}
+
+/// More records than begin in a region's first block.
+const FIRST_SEQUENCES: u64 = 4096;
 
 /// Bytes of the frame of a record with `len` bytes; `None` if no frame can hold it.
 pub(super) fn record_size(len: usize) -> Option<u64> {
     let payload = u32::try_from(len.checked_add(PREFIX_LEN)?).ok()?;
     ceil8(u64::from(payload))?.checked_add(FRAME_HEADER_LEN as u64)
+}
+
+/// What follows a checkpoint's prefix.
+pub(super) type CheckpointData = [u8; CHECKPOINT_DATA_LEN];
+
+/// The data of a checkpoint that begins the epoch `next`.
+pub(super) fn checkpoint_data(next: u32, stored_salt: u64) -> CheckpointData {
+    let mut data = [0; CHECKPOINT_DATA_LEN];
+    data[..4].copy_from_slice(&next.to_le_bytes());
+    data[4..].copy_from_slice(&stored_salt.to_le_bytes());
+    data
 }
 
 /// A record or checkpoint.
@@ -47,8 +93,8 @@ pub(super) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// A checkpoint behind the record `sequence`, with which the epoch `next` begins.
-    pub(super) fn checkpoint(sequence: u64, epoch: u32, next: &'a [u8; 4]) -> Self {
-        Entry { kind: Kind::Checkpoint, sequence, epoch, data: next }
+    pub(super) fn checkpoint(sequence: u64, epoch: u32, data: &'a CheckpointData) -> Self {
+        Entry { kind: Kind::Checkpoint, sequence, epoch, data }
     }
 
     /// Reads a sound frame's payload; `None` if it has a length that no entry has.
@@ -57,7 +103,7 @@ impl<'a> Entry<'a> {
         let (epoch, data) = rest.split_first_chunk()?;
         let entry =
             Entry { kind, sequence: u64::from_le_bytes(*sequence), epoch: u32::from_le_bytes(*epoch), data };
-        (kind != Kind::Checkpoint || data.len() == 4).then_some(entry)
+        (kind != Kind::Checkpoint || data.len() == CHECKPOINT_DATA_LEN).then_some(entry)
     }
 
     /// The epoch of what follows this.
@@ -116,21 +162,26 @@ mod tests {
 
     #[test]
     fn entries_come_back_and_only_where_they_stand() {
-        let salt = salt(4096);
+        let salt = salt(5, 4096);
+        let data = checkpoint_data(9, 5);
         let mut batch = Batch::new(4088, 0, &salt);
-        let checkpoint = Entry::checkpoint(7, 3, &[9, 0, 0, 0]);
+        let checkpoint = Entry::checkpoint(7, 3, &data);
         let record = Entry { kind: Kind::Action, sequence: 8, epoch: 9, data: b"record" };
         assert_eq!(batch.push(&checkpoint), Checkpoint { position: 4088, sequence: 7 });
         assert_eq!(batch.end(), 4088 + CHECKPOINT_LEN);
         assert_eq!(batch.push(&record).position, 4088 + CHECKPOINT_LEN);
         assert_eq!(batch.end(), 4088 + CHECKPOINT_LEN + record_size(6).unwrap());
 
-        let frame = &batch.bytes()[32..];
-        assert!(verify_frame(frame, 4120, &salt));
-        assert!(!verify_frame(frame, 4120 + 4096, &salt), "a lap later it is stale");
-        assert!(!verify_frame(frame, 4120, &super::salt(4104)), "not of a region of another size");
+        let (first, frame) = batch.bytes().split_at(40);
+        assert_eq!(stored_salt(first.first_chunk().unwrap()), 5);
+        assert!(verify_frame(frame, 4128, &salt));
+        assert!(!verify_frame(frame, 4128 + 4096, &salt), "a lap later it is stale");
+        assert!(!verify_frame(frame, 4128, &super::salt(5, 4104)), "not of a region of another size");
+        assert!(!verify_frame(frame, 4128, &super::salt(6, 4096)), "not of another ring");
+        assert!(looks_like_entry(first, 4096) && looks_like_entry(frame, 4096));
+        assert!(!looks_like_entry(&[0; 100], 4096) && !looks_like_entry(&frame[..20], 4096));
         assert_eq!(Entry::parse(Kind::Action, &frame[16..34]), Some(record));
-        assert_eq!(Entry::parse(Kind::Checkpoint, &batch.bytes()[16..32]), Some(checkpoint));
+        assert_eq!(Entry::parse(Kind::Checkpoint, &first[16..40]), Some(checkpoint));
         assert_eq!((checkpoint.next_epoch(), record.next_epoch()), (9, 9));
         assert_eq!(Entry::parse(Kind::Checkpoint, &frame[16..34]), None);
         assert_eq!(Entry::parse(Kind::Action, &frame[16..27]), None);

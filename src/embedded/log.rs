@@ -8,10 +8,13 @@ use crate::embedded::RingStats;
 use crate::embedded::error::Error;
 use crate::embedded::error::Result;
 use crate::embedded::frame::CHECKPOINT_LEN;
+use crate::embedded::frame::looks_like_entry;
 use crate::embedded::records::Records;
 use crate::embedded::ring::Ring;
 use crate::embedded::walk::Step;
 use crate::embedded::walk::Walk;
+use crate::position::ALIGN;
+use crate::random::random_u64;
 use crate::storage::StorageFile;
 
 /// The size of the pieces in which a region is looked through for zeros.
@@ -36,7 +39,7 @@ pub(super) struct Log {
 impl Log {
     /// Reads the log from a checkpoint on. Writes nothing.
     pub(super) fn open(file: Arc<dyn StorageFile>, region: Region, from: Checkpoint) -> Result<Self> {
-        let ring = Ring::new(file, region)?;
+        let mut ring = Ring::new(file, region, from.position)?;
         let mut walk = Walk::new(&ring, from)?;
         let mut checkpoints = Vec::new();
         loop {
@@ -57,6 +60,9 @@ impl Log {
         }
         let (end, sequence) = (walk.position(), walk.sequence());
         let (epoch, proven) = (walk.epoch(), walk.proven());
+        if checkpoints.is_empty() {
+            ring.set_salt(random_u64());
+        }
         Ok(Log { ring, checkpoints, end, sequence, epoch, proven })
     }
 
@@ -93,15 +99,31 @@ impl Log {
     }
 }
 
-/// Whether nobody has used the region: behind the first checkpoint, which a crash may have torn, are
-/// only zeros. Whatever else may be the host's, or a log whose beginning is damaged.
+/// A write that a crash interrupts harms no more than the first block, even where the host's file is sparse
+/// and the block shows what the disk had there before.
+const BLOCK: u64 = 4096;
+
+/// Whether the region was never used: after the first block of the file, in which a crash may have torn the first
+/// checkpoint, are only zeros, and no entry begins in that block after the checkpoint. Anything else may be
+/// the host's, or a log whose beginning is damaged.
 fn is_new(ring: &Ring) -> Result<bool> {
-    let mut buf = vec![0; PIECE.min(usize::try_from(ring.capacity).unwrap_or(PIECE))];
-    let mut at = CHECKPOINT_LEN;
+    let capacity = usize::try_from(ring.capacity).unwrap_or(usize::MAX);
+    let mut buf = vec![0; PIECE.min(capacity)];
+    let block_end = (ring.file_offset(0) + CHECKPOINT_LEN).next_multiple_of(BLOCK) - ring.file_offset(0);
+    let first_block = usize::try_from(block_end).unwrap_or(capacity).min(capacity);
+    let mut at = 0;
     while at < ring.capacity {
         let n = usize::try_from(ring.capacity - at).map_or(buf.len(), |rest| rest.min(buf.len()));
         ring.read(at, &mut buf[..n]).map_err(|e| Error::io("read", e))?;
-        if buf[..n].iter().any(|byte| *byte != 0) {
+        let mut zeros_from = 0;
+        if at == 0 {
+            let mut places = (CHECKPOINT_LEN as usize..first_block).step_by(ALIGN as usize);
+            if places.any(|place| looks_like_entry(&buf[place..n], ring.capacity)) {
+                return Ok(false);
+            }
+            zeros_from = first_block;
+        }
+        if buf[zeros_from..n].iter().any(|byte| *byte != 0) {
             return Ok(false);
         }
         at += n as u64;

@@ -79,7 +79,7 @@ pub use self::wal::EmbeddedWal;
 pub struct Region {
     /// Where it begins in the file.
     pub offset: u64,
-    /// How long it is; at least 128.
+    /// How long it is; at least 152.
     pub len: u64,
 }
 

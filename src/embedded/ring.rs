@@ -16,7 +16,9 @@ use std::sync::Arc;
 use crate::embedded::Region;
 use crate::embedded::error::Error;
 use crate::embedded::error::Result;
+use crate::embedded::frame::CHECKPOINT_LEN;
 use crate::embedded::frame::salt;
+use crate::embedded::frame::stored_salt;
 use crate::format::ReadAt;
 use crate::format::Salt;
 use crate::position::ALIGN;
@@ -25,7 +27,7 @@ use crate::storage::read_full_at;
 use crate::storage::write_all_at;
 
 /// The smallest region: three checkpoints and the shortest record.
-const LEN_MIN: u64 = 128;
+const LEN_MIN: u64 = 3 * CHECKPOINT_LEN + 32;
 
 #[derive(Debug)]
 pub(super) struct Ring {
@@ -33,18 +35,31 @@ pub(super) struct Ring {
     offset: u64,
     /// Bytes in a lap: the region's, without a rest that no frame begins in.
     pub(super) capacity: u64,
+    /// Random, chosen with a new log; each checkpoint stores it.
+    pub(super) stored_salt: u64,
     pub(super) salt: Salt,
 }
 
 impl Ring {
-    pub(super) fn new(file: Arc<dyn StorageFile>, region: Region) -> Result<Self> {
+    /// The ring in a region, with the salt that a checkpoint at `position` stores, if one is there.
+    pub(super) fn new(file: Arc<dyn StorageFile>, region: Region, position: u64) -> Result<Self> {
         let file_len = file.len().map_err(|e| Error::io("measure", e))?;
         let inside = region.offset.checked_add(region.len).is_some_and(|end| end <= file_len);
         if region.len < LEN_MIN || !inside {
             return Err(Error::InvalidRegion { region, file_len, len_min: LEN_MIN });
         }
         let capacity = region.len / ALIGN * ALIGN;
-        Ok(Ring { file, offset: region.offset, capacity, salt: salt(capacity) })
+        let mut ring =
+            Ring { file, offset: region.offset, capacity, stored_salt: 0, salt: salt(0, capacity) };
+        let mut frame = [0; CHECKPOINT_LEN as usize];
+        ring.read(position, &mut frame).map_err(|e| Error::io("read", e))?;
+        ring.set_salt(stored_salt(&frame));
+        Ok(ring)
+    }
+
+    pub(super) fn set_salt(&mut self, stored: u64) {
+        self.stored_salt = stored;
+        self.salt = salt(stored, self.capacity);
     }
 
     /// Where a position is in the file.
@@ -105,5 +120,19 @@ impl ReadAt for Lap<'_> {
         let n = usize::try_from(rest).map_or(buf.len(), |rest| rest.min(buf.len()));
         self.ring.read(self.start + position, &mut buf[..n])?;
         Ok(n)
+    }
+
+    fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        // The rest of this lap in two pieces, as it is in the file.
+        let rest = self.ring.capacity.saturating_sub(position);
+        let rest = usize::try_from(rest).unwrap_or(usize::MAX);
+        for (at, piece) in self.ring.pieces(self.start + position, rest) {
+            if let Some(data) = self.ring.file.next_data(at)?
+                && data - at < piece.len() as u64
+            {
+                return Ok(Some(position + piece.start as u64 + (data - at)));
+            }
+        }
+        Ok(None)
     }
 }

@@ -12,6 +12,7 @@ use crate::embedded::error::Result;
 use crate::embedded::frame::Batch;
 use crate::embedded::frame::CHECKPOINT_LEN;
 use crate::embedded::frame::Entry;
+use crate::embedded::frame::checkpoint_data;
 use crate::embedded::frame::record_size;
 use crate::embedded::log::Log;
 use crate::embedded::records::Records;
@@ -47,7 +48,7 @@ impl EmbeddedWal {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidRegion`], [`Error::NotACheckpoint`], [`Error::Corrupt`], [`Error::Undecided`],
+    /// [`Error::InvalidRegion`], [`Error::NotACheckpoint`], [`Error::Corrupt`],
     /// [`Error::Unsupported`]: nothing is written then. [`Error::Io`].
     pub fn open(file: impl Into<HostFile>, region: Region, checkpoint: Checkpoint) -> Result<Self> {
         let log = Log::open(file.into().0, region, checkpoint)?;
@@ -209,8 +210,8 @@ impl EmbeddedWal {
     fn write_checkpoint(&mut self) -> Result<Checkpoint> {
         let epoch = new_epoch(self.log.epoch);
         let mut batch = Batch::new(self.log.end, CHECKPOINT_LEN, &self.log.ring.salt);
-        let next = epoch.to_le_bytes();
-        let checkpoint = batch.push(&Entry::checkpoint(self.log.sequence, self.log.epoch, &next));
+        let data = checkpoint_data(epoch, self.log.ring.stored_salt);
+        let checkpoint = batch.push(&Entry::checkpoint(self.log.sequence, self.log.epoch, &data));
         let written = write(&self.log, &batch);
         self.end_at(written, batch.end())?;
         self.log.checkpoints.push(checkpoint);

@@ -136,7 +136,6 @@ impl<'a> Walk<'a> {
         let found = search(&mut self.window, &self.origin, position, self.at + 8, until, |_, _| false);
         match found.map_err(read_error)? {
             Search::Proven(proof) => Err(self.corrupt(proof)),
-            Search::TooMuch { examined } => Err(Error::Undecided { position, examined }),
             Search::Unproven { synced, .. } => {
                 self.proven = self.proven.max(synced);
                 Ok(())

@@ -1,22 +1,28 @@
 //! One frame: a 16-byte header, the payload, zeros up to a multiple of 8.
 //!
 //! ```text
-//! 0     4     8      9       10      12         16
-//! | crc | len | kind | flags | check | unsynced | payload ... | zeros |
+//! 0     4     8            9          12      16
+//! | crc | len | kind flags | unsynced | check | payload ... | zeros |
+//!                4     4 bits
 //! ```
 //!
 //! - `crc` covers `salt ‖ global offset ‖ bytes 4..` to the end of the padding. Salt and offset are
 //!   not stored.
-//! - `check` mixes salt, offset and the other header fields into 16 bits: whether to believe `len`
-//!   is decided before a byte of payload is read.
+//! - `check` mixes salt, offset and the other header fields into 32 bits: whether to believe `len`
+//!   is decided before a byte of payload is read. Payloads don't know the salt, so they pass the check
+//!   neither on purpose nor, more often than once in 4 billion positions, by chance.
 //! - 16 zero bytes are never a frame, as `kind` 0 is never used.
 
 use super::Crc;
 use super::array_at;
+use crate::position::ALIGN;
 use crate::position::ceil8;
 
 /// Bytes of a frame header.
 pub(crate) const FRAME_HEADER_LEN: usize = 16;
+
+/// The field `unsynced` of a frame that proves nothing.
+pub(crate) const UNSYNCED_UNKNOWN: u32 = 0xFF_FFFF;
 
 /// Bytes of a sync mark: a frame header alone.
 pub(crate) const SYNC_MARK_LEN: u64 = FRAME_HEADER_LEN as u64;
@@ -76,19 +82,16 @@ impl Salt {
         crc
     }
 
-    /// The field `check` of a header.
-    #[inline]
-    fn check(&self, offset: u64, len: u32, kind: u8, flags: u8, unsynced: u32) -> u16 {
-        let len_unsynced = u64::from(len) | u64::from(unsynced) << 32;
-        let kind_flags = u64::from(kind) | u64::from(flags) << 8;
+    /// The field `check` of a header at `offset` with the length `len` and the [`marks`].
+    #[inline(always)]
+    pub(super) fn check(&self, offset: u64, len: u32, marks: u32) -> u32 {
         let mut x = self.value
             ^ offset.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            ^ len_unsynced.wrapping_mul(0xD6E8_FEB8_6659_FD93)
-            ^ kind_flags << 20;
+            ^ (u64::from(len) | u64::from(marks) << 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
         // The finalizer of splitmix64.
         x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (x ^ x >> 31) as u16
+        (x ^ x >> 31) as u32
     }
 }
 
@@ -101,24 +104,26 @@ pub(crate) struct FrameHeader {
     pub(crate) len: u32,
     /// A [`Kind`], or one of a later version.
     pub(crate) kind: u8,
-    /// `FLAG_*` bits.
+    /// `FLAG_*` bits, four of them.
     pub(crate) flags: u8,
-    /// A cheap test of this header.
-    pub(crate) check: u16,
-    /// The frame's offset minus the synced offset known when it was encoded; `u32::MAX` says nothing.
+    /// The frame's offset minus the synced offset known when it was encoded, in units of 8 bytes;
+    /// [`UNSYNCED_UNKNOWN`] says nothing.
     pub(crate) unsynced: u32,
+    /// A test of this header.
+    pub(crate) check: u32,
 }
 
 impl FrameHeader {
     #[inline]
     pub(crate) fn parse(bytes: &[u8; FRAME_HEADER_LEN]) -> Self {
+        let marks = u32::from_le_bytes(array_at(bytes, 8));
         Self {
             crc: u32::from_le_bytes(array_at(bytes, 0)),
             len: u32::from_le_bytes(array_at(bytes, 4)),
-            kind: bytes[8],
-            flags: bytes[9],
-            check: u16::from_le_bytes(array_at(bytes, 10)),
-            unsynced: u32::from_le_bytes(array_at(bytes, 12)),
+            kind: marks as u8 & 0xF,
+            flags: marks as u8 >> 4,
+            unsynced: marks >> 8,
+            check: u32::from_le_bytes(array_at(bytes, 12)),
         }
     }
 
@@ -128,7 +133,7 @@ impl FrameHeader {
         let mut crc = salt.crc;
         crc.eight(offset);
         crc.four(self.len);
-        crc.eight(second_word(self.kind, self.flags, self.check, self.unsynced));
+        crc.eight(u64::from(self.marks()) | u64::from(self.check) << 32);
         crc
     }
 
@@ -139,10 +144,15 @@ impl FrameHeader {
         FRAME_HEADER_LEN as u64 + ceil8(self.len.into()).unwrap_or(u64::MAX - FRAME_HEADER_LEN as u64)
     }
 
-    /// Whether this can be the header of a frame at `offset`; of random bytes one in 65 536 passes.
+    /// Whether this can be the header of a frame at `offset`.
     #[inline]
     pub(crate) fn check_ok(&self, salt: &Salt, offset: u64) -> bool {
-        self.kind != 0 && self.check == salt.check(offset, self.len, self.kind, self.flags, self.unsynced)
+        self.kind != 0 && self.check == salt.check(offset, self.len, self.marks())
+    }
+
+    #[inline]
+    fn marks(&self) -> u32 {
+        marks(self.kind, self.flags, self.unsynced)
     }
 
     /// Whether the CRC is right; `frame` is the whole frame, which begins with this header.
@@ -156,10 +166,10 @@ impl FrameHeader {
     /// Below which offset all was durable when this frame, which stands at `offset`, was encoded.
     #[inline]
     pub(crate) fn synced(&self, offset: u64) -> Option<u64> {
-        if self.unsynced == u32::MAX {
+        if self.unsynced == UNSYNCED_UNKNOWN {
             return None;
         }
-        offset.checked_sub(self.unsynced.into())
+        offset.checked_sub(u64::from(self.unsynced) * ALIGN)
     }
 
     /// Whether this is what [`sync_mark`] makes.
@@ -168,16 +178,18 @@ impl FrameHeader {
     }
 }
 
-/// Bytes 8 to 16 of a header, the lowest first.
+/// Bytes 8 to 12 of a header, the lowest first.
 #[inline]
-fn second_word(kind: u8, flags: u8, check: u16, unsynced: u32) -> u64 {
-    u64::from(kind) | u64::from(flags) << 8 | u64::from(check) << 16 | u64::from(unsynced) << 32
+fn marks(kind: u8, flags: u8, unsynced: u32) -> u32 {
+    u32::from(kind) | u32::from(flags) << 4 | unsynced << 8
 }
 
 /// The field `unsynced` of a frame at `offset` when all below `synced` is known to be durable.
 #[inline]
 pub(crate) fn unsynced(offset: u64, synced: u64) -> u32 {
-    u32::try_from(offset.saturating_sub(synced)).unwrap_or(u32::MAX)
+    // Rounded up, so that it never claims more; both are multiples of 8.
+    let words = offset.saturating_sub(synced).div_ceil(ALIGN);
+    words.min(UNSYNCED_UNKNOWN.into()) as u32
 }
 
 /// Fills in the header of `frame`: 16 bytes reserved for it, the payload, zeros up to a multiple
@@ -185,7 +197,7 @@ pub(crate) fn unsynced(offset: u64, synced: u64) -> u32 {
 ///
 /// # Panics
 ///
-/// If `frame` is not as long as a frame with `payload_len` is.
+/// If `frame` is not as long as a frame with `payload_len` is, or a field has more bits than its place.
 #[inline(always)]
 pub(crate) fn finish_frame(
     frame: &mut [u8],
@@ -198,8 +210,9 @@ pub(crate) fn finish_frame(
 ) -> u32 {
     let padded_len = ceil8(payload_len.into());
     assert_eq!(Some(frame.len() as u64 - FRAME_HEADER_LEN as u64), padded_len, "a frame must be padded to 8");
-    let check = salt.check(offset, payload_len, kind as u8, flags, unsynced);
-    let second_word = second_word(kind as u8, flags, check, unsynced);
+    assert!(flags < 16 && unsynced <= UNSYNCED_UNKNOWN, "flags have 4 bits, `unsynced` has 24");
+    let marks = marks(kind as u8, flags, unsynced);
+    let second_word = u64::from(marks) | u64::from(salt.check(offset, payload_len, marks)) << 32;
     let first_word = u64::from(offset_in_frame(offset)) | u64::from(payload_len) << 32;
     frame[..8].copy_from_slice(&first_word.to_le_bytes());
     frame[8..16].copy_from_slice(&second_word.to_le_bytes());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0       8         10           12         16         24     32       48        56         60
-//! | magic | version | header_len | features | chunk_id | salt | log_id | created | reserved | crc |
+//! | magic | version | header_len | features | chunk_id | salt | log_id | created | before | crc |
 //! ```
 //!
 //! What tells a reader that it can't read comes before the checksum: magic, then version and
@@ -47,6 +47,9 @@ pub(crate) struct Header {
     pub(crate) log_id: [u8; 16],
     /// When the chunk was made, in milliseconds of Unix time; for people only.
     pub(crate) created_ms: u64,
+    /// The [`DataCrc`](super::DataCrc) of the chunk before this one, as its seal has it; 0 in a log's
+    /// first chunk. It tells a predecessor from a chunk of another history with the same length.
+    pub(crate) previous_crc: u32,
 }
 
 /// Why bytes are no header that this build can read.
@@ -71,6 +74,7 @@ impl Header {
         bytes[24..32].copy_from_slice(&self.salt.to_le_bytes());
         bytes[32..48].copy_from_slice(&self.log_id);
         bytes[48..56].copy_from_slice(&self.created_ms.to_le_bytes());
+        bytes[56..60].copy_from_slice(&self.previous_crc.to_le_bytes());
         let crc = crc_of_header(&bytes);
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -110,6 +114,7 @@ impl Header {
             salt: u64::from_le_bytes(array_at(bytes, 24)),
             log_id: array_at(bytes, 32),
             created_ms: u64::from_le_bytes(array_at(bytes, 48)),
+            previous_crc: u32::from_le_bytes(array_at(bytes, 56)),
         })
     }
 

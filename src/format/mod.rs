@@ -120,7 +120,7 @@ fn read_exact_at<R: ReadAt + ?Sized>(source: &R, buf: &mut [u8], position: u64) 
 }
 
 /// `N` bytes from `at` on; the caller knows that they are there.
-fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[at..at + N]);
     array

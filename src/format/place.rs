@@ -6,6 +6,7 @@ use super::FRAME_HEADER_LEN;
 use super::FrameHeader;
 use super::ReadAt;
 use super::search::Origin;
+use super::search::crc_ok;
 use super::window::Window;
 use crate::error::Damage;
 
@@ -42,6 +43,10 @@ pub(super) fn inspect<R: ReadAt>(
     let size = header.frame_size();
     if size > rest {
         return Ok(Place::Damaged { damage: Damage::FrameCutShort, reach: position + rest });
+    }
+    // What is larger than the buffer is checked in pieces first: the buffer grows for sound frames alone.
+    if size > window.size() as u64 && !crc_ok(window, origin, &header, position, size)? {
+        return Ok(Place::Damaged { damage: Damage::FrameChecksum, reach: position + size });
     }
     // On a machine that can't address it, the buffer's allocation fails: an error, no verdict.
     let n = usize::try_from(size).unwrap_or(usize::MAX);

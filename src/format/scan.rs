@@ -6,7 +6,7 @@
 //!  inspect(at) ──► Sound mark   ──► frames behind? no: Clean.  yes: Torn, or Corrupt if they prove it
 //!                  Sound, other ──► Unsupported
 //!                  Empty        ──► zeros to the end of a new file? Clean.  else as Damaged
-//!                  Damaged      ──► later proof? yes: Corrupt.  no: Torn.  no verdict: Undecided
+//!                  Damaged      ──► later proof? yes: Corrupt.  no: Torn
 //! ```
 //!
 //! - The first frame is a checkpoint, proven by the file's final name; with a successor, the chunk
@@ -100,8 +100,6 @@ pub(crate) enum ScanEnd {
     Corrupt { at: u64, damage: Damage, proof: Proof },
     /// A frame in its place with right check and CRC that this build can't read.
     Unsupported { at: u64, what: &'static str, found: u64, known: u64 },
-    /// The search behind the invalid frame at `at` passed its limit.
-    Undecided { at: u64, examined: u64 },
 }
 
 /// Reads a chunk's frames in order.
@@ -332,7 +330,6 @@ impl<R: ReadAt> Scan<R> {
         let (tail, found) = self.search_behind(self.seen.position + SYNC_MARK_LEN, begun)?;
         Ok(match found {
             Search::Proven(proof) => ScanEnd::Corrupt { at, damage: Damage::FrameHeader, proof },
-            Search::TooMuch { examined } => ScanEnd::Undecided { at, examined },
             Search::Unproven { end: None, .. } => ScanEnd::Clean { data_end: at, marked: true },
             // Abandoned frames: what is appended here could complete one, or make it follow on.
             Search::Unproven { end: Some(end), .. } => {
@@ -356,7 +353,6 @@ impl<R: ReadAt> Scan<R> {
         Ok(match found {
             _ if tail == Some(self.seen.position) => ScanEnd::Clean { data_end: at, marked: false },
             Search::Proven(proof) => corrupt(Damage::FrameHeader, proof),
-            Search::TooMuch { examined } => ScanEnd::Undecided { at, examined },
             Search::Unproven { end, synced } => {
                 // Not beyond `at`, or it would be proof of decay: it tells of the records before.
                 self.seen.prove(Some(synced));

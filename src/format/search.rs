@@ -6,14 +6,15 @@
 //!                └────── synced beyond `at`? ◄─────────────┘  then decay, not a crash
 //! ```
 //!
-//! - Every 8-byte position is tried: what this build could have written, then `check`, then the
+//! - Every 8-byte position is tried: `check`, then whether this build could have written it, then the
 //!   bounds, then the CRC.
 //! - A sound frame is passed over as a whole. Its CRC says that all its bytes are its own, so no
-//!   frame that this log wrote can begin inside; what looks like one there is user data.
-//! - A frame that only began to be written proves nothing, but behind a sync mark it must be seen:
+//!   frame that this log wrote can begin inside; a payload that looks like one is user data.
+//! - A frame that only began to be written proves nothing, but after a sync mark it must be seen:
 //!   new frames over it could fill in just the bytes that it lacks, and bring it back to life.
-//! - The CRC work is bounded by a multiple of the file's size. Past it there is no verdict: to call
-//!   the rest torn would be a guess.
+//! - Linear in the bytes looked at, whatever they are: `check` is keyed by the salt, which no payload
+//!   knows, so a CRC is computed for the log's own frames, which don't overlap, and for one other
+//!   position in 4 billion. Holes are skipped, not read.
 
 use std::io;
 
@@ -23,14 +24,15 @@ use super::Header;
 use super::Kind;
 use super::ReadAt;
 use super::Salt;
+use super::UNSYNCED_UNKNOWN;
 use super::array_at;
 use super::seal::SEAL_PAYLOAD_LEN;
 use super::window::Window;
-use super::window::first_nonzero;
+use super::window::is_zero;
 use crate::error::Proof;
 
-/// How many times the file's size of bytes may go through the CRC.
-const WORK_MAX: u64 = 16;
+/// Zeros are skipped in blocks of this many bytes.
+const BLOCK: usize = 512;
 
 /// What makes a frame one of this life of this chunk.
 #[derive(Debug, Clone)]
@@ -70,8 +72,6 @@ pub(crate) enum Search {
     /// No proof. `end`: the position behind the furthest frame that is sound or begun, if there is
     /// any. `synced`: the highest offset that sound ones prove, 0 for none.
     Unproven { end: Option<u64>, synced: u64 },
-    /// Given up after so many bytes.
-    TooMuch { examined: u64 },
 }
 
 /// Looks for sound frames behind the position `from`, for proof that everything up to and beyond the
@@ -87,8 +87,7 @@ pub(crate) fn search<R: ReadAt>(
     until: u64,
     begun: impl Fn(&FrameHeader, u64) -> bool,
 ) -> io::Result<Search> {
-    let work_max = window.len().saturating_mul(WORK_MAX);
-    let (mut examined, mut end, mut synced) = (0, None, 0);
+    let (mut end, mut synced) = (None, 0);
     let mut next = from;
     while let Some((position, header)) = next_candidate(window, origin, next, until)? {
         next = position + 8;
@@ -100,10 +99,6 @@ pub(crate) fn search<R: ReadAt>(
         if size > rest {
             continue;
         }
-        if size > work_max - examined {
-            return Ok(Search::TooMuch { examined });
-        }
-        examined += size;
         if !crc_ok(window, origin, &header, position, size)? {
             continue;
         }
@@ -126,7 +121,8 @@ fn proof_of(header: &FrameHeader, offset: u64, at: u64) -> Option<Proof> {
     }
 }
 
-/// The first position from `from` on with a header whose `check` is right.
+/// The first position from `from` on with a header whose `check` is right and that this build could have
+/// written.
 fn next_candidate<R: ReadAt>(
     window: &mut Window<R>,
     origin: &Origin,
@@ -135,41 +131,61 @@ fn next_candidate<R: ReadAt>(
 ) -> io::Result<Option<(u64, FrameHeader)>> {
     while from < until && window.rest(from) >= FRAME_HEADER_LEN as u64 {
         let bytes = window.at_least(from, FRAME_HEADER_LEN)?;
-        match candidate_in(bytes, origin, from) {
-            Some((at, header)) => return Ok(Some((from + at as u64, header))),
-            // The last word was seen as the second half of a header only.
-            None => from += (bytes.len() - 8) as u64 / 8 * 8,
+        if let Some((at, header)) = candidate_in(bytes, origin, from) {
+            return Ok(Some((from + at as u64, header)));
+        }
+        // The last word was seen as the second half of a header only.
+        let last = (bytes.len() - 8) / 8 * 8;
+        let in_hole = is_zero(bytes);
+        from += last as u64;
+        if in_hole {
+            match window.source().next_data(from)? {
+                None => return Ok(None),
+                // The first half of a header may be zeros, and end in the hole.
+                Some(data) => from = from.max(data.saturating_sub(8) / 8 * 8),
+            }
         }
     }
     Ok(None)
 }
 
-/// The index of the first header in `bytes`, which stand at `position`, whose `check` is right.
+/// The index of the first header in `bytes`, which stand at `position`, whose `check` is right and that
+/// this build could have written.
 fn candidate_in(bytes: &[u8], origin: &Origin, position: u64) -> Option<(usize, FrameHeader)> {
     let mut at = 0;
     while at + FRAME_HEADER_LEN <= bytes.len() {
-        if bytes[at + 8] == 0 {
-            // No kind, so no frame. Preallocated zeros come in megabytes: on to the next word that
-            // can be a header's second.
-            at += 8;
-            if bytes[at..at + 8] == [0; 8] {
-                at += first_nonzero(&bytes[at..])?;
-                at -= 8;
-            }
+        // With the word before, which may be the first half of a header.
+        let block_end = bytes.len().min(at + BLOCK + 8);
+        if is_zero(&bytes[at..block_end]) {
+            // Without the last word, whose other half is in the next block.
+            at = ((block_end - 1) / 8 * 8).max(at + 8);
             continue;
         }
-        let header = FrameHeader::parse(&array_at(bytes, at));
-        let offset = origin.offset(position + at as u64);
-        if is_writable(&header, origin, offset) && header.check_ok(&origin.salt, offset) {
-            return Some((at, header));
+        while at + FRAME_HEADER_LEN <= block_end {
+            let header: &[u8; FRAME_HEADER_LEN] = bytes[at..].first_chunk()?;
+            let offset = origin.offset(position + at as u64);
+            // Nearly always false, and computed without a branch before.
+            if check_fits(header, &origin.salt, offset) {
+                let header = FrameHeader::parse(header);
+                if is_writable(&header, origin, offset) {
+                    return Some((at, header));
+                }
+            }
+            at += 8;
         }
-        at += 8;
     }
     None
 }
 
-/// Whether this build could have written such a header at this offset. Old bytes in a file used again
-/// pass the 16-bit `check` by chance so often that a CRC for each would be too much work.
+/// [`FrameHeader::check_ok`] on the bytes of a header, but for kind 0.
+#[inline(always)]
+fn check_fits(header: &[u8; FRAME_HEADER_LEN], salt: &Salt, offset: u64) -> bool {
+    let len = u32::from_le_bytes(array_at(header, 4));
+    let marks = u32::from_le_bytes(array_at(header, 8));
+    salt.check(offset, len, marks) == u32::from_le_bytes(array_at(header, 12))
+}
+
+/// Whether this build could have written such a header at this offset.
 fn is_writable(header: &FrameHeader, origin: &Origin, offset: u64) -> bool {
     let len_fits = match Kind::from_u8(header.kind) {
         Some(Kind::Action | Kind::Checkpoint) => true,
@@ -177,7 +193,7 @@ fn is_writable(header: &FrameHeader, origin: &Origin, offset: u64) -> bool {
         Some(Kind::SyncMark) => header.is_mark(),
         None => false,
     };
-    let unsynced_fits = header.unsynced == u32::MAX || u64::from(header.unsynced) <= offset;
+    let unsynced_fits = header.unsynced == UNSYNCED_UNKNOWN || header.synced(offset).is_some();
     len_fits && unsynced_fits && header.flags & !origin.flags_known(header.kind) == 0
 }
 

@@ -22,7 +22,7 @@ const CHECKPOINT: u8 = Kind::Checkpoint as u8;
 
 fn header(chunk_id: u64, features: u32) -> Header {
     let log_id = std::array::from_fn(|i| i as u8);
-    Header { chunk_id, features, salt: SALT, log_id, created_ms: 0x0000_019A_9B3C_4D5E }
+    Header { chunk_id, features, salt: SALT, log_id, created_ms: 0x0000_019A_9B3C_4D5E, previous_crc: 0 }
 }
 
 /// What makes a raw frame; `raw` is the encoder, by the words of the format's page.
@@ -35,26 +35,29 @@ struct Raw {
     offset: u64,
 }
 
-fn check_of(raw: Raw, len: u32) -> u16 {
+/// Bytes 8 to 12.
+fn marks_of(raw: Raw) -> u32 {
+    u32::from(raw.kind) | u32::from(raw.flags) << 4 | raw.unsynced << 8
+}
+
+fn check_of(raw: Raw, len: u32) -> u32 {
     let mut x = raw.salt
         ^ raw.offset.wrapping_mul(0x9E3779B97F4A7C15)
-        ^ (u64::from(len) | (u64::from(raw.unsynced) << 32)).wrapping_mul(0xD6E8FEB86659FD93)
-        ^ ((u64::from(raw.kind) | (u64::from(raw.flags) << 8)) << 20);
+        ^ (u64::from(len) | (u64::from(marks_of(raw)) << 32)).wrapping_mul(0xD6E8FEB86659FD93);
     x ^= x >> 30;
     x = x.wrapping_mul(0xBF58476D1CE4E5B9);
     x ^= x >> 27;
     x = x.wrapping_mul(0x94D049BB133111EB);
     x ^= x >> 31;
-    x as u16
+    x as u32
 }
 
 /// A header with a right `check` and any CRC.
 fn raw_header(raw: Raw, len: u32, crc: u32) -> Vec<u8> {
     let mut bytes = crc.to_le_bytes().to_vec();
     bytes.extend(len.to_le_bytes());
-    bytes.extend([raw.kind, raw.flags]);
+    bytes.extend(marks_of(raw).to_le_bytes());
     bytes.extend(check_of(raw, len).to_le_bytes());
-    bytes.extend(raw.unsynced.to_le_bytes());
     bytes
 }
 

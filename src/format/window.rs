@@ -103,7 +103,7 @@ impl<R: ReadAt> Window<R> {
             let start = end.saturating_sub(self.size as u64).max(from);
             let n = (end - start) as usize;
             let bytes = &self.at_least(start, n)?[..n];
-            if first_nonzero(bytes).is_some()
+            if !is_zero(bytes)
                 && let Some(last) = bytes.iter().rposition(|b| *b != 0)
             {
                 return Ok(start + last as u64 + 1);
@@ -149,15 +149,8 @@ impl<R: ReadAt> Window<R> {
     }
 }
 
-/// The index of the first 8-byte word that isn't zero; a shorter rest is a word too.
-pub(super) fn first_nonzero(bytes: &[u8]) -> Option<usize> {
-    const BLOCK: usize = 256;
-    let zeros = bytes.chunks_exact(BLOCK).take_while(|block| is_zero(block)).count() * BLOCK;
-    let word = bytes[zeros..].chunks(8).position(|word| !is_zero(word))?;
-    Some(zeros + word * 8)
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
+/// Whether all bytes are zeros.
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
     // Without an early way out, this compiles to wide instructions.
     bytes.iter().fold(0, |all, byte| all | byte) == 0
 }

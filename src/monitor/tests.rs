@@ -25,8 +25,14 @@ use crate::format::sync_mark;
 use crate::position::ChunkId;
 use crate::storage::StorageFile;
 
-const HEADER: Header =
-    Header { chunk_id: 0, features: 0, salt: 0x0123_4567_89ab_cdef, log_id: [7; 16], created_ms: 0 };
+const HEADER: Header = Header {
+    chunk_id: 0,
+    features: 0,
+    salt: 0x0123_4567_89ab_cdef,
+    log_id: [7; 16],
+    created_ms: 0,
+    previous_crc: 0,
+};
 
 /// Appends a record to a chunk's bytes.
 fn append(bytes: &mut Vec<u8>, kind: Kind, payload: &[u8], unsynced: u32) {
@@ -41,7 +47,7 @@ fn append(bytes: &mut Vec<u8>, kind: Kind, payload: &[u8], unsynced: u32) {
 /// A chunk with a checkpoint and some records.
 fn chunk(records: usize) -> Vec<u8> {
     let mut bytes = HEADER.encode().to_vec();
-    append(&mut bytes, Kind::Checkpoint, b"state", u32::MAX);
+    append(&mut bytes, Kind::Checkpoint, b"state", 0xFF_FFFF);
     for n in 0..records {
         append(&mut bytes, Kind::Action, &vec![n as u8; 100 + n], 100);
     }

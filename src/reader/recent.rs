@@ -111,7 +111,8 @@ mod tests {
     use crate::format::Header;
 
     fn source(id: u64) -> Source {
-        let header = Header { chunk_id: id, features: 0, salt: 1, log_id: [0; 16], created_ms: 0 };
+        let header =
+            Header { chunk_id: id, features: 0, salt: 1, log_id: [0; 16], created_ms: 0, previous_crc: 0 };
         Source { chunk: Arc::new(ChunkFile::shut(header)), end: id + 1000, file: None }
     }
 

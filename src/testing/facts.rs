@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::history::Entry;
 use crate::config::Config;
+use crate::format::FrameHeader;
 use crate::format::HEADER_LEN;
 use crate::format::Header;
 use crate::format::Kind;
@@ -11,9 +12,6 @@ use crate::position::ChunkId;
 use crate::record::WalTypes;
 use crate::recovery::RecoveryReport;
 use crate::storage::MemoryStorage;
-
-/// Where in a frame its kind stands.
-const KIND_AT: usize = 8;
 
 /// A log's directory as it was before it was opened.
 pub(super) struct Facts {
@@ -69,7 +67,7 @@ impl Facts {
         let behind = self.newest.get((end - newest) as usize..).unwrap_or(&[]);
         let reused = Header::decode(&self.newest[..HEADER_LEN as usize]).is_ok_and(|h| h.earlier_life());
         let zeros = behind.iter().all(|byte| *byte == 0);
-        let kind = behind.get(KIND_AT).copied().unwrap_or(0);
+        let kind = behind.first_chunk().map(|header| FrameHeader::parse(header).kind).unwrap_or(0);
         let ended = [Kind::Seal as u8, Kind::SyncMark as u8].contains(&kind);
         let right = match report.torn_tail {
             None => ended || (zeros && !reused),

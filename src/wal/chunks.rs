@@ -121,6 +121,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             salt,
             log_id: self.log_id,
             created_ms: unix_ms(),
+            previous_crc: self.open.as_ref().map_or(self.previous_crc, |open| open.seal().data_crc),
         };
         let bytes = self.end() - self.handed_over + head_len;
         let bytes =

@@ -113,6 +113,8 @@ pub struct ChunkedWal<W: WalTypes> {
     open: Option<OpenChunk>,
     /// The state with which the next chunk begins, where none is open.
     unopened: Option<W::Checkpoint>,
+    /// The data CRC of the chunk that was newest when the log was opened, for the header of its successor.
+    previous_crc: u32,
     last_segment: Segment,
     /// Everything below was handed to the worker.
     handed_over: u64,

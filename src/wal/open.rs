@@ -115,7 +115,7 @@ impl<W: WalTypes> OpenOptions<W> {
     /// wrong with the log's bytes, or with applying them, is found before anything is written: the
     /// directory is left as it was, but for the lock file. [`Error::InvalidConfig`], [`Error::Locked`],
     /// [`Error::NotFound`], [`Error::NotAChunk`], [`Error::Unsupported`], [`Error::Corrupt`],
-    /// [`Error::Undecided`], [`Error::TornTail`], [`Error::Gap`], [`Error::ForeignChunk`],
+    /// [`Error::TornTail`], [`Error::Gap`], [`Error::ForeignChunk`],
     /// [`Error::Decode`], [`Error::StateMachine`], [`Error::Io`]; [`Error::StorageFull`] on a full disk,
     /// for a new log or for a torn chunk whose file has become too short for its seal.
     pub fn open<SM: StateMachine<W>>(self, state_machine: &mut SM) -> Result<ChunkedWal<W>> {
@@ -239,6 +239,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         let end = newest.as_ref().map_or(0, |newest| newest.chunk.end);
         let last_segment = newest.as_ref().map_or_else(Segment::default, |newest| newest.chunk.last_segment);
         let log_id = newest.as_ref().map_or_else(new_log_id, |newest| newest.chunk.header.log_id);
+        let previous_crc = newest.as_ref().map_or(0, |newest| newest.chunk.data_crc.value());
         let continued = newest.filter(|_| begin_with.is_none());
         let (open, worker_chunk) = continued.map(|newest| continue_chunk(newest, &config)).unzip();
         let tail = TailWriter::new(end, config.open_buffer_max_bytes, config.flush_queue_max_bytes);
@@ -275,6 +276,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             view,
             open,
             unopened: begin_with,
+            previous_crc,
             last_segment,
             handed_over: end,
             sync_asked: end,

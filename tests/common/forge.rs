@@ -60,6 +60,11 @@ impl Forge {
         forge.header(0, &[])
     }
 
+    /// The chunk that begins where this one ends.
+    pub fn next(&self) -> Self {
+        Forge::chunk(self.end).header(56, &crc(&[&self.stored_crcs]).to_le_bytes())
+    }
+
     /// Puts other bytes into the header, and makes its CRC right again.
     pub fn header(mut self, at: usize, bytes: &[u8]) -> Self {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
@@ -123,11 +128,11 @@ impl Forge {
     /// Any frame, right in all its checks.
     pub fn frame(mut self, kind: u8, flags: u8, payload: &[u8]) -> Self {
         let offset = self.id + self.bytes.len() as u64;
-        let (len, unsynced) = (payload.len() as u32, (offset - self.synced) as u32);
+        let (len, unsynced) = (payload.len() as u32, ((offset - self.synced) / 8).min(0xFF_FFFF) as u32);
+        let marks = u32::from(kind) | u32::from(flags) << 4 | unsynced << 8;
         let mut rest = len.to_le_bytes().to_vec();
-        rest.extend_from_slice(&[kind, flags]);
-        rest.extend_from_slice(&check(self.salt(), offset, len, unsynced, kind, flags).to_le_bytes());
-        rest.extend_from_slice(&unsynced.to_le_bytes());
+        rest.extend_from_slice(&marks.to_le_bytes());
+        rest.extend_from_slice(&check(self.salt(), offset, len, marks).to_le_bytes());
         rest.extend_from_slice(payload);
         rest.resize(12 + payload.len().next_multiple_of(8), 0);
         let crc = crc(&[&self.salt().to_le_bytes(), &offset.to_le_bytes(), &rest]);
@@ -218,12 +223,11 @@ fn crc(parts: &[&[u8]]) -> u32 {
     crc.finish() as u32
 }
 
-fn check(salt: u64, offset: u64, len: u32, unsynced: u32, kind: u8, flags: u8) -> u16 {
+fn check(salt: u64, offset: u64, len: u32, marks: u32) -> u32 {
     let mut x = salt
         ^ offset.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ (u64::from(len) | u64::from(unsynced) << 32).wrapping_mul(0xD6E8_FEB8_6659_FD93)
-        ^ (u64::from(kind) | u64::from(flags) << 8) << 20;
+        ^ (u64::from(len) | u64::from(marks) << 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (x ^ x >> 31) as u16
+    (x ^ x >> 31) as u32
 }

@@ -5,6 +5,10 @@
 mod crash;
 mod host;
 
+use std::hash::Hasher;
+
+use chunked_wal::codeq::config::CodeqConfig;
+use chunked_wal::codeq::config::Crc32fast;
 use chunked_wal::embedded::Checkpoint;
 use chunked_wal::embedded::CheckpointWhen;
 use chunked_wal::embedded::EmbeddedReader;
@@ -109,7 +113,7 @@ fn stale_records_of_earlier_laps_are_no_records() {
 
 #[test]
 fn a_full_region_loses_nothing_and_has_room_for_a_checkpoint() {
-    for len in [128, 136, 200, 1029, 4096] {
+    for len in [152, 160, 200, 1029, 4096] {
         let host = Host::new(Region { offset: 100, len });
         for size in [0, 1, 4, 13, 100] {
             let mut wal = host.open().unwrap();
@@ -153,7 +157,7 @@ fn a_full_region_loses_nothing_and_has_room_for_a_checkpoint() {
 
 #[test]
 fn the_largest_record_always_fits_the_empty_region_and_a_larger_one_never() {
-    for len in [128, 136, 1024, 5000] {
+    for len in [152, 160, 1024, 5000] {
         let host = Host::new(Region { offset: 16, len });
         for opens in 0..4 {
             let mut wal = host.open().unwrap();
@@ -178,10 +182,10 @@ fn regions_that_cannot_be_are_refused() {
     let open = |offset, len| {
         EmbeddedWal::open(host.file(Access::ReadWrite), Region { offset, len }, Checkpoint::default())
     };
-    for (offset, len) in [(1000, 0), (1000, 127), (1000, 5000), (u64::MAX, 200), (200, u64::MAX), (9999, 200)]
+    for (offset, len) in [(1000, 0), (1000, 151), (1000, 5000), (u64::MAX, 200), (200, u64::MAX), (9999, 200)]
     {
         let error = open(offset, len).unwrap_err();
-        assert!(matches!(error, Error::InvalidRegion { len_min: 128, .. }), "{error}");
+        assert!(matches!(error, Error::InvalidRegion { len_min: 152, .. }), "{error}");
     }
 }
 
@@ -223,8 +227,8 @@ fn a_checkpoint_that_points_nowhere_is_named() {
 
 #[test]
 fn a_region_that_is_neither_zeros_nor_a_log_is_not_taken() {
-    let host = Host::new(REGION);
-    for position in [32, 100, 1023] {
+    let host = Host::new(Region { offset: 1000, len: 8000 });
+    for position in [4096 - 1000, 5000, 7999] {
         host.damage(position);
         let before = host.disk.read_file(PATH);
         let error = host.open().unwrap_err();
@@ -232,6 +236,11 @@ fn a_region_that_is_neither_zeros_nor_a_log_is_not_taken() {
         assert_eq!(host.disk.read_file(PATH), before);
         host.damage(position);
     }
+    // Nothing was acknowledged where a crash has left old bytes of the disk in the file's first block.
+    for position in (0..4096 - 1000).step_by(7) {
+        host.damage(position);
+    }
+    drop(host.open().unwrap());
     // A log whose first checkpoint is damaged is no new log.
     host.open().unwrap().append(b"dear").unwrap();
     host.damage(17);
@@ -256,7 +265,7 @@ fn damage_in_what_is_proven_durable_is_told_and_nothing_changed() {
         let before = host.disk.read_file(PATH);
         let opened = host.open();
         match opened {
-            Err(Error::NotACheckpoint { position: at, .. }) => assert!(at == start && position < start + 32),
+            Err(Error::NotACheckpoint { position: at, .. }) => assert!(at == start && position < start + 40),
             Err(Error::Corrupt { position: at, file_offset, .. }) => {
                 assert!(at <= position && position < at + 64 && position < last, "{at} {position}");
                 assert_eq!(file_offset, 1000 + at % 1024);
@@ -270,7 +279,7 @@ fn damage_in_what_is_proven_durable_is_told_and_nothing_changed() {
             assert!(host.read().is_err());
             let error = wal.pending().find_map(Result::err);
             let damaged = matches!(error, Some(Error::Corrupt { .. }));
-            assert_eq!(damaged, position >= start + 32 || error.is_some(), "{position}");
+            assert_eq!(damaged, position >= start + 40 || error.is_some(), "{position}");
         }
         host.damage(position);
     }
@@ -284,7 +293,7 @@ fn a_checkpoint_proves_all_before_it() {
     wal.append(&record(1, 50)).unwrap();
     wal.checkpoint().unwrap();
     host.damage(70);
-    assert!(matches!(host.open(), Err(Error::Corrupt { position: 32, .. })));
+    assert!(matches!(host.open(), Err(Error::Corrupt { position: 40, .. })));
 }
 
 #[test]
@@ -359,7 +368,7 @@ fn it_is_time_for_a_checkpoint_by_occupancy_or_count() {
     assert_eq!(wal.stats().checkpoints_not_stored, 1);
     wal.checkpoint_stored(checkpoint).unwrap();
     assert!(!wal.should_checkpoint());
-    assert_eq!(wal.stats().used, 32);
+    assert_eq!(wal.stats().used, 40);
 
     wal.set_checkpoint_when(CheckpointWhen { used_percent: 100, pending_records: 3 });
     wal.append_batch(&["a", "b"]).unwrap();
@@ -386,4 +395,37 @@ fn a_real_file_will_do() {
     let reader = EmbeddedReader::open(file, region, checkpoint).unwrap();
     assert_eq!(reader.stats(), wal.stats());
     assert!(reader.pending().all(|item| item.is_ok_and(|(n, bytes)| bytes == record(n, 3000))));
+}
+
+/// A sync mark for a position of a ring with this salt, by the format's page.
+fn mark(position: u64, salt: u64) -> [u8; 16] {
+    let mut x = salt
+        ^ position.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ (4u64 << 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    let mut frame = [0; 16];
+    frame[8] = 4;
+    frame[12..].copy_from_slice(&((x ^ x >> 31) as u32).to_le_bytes());
+    let mut crc = <Crc32fast as CodeqConfig>::Hasher::default();
+    crc.write(&[&salt.to_le_bytes()[..], &position.to_le_bytes(), &frame[4..]].concat());
+    frame[..4].copy_from_slice(&(crc.finish() as u32).to_le_bytes());
+    frame
+}
+
+#[test]
+fn a_record_that_spells_a_mark_for_the_next_lap_proves_nothing() {
+    let region = Region { offset: 512, len: 4096 };
+    let host = Host::new(region);
+    let mut wal = host.open().unwrap();
+    let guess = u64::from_le_bytes(*b"CHNKRING") ^ region.len;
+    for _ in 0..3 * 4096 / 48 {
+        // The record's frame is at the end, its bytes 28 after that.
+        let at = wal.stats().checkpoint.position + wal.stats().used;
+        let record = [&[0; 4][..], &mark(at + 32 + region.len, guess)].concat();
+        wal.append(&record).unwrap();
+        host.checkpoint(&mut wal);
+        let wal = host.open().unwrap_or_else(|error| panic!("at {at}: {error}"));
+        assert_eq!(pending(&wal), []);
+    }
 }

@@ -132,7 +132,6 @@ pub(crate) fn is_damage(error: &Error) -> bool {
             | Error::Gap { .. }
             | Error::ForeignChunk { .. }
             | Error::NotAChunk { .. }
-            | Error::Undecided { .. }
             | Error::Decode { .. }
     )
 }

@@ -114,8 +114,7 @@ fn plans(log: &LogLook, is_torn: bool) -> Vec<Plan> {
     let mut plans = Vec::new();
     let is_whole = |i: usize| !matches!(chunks[i].1.state, State::Damaged(_));
     // Of a foreign chunk nothing is kept, however sound it is.
-    let is_ours =
-        matches!(chunks[first].1.state, State::Damaged(Error::Corrupt { .. } | Error::Undecided { .. }));
+    let is_ours = matches!(chunks[first].1.state, State::Damaged(Error::Corrupt { .. }));
     let has_prefix = is_ours && chunks[first].1.records > 0;
     if first > 0 || has_prefix {
         let dropped = if has_prefix { first + 1 } else { first };

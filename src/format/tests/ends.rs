@@ -305,9 +305,9 @@ fn sound_frames_of_a_later_version_are_unsupported() {
     let base = Raw { kind: ACTION, flags: 0, unsynced: 0, salt: SALT, offset: 4224 };
     for (raw, payload, what, found, known) in [
         (Raw { kind: 5, ..base }, &b"new"[..], "frame kind", 5, 4),
-        (Raw { kind: 255, flags: 1, ..base }, b"", "frame kind", 255, 4),
+        (Raw { kind: 15, flags: 1, ..base }, b"", "frame kind", 15, 4),
         (Raw { flags: 1, ..base }, b"\0\0\0\0", "frame flags", 1, 0),
-        (Raw { flags: 0x80, ..base }, b"", "frame flags", 0x80, 0),
+        (Raw { flags: 8, ..base }, b"", "frame flags", 8, 0),
         (Raw { kind: MARK, flags: 2, ..base }, b"", "frame flags", 2, 0),
         (Raw { kind: MARK, ..base }, b"note", "sync mark length", 4, 0),
         (Raw { kind: MARK, unsynced: 9, ..base }, b"", "sync mark", 9, 0),
@@ -374,7 +374,7 @@ fn proven_follows_the_frames() {
     assert_eq!(chunk.scan().proven, 4176 + 24);
     chunk.action(b"b", 4096);
     assert_eq!(chunk.scan().proven, 4176 + 24, "it never goes back");
-    let saturated = Raw { unsynced: u32::MAX, ..chunk.raw(ACTION, 0) };
+    let saturated = Raw { unsynced: UNSYNCED_UNKNOWN, ..chunk.raw(ACTION, 0) };
     chunk.frame(saturated, b"");
     assert_eq!(chunk.scan().proven, 4176 + 24);
 

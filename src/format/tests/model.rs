@@ -69,7 +69,8 @@ impl Model<'_> {
             4 => h.len == 0 && h.unsynced == 0,
             _ => false,
         };
-        kind && h.flags == 0 && (h.unsynced == u32::MAX || u64::from(h.unsynced) <= self.offset(at))
+        kind && h.flags == 0
+            && (h.unsynced == UNSYNCED_UNKNOWN || u64::from(h.unsynced) * 8 <= self.offset(at))
     }
 
     fn proof(&self, (at, _, h): &Sound, hole: usize) -> Option<Proof> {
@@ -77,9 +78,9 @@ impl Model<'_> {
         match (h.kind, h.len) {
             (3, 24) => Some(Proof::Seal { offset }),
             (4, 0) => Some(Proof::SyncMark { offset }),
-            _ if h.unsynced == u32::MAX || u64::from(h.unsynced) > offset => None,
+            _ if h.unsynced == UNSYNCED_UNKNOWN || u64::from(h.unsynced) * 8 > offset => None,
             _ => {
-                let synced = offset - u64::from(h.unsynced);
+                let synced = offset - u64::from(h.unsynced) * 8;
                 (synced > self.offset(hole)).then_some(Proof::LaterFrame { offset, synced })
             }
         }
@@ -165,7 +166,7 @@ impl Model<'_> {
                 return None;
             }
             let unsynced = FrameHeader::parse(&array_at(self.bytes, at)).unsynced;
-            let knew_mark = unsynced != u32::MAX && unsynced as usize == at - mark;
+            let knew_mark = unsynced != UNSYNCED_UNKNOWN && unsynced as usize * 8 == at - mark;
             (knew_mark || !self.header.earlier_life()).then_some(at + reach)
         });
         ends.max()
@@ -228,7 +229,7 @@ enum Hurt {
 }
 
 fn put() -> impl Strategy<Value = Put> {
-    let unsynced = prop_oneof![5 => 0u32..300, 2 => Just(0), 1 => Just(u32::MAX)];
+    let unsynced = prop_oneof![5 => 0u32..300, 2 => Just(0), 1 => Just(UNSYNCED_UNKNOWN)];
     prop_oneof![
         12 => (0usize..90, unsynced.clone()).prop_map(|(n, u)| Put::Record(n, u)),
         2 => any::<bool>().prop_map(|stays| Put::Mark { stays }),
@@ -274,7 +275,7 @@ fn build(header: Header, puts: &[Put], hurts: &[Hurt]) -> Vec<u8> {
                 chunk.frame(raw, &vec![3; *n]);
             }
             Put::Begun(n, unsynced) => {
-                let raw = Raw { unsynced: unsynced / 8 * 8, ..chunk.raw(ACTION, 0) };
+                let raw = Raw { unsynced: unsynced / 8, ..chunk.raw(ACTION, 0) };
                 let at = chunk.frame(raw, &vec![5; *n]);
                 let cut = chunk.at(at) + 16;
                 chunk.bytes[cut..].fill(0);
