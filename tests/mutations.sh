@@ -164,8 +164,12 @@ mutation 'ring: no room kept for a checkpoint' $wal \
     's/let taken = self\.log\.used\(\) \+ own_epoch \+ CHECKPOINT_LEN;/let taken = self.log.used() + own_epoch;/' "$ring"
 mutation 'ring: a salt that everybody knows' src/embedded/log.rs \
     's/set_salt\(random_u64\(\)\)/set_salt(0)/' "$ring"
-mutation 'search: a check of 16 bits' src/format/search.rs \
-    's/salt\.check\(offset, len, marks\) == u32/salt.check(offset, len, marks) as u16 == u32/; s/(u32::from_le_bytes\(array_at\(header, 12\)\))/$1 as u16/' "$format"
+mutation 'search: a length is believed without its check' src/format/search.rs \
+    's/if check_fits\(header, &origin\.salt, offset\) \{/if true {/' "$format"
+mutation 'a hole is read' src/format/search.rs \
+    's/if in_hole \{/if false {/' "$format"
+mutation 'a predecessor of another history is taken' src/recovery.rs \
+    's/if expected == found \{/if true {/' "$recovery"
 mutation 'ring: a stale sequence is taken' src/embedded/walk.rs \
     's/if \(entry\.sequence, entry\.epoch\) != expected \{/if entry.epoch != expected.1 {/' "$ring"
 mutation 'ring: damage looks like the end' src/embedded/walk.rs \
