@@ -156,7 +156,7 @@ fn lz4_bits(name: &str) -> Vec<bool> {
 #[cfg(feature = "lz4")]
 fn is_compressed(name: &str, chunk: u64, offset: u64) -> bool {
     let path = Config::new(root().join(name)).chunk_path(chunked_wal::ChunkId(chunk));
-    fs::read(path).unwrap()[(offset - chunk) as usize + 9] == 1
+    fs::read(path).unwrap()[(offset - chunk) as usize + 8] >> 4 == 1
 }
 
 #[cfg(feature = "lz4")]

@@ -648,7 +648,7 @@ fn what_this_build_can_not_read_is_refused_as_unsupported() {
         assert_refused(what, &[&first(), &last], &unsupported(second.id, second.id, what, found, known));
     }
     for (what, kind, flags, found, known) in
-        [("frame kind", 5, 0, 5, 4), ("frame kind", 200, 0, 200, 4), ("frame flags", 1, 0x82, 0x82, 0)]
+        [("frame kind", 5, 0, 5, 4), ("frame kind", 15, 0, 15, 4), ("frame flags", 1, 10, 10, 0)]
     {
         let end = newest().end;
         let chunk = newest().frame(kind, flags, b"from the future").zeros(500);
@@ -683,6 +683,24 @@ fn a_chunk_of_another_log_is_refused() {
     let third = middle.next().checkpoint("").mark();
     let error = Error::ForeignChunk { path: path(middle.id), reason };
     assert_refused("middle", &[&first(), &middle, &third], &error);
+}
+
+#[test]
+fn a_chunk_of_another_history_of_the_log_is_refused() {
+    // As long, sealed, of the same log, and with its own name: only its records are others.
+    let other = Forge::chunk(0).checkpoint("").action("a").action("x").seal();
+    assert_eq!(other.end, first().end);
+    let crc_of = |sealed: &Forge| {
+        let successor = sealed.next();
+        u32::from_le_bytes(successor.bytes[56..60].try_into().unwrap())
+    };
+    let reason = Foreign::Predecessor { expected: crc_of(&first()), found: crc_of(&other) };
+    let newest = second().mark();
+    assert_refused("newest", &[&other, &newest], &Error::ForeignChunk { path: path(newest.id), reason });
+    let middle = second().seal();
+    let third = middle.next().checkpoint("").mark();
+    let error = Error::ForeignChunk { path: path(middle.id), reason };
+    assert_refused("middle", &[&other, &middle, &third], &error);
 }
 
 #[test]
