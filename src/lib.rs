@@ -108,6 +108,7 @@
 
 #[cfg(feature = "blob")]
 pub mod blob;
+mod caught;
 mod chunk;
 mod config;
 mod dump;

@@ -14,8 +14,6 @@ mod open;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -23,6 +21,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use crate::caught::caught;
 use crate::chunk::ChunkFile;
 use crate::chunk::OpenChunk;
 use crate::chunk::TailWriter;
@@ -423,7 +422,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Completes a callback on this thread.
     fn complete_here(&self, callback: Option<W::Callback>, error: &Error) {
         let Some(callback) = callback else { return };
-        if catch_unwind(AssertUnwindSafe(|| callback.complete(Err(error.clone())))).is_err() {
+        if caught(|| callback.complete(Err(error.clone()))).is_none() {
             log::error!("a flush callback panicked; the log goes on");
             self.shared.metrics.callback_panic_count.fetch_add(1, Relaxed);
         }

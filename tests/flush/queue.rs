@@ -162,3 +162,43 @@ fn append_hands_over_by_itself_what_passes_the_open_buffer() {
     }
     assert_eq!(wal.flush_metrics().flush_count, 0, "no flush of the user's");
 }
+
+#[test]
+fn nobody_waits_for_company_that_can_not_come() {
+    // Far longer than a test may take: whoever waits for it fails by that.
+    let wait = Duration::from_secs(600);
+    let disk = Disk::with(|config| {
+        config.flush_batch_wait = wait;
+        config.flush_queue_max_bytes = 1000;
+        config.open_buffer_max_bytes = 100;
+    });
+    let began = Instant::now();
+    let (mut wal, mut list) = disk.open();
+    // The only producer waits for room, again and again.
+    for _ in 0..100 {
+        wal.append_and_apply("x".repeat(90), &mut list).unwrap();
+    }
+    // A batch ends in a rotation, and in a removal.
+    wal.close_open_chunk(&list).unwrap();
+    let rotated = wal.progress_handle();
+    rotated.wait_synced(wal.open_chunk_id().0).unwrap();
+    let drained = wal.drain_closed_chunks_while(|_| true);
+    wal.remove_chunks(drained).unwrap();
+    wal.wait_idle().unwrap();
+    wal.close().unwrap();
+    assert!(began.elapsed() < wait, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_checkpoint_that_is_too_large_is_named() {
+    let disk = Disk::with(|config| config.max_record_size = 100);
+    let (mut wal, mut list) = disk.open();
+    for _ in 0..30 {
+        wal.append_and_apply("word".to_string(), &mut list).unwrap();
+    }
+    let error = wal.close_open_chunk(&list).unwrap_err();
+    assert!(matches!(error, Error::CheckpointTooLarge { max: 100 }), "{error}");
+    assert!(error.to_string().contains("checkpoint"), "{error}");
+    wal.append(&action("goes on")).unwrap();
+    wal.sync().unwrap();
+}
