@@ -165,7 +165,19 @@ impl Storage for MemoryStorage {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        self.shared.look(OpKind::List, On::Path(dir), |disk| disk.list(dir))
+        self.shared.pass(OpKind::List, On::Path(dir), str::to_owned, |disk, how| {
+            let mut names = disk.list(dir)?;
+            match how {
+                Some(FaultHow::MissesName(n)) if !names.is_empty() => {
+                    names.remove(n % names.len());
+                }
+                Some(FaultHow::NameTwice(n)) if !names.is_empty() => {
+                    names.push(names[n % names.len()].clone())
+                }
+                _ => {}
+            }
+            Ok(names)
+        })
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {

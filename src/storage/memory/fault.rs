@@ -107,6 +107,13 @@ pub enum FaultHow {
     /// counts as clean from now on, so that later syncs succeed without making it durable, unless
     /// its page is written again. That is what Linux does. (To a directory it is [`Io`](Self::Io).)
     SyncLies,
+
+    /// A listing leaves out one of the names, which is there: the `n`-th in order, counted around. So do
+    /// real file systems with a name that is renamed or removed while they list.
+    MissesName(usize),
+
+    /// A listing has one of the names twice: the `n`-th in order, counted around.
+    NameTwice(usize),
 }
 
 impl Fault {
@@ -164,6 +171,7 @@ impl FaultHow {
             Self::Error(kind) => Some(kind.into()),
             Self::SyncLies if kind == OpKind::SyncDir => Some(Errno::IO.into()),
             Self::DoneButIo | Self::Short(_) | Self::SyncLies => None,
+            Self::MissesName(_) | Self::NameTwice(_) => None,
         }
     }
 }
