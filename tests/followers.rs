@@ -132,7 +132,7 @@ impl StorageFile for CountedFile {
 
 /// A follower's next record, which is there.
 fn next(follow: &mut Follow<Words>) -> Record {
-    follow.next_timeout(Duration::ZERO).unwrap().expect("a record").2
+    follow.next_timeout(Duration::ZERO).unwrap().unwrap().2
 }
 
 fn is_none(follow: &mut Follow<Words>) -> bool {

@@ -194,6 +194,50 @@ impl MemoryStorage {
     pub fn set_torn_renames(&self, torn: TornRenames) {
         self.shared.state.lock().disk.torn_renames = torn == TornRenames::Possible;
     }
+
+    /// Whether a [`crash`](Self::crash) may leave the sector in which a write was torn unreadable; off unless
+    /// set, and not among [`crash_states`](Self::crash_states). The log's promises don't cover it: such a
+    /// sector may hold records that were acknowledged, where new ones were appended to it.
+    pub fn set_unreadable_sectors(&self, unreadable: UnreadableSectors) {
+        self.shared.state.lock().disk.unreadable_sectors = unreadable == UnreadableSectors::Possible;
+    }
+
+    /// When pages are evicted that are clean and not on the medium; never unless set. A read then finds the
+    /// medium's bytes again.
+    pub fn set_evictions(&self, evictions: Evictions) {
+        self.shared.state.lock().disk.evictions = match evictions {
+            Evictions::Never => None,
+            Evictions::Drawn(seed) => Some(seed),
+        };
+    }
+
+    /// Evicts all such pages now.
+    pub fn evict(&self) {
+        self.shared.state.lock().disk.evict();
+    }
+}
+
+/// Whether a crash may leave a sector that can't be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnreadableSectors {
+    /// What was under write holds old or new bytes.
+    #[default]
+    Impossible,
+    /// Reading the sector in which a write was torn is `EIO`, until it is written as a whole.
+    Possible,
+}
+
+/// When the page cache forgets clean pages.
+///
+/// That is of no consequence but for pages whose sync failed ([`FaultHow::SyncLies`]): they are clean, and
+/// not what the medium has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Evictions {
+    /// Never.
+    #[default]
+    Never,
+    /// Before each read, each such page of the file with a chance of one in four, drawn from this seed.
+    Drawn(u64),
 }
 
 /// Whether a crash may come between the two halves of a rename.

@@ -18,7 +18,11 @@ use crate::storage::memory::names::Names;
 pub(in crate::storage::memory) fn draw(disk: &Medium, seed: u64) -> Medium {
     let dice = Dice::new(disk, seed);
     let names = disk.directories().map(|(id, dir)| (id, dice.names(id, dir, disk.torn_renames))).collect();
-    disk.left_with(&names, |id, file| dice.file(id, file))
+    disk.left_with(&names, |id, file| {
+        let bytes = dice.file(id, file);
+        let unreadable = dice.unreadable(file, bytes.len()).filter(|_| disk.unreadable_sectors);
+        file.crashed(bytes, unreadable)
+    })
 }
 
 /// splitmix64's finalizer.
@@ -158,6 +162,21 @@ impl Dice {
         cut.contents(|version, sector, fresh| self.left(version, sector, fresh))
     }
 
+    /// The sector in which a write was torn, if it is one that can't be read any more.
+    fn unreadable(&self, file: &Inode, len: u64) -> Option<u64> {
+        let (Luck::AllBut(one) | Luck::Only(one) | Luck::Until(one)) = self.luck else { return None };
+        let version = file.versions().values().flatten().find(|version| version.op == one)?;
+        let sector = self.tear(version).min(version.written.end - 1) / SECTOR as u64;
+        let torn = matches!(self.fate(one), Fate::Front | Fate::Back);
+        (torn && sector * (SECTOR as u64) < len && self.roll(one, 300, 2) == 0).then_some(sector)
+    }
+
+    /// Where in the file a write is torn that is torn at one byte.
+    fn tear(&self, version: &Version) -> u64 {
+        let written = &version.written;
+        written.start + self.roll(version.op, 204, written.end - written.start + 1)
+    }
+
     /// How many of a file's changes of size are kept.
     fn sizes(&self, id: u64, sizes: &[Size]) -> usize {
         let before = |op| sizes.partition_point(|size| size.op < op);
@@ -201,8 +220,7 @@ impl Dice {
             }
             Fate::Sectors => sure(coin(sector, 203)),
             Fate::Front | Fate::Back => {
-                let written = &version.written;
-                let tear = written.start + self.roll(op, 204, written.end - written.start + 1);
+                let tear = self.tear(version);
                 let front = self.fate(op) == Fate::Front;
                 if tear <= start || tear >= end {
                     sure((tear >= end) == front)
