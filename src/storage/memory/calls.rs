@@ -312,12 +312,13 @@ impl StorageFile for MemoryFile {
     fn sync(&self) -> io::Result<()> {
         let line = |name: &str| format!("sync {name}");
         self.shared.pass(OpKind::Sync, On::File(self.id), line, |disk, how| {
+            let reserved = disk.reserved_sizes;
             let file = disk.file_mut(self.id)?;
             if how == Some(FaultHow::SyncLies) {
                 file.sync_lies();
                 return Err(Errno::IO.into());
             }
-            file.sync();
+            file.sync(reserved);
             Ok(())
         })
     }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::ReservedSizes;
 use super::bytes::Bytes;
 use super::bytes::PAGE;
 use super::bytes::Page;
@@ -186,14 +187,23 @@ impl Inode {
         self.push_size(op, cut);
     }
 
-    pub(super) fn sync(&mut self) {
+    /// Makes what was written durable. `reserved`: whether that includes a size that was only reserved.
+    pub(super) fn sync(&mut self, reserved: ReservedSizes) {
         let mut durable = self.current.clone();
         for index in &self.lied {
             durable.put_page(*index, self.durable.page(*index).cloned());
         }
+        let len = durable.data_end().max(self.durable.len());
+        let last = self.sizes.last().filter(|size| size.len > len && size.cut.is_none()).copied();
+        let lost = last.filter(|_| reserved == ReservedSizes::MayBeLost);
+        if lost.is_some() && self.sizes.iter().all(|size| size.cut.is_none()) {
+            durable.resize(len, durable.reserved());
+            self.sizes = Vec::from_iter(lost);
+        } else {
+            self.sizes.clear();
+        }
         self.durable = durable;
         self.versions.retain(|index, _| self.lied.contains(index));
-        self.sizes.clear();
     }
 
     /// A sync that fails as Linux' do: what was dirty is called clean, and is not on the medium.

@@ -17,6 +17,9 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use super::FreshSpace;
+use super::ReservedSizes;
+use super::SectorSize;
 use super::bytes::Bytes;
 use super::bytes::PAGE;
 use super::bytes::pieces;
@@ -52,6 +55,15 @@ pub(super) struct Medium {
     /// Whether a crash may leave a sector under write that can't be read.
     pub(super) unreadable_sectors: bool,
 
+    /// What a crash may leave of the 4 KiB around a torn write.
+    pub(super) sectors: SectorSize,
+
+    /// What a crash may leave in space that was reserved and not written.
+    pub(super) fresh_space: FreshSpace,
+
+    /// Whether a file's sync makes a size durable that was only reserved.
+    pub(super) reserved_sizes: ReservedSizes,
+
     /// From which clean pages that are not on the medium are evicted before a read.
     pub(super) evictions: Option<u64>,
     next_id: u64,
@@ -66,6 +78,9 @@ impl Default for Medium {
             capacity: None,
             torn_renames: false,
             unreadable_sectors: false,
+            sectors: SectorSize::default(),
+            fresh_space: FreshSpace::default(),
+            reserved_sizes: ReservedSizes::default(),
             evictions: None,
             next_id: ROOT + 1,
             next_op: 0,

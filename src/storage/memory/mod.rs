@@ -202,6 +202,24 @@ impl MemoryStorage {
         self.shared.state.lock().disk.unreadable_sectors = unreadable == UnreadableSectors::Possible;
     }
 
+    /// What a [`crash`](Self::crash) may leave of the bytes beside a torn write; not among
+    /// [`crash_states`](Self::crash_states). The log's promises hold for [`SectorSize::Bytes512`] alone: 4 KiB
+    /// that go as a whole take acknowledged records with them.
+    pub fn set_sector_size(&self, size: SectorSize) {
+        self.shared.state.lock().disk.sectors = size;
+    }
+
+    /// What a [`crash`](Self::crash) may leave in space that was reserved and not written; not among
+    /// [`crash_states`](Self::crash_states). The log's promises are made for [`FreshSpace::Zeros`].
+    pub fn set_fresh_space(&self, fresh: FreshSpace) {
+        self.shared.state.lock().disk.fresh_space = fresh;
+    }
+
+    /// Whether a file's sync makes a size durable that is only reserved. Data always has its size.
+    pub fn set_reserved_sizes(&self, sizes: ReservedSizes) {
+        self.shared.state.lock().disk.reserved_sizes = sizes;
+    }
+
     /// When pages are evicted that are clean and not on the medium; never unless set. A read then finds the
     /// medium's bytes again.
     pub fn set_evictions(&self, evictions: Evictions) {
@@ -225,6 +243,36 @@ pub enum UnreadableSectors {
     Impossible,
     /// Reading the sector in which a write was torn is `EIO`, until it is written as a whole.
     Possible,
+}
+
+/// What the disk rewrites as a whole or not at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SectorSize {
+    /// 512 bytes: what stands beside a torn write is not touched.
+    #[default]
+    Bytes512,
+    /// 4 KiB: where a write is torn, all of the 4 KiB around it may be any bytes.
+    Bytes4096,
+}
+
+/// What space holds that was reserved and not written before a crash.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FreshSpace {
+    /// Zeros.
+    #[default]
+    Zeros,
+    /// Older bytes of the disk: those of another file, or any.
+    OlderBytes,
+}
+
+/// What a file's sync makes of a size behind the last byte written, as an allocation leaves it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReservedSizes {
+    /// It is durable.
+    #[default]
+    Durable,
+    /// A crash may lose it: `fdatasync` need not write what no data needs.
+    MayBeLost,
 }
 
 /// When the page cache forgets clean pages.

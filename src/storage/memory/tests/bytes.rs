@@ -215,3 +215,56 @@ fn many_unsynced_writes_to_a_page_stay_legal() {
     }
     assert_eq!(disk.crash(1).digest(), disk.digest());
 }
+
+#[test]
+fn a_reserved_size_may_be_lost_and_that_of_data_is_not() {
+    let (disk, file) = disk_with(b"");
+    disk.set_reserved_sizes(ReservedSizes::MayBeLost);
+    file.allocate(8192).unwrap();
+    write(&*file, &[1; 600], 0);
+    file.sync().unwrap();
+    file.sync().unwrap();
+    let size = |n: usize| [vec![1; 600], vec![0; n - 600]].concat();
+    assert_eq!(all_left(&disk), set(&[&size(1024), &size(8192)]));
+    assert_eq!(disk.crash(0).read_file(A).unwrap(), size(1024));
+    write(&*file, &[1], 8191);
+    file.sync().unwrap();
+    assert_eq!(all_left(&disk).len(), 1, "the last byte has its size");
+    file.set_len(100).unwrap();
+    file.sync().unwrap();
+    assert_eq!(all_left(&disk), set(&[&[1; 100]]));
+}
+
+#[test]
+fn space_that_was_not_written_shows_older_bytes() {
+    let (disk, file) = disk_with(b"");
+    disk.write_file("/b", &[7; 8192]).unwrap();
+    file.allocate(8192).unwrap();
+    write(&*file, &[1; 512], 0);
+    file.sync().unwrap();
+    assert_eq!(left(&disk).len(), 1);
+    disk.set_fresh_space(FreshSpace::OlderBytes);
+    let left = left(&disk);
+    assert!(left.iter().flatten().all(|bytes| bytes.len() == 8192 && bytes[..512] == [1; 512]));
+    let shown = |fresh: &dyn Fn(&[u8]) -> bool| left.iter().flatten().any(|bytes| fresh(&bytes[512..]));
+    assert!(shown(&|bytes| *bytes == [0; 8192 - 512]), "zeros are possible as before");
+    assert!(shown(&|bytes| bytes[..4096 - 512] == [7; 4096 - 512]), "another file's");
+    assert!(shown(&|bytes| bytes.iter().any(|byte| ![0, 7].contains(byte))), "any");
+}
+
+#[test]
+fn a_sector_of_4_kib_takes_its_neighbours_with_it() {
+    let old = vec![1; 8192];
+    let (disk, file) = disk_with(&old);
+    write(&*file, &[2; 512], 1024);
+    let touched = |disk: &MemoryStorage| {
+        let left = left(disk);
+        left.into_iter().flatten().any(|bytes| bytes[..1024] != old[..1024] && bytes[4096..] == old[4096..])
+    };
+    assert!(!touched(&disk));
+    disk.set_sector_size(SectorSize::Bytes4096);
+    assert!(touched(&disk));
+    assert!(left(&disk).into_iter().flatten().all(|bytes| bytes[4096..] == old[4096..]), "not the next one");
+    file.sync().unwrap();
+    assert_eq!(left(&disk).len(), 1, "and what is synced is safe");
+}
