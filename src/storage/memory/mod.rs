@@ -210,18 +210,20 @@ impl MemoryStorage {
     }
 
     /// What a [`crash`](Self::crash) may leave in space that was reserved and not written; not among
-    /// [`crash_states`](Self::crash_states). The log's promises are made for [`FreshSpace::Zeros`].
+    /// [`crash_states`](Self::crash_states). The log's promises cover it.
     pub fn set_fresh_space(&self, fresh: FreshSpace) {
         self.shared.state.lock().disk.fresh_space = fresh;
     }
 
-    /// Whether a file's sync makes a size durable that is only reserved. Data always has its size.
+    /// Whether a file's sync makes a size durable that is only reserved. Data always has its size. The log's
+    /// promises cover it.
     pub fn set_reserved_sizes(&self, sizes: ReservedSizes) {
         self.shared.state.lock().disk.reserved_sizes = sizes;
     }
 
     /// When pages are evicted that are clean and not on the medium; never unless set. A read then finds the
-    /// medium's bytes again.
+    /// medium's bytes again. What was only written, not synced, doesn't survive the process then: a
+    /// [`CrashTest`](crate::testing::CrashTest) would call that a loss.
     pub fn set_evictions(&self, evictions: Evictions) {
         self.shared.state.lock().disk.evictions = match evictions {
             Evictions::Never => None,
