@@ -85,6 +85,12 @@ use self::medium::Node;
 ///   [`set_torn_renames`](Self::set_torn_renames). A name may be there and its bytes not.
 /// - Never: lose what was synced, bytes or names.
 ///
+/// Switches make the disk less kind: [`set_reserved_sizes`](Self::set_reserved_sizes),
+/// [`set_fresh_space`](Self::set_fresh_space), [`set_sector_size`](Self::set_sector_size),
+/// [`set_unreadable_sectors`](Self::set_unreadable_sectors), and, without a crash,
+/// [`set_evictions`](Self::set_evictions). Each says whether the log's promises cover it; all are off unless
+/// set.
+///
 /// # Paths
 ///
 /// Absolute, of any depth; a relative one begins at `/`, which always exists. `.` and `..` are
