@@ -17,8 +17,6 @@ missing() {
     printf 'skipped: %s\n' "$*" >&2
 }
 
-# Tests by module: one that doesn't name its threads or wait for seconds is fit for an interpreter.
-#
 # `storage::map` and `sync_file_range` in `storage::disk` call the operating system, which Miri doesn't know:
 # what is run of them is what their users do without it.
 miri() {
@@ -27,12 +25,8 @@ miri() {
         return
     fi
     export MIRIFLAGS="-Zmiri-disable-isolation ${MIRIFLAGS:-}"
-    # The buffer that one thread fills while others read it.
-    step cargo +nightly miri test --features testing --lib chunk::buffer
-    # Its users: the tail of the log in memory, and what is appended to.
+    # The buffer that one thread fills while others read it, and its users: the log's tail in memory, files.
     step cargo +nightly miri test --features testing --lib chunk::
-    # Bytes only, and the disk in memory that other tests stand on.
-    step cargo +nightly miri test --features testing --lib sync::
 }
 
 # The standard library is built with it too, or it reports what it didn't see.
