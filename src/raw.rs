@@ -65,7 +65,7 @@ use crate::position::ChunkId;
 use crate::record::WalTypes;
 use crate::recovery;
 use crate::recovery::scan_error;
-use crate::recovery::survey;
+use crate::recovery::survey_changing;
 use crate::storage::DiskStorage;
 
 /// How much is read at a time.
@@ -118,29 +118,14 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Lists `dir`, in which a log may be at work: without leaving out a chunk between two others.
+    /// Lists `dir`, in which a log may be at work, without leaving out a chunk: it lists again until two
+    /// listings agree.
     ///
     /// # Errors
     ///
     /// [`Error::Io`].
     pub fn of(dir: &Path) -> Result<Self> {
-        let before = Self::once(dir)?;
-        let Some(newest) = before.chunks.last() else { return Ok(before) };
-        let mut found = Self::once(dir)?;
-        // A name that appears while names are listed may be missed, and a later one not: what there was by
-        // the first listing is all in the second.
-        found.chunks.retain(|id| id <= newest);
-        // Or taken away, the oldest first: one that is listed may be gone, and one behind it not listed.
-        let gone = found.chunks.partition_point(|id| !dir.join(id.file_name()).exists());
-        found.chunks.drain(..gone);
-        // A log that has nothing left of what it had then is told as it was.
-        Ok(if found.chunks.is_empty() { before } else { found })
-    }
-
-    fn once(dir: &Path) -> Result<Self> {
-        let mut found = survey(&DiskStorage, dir)?;
-        // A name that changes while names are listed may be listed twice.
-        found.chunks.dedup();
+        let found = survey_changing(&DiskStorage, dir, &[])?;
         Ok(Listing { chunks: found.chunks, spares: found.spares, foreign: found.foreign })
     }
 

@@ -419,8 +419,9 @@ struct LiveRecords<W: WalTypes> {
 }
 
 impl<W: WalTypes> LiveRecords<W> {
-    /// The records from the global offset `from` on, where one begins.
-    fn new(view: Arc<LogView<W::Checkpoint>>, from: u64) -> Self {
+    /// The records between two global offsets, where one begins and one ends; to the last if `until` is
+    /// greater.
+    fn new(view: Arc<LogView<W::Checkpoint>>, from: u64, until: u64) -> Self {
         let chunks = {
             let chunks = view.chunks.read();
             // Under the lock, so that nothing is appended to a chunk that is unknown here.
@@ -428,8 +429,8 @@ impl<W: WalTypes> LiveRecords<W> {
             let closed = chunks.closed.values().map(|chunk| (chunk.file.clone(), chunk.end));
             let open = chunks.open.iter().map(|open| (open.clone(), appended));
             // A chunk that is just being begun has nothing appended yet.
-            let all = closed.chain(open.filter(|(open, end)| *end > open.id().0));
-            all.filter(|(_, end)| *end > from).collect()
+            let all = closed.chain(open).map(|(chunk, end)| (chunk, end.min(until)));
+            all.filter(|(chunk, end)| *end > from.max(chunk.id().0)).collect()
         };
         LiveRecords { view, chunks, from, current: None }
     }

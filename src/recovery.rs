@@ -10,6 +10,7 @@
 //! - After `repair` everything replayed is on stable storage: what is not proven to be is written once
 //!   more and synced. Reading it back proves nothing, it may sit in the page cache alone.
 
+mod listing;
 mod repair;
 mod stages;
 mod survey;
@@ -45,6 +46,7 @@ use crate::record::WalRecord;
 use crate::record::WalTypes;
 use crate::storage::Storage;
 
+pub(crate) use listing::survey_changing;
 pub(crate) use repair::Repaired;
 pub(crate) use repair::RepairedChunk;
 pub(crate) use repair::cut_chunk;

@@ -15,6 +15,9 @@ use chunked_wal::Segment;
 use chunked_wal::StateMachine;
 use chunked_wal::WalRecord;
 use chunked_wal::WalTypes;
+use chunked_wal::storage::FreshSpace;
+use chunked_wal::storage::MemoryStorage;
+use chunked_wal::storage::ReservedSizes;
 use chunked_wal::testing::CrashFailure;
 use chunked_wal::testing::CrashReport;
 use chunked_wal::testing::CrashTest;
@@ -102,6 +105,20 @@ fn every_cut_leaves_a_log_that_opens_with_all_it_promised() {
     assert!(report.states >= states);
     assert!(report.second_crashes > states / 10 && report.torn_tails > states / 100, "{report}");
     assert!(report.exhausted_cuts > report.cuts / 2, "{report}");
+}
+
+/// Switches of the disk that are off unless set, and that the promises cover.
+#[test]
+fn less_kind_disks_lose_nothing_either() {
+    let switches: [fn(&MemoryStorage); 2] = [
+        |disk| disk.set_reserved_sizes(ReservedSizes::MayBeLost),
+        |disk| disk.set_fresh_space(FreshSpace::OlderBytes),
+    ];
+    let states = setting("CRASH_STATES", 200_000) / 40;
+    for switch in switches {
+        let test = CrashTest::new(AnyText).states(states).seed(setting("CRASH_SEED", 1)).disk(switch);
+        println!("{}", passes(test.run()));
+    }
 }
 
 /// A record that is lost makes room for just another one, with what came behind it still there.

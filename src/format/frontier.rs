@@ -8,6 +8,7 @@
 //! ```
 //!
 //! - It judges nothing: where no whole frame stands, the records end for now.
+//! - A later look may go on at `end` if the frame before it is still there: [`Frontier::holds`].
 //! - `synced` comes from frames that check out, and from nothing else. A chunk's final name is no
 //!   proof here: the rename may not be durable yet.
 
@@ -22,6 +23,7 @@ use super::ReadAt;
 use super::Seal;
 use super::place::Place;
 use super::place::inspect;
+use super::read_exact_at;
 use super::seal::SEAL_PAYLOAD_LEN;
 use super::search::Origin;
 use super::window::Window;
@@ -33,8 +35,26 @@ pub(crate) struct Frontier {
     pub(crate) end: u64,
     /// All below was durable; 0 if nothing says so.
     pub(crate) synced: u64,
-    /// The bytes at `end`, where no frame begins with them: as long as they stay, so does the rest.
+    /// The bytes at `end`, where no frame begins with them: as long as they and the last record stay, so
+    /// does the rest.
     pub(crate) unchanged_while: Option<[u8; FRAME_HEADER_LEN]>,
+    /// The global offset of the last record and the bytes of its header, its checksum among them; none
+    /// if no record was seen.
+    pub(crate) last: Option<(u64, [u8; FRAME_HEADER_LEN])>,
+}
+
+impl Frontier {
+    /// Whether the last record, if there is one, is still where it was. A file that was cut, or that lost unsynced bytes
+    /// with its server, has another one there or none.
+    pub(crate) fn holds<R: ReadAt>(&self, source: R, header: &Header) -> io::Result<bool> {
+        let Some((offset, last)) = self.last else { return Ok(true) };
+        if source.len() < self.end - header.chunk_id {
+            return Ok(false);
+        }
+        let mut found = [0; FRAME_HEADER_LEN];
+        read_exact_at(&source, &mut found, offset - header.chunk_id)?;
+        Ok(found == last)
+    }
 }
 
 /// Goes over the frames of the chunk in `source`, from the global offset `from` on, where one begins
@@ -49,13 +69,14 @@ pub(crate) fn frontier<R: ReadAt>(
     let len = source.len().min(u64::MAX - header.chunk_id);
     let mut window = Window::new(source, len, read_buffer_size);
     let mut position = from - header.chunk_id;
-    let mut synced = 0;
+    let (mut synced, mut last) = (0, None);
     while let Place::Sound(frame) = inspect(&mut window, &origin, position)? {
         let offset = origin.offset(position);
         match Kind::from_u8(frame.kind) {
             Some(Kind::Action) if position == HEADER_LEN => break,
             Some(Kind::Action | Kind::Checkpoint) if frame.flags & !origin.record_flags == 0 => {
                 synced = synced.max(frame.synced(offset).unwrap_or(0));
+                last = window.held(position).first_chunk().map(|bytes| (offset, *bytes));
                 position += frame.frame_size();
             }
             Some(Kind::Seal) if is_seal_at(&window, &frame, position) => {
@@ -79,7 +100,7 @@ pub(crate) fn frontier<R: ReadAt>(
         let header = FrameHeader::parse(bytes);
         header.check_ok(&origin.salt, end) && !header.is_mark()
     };
-    Ok(Frontier { end, synced, unchanged_while: unchanged_while.filter(|bytes| !begun(bytes)) })
+    Ok(Frontier { end, synced, unchanged_while: unchanged_while.filter(|bytes| !begun(bytes)), last })
 }
 
 /// Whether the window holds a seal at `position` that means this place.

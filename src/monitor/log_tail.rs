@@ -6,13 +6,15 @@
 //!     └─► newest: the frames behind the cursor ────────────────────────┘
 //! ```
 //!
-//! - A look costs a list of the directory, two small reads, and what was added.
+//! - A look costs a list of the directory (two when chunks came or went), two small reads, and what was
+//!   added.
 //! - What a look saw replaces what was known only when all of it was seen: chunks may be removed or
 //!   given another life meanwhile, and then it is simply taken again.
 //! - Salt and log id say whether the file that a cursor stands in is still the same.
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Changes;
 use super::WalEvent;
@@ -25,8 +27,8 @@ use crate::format::Cursor;
 use crate::format::find_seal;
 use crate::position::ChunkId;
 use crate::recovery::open_chunk;
-use crate::recovery::survey;
-use crate::storage::DiskStorage;
+use crate::recovery::survey_changing;
+use crate::storage::Storage;
 
 /// How often a look is tried while chunks are removed under it.
 const TRIES: usize = 8;
@@ -59,6 +61,7 @@ impl LogState {
 /// A log that is followed.
 #[derive(Debug)]
 pub(super) struct LogTail {
+    storage: Arc<dyn Storage>,
     dir: PathBuf,
     known: Known,
 }
@@ -92,12 +95,13 @@ impl Known {
 }
 
 impl LogTail {
-    pub(super) fn new(dir: PathBuf) -> Self {
-        LogTail { dir, known: Known::default() }
+    pub(super) fn new(storage: Arc<dyn Storage>, dir: PathBuf) -> Self {
+        LogTail { storage, dir, known: Known::default() }
     }
 
     fn try_look(&self) -> Result<Known> {
-        let ids = match survey(&DiskStorage, &self.dir) {
+        let known: Vec<ChunkId> = self.known.chunks.iter().map(|chunk| chunk.id).collect();
+        let ids = match survey_changing(&*self.storage, &self.dir, &known) {
             Ok(survey) => survey.chunks,
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
@@ -129,7 +133,7 @@ impl LogTail {
                 continue;
             }
             let path = self.dir.join(id.file_name());
-            let (header, bytes) = open_chunk(&DiskStorage, &path, id)?;
+            let (header, bytes) = open_chunk(&*self.storage, &path, id)?;
             let log_id = *next.log_id.get_or_insert(header.log_id);
             let cursor = known.cursor.as_ref().filter(|cursor| cursor.header().chunk_id == id.0);
             let other_life = cursor.is_some_and(|cursor| cursor.header().salt != header.salt);

@@ -83,6 +83,7 @@ use self::sqlite_tail::SqliteTail;
 use self::watcher::Target;
 use crate::error::Error;
 use crate::error::Result;
+use crate::storage::DiskStorage;
 
 /// How a monitor learns that there is something to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -160,7 +161,7 @@ impl MonitorOptions {
     /// As [`WalMonitor::open`].
     pub fn open(self, dir: impl AsRef<Path>) -> Result<WalMonitor<LogState>> {
         let dir = absolute(dir.as_ref())?;
-        let tail = LogTail::new(dir.clone());
+        let tail = LogTail::new(Arc::new(DiskStorage), dir.clone());
         self.start(Box::new(tail), dir, Default::default())
     }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::Config;
 use crate::format::Cursor;
 use crate::format::HEADER_LEN;
 use crate::format::Header;
@@ -23,7 +24,17 @@ use crate::format::Salt;
 use crate::format::finish_frame;
 use crate::format::sync_mark;
 use crate::position::ChunkId;
+use crate::position::Segment;
+use crate::raw::Payload;
+use crate::raw::Raw;
+use crate::record::StateMachine;
+use crate::record::WalRecord;
+use crate::storage::Fault;
+use crate::storage::FaultHow;
+use crate::storage::MemoryStorage;
+use crate::storage::OpKind;
 use crate::storage::StorageFile;
+use crate::wal::ChunkedWal;
 
 const HEADER: Header = Header {
     chunk_id: 0,
@@ -94,6 +105,57 @@ fn a_look_at_a_log_reads_what_was_added() {
     assert!(total <= 20 << 10, "not the space ahead: {total} bytes");
 }
 
+struct Nothing;
+
+impl StateMachine<Raw> for Nothing {
+    type Error = std::convert::Infallible;
+
+    fn apply(&mut self, _: &WalRecord<Raw>, _: ChunkId, _: Segment) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Payload {
+        Payload::default()
+    }
+}
+
+/// Writes four chunks with nine records and four checkpoints, and looks twice after each step.
+fn changes_seen_of_four_chunks(strange: Fault) -> WalEvent<LogState> {
+    let disk = MemoryStorage::default();
+    let options = ChunkedWal::<Raw>::options(Config::new("/log")).storage(Arc::new(disk.clone()));
+    let mut wal = options.open(&mut Nothing).unwrap();
+    let mut tail = LogTail::new(Arc::new(disk.clone()), PathBuf::from("/log"));
+    disk.fail(strange);
+    let mut look = || [tail.look(), tail.look()].map(Result::unwrap);
+    for _ in 0..3 {
+        for byte in 0..3 {
+            wal.append(&WalRecord::Action(Payload(vec![byte; 20]))).unwrap();
+        }
+        wal.sync().unwrap();
+        look();
+        wal.close_open_chunk_with(Payload::default()).unwrap();
+        wal.sync().unwrap();
+        wal.wait_idle().unwrap();
+        look();
+    }
+    tail.seen().clone()
+}
+
+#[test]
+fn a_listing_that_misses_a_name_or_has_one_twice_loses_nothing() {
+    for n in 0..6 {
+        for how in [FaultHow::MissesName(n), FaultHow::NameTwice(n)] {
+            for nth in 0..20 {
+                let WalEvent { changes, state } =
+                    changes_seen_of_four_chunks(Fault::new(OpKind::List, nth, how));
+                let seen = (changes.records, changes.rotated_chunks, state.records, state.chunks);
+                assert_eq!(seen, (13, 3, 13, 4), "{how:?} in listing {nth}");
+                assert_eq!((changes.shrunk, changes.gone, changes.reset), (0, 0, 0), "{how:?} in {nth}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_frame_of_any_length_is_read_in_little_memory() {
     let mut bytes = chunk(0);
@@ -117,7 +179,7 @@ proptest! {
         )
     ) {
         let dir = tempfile::tempdir().unwrap();
-        let mut tail = LogTail::new(dir.path().to_owned());
+        let mut tail = LogTail::new(Arc::new(DiskStorage), dir.path().to_owned());
         for (changes, len, id) in versions {
             let mut bytes = chunk(10);
             bytes.resize(len, 0xa5);

@@ -41,7 +41,7 @@ use crate::format::frontier;
 use crate::position::ChunkId;
 use crate::recovery::open_chunk;
 use crate::recovery::scan_error;
-use crate::recovery::survey;
+use crate::recovery::survey_changing;
 use crate::storage::Storage;
 
 /// How many looks in a row may find the directory in the middle of a change. The directory is sound at
@@ -50,6 +50,9 @@ const LOOKS_MAX: u32 = 8;
 
 /// The pause before the second of those looks; doubled before each later one.
 const PAUSE: Duration = Duration::from_micros(50);
+
+/// Bytes read at a time where a look goes on from an earlier one.
+const READ_ON: usize = 16 << 10;
 
 /// How far a log that is opened read-only is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -119,6 +122,12 @@ impl Directory {
     pub(crate) fn bounds(&self) -> (u64, u64) {
         let view = self.view.lock();
         (view.start(), view.end)
+    }
+
+    /// The global offset below which what can be read is proven to be durable.
+    pub(crate) fn durable(&self) -> u64 {
+        let view = self.view.lock();
+        view.frontier.synced.max(view.header.chunk_id).min(view.end)
     }
 
     /// Looks again.
@@ -212,25 +221,14 @@ fn look(
     read_buffer_size: usize,
     before: Option<&View>,
 ) -> Result<View> {
-    let mut chunks = survey(storage, dir)?.chunks;
-    // A name that changes while names are listed may be listed twice.
-    chunks.dedup();
+    let known = before.map_or(&[][..], |view| &view.chunks);
+    let chunks = survey_changing(storage, dir, known)?.chunks;
     let Some(newest) = chunks.last() else { return Err(Error::NotFound { path: dir.to_owned() }) };
     let path = dir.join(newest.file_name());
     let (header, bytes) = open_chunk(storage, &path, *newest)?;
     let before = before.filter(|view| view.header == header);
-    if let Some(View { frontier, end, .. }) = before
-        && stands_at(&bytes, frontier.end - newest.0, frontier.unchanged_while)
-            .map_err(|e| Error::io("read", &path, e))?
-    {
-        return Ok(View { chunks, header, frontier: *frontier, end: *end });
-    }
-    // Again from the last place that is proven: what was only written before may have been lost.
-    let proven = before.map_or(0, |view| view.frontier.synced);
-    let from = proven.max(newest.0 + HEADER_LEN);
-    let mut frontier =
-        frontier(&bytes, &header, from, read_buffer_size).map_err(|e| Error::from_read(&path, e))?;
-    frontier.synced = frontier.synced.max(proven);
+    let frontier = read_on(&bytes, &header, before.map(|view| &view.frontier), read_buffer_size)
+        .map_err(|e| Error::from_read(&path, e))?;
     let end = match read_up_to {
         // With nothing proven not even the first record counts: the chunk's name may not be durable yet.
         ReadUpTo::Durable => frontier.synced.max(newest.0),
@@ -238,6 +236,32 @@ fn look(
         ReadUpTo::Written => frontier.end,
     };
     Ok(View { chunks, header, frontier, end })
+}
+
+/// Goes on from where an earlier look at the same chunk ended, so that a look costs what is new. Where the
+/// record before that place is gone, from the last place that is proven: what was only written before may
+/// have been lost.
+fn read_on(
+    bytes: &FileBytes,
+    header: &Header,
+    before: Option<&Frontier>,
+    read_buffer_size: usize,
+) -> io::Result<Frontier> {
+    let begin = header.chunk_id + HEADER_LEN;
+    let Some(before) = before else { return frontier(bytes, header, begin, read_buffer_size) };
+    let holds = before.holds(bytes, header)?;
+    if holds && stands_at(bytes, before.end - header.chunk_id, before.unchanged_while)? {
+        return Ok(*before);
+    }
+    let mut found = if holds {
+        // Little is new, as a rule, and what follows it is space allocated ahead.
+        let found = frontier(bytes, header, before.end, read_buffer_size.min(READ_ON))?;
+        Frontier { last: found.last.or(before.last), ..found }
+    } else {
+        frontier(bytes, header, before.synced.max(begin), read_buffer_size)?
+    };
+    found.synced = found.synced.max(before.synced);
+    Ok(found)
 }
 
 /// Whether these very bytes stand at a position.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 use std::time::Instant;
 
+use super::ReadUpTo;
 use super::Records;
 use super::WalReader;
 use crate::error::Result;
@@ -47,12 +48,25 @@ pub struct Follow<W: WalTypes> {
     offset: u64,
     pause: Duration,
     pause_max: Duration,
+    /// None: as far as the reader.
+    read_up_to: Option<ReadUpTo>,
     failed: bool,
 }
 
 impl<W: WalTypes> Follow<W> {
     pub(super) fn new(reader: WalReader<W>, from: u64) -> Self {
-        Follow { reader, records: None, offset: from, pause: PAUSE_MIN, pause_max: PAUSE_MAX, failed: false }
+        let (pause, pause_max) = (PAUSE_MIN, PAUSE_MAX);
+        let (read_up_to, failed) = (None, false);
+        Follow { reader, records: None, offset: from, pause, pause_max, read_up_to, failed }
+    }
+
+    /// How far to read: [`Durable`](ReadUpTo::Durable) returns a record once no crash of the machine can
+    /// take it back, [`Written`](ReadUpTo::Written) once the operating system has it. Unless set, as far as
+    /// the reader goes, and never further: on a log that is open in this process up to the record that was
+    /// just appended, in memory alone perhaps.
+    pub fn up_to(mut self, read_up_to: ReadUpTo) -> Self {
+        self.read_up_to = Some(read_up_to);
+        self
     }
 
     /// Looks at least this often while nothing comes; every 100 ms unless set.
@@ -83,8 +97,11 @@ impl<W: WalTypes> Follow<W> {
                 return Ok(Some(item));
             }
             self.records = None;
-            if self.reader.refresh()? != self.offset {
-                self.records = Some(self.reader.records_from(self.offset)?);
+            let end = self.reader.refresh()?;
+            let until = self.read_up_to.map_or(end, |read_up_to| self.reader.end_up_to(read_up_to).min(end));
+            // What lies outside the log is an error, whatever the limit.
+            if until > self.offset || self.offset > end || self.offset < self.reader.start() {
+                self.records = Some(self.reader.records_between(self.offset, until)?);
                 continue;
             }
             let left = timeout.saturating_sub(started.elapsed());

@@ -134,7 +134,8 @@ impl<W: WalTypes> WalReader<W> {
     /// Looks at the directory again, for this reader and its clones, and returns the new
     /// [`end`](Self::end). A reader of a log that is open in this process is always up to date.
     ///
-    /// It costs a listing, and reading what was written since to the newest chunk.
+    /// It costs a listing, and reading what was written to the newest chunk since the last look, durable or
+    /// not.
     ///
     /// # Errors
     ///
@@ -188,7 +189,7 @@ impl<W: WalTypes> WalReader<W> {
     /// directory by 1 MiB. There, a chunk that is removed before its turn comes is [`Error::NotInLog`],
     /// unless nothing was read yet: then the records begin with the oldest that is left.
     pub fn records(&self) -> Records<W> {
-        self.records_with(Begin::Oldest, self.start())
+        self.records_with(Begin::Oldest, self.start(), u64::MAX)
     }
 
     /// As [`records`](Self::records), from the record that begins at the global offset `from` on: the
@@ -200,18 +201,33 @@ impl<W: WalTypes> WalReader<W> {
     /// [`Error::NotInLog`] if `from` is not between start and end. Where no record begins there, the
     /// iterator's first item is an [`Error::Corrupt`].
     pub fn records_from(&self, from: u64) -> Result<Records<W>> {
+        self.records_between(from, u64::MAX)
+    }
+
+    /// As [`records_from`](Self::records_from), to `until` at most, where a record ends.
+    pub(super) fn records_between(&self, from: u64, until: u64) -> Result<Records<W>> {
         let (start, end) = (self.start(), self.end());
         if from < start || from > end {
             return Err(Error::NotInLog { offset: from, size: 0, start, end });
         }
-        Ok(self.records_with(Begin::Exactly, from))
+        Ok(self.records_with(Begin::Exactly, from, until))
     }
 
-    fn records_with(&self, begin: Begin, from: u64) -> Records<W> {
+    /// The global offset to which a follower is to read.
+    pub(super) fn end_up_to(&self, read_up_to: ReadUpTo) -> u64 {
+        match (&self.source, read_up_to) {
+            (Source::Live(view), ReadUpTo::Durable) => view.positions.synced(),
+            (Source::Live(view), ReadUpTo::Written) => view.positions.written(),
+            (Source::Directory(directory), ReadUpTo::Durable) => directory.durable(),
+            (Source::Directory(directory), ReadUpTo::Written) => directory.bounds().1,
+        }
+    }
+
+    fn records_with(&self, begin: Begin, from: u64, until: u64) -> Records<W> {
         match &self.source {
-            Source::Live(view) => Records::live(view.clone(), from),
+            Source::Live(view) => Records::live(view.clone(), from, until),
             Source::Directory(directory) => {
-                let end = directory.bounds().1;
+                let end = directory.bounds().1.min(until);
                 Records { inner: Inner::Directory(directory.records(begin, from, end)) }
             }
         }
@@ -219,6 +235,34 @@ impl<W: WalTypes> WalReader<W> {
 
     /// The records from the global offset `from` on, those that come later included: it waits for
     /// them. See [`Follow`].
+    ///
+    /// It goes as far as the reader does. On a log that is open in this process
+    /// ([`ChunkedWal::reader`](crate::ChunkedWal::reader)) these are the records appended, **also those that
+    /// are not durable yet** and that a crash can still take back; of a directory they are the durable ones
+    /// unless [`ReadOnlyOptions::up_to`] says otherwise. [`Follow::up_to`] chooses for one follower.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use chunked_wal::raw::{Payload, Raw};
+    /// # use chunked_wal::{ChunkId, ChunkedWal, Config, ReadUpTo, Segment, StateMachine, WalRecord};
+    /// # struct Nothing;
+    /// # impl StateMachine<Raw> for Nothing {
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn apply(&mut self, _: &WalRecord<Raw>, _: ChunkId, _: Segment) -> Result<(), Self::Error> { Ok(()) }
+    /// #     fn checkpoint(&self) -> Payload { Payload::default() }
+    /// # }
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut wal = ChunkedWal::<Raw>::open(Config::new(dir.path()), &mut Nothing)?;
+    /// let (reader, from) = (wal.reader(), wal.progress().appended);
+    /// wal.append(&WalRecord::Action(Payload(b"new".to_vec())))?;
+    ///
+    /// let mut durable = reader.follow(from).up_to(ReadUpTo::Durable);
+    /// assert!(reader.follow(from).next_timeout(Duration::ZERO)?.is_some());
+    /// assert!(durable.next_timeout(Duration::ZERO)?.is_none());
+    /// wal.sync()?;
+    /// assert!(durable.next_timeout(Duration::ZERO)?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn follow(&self, from: u64) -> Follow<W> {
         Follow::new(self.clone(), from)
     }
@@ -296,9 +340,9 @@ enum Inner<W: WalTypes> {
 }
 
 impl<W: WalTypes> Records<W> {
-    /// Of a log that is open here, from the global offset `from` on.
-    pub(crate) fn live(view: Arc<LogView<W::Checkpoint>>, from: u64) -> Self {
-        Records { inner: Inner::Live(LiveRecords::new(view, from)) }
+    /// Of a log that is open here, from the global offset `from` to `until`, or to the last.
+    pub(crate) fn live(view: Arc<LogView<W::Checkpoint>>, from: u64, until: u64) -> Self {
+        Records { inner: Inner::Live(LiveRecords::new(view, from, until)) }
     }
 }
 

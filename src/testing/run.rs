@@ -20,11 +20,13 @@ use super::failure::Place;
 use super::failure::minimize;
 use super::failure::replay;
 use super::plan::Plan;
+use super::plan::Prepare;
 use super::plan::Tune;
 use super::route::Route;
 use super::script::Script;
 use super::workload::record;
 use crate::config::Config;
+use crate::storage::MemoryStorage;
 
 /// Crash-tests a state machine on its log: made with [`new`](Self::new), ended by [`run`](Self::run).
 ///
@@ -38,6 +40,7 @@ pub struct CrashTest<S> {
     script: Option<Script>,
     route: Option<Route>,
     tune: Option<Tune>,
+    prepare: Option<Prepare>,
     on_progress: Option<OnProgress>,
 }
 
@@ -108,6 +111,7 @@ impl<S: Subject> CrashTest<S> {
             script: None,
             route: None,
             tune: None,
+            prepare: None,
             on_progress: None,
         }
     }
@@ -148,6 +152,14 @@ impl<S: Subject> CrashTest<S> {
         self
     }
 
+    /// Sets switches of every new disk; what a crash leaves of it keeps them. Those that are not its
+    /// [`MemoryStorage`]'s defaults say whether the log's promises cover them. A
+    /// [`replay`](Self::replay) needs the same.
+    pub fn disk(mut self, prepare: impl Fn(&MemoryStorage) + Send + Sync + 'static) -> Self {
+        self.prepare = Some(Box::new(prepare));
+        self
+    }
+
     /// Runs what a failure gave as its [`replay`](CrashFailure::replay), and nothing else.
     ///
     /// # Errors
@@ -173,7 +185,7 @@ impl<S: Subject> CrashTest<S> {
     /// The first thing found wrong, with a workload made as short as possible; that may take 20
     /// seconds more.
     pub fn run(self) -> Result<CrashReport, Box<CrashFailure>> {
-        let plan = Plan { subject: &self.subject, tune: self.tune.as_ref() };
+        let plan = Plan { subject: &self.subject, tune: self.tune.as_ref(), prepare: self.prepare.as_ref() };
         let started = Instant::now();
         if let (Some(route), Some(script)) = (&self.route, &self.script) {
             let failure = replay(&plan, script, route);

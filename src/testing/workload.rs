@@ -64,7 +64,7 @@ pub(super) fn record<S: Subject>(plan: &Plan<'_, S>, script: &Script) -> Recordi
     let compression = plan.config(script).compression;
     let history = History::of_new_log(plan.subject.state_machine().checkpoint(), compression);
     let bounds = Bounds { appended: history.end(), opening: true, ..Bounds::default() };
-    let disk = MemoryStorage::default();
+    let disk = plan.disk();
     disk.set_torn_renames(script.torn_renames);
     let mut runner = Runner {
         plan,

@@ -92,6 +92,27 @@ impl Bytes {
         self.pages.iter().map(|(index, page)| (*index, &**page))
     }
 
+    /// Where the last sector ends that was written.
+    pub(super) fn data_end(&self) -> u64 {
+        let Some((index, page)) = self.pages.iter().rfind(|(_, page)| page.written != 0) else { return 0 };
+        let sectors = u64::from(u8::BITS - page.written.leading_zeros());
+        (index * PAGE as u64 + sectors * SECTOR as u64).min(self.len)
+    }
+
+    /// Fills the sectors of a page that `which` says with `older` bytes.
+    pub(super) fn overwrite(&mut self, index: u64, older: &Page, which: impl Fn(&Page, usize) -> bool) {
+        let mut page = self.page(index).map_or(Page::EMPTY, |page| (**page).clone());
+        for sector in 0..SECTORS {
+            if which(&page, sector) {
+                let at = sector * SECTOR..(sector + 1) * SECTOR;
+                page.bytes[at.clone()].copy_from_slice(&older.bytes[at]);
+                page.written |= 1 << sector;
+            }
+        }
+        self.put_page(index, Some(Arc::new(page)));
+        self.resize(self.len, self.reserved);
+    }
+
     /// Puts a page in its place, or takes it away. `len` and zeros behind it are the caller's.
     pub(super) fn put_page(&mut self, index: u64, page: Option<Arc<Page>>) {
         let pages = Arc::make_mut(&mut self.pages);

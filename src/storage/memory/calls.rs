@@ -64,7 +64,7 @@ impl Shared {
         let line = recorded.then(|| line(&shown(&on.path(&state.disk))));
 
         let how = strike(&mut state.control.faults, kind);
-        let result = match how.and_then(|how| how.refuses(kind)) {
+        let result = match how.and_then(FaultHow::refuses) {
             Some(refused) => Err(refused),
             None => act(&mut state.disk, how),
         };
@@ -128,7 +128,7 @@ impl Shared {
     fn sync_parent(&self, path: &Path) -> io::Result<()> {
         let Some(parent) = path.parent() else { return Ok(()) };
         let line = |_: &str| format!("sync dir {}", parent.display());
-        self.pass(OpKind::SyncDir, On::Path(parent), line, |disk, _| disk.sync_dir(parent))
+        self.pass(OpKind::SyncDir, On::Path(parent), line, |disk, how| sync_dir(disk, parent, how))
     }
 }
 
@@ -165,7 +165,19 @@ impl Storage for MemoryStorage {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        self.shared.look(OpKind::List, On::Path(dir), |disk| disk.list(dir))
+        self.shared.pass(OpKind::List, On::Path(dir), str::to_owned, |disk, how| {
+            let mut names = disk.list(dir)?;
+            match how {
+                Some(FaultHow::MissesName(n)) if !names.is_empty() => {
+                    names.remove(n % names.len());
+                }
+                Some(FaultHow::NameTwice(n)) if !names.is_empty() => {
+                    names.push(names[n % names.len()].clone())
+                }
+                _ => {}
+            }
+            Ok(names)
+        })
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
@@ -195,7 +207,7 @@ impl Storage for MemoryStorage {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let line = |_: &str| "sync dir".to_owned();
-        self.shared.pass(OpKind::SyncDir, On::Path(dir), line, |disk, _| disk.sync_dir(dir))
+        self.shared.pass(OpKind::SyncDir, On::Path(dir), line, |disk, how| sync_dir(disk, dir, how))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
@@ -282,7 +294,7 @@ impl StorageFile for MemoryFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         self.shared.pass(OpKind::Read, On::File(self.id), str::to_owned, |disk, how| {
             let max = short(how).min(buf.len());
-            Ok(disk.file(self.id)?.current().read(&mut buf[..max], position))
+            disk.read(self.id, &mut buf[..max], position)
         })
     }
 
@@ -300,12 +312,13 @@ impl StorageFile for MemoryFile {
     fn sync(&self) -> io::Result<()> {
         let line = |name: &str| format!("sync {name}");
         self.shared.pass(OpKind::Sync, On::File(self.id), line, |disk, how| {
+            let reserved = disk.reserved_sizes;
             let file = disk.file_mut(self.id)?;
             if how == Some(FaultHow::SyncLies) {
                 file.sync_lies();
                 return Err(Errno::IO.into());
             }
-            file.sync();
+            file.sync(reserved);
             Ok(())
         })
     }
@@ -323,6 +336,10 @@ impl StorageFile for MemoryFile {
     fn len(&self) -> io::Result<u64> {
         self.shared.look(OpKind::Len, On::File(self.id), |disk| Ok(disk.file(self.id)?.current().len()))
     }
+}
+
+fn sync_dir(disk: &mut Medium, dir: &Path, how: Option<FaultHow>) -> io::Result<()> {
+    if how == Some(FaultHow::SyncLies) { disk.sync_dir_lies(dir) } else { disk.sync_dir(dir) }
 }
 
 /// How many bytes an operation may do at most.

@@ -53,14 +53,14 @@ impl Medium {
     fn left_with(
         &self,
         names: &BTreeMap<u64, Names>,
-        mut contents: impl FnMut(u64, &Inode) -> Bytes,
+        mut contents: impl FnMut(u64, &Inode) -> Inode,
     ) -> Self {
         let reached = reached(names);
         let node = |(id, node): (&u64, &Node)| {
             let node = match node {
                 _ if !reached.contains(id) => return None,
                 Node::Dir(_) => Node::Dir(Directory::durable(names.get(id).cloned().unwrap_or_default())),
-                Node::File(file) => Node::File(Inode::durable(contents(*id, file))),
+                Node::File(file) => Node::File(contents(*id, file)),
             };
             Some((*id, node))
         };

@@ -105,8 +105,18 @@ pub enum FaultHow {
 
     /// A file's sync fails with `EIO`, once and for all: what was unsynced is still read, but
     /// counts as clean from now on, so that later syncs succeed without making it durable, unless
-    /// its page is written again. That is what Linux does. (To a directory it is [`Io`](Self::Io).)
+    /// its page is written again. That is what Linux does.
+    ///
+    /// So does a directory's: its names are still seen, and later syncs succeed without making them
+    /// durable, unless one of them is changed again (renamed away and back, for example).
     SyncLies,
+
+    /// A listing leaves out one of the names, which is there: the `n`-th in order, counted around. So do
+    /// real file systems with a name that is renamed or removed while they list.
+    MissesName(usize),
+
+    /// A listing has one of the names twice: the `n`-th in order, counted around.
+    NameTwice(usize),
 }
 
 impl Fault {
@@ -156,14 +166,14 @@ pub(super) fn strike(faults: &mut Vec<Fault>, kind: OpKind) -> Option<FaultHow> 
 
 impl FaultHow {
     /// The error, where the operation is not to be done at all.
-    pub(super) fn refuses(self, kind: OpKind) -> Option<io::Error> {
+    pub(super) fn refuses(self) -> Option<io::Error> {
         match self {
             Self::Io => Some(Errno::IO.into()),
             Self::NoSpace => Some(Errno::NOSPC.into()),
             Self::Interrupted => Some(Errno::INTR.into()),
             Self::Error(kind) => Some(kind.into()),
-            Self::SyncLies if kind == OpKind::SyncDir => Some(Errno::IO.into()),
             Self::DoneButIo | Self::Short(_) | Self::SyncLies => None,
+            Self::MissesName(_) | Self::NameTwice(_) => None,
         }
     }
 }

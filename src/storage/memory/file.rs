@@ -8,7 +8,10 @@
 //! - `current` is what the page cache holds; `durable` is what is on the medium for certain.
 //! - A page without versions is the same in both, unless a cut in `sizes` lies below it.
 //! - A *lied* page is one whose sync failed: the page cache calls it clean, so a later sync does not
-//!   write it. Its versions stay possible until it is written again, or cut off.
+//!   write it. Its versions stay possible until it is written again, cut off, or evicted: then `current`
+//!   is what the medium has.
+//! - An *unreadable* sector was under write in a crash: reading it is an error until it is written as a
+//!   whole.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -17,6 +20,9 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
+use super::ReservedSizes;
 use super::bytes::Bytes;
 use super::bytes::PAGE;
 use super::bytes::Page;
@@ -67,12 +73,21 @@ pub(super) struct Inode {
     versions: BTreeMap<u64, Vec<Version>>,
     sizes: Vec<Size>,
     lied: BTreeSet<u64>,
+
+    /// By number in the file.
+    unreadable: BTreeSet<u64>,
 }
 
 impl Inode {
     /// A file that is wholly on the medium.
     pub(super) fn durable(bytes: Bytes) -> Self {
         Self { current: bytes.clone(), durable: bytes, ..Self::default() }
+    }
+
+    /// This file after a crash that left `bytes` of it, and perhaps one more sector that can't be read.
+    pub(super) fn crashed(&self, bytes: Bytes, unreadable: Option<u64>) -> Self {
+        let unreadable = self.unreadable.iter().copied().chain(unreadable).collect();
+        Self { unreadable, ..Self::durable(bytes) }
     }
 
     pub(super) fn current(&self) -> &Bytes {
@@ -91,8 +106,52 @@ impl Inode {
         &self.sizes
     }
 
+    /// Reads up to the first sector that can't be read; an error if that is where it begins.
+    pub(super) fn read(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let end = position.saturating_add(buf.len() as u64).min(self.current.len());
+        let size = SECTOR as u64;
+        let mut unreadable = self.unreadable.range(position / size..end.div_ceil(size));
+        let readable = unreadable.next().map_or(end, |sector| sector * size);
+        if readable <= position && position < end {
+            return Err(Errno::IO.into());
+        }
+        let n = readable.saturating_sub(position) as usize;
+        Ok(self.current.read(&mut buf[..n], position))
+    }
+
+    /// Replaces lied pages, those that `which` says, by what is on the medium.
+    pub(super) fn evict(&mut self, which: impl Fn(u64) -> bool) {
+        let (evicted, kept) = std::mem::take(&mut self.lied).into_iter().partition(|page| which(*page));
+        self.lied = kept;
+        let evicted: BTreeSet<u64> = evicted;
+        for index in evicted {
+            self.versions.remove(&index);
+            self.current.put_page(index, self.durable.page(index).cloned());
+        }
+    }
+
+    /// Sectors that are written as a whole can be read again; to write a part of one that can't be read
+    /// is an error, because the rest would have to be read.
+    fn heal(&mut self, written: &Range<u64>) -> io::Result<()> {
+        let size = SECTOR as u64;
+        let touched = written.start / size..written.end.div_ceil(size);
+        let whole = written.start.div_ceil(size)..written.end / size;
+        if self.unreadable.range(touched).any(|sector| !whole.contains(sector)) {
+            return Err(Errno::IO.into());
+        }
+        self.unreadable.retain(|sector| !whole.contains(sector));
+        Ok(())
+    }
+
     /// Writes the first `len` bytes of `bufs` at `position`.
-    pub(super) fn write(&mut self, op: u64, bufs: &[IoSlice<'_>], len: usize, position: u64) {
+    pub(super) fn write(
+        &mut self,
+        op: u64,
+        bufs: &[IoSlice<'_>],
+        len: usize,
+        position: u64,
+    ) -> io::Result<()> {
+        self.heal(&(position..position + len as u64))?;
         let before = self.current.len();
         let mut done = 0;
         for buf in bufs {
@@ -107,6 +166,7 @@ impl Inode {
         if self.current.len() != before {
             self.push_size(op, None);
         }
+        Ok(())
     }
 
     pub(super) fn allocate(&mut self, op: u64, len: u64) {
@@ -122,18 +182,28 @@ impl Inode {
         }
         if let Some(cut) = cut {
             self.lied.split_off(&cut);
+            self.unreadable.split_off(&len.div_ceil(SECTOR as u64));
         }
         self.push_size(op, cut);
     }
 
-    pub(super) fn sync(&mut self) {
+    /// Makes what was written durable. `reserved`: whether that includes a size that was only reserved.
+    pub(super) fn sync(&mut self, reserved: ReservedSizes) {
         let mut durable = self.current.clone();
         for index in &self.lied {
             durable.put_page(*index, self.durable.page(*index).cloned());
         }
+        let len = durable.data_end().max(self.durable.len());
+        let last = self.sizes.last().filter(|size| size.len > len && size.cut.is_none()).copied();
+        let lost = last.filter(|_| reserved == ReservedSizes::MayBeLost);
+        if lost.is_some() && self.sizes.iter().all(|size| size.cut.is_none()) {
+            durable.resize(len, durable.reserved());
+            self.sizes = Vec::from_iter(lost);
+        } else {
+            self.sizes.clear();
+        }
         self.durable = durable;
         self.versions.retain(|index, _| self.lied.contains(index));
-        self.sizes.clear();
     }
 
     /// A sync that fails as Linux' do: what was dirty is called clean, and is not on the medium.

@@ -17,9 +17,13 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use super::FreshSpace;
+use super::ReservedSizes;
+use super::SectorSize;
 use super::bytes::Bytes;
 use super::bytes::PAGE;
 use super::bytes::pieces;
+use super::crash::mix;
 use super::file::Inode;
 use super::names::Change;
 use super::names::Directory;
@@ -47,6 +51,21 @@ pub(super) struct Medium {
 
     /// Whether a crash may leave both names of a rename.
     pub(super) torn_renames: bool,
+
+    /// Whether a crash may leave a sector under write that can't be read.
+    pub(super) unreadable_sectors: bool,
+
+    /// What a crash may leave of the 4 KiB around a torn write.
+    pub(super) sectors: SectorSize,
+
+    /// What a crash may leave in space that was reserved and not written.
+    pub(super) fresh_space: FreshSpace,
+
+    /// Whether a file's sync makes a size durable that was only reserved.
+    pub(super) reserved_sizes: ReservedSizes,
+
+    /// From which clean pages that are not on the medium are evicted before a read.
+    pub(super) evictions: Option<u64>,
     next_id: u64,
     next_op: u64,
 }
@@ -58,6 +77,11 @@ impl Default for Medium {
             locks: BTreeSet::new(),
             capacity: None,
             torn_renames: false,
+            unreadable_sectors: false,
+            sectors: SectorSize::default(),
+            fresh_space: FreshSpace::default(),
+            reserved_sizes: ReservedSizes::default(),
+            evictions: None,
             next_id: ROOT + 1,
             next_op: 0,
         }
@@ -220,6 +244,13 @@ impl Medium {
         Ok(())
     }
 
+    /// A directory's sync that fails, and later ones don't make good.
+    pub(super) fn sync_dir_lies(&mut self, path: &Path) -> io::Result<()> {
+        let id = self.resolve(path)?;
+        self.dir_mut(id)?.sync_lies();
+        Err(Errno::IO.into())
+    }
+
     /// Frees the nodes that no name, crash or handle leads to.
     pub(super) fn forget_unreachable(&mut self) {
         let mut reached = BTreeSet::from([ROOT]);
@@ -234,6 +265,25 @@ impl Medium {
     }
 
     // Files ---------------------------------------------------------------------------------------
+
+    /// Reads; some of the clean pages that are not on the medium are evicted before.
+    pub(super) fn read(&mut self, id: u64, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        if let Some(seed) = &mut self.evictions {
+            *seed = mix(*seed);
+            let seed = *seed;
+            self.file_mut(id)?.evict(|page| mix(seed ^ page).is_multiple_of(4));
+        }
+        self.file(id)?.read(buf, position)
+    }
+
+    /// Evicts all clean pages that are not on the medium.
+    pub(super) fn evict(&mut self) {
+        for node in self.nodes.values_mut() {
+            if let Node::File(file) = node {
+                file.evict(|_| true);
+            }
+        }
+    }
 
     /// Writes as many of the bytes as there is space for, at most `max`.
     pub(super) fn write(
@@ -250,7 +300,7 @@ impl Medium {
             return Err(Errno::NOSPC.into());
         }
         let op = self.next_op();
-        self.file_mut(id)?.write(op, bufs, len, position);
+        self.file_mut(id)?.write(op, bufs, len, position)?;
         Ok(len)
     }
 
@@ -343,7 +393,7 @@ impl Medium {
         for node in self.nodes.values_mut() {
             match node {
                 Node::File(file) => file.settle(),
-                Node::Dir(dir) => dir.sync(),
+                Node::Dir(dir) => dir.settle(),
             }
         }
         self.forget_unreachable();

@@ -85,6 +85,12 @@ use self::medium::Node;
 ///   [`set_torn_renames`](Self::set_torn_renames). A name may be there and its bytes not.
 /// - Never: lose what was synced, bytes or names.
 ///
+/// Switches make the disk less kind: [`set_reserved_sizes`](Self::set_reserved_sizes),
+/// [`set_fresh_space`](Self::set_fresh_space), [`set_sector_size`](Self::set_sector_size),
+/// [`set_unreadable_sectors`](Self::set_unreadable_sectors), and, without a crash,
+/// [`set_evictions`](Self::set_evictions). Each says whether the log's promises cover it; all are off unless
+/// set.
+///
 /// # Paths
 ///
 /// Absolute, of any depth; a relative one begins at `/`, which always exists. `.` and `..` are
@@ -194,6 +200,100 @@ impl MemoryStorage {
     pub fn set_torn_renames(&self, torn: TornRenames) {
         self.shared.state.lock().disk.torn_renames = torn == TornRenames::Possible;
     }
+
+    /// Whether a [`crash`](Self::crash) may leave the sector in which a write was torn unreadable; off unless
+    /// set, and not among [`crash_states`](Self::crash_states). The log's promises don't cover it: such a
+    /// sector may hold records that were acknowledged, where new ones were appended to it.
+    pub fn set_unreadable_sectors(&self, unreadable: UnreadableSectors) {
+        self.shared.state.lock().disk.unreadable_sectors = unreadable == UnreadableSectors::Possible;
+    }
+
+    /// What a [`crash`](Self::crash) may leave of the bytes beside a torn write; not among
+    /// [`crash_states`](Self::crash_states). The log's promises hold for [`SectorSize::Bytes512`] alone: 4 KiB
+    /// that go as a whole take acknowledged records with them.
+    pub fn set_sector_size(&self, size: SectorSize) {
+        self.shared.state.lock().disk.sectors = size;
+    }
+
+    /// What a [`crash`](Self::crash) may leave in space that was reserved and not written; not among
+    /// [`crash_states`](Self::crash_states). The log's promises cover it.
+    pub fn set_fresh_space(&self, fresh: FreshSpace) {
+        self.shared.state.lock().disk.fresh_space = fresh;
+    }
+
+    /// Whether a file's sync makes a size durable that is only reserved. Data always has its size. The log's
+    /// promises cover it.
+    pub fn set_reserved_sizes(&self, sizes: ReservedSizes) {
+        self.shared.state.lock().disk.reserved_sizes = sizes;
+    }
+
+    /// When pages are evicted that are clean and not on the medium; never unless set. A read then finds the
+    /// medium's bytes again. What was only written, not synced, doesn't survive the process then: a
+    /// [`CrashTest`](crate::testing::CrashTest) would call that a loss.
+    pub fn set_evictions(&self, evictions: Evictions) {
+        self.shared.state.lock().disk.evictions = match evictions {
+            Evictions::Never => None,
+            Evictions::Drawn(seed) => Some(seed),
+        };
+    }
+
+    /// Evicts all such pages now.
+    pub fn evict(&self) {
+        self.shared.state.lock().disk.evict();
+    }
+}
+
+/// Whether a crash may leave a sector that can't be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnreadableSectors {
+    /// What was under write holds old or new bytes.
+    #[default]
+    Impossible,
+    /// Reading the sector in which a write was torn is `EIO`, until it is written as a whole.
+    Possible,
+}
+
+/// What the disk rewrites as a whole or not at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SectorSize {
+    /// 512 bytes: what stands beside a torn write is not touched.
+    #[default]
+    Bytes512,
+    /// 4 KiB: where a write is torn, all of the 4 KiB around it may be any bytes.
+    Bytes4096,
+}
+
+/// What space holds that was reserved and not written before a crash.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FreshSpace {
+    /// Zeros.
+    #[default]
+    Zeros,
+    /// Older bytes of the disk: those of another file, or any.
+    OlderBytes,
+}
+
+/// What a file's sync makes of a size behind the last byte written, as an allocation leaves it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReservedSizes {
+    /// It is durable.
+    #[default]
+    Durable,
+    /// A crash may lose it: `fdatasync` need not write what no data needs.
+    MayBeLost,
+}
+
+/// When the page cache forgets clean pages.
+///
+/// That is of no consequence but for pages whose sync failed ([`FaultHow::SyncLies`]): they are clean, and
+/// not what the medium has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Evictions {
+    /// Never.
+    #[default]
+    Never,
+    /// Before each read, each such page of the file with a chance of one in four, drawn from this seed.
+    Drawn(u64),
 }
 
 /// Whether a crash may come between the two halves of a rename.

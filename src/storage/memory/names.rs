@@ -3,8 +3,11 @@
 //! - `current` is what everybody sees; `durable` is what is on the medium for certain.
 //! - `pending` are the changes between the two, in order. A crash keeps or loses each by itself.
 //! - A rename is one change, as on a journaling file system: kept or lost, never the one half of it.
+//! - A *lied* change is one whose sync failed: later syncs don't write it, unless one of its names is
+//!   changed again.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 /// Names and what they lead to.
@@ -60,11 +63,16 @@ impl Change {
         }
     }
 
-    fn is_about(&self, wanted: &OsString) -> bool {
+    /// The names that it changes; a rename's are two.
+    fn names(&self) -> [&OsString; 2] {
         match self {
-            Self::Add { name, .. } | Self::Remove { name, .. } => name == wanted,
-            Self::Rename { from, to, .. } => from == wanted || to == wanted,
+            Self::Add { name, .. } | Self::Remove { name, .. } => [name, name],
+            Self::Rename { from, to, .. } => [from, to],
         }
+    }
+
+    fn is_about(&self, wanted: &OsString) -> bool {
+        self.names().contains(&wanted)
     }
 }
 
@@ -74,12 +82,15 @@ pub(super) struct Directory {
     current: Names,
     durable: Names,
     pending: Vec<(u64, Change)>,
+
+    /// The pending changes that later syncs don't write.
+    lied: BTreeSet<u64>,
 }
 
 impl Directory {
     /// A directory whose names are all on the medium.
     pub(super) fn durable(names: Names) -> Self {
-        Self { current: names.clone(), durable: names, pending: Vec::new() }
+        Self { current: names.clone(), durable: names, ..Self::default() }
     }
 
     pub(super) fn current(&self) -> &Names {
@@ -96,12 +107,36 @@ impl Directory {
 
     pub(super) fn change(&mut self, op: u64, change: Change) {
         change.apply(&mut self.current, Kept::All);
+        // Changes of the same names, and what these build on, are written with it.
+        let mut names = change.names().map(OsString::clone).to_vec();
+        for (op, earlier) in self.pending.iter().rev() {
+            if earlier.names().iter().any(|name| names.contains(name)) {
+                names.extend(earlier.names().map(OsString::clone));
+                self.lied.remove(op);
+            }
+        }
         self.pending.push((op, change));
     }
 
     pub(super) fn sync(&mut self) {
-        self.durable = self.current.clone();
-        self.pending.clear();
+        let (durable, lied) = (&mut self.durable, &self.lied);
+        self.pending.retain(|(op, change)| {
+            let stays = lied.contains(op);
+            if !stays {
+                change.apply(durable, Kept::All);
+            }
+            stays
+        });
+    }
+
+    /// A sync that fails: what was pending is called clean, and is not on the medium.
+    pub(super) fn sync_lies(&mut self) {
+        self.lied.extend(self.pending.iter().map(|(op, _)| *op));
+    }
+
+    /// Makes everything durable, lied changes too.
+    pub(super) fn settle(&mut self) {
+        *self = Self::durable(std::mem::take(&mut self.current));
     }
 
     /// Sets or removes a name on the medium at once; what was pending up to the last change of that

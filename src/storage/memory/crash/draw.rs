@@ -2,7 +2,11 @@
 
 use super::Cut;
 use super::Left;
+use crate::storage::memory::FreshSpace;
+use crate::storage::memory::SectorSize;
 use crate::storage::memory::bytes::Bytes;
+use crate::storage::memory::bytes::PAGE;
+use crate::storage::memory::bytes::Page;
 use crate::storage::memory::bytes::SECTOR;
 use crate::storage::memory::bytes::SECTORS;
 use crate::storage::memory::file::Inode;
@@ -14,11 +18,26 @@ use crate::storage::memory::names::Directory;
 use crate::storage::memory::names::Kept;
 use crate::storage::memory::names::Names;
 
+/// How many pages behind the last that was written show older bytes.
+const OLDER_PAGES: u64 = 8;
+
 /// One disk that the seed stands for.
 pub(in crate::storage::memory) fn draw(disk: &Medium, seed: u64) -> Medium {
     let dice = Dice::new(disk, seed);
     let names = disk.directories().map(|(id, dir)| (id, dice.names(id, dir, disk.torn_renames))).collect();
-    disk.left_with(&names, |id, file| dice.file(id, file))
+    disk.left_with(&names, |id, file| {
+        let mut bytes = dice.file(id, file);
+        let torn = dice.torn_sector(file, bytes.len());
+        if disk.fresh_space == FreshSpace::OlderBytes {
+            dice.show_older(id, &mut bytes, disk);
+        }
+        if let Some(sector) = torn.filter(|_| disk.sectors == SectorSize::Bytes4096) {
+            let index = sector / SECTORS as u64;
+            bytes.overwrite(index, &dice.noise(index), |_, _| true);
+        }
+        let unreadable = torn.filter(|_| disk.unreadable_sectors);
+        file.crashed(bytes, unreadable)
+    })
 }
 
 /// splitmix64's finalizer.
@@ -158,6 +177,47 @@ impl Dice {
         cut.contents(|version, sector, fresh| self.left(version, sector, fresh))
     }
 
+    /// The sector in which a write was torn, if this crash does more to it than to tear it.
+    fn torn_sector(&self, file: &Inode, len: u64) -> Option<u64> {
+        let (Luck::AllBut(one) | Luck::Only(one) | Luck::Until(one)) = self.luck else { return None };
+        let version = file.versions().values().flatten().find(|version| version.op == one)?;
+        let sector = self.tear(version).min(version.written.end - 1) / SECTOR as u64;
+        let torn = matches!(self.fate(one), Fate::Front | Fate::Back);
+        (torn && sector * (SECTOR as u64) < len && self.roll(one, 300, 2) == 0).then_some(sector)
+    }
+
+    /// Puts older bytes of the disk where nothing was written: of another file, or any.
+    fn show_older(&self, id: u64, bytes: &mut Bytes, disk: &Medium) {
+        if self.roll(id, 400, 2) == 0 {
+            return;
+        }
+        let others: Vec<&Inode> = disk.nodes.keys().filter_map(|id| disk.file(*id).ok()).collect();
+        let space = bytes.len().div_ceil(PAGE as u64).min(bytes.reserved());
+        // Of the space ahead, which may be large, what comes next.
+        for index in 0..space.min(bytes.data_end() / PAGE as u64 + OLDER_PAGES) {
+            let about = id ^ mix(index);
+            let other = others[self.roll(about, 401, others.len() as u64) as usize].current().page(index);
+            let other = other.filter(|_| self.roll(about, 402, 2) == 0);
+            let older = other.map_or_else(|| self.noise(about), |page| (**page).clone());
+            bytes.overwrite(index, &older, |page, sector| page.written & (1 << sector) == 0);
+        }
+    }
+
+    /// A page of any bytes.
+    fn noise(&self, about: u64) -> Page {
+        let mut page = Page::EMPTY;
+        for (i, word) in page.bytes.chunks_exact_mut(8).enumerate() {
+            word.copy_from_slice(&mix(self.seed ^ mix(about).wrapping_add(i as u64)).to_le_bytes());
+        }
+        page
+    }
+
+    /// Where in the file a write is torn that is torn at one byte.
+    fn tear(&self, version: &Version) -> u64 {
+        let written = &version.written;
+        written.start + self.roll(version.op, 204, written.end - written.start + 1)
+    }
+
     /// How many of a file's changes of size are kept.
     fn sizes(&self, id: u64, sizes: &[Size]) -> usize {
         let before = |op| sizes.partition_point(|size| size.op < op);
@@ -201,8 +261,7 @@ impl Dice {
             }
             Fate::Sectors => sure(coin(sector, 203)),
             Fate::Front | Fate::Back => {
-                let written = &version.written;
-                let tear = written.start + self.roll(op, 204, written.end - written.start + 1);
+                let tear = self.tear(version);
                 let front = self.fate(op) == Fate::Front;
                 if tear <= start || tear >= end {
                     sure((tear >= end) == front)

@@ -39,7 +39,9 @@ pub(in crate::storage::memory) fn enumerate(disk: &Medium, limit: usize) -> Opti
                 cases.iter().flat_map(|case| contents.iter().map(move |bytes| with(case, bytes))).collect();
         }
         for mut case in cases {
-            disks.push(disk.left_with(&names, |id, _| case.remove(&id).unwrap_or_default()));
+            disks.push(
+                disk.left_with(&names, |id, file| file.crashed(case.remove(&id).unwrap_or_default(), None)),
+            );
         }
     }
     (disks.len() <= limit).then_some(disks)
