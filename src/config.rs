@@ -108,8 +108,7 @@ pub struct Config {
     pub chunk_max_records: u64,
 
     /// The largest payload that one record may have, before compression. Tested when appending only.
-    /// Checkpoints count too: a state whose checkpoint is larger can't rotate, which then fails with
-    /// [`Error::CheckpointTooLarge`](crate::Error::CheckpointTooLarge). Default: 64 MiB.
+    /// 64 MiB unless set.
     pub max_record_size: u64,
 
     /// Appended bytes that may wait for a flush in memory; past it, `append` hands them over as a

@@ -159,16 +159,6 @@ pub enum Error {
         max: u64,
     },
 
-    /// A checkpoint's payload is larger than `Config::max_record_size`, so no new chunk can begin with it;
-    /// nothing was appended.
-    #[error(
-        "the checkpoint is too large: more than the {max} bytes that `max_record_size` allows; each chunk begins with one, so raise the limit, or keep the state elsewhere and log a reference to it"
-    )]
-    CheckpointTooLarge {
-        /// The limit, in bytes.
-        max: u64,
-    },
-
     /// A setting is out of its range.
     #[error("config: `{field}` is {value}; allowed: {allowed}")]
     InvalidConfig {
@@ -498,7 +488,6 @@ impl Error {
             | Error::Decode { .. } => io::ErrorKind::InvalidData,
             Error::Encode { .. }
             | Error::RecordTooLarge { .. }
-            | Error::CheckpointTooLarge { .. }
             | Error::InvalidConfig { .. }
             | Error::NotDrained { .. } => io::ErrorKind::InvalidInput,
             Error::StorageFull { .. } => io::ErrorKind::StorageFull,

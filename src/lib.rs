@@ -108,7 +108,6 @@
 
 #[cfg(feature = "blob")]
 pub mod blob;
-mod caught;
 mod chunk;
 mod config;
 mod dump;

@@ -9,8 +9,6 @@
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs, reason = "parts of other rooms")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../src/caught.rs"]
-mod caught;
 #[path = "../src/error.rs"]
 mod error;
 #[path = "model_check/flush.rs"]

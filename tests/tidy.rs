@@ -7,12 +7,11 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Every room, each imports only from those above it.
-const ROOMS: [&str; 22] = [
+const ROOMS: [&str; 21] = [
     "position", // offsets, chunk ids, names
     "error",    // what goes wrong, with chunk ids
     "sync",     // locks and atomics, or a model checker's
     "random",   // numbers that differ
-    "caught",   // panics of the user's code
     "format",   // bytes only; names damage with the words of `error`
     "config",   // knows how long a header is
     "record",   // what the user brings

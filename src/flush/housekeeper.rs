@@ -14,6 +14,8 @@
 //!   tried again at the next occasion.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +27,6 @@ use parking_lot::Mutex;
 use parking_lot::MutexGuard;
 
 use super::Metrics;
-use crate::caught::caught;
 use crate::chunk::ChunkFile;
 use crate::error::Error;
 use crate::error::Result;
@@ -249,17 +250,8 @@ impl Housekeeper {
             match state.next_job() {
                 Some(job) => {
                     state.busy = true;
-                    let is_done = MutexGuard::unlocked(&mut state, || caught(|| self.work(job))).is_some();
+                    MutexGuard::unlocked(&mut state, || self.work(job));
                     state.busy = false;
-                    if !is_done {
-                        // A logger panicked, or a type of the user's: this thread goes on, and those who
-                        // wait for a spare or a removal are told.
-                        let panicked = std::io::Error::other("the housekeeper panicked");
-                        let error = Error::io("housekeeping in", &self.config.dir, panicked);
-                        state.stalled = true;
-                        state.spare_error = Some(error.clone());
-                        state.removal_error.get_or_insert(error);
-                    }
                     self.changed.notify_all();
                 }
                 None if state.closed => return,
@@ -310,8 +302,8 @@ impl Housekeeper {
 
     /// A storage that panics must not end the thread: others wait for it.
     fn guard<T>(&self, path: &Path, work: impl FnOnce() -> T) -> Result<T> {
-        caught(work)
-            .ok_or_else(|| Error::io("housekeeping", path, std::io::Error::other("the storage panicked")))
+        catch_unwind(AssertUnwindSafe(work))
+            .map_err(|_| Error::io("housekeeping", path, std::io::Error::other("the storage panicked")))
     }
 
     fn spare_path(&self) -> PathBuf {

@@ -13,13 +13,14 @@
 //! - A sync wakes those whom it concerns: while one runs, those whom the next will serve gather behind
 //!   the other of two events.
 
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
 use super::Flush;
 use super::Inside;
-use crate::caught::caught;
 use crate::error::Error;
 use crate::error::Result;
 use crate::sync::AtomicBool;
@@ -189,13 +190,12 @@ impl Positions {
             state.cause = Some(cause.clone());
             self.poisoned.store(true, Ordering::SeqCst);
         }
-        self.wake_all();
-        // A logger and a recorder are the user's code: those who wait are awake before it can panic.
-        caught(|| log::error!("the log stops: {cause}"));
+        log::error!("the log stops: {cause}");
         #[cfg(feature = "metrics")]
         if let Some(gauges) = &self.gauges {
-            caught(|| gauges.fail());
+            gauges.fail();
         }
+        self.wake_all();
     }
 
     /// No offset will be reached any more.
@@ -321,8 +321,8 @@ impl Positions {
         // What they wake is the user's code: it may try to wait here, and it may panic.
         let _inside = Inside::enter(self.identity());
         for waker in wakers {
-            if caught(|| waker.wake()).is_none() {
-                caught(|| log::error!("a task's waker panicked; the log goes on"));
+            if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+                log::error!("a task's waker panicked; the log goes on");
             }
         }
     }

@@ -53,10 +53,6 @@ struct State<T> {
     pushed: u64,
     done: u64,
     closed: bool,
-    /// The producer waits for room: nothing more comes before some is made.
-    producer_waits: bool,
-    /// Something waits that is not for sharing a batch with what comes after it.
-    ends_batch: bool,
     /// Whether the consumer sleeps, so that a push knows to wake it.
     consumer_waits: bool,
     /// The consumer is to look around, whether or not there are items.
@@ -102,8 +98,6 @@ impl<T> Queue<T> {
                 pushed: 0,
                 done: 0,
                 closed: false,
-                producer_waits: false,
-                ends_batch: false,
                 consumer_waits: false,
                 nudged: false,
             }),
@@ -121,23 +115,17 @@ impl<T> Queue<T> {
     pub(crate) fn wait_for_room(&self, bytes: u64) {
         let mut state = self.state.lock();
         while !state.has_room(bytes, self.bytes_max) {
-            // A consumer that waits for company waits in vain: the only producer is here.
-            state.producer_waits = true;
-            self.wake_consumer(&mut state);
             self.emptied.wait(&mut state);
         }
-        state.producer_waits = false;
     }
 
-    /// Adds an item, for which a batch is taken without waiting for more; the caller has asked for room.
-    /// Gives it back once the queue is closed.
+    /// Adds an item; the caller has asked for room. Gives it back once the queue is closed.
     pub(crate) fn push(&self, item: T, bytes: u64) -> Result<(), T> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(item);
         }
         state.push(item);
-        state.ends_batch = true;
         self.count_to_last(&mut state, bytes);
         Ok(())
     }
@@ -168,10 +156,6 @@ impl<T> Queue<T> {
     /// nothing, or for a full batch.
     fn count_to_last(&self, state: &mut State<T>, bytes: u64) {
         state.count_to_last(bytes);
-        self.wake_consumer(state);
-    }
-
-    fn wake_consumer(&self, state: &mut State<T>) {
         if state.consumer_waits {
             state.consumer_waits = false;
             self.filled.notify_one();
@@ -279,14 +263,12 @@ impl<T> State<T> {
         self.closed || (self.entries.len() < ENTRIES_MAX && fits)
     }
 
-    /// Whether what waits makes a batch that is not waiting for company.
+    /// Whether what waits makes a full batch.
     fn fills(&self, limit: BatchLimit) -> bool {
-        let is_full = self.waiting_items >= limit.items || self.waiting_bytes >= limit.bytes;
-        is_full || self.producer_waits || self.ends_batch
+        self.waiting_items >= limit.items || self.waiting_bytes >= limit.bytes
     }
 
     fn move_batch(&mut self, batch: &mut VecDeque<Entry<T>>, limit: BatchLimit) {
-        self.ends_batch = false;
         if batch.is_empty() && self.waiting_items <= limit.items && self.waiting_bytes <= limit.bytes {
             // All of it: the lock is not held for each.
             std::mem::swap(&mut self.entries, batch);

@@ -17,6 +17,8 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -42,7 +44,6 @@ use super::ZerosAhead;
 use super::batch::ChunkBeginning;
 use super::queue::BatchLimit;
 use super::queue::Wake;
-use crate::caught::caught;
 use crate::chunk::Tail;
 use crate::error::Error;
 use crate::error::Result;
@@ -85,7 +86,7 @@ impl<C> WorkerChunk<C> {
         write_all_at(&*self.handle, &mut [IoSlice::new(bytes)], position).map_err(self.error("write"))?;
         let len = bytes.len() as u64;
         if let Some((from, to)) = self.back.note_write(position + len, len) {
-            self.handle.write_back(from, to - from).map_err(self.error("write back"))?;
+            self.handle.write_back(from, to - from);
         }
         Ok(())
     }
@@ -129,20 +130,14 @@ pub(crate) struct Shared<W: WalTypes> {
 impl<W: WalTypes> Shared<W> {
     fn call_user(&self, what: &str, call: impl FnOnce()) {
         let _inside = Inside::enter(self.positions.identity());
-        if caught(call).is_none() {
-            caught(|| log::error!("{what} panicked; the log goes on"));
+        if catch_unwind(AssertUnwindSafe(call)).is_err() {
+            log::error!("{what} panicked; the log goes on");
             self.metrics.callback_panic_count.fetch_add(1, Relaxed);
         }
     }
 }
 
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
-
-/// Bytes or a sync were asked for where there is nothing to write them to. The appender opens a chunk before
-/// it accepts a record, so this is a bug of the log's; it must not be acknowledged.
-fn no_chunk() -> Error {
-    Error::io("flush", "", std::io::Error::other("there is no open chunk: please report this bug"))
-}
 
 /// How long the end stays where it is before a sync mark is written there.
 const QUIET: Duration = Duration::from_millis(5);
@@ -261,9 +256,9 @@ impl<W: WalTypes> Worker<W> {
         if self.has_failed() {
             return;
         }
-        let outcome = caught(|| step(self));
+        let outcome = catch_unwind(AssertUnwindSafe(|| step(self)));
         let panicked =
-            || Err(Error::io("flush", &self.dir, std::io::Error::other("the flush worker panicked")));
+            |_| Err(Error::io("flush", &self.dir, std::io::Error::other("the flush worker panicked")));
         if let Err(error) = outcome.unwrap_or_else(panicked) {
             self.shared.positions.poison(error);
         }
@@ -306,8 +301,10 @@ impl<W: WalTypes> Worker<W> {
         metrics.write.record(started.elapsed());
         let mut sync = None;
         let synced = self.shared.positions.synced();
-        if sync_asked && end > synced {
-            let chunk = self.chunk.as_mut().ok_or_else(no_chunk)?;
+        if sync_asked
+            && end > synced
+            && let Some(chunk) = &mut self.chunk
+        {
             // All that is written, which may be more than was asked for.
             let turn = self.shared.positions.begin_sync(self.shared.positions.written());
             let sync_started = Instant::now();
@@ -331,8 +328,8 @@ impl<W: WalTypes> Worker<W> {
 
     /// Writes what stands in memory below `end`, all of it of the chunk in hand.
     fn write_until(&mut self, end: u64) -> Result<()> {
+        let Some(chunk) = &mut self.chunk else { return Ok(()) };
         while let Some(piece) = self.shared.tail.next(end) {
-            let chunk = self.chunk.as_mut().ok_or_else(no_chunk)?;
             chunk.write(piece.bytes(), piece.start)?;
             let (start, end) = (piece.start, piece.end());
             self.shared.metrics.write_bytes.fetch_add(end - start, Relaxed);
@@ -384,15 +381,15 @@ impl<W: WalTypes> Worker<W> {
     }
 
     fn end_chunk(&mut self, seal: Seal) -> Result<()> {
-        let end = self.chunk.as_ref().ok_or_else(no_chunk)?.id.0 + seal.data_len;
+        let Some(end) = self.chunk.as_ref().map(|chunk| chunk.id.0 + seal.data_len) else { return Ok(()) };
         self.write_until(end)?;
-        let chunk = self.chunk.as_mut().ok_or_else(no_chunk)?;
+        let Some(chunk) = &mut self.chunk else { return Ok(()) };
         if self.shared.positions.synced() < end {
             let sync = self.shared.positions.begin_sync(end);
             chunk.sync()?;
             self.publish_sync(sync);
         }
-        let chunk = self.chunk.as_mut().ok_or_else(no_chunk)?;
+        let Some(chunk) = &mut self.chunk else { return Ok(()) };
         // The data must be durable before a seal says so.
         chunk.write(&seal.frame(end, 0, &chunk.salt), end)?;
         let len = seal.data_len + SEAL_LEN;
@@ -475,11 +472,10 @@ impl<W: WalTypes> Worker<W> {
         for Entry { item, .. } in std::mem::take(&mut self.batch) {
             match item {
                 Request::Flush(flush) => flushes.push(flush),
-                // It holds a checkpoint of the user's.
-                Request::Rotate(rotation) => drop(caught(|| drop(rotation))),
-                Request::Remove(chunks) => drop(caught(|| {
+                Request::Rotate(_) => {}
+                Request::Remove(chunks) => {
                     log::warn!("{} chunks are not removed: the log has failed", chunks.len());
-                })),
+                }
             }
         }
         // Nothing more is taken; whoever waits for room wakes and hears of the failure.

@@ -11,6 +11,8 @@
 //! - The slot is locked for moments only. Whoever looks holds the tail, which consumers never wait for
 //!   unless they look themselves.
 
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::task::Poll;
 use std::task::Waker;
 use std::time::Duration;
@@ -20,7 +22,6 @@ use parking_lot::Condvar;
 use parking_lot::Mutex;
 
 use super::WalEvent;
-use crate::caught::caught;
 use crate::error::Error;
 use crate::error::Result;
 
@@ -210,7 +211,7 @@ impl<S> Shared<S> {
 /// What it wakes is the user's code, which may panic: not on this thread.
 fn wake(waker: Option<Waker>) {
     let Some(waker) = waker else { return };
-    if caught(|| waker.wake()).is_none() {
+    if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
         log::error!("a task's waker panicked; the monitor goes on");
     }
 }

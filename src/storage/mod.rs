@@ -97,14 +97,12 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
         Ok(Some(position))
     }
 
-    /// Begins to put `len` bytes from `position` on onto stable storage, and doesn't wait for it. What is
-    /// durable only [`sync`](Self::sync) tells.
+    /// Begins to put `len` bytes from `position` on onto stable storage, and doesn't wait for it. A hint: what
+    /// is durable only [`sync`](Self::sync) tells, and whatever fails here has to fail there.
     ///
-    /// An error stops the log: a file system may have dropped the bytes that it could not write, and the
-    /// next sync have nothing to say. The default does nothing, which is always right.
-    fn write_back(&self, position: u64, len: u64) -> io::Result<()> {
+    /// The default does nothing, which is always right.
+    fn write_back(&self, position: u64, len: u64) {
         let _ = (position, len);
-        Ok(())
     }
 
     /// Tells that what stands from `position` on is not going to be read. A hint, which changes no byte:

@@ -14,6 +14,8 @@ mod open;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -21,7 +23,6 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::caught::caught;
 use crate::chunk::ChunkFile;
 use crate::chunk::OpenChunk;
 use crate::chunk::TailWriter;
@@ -422,7 +423,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Completes a callback on this thread.
     fn complete_here(&self, callback: Option<W::Callback>, error: &Error) {
         let Some(callback) = callback else { return };
-        if caught(|| callback.complete(Err(error.clone()))).is_none() {
+        if catch_unwind(AssertUnwindSafe(|| callback.complete(Err(error.clone())))).is_err() {
             log::error!("a flush callback panicked; the log goes on");
             self.shared.metrics.callback_panic_count.fetch_add(1, Relaxed);
         }
