@@ -46,6 +46,18 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// The log ends before the offset that the caller gave to `OpenOptions::must_reach`. Nothing was
+    /// changed on disk.
+    #[error("the log in '{}' ends at offset {found}, but must reach {expected}: its newest records are missing; nothing was changed. Restore the newest chunks from a copy, or check that the right directory is mounted", path.display())]
+    EndMissing {
+        /// The directory.
+        path: PathBuf,
+        /// The global offset that the log must reach.
+        expected: u64,
+        /// The global offset at which it ends; 0 if there is no chunk.
+        found: u64,
+    },
+
     /// A file that is named like a chunk does not begin as one.
     #[error("'{}' is not a chunk: its first bytes are {found:02x?}; restore it from a copy, or move it out of the log's directory if it never was one of its chunks", path.display())]
     NotAChunk {
@@ -481,6 +493,7 @@ impl Error {
             Error::NotABlob { .. } => io::ErrorKind::NotFound,
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
             Error::NotAChunk { .. }
+            | Error::EndMissing { .. }
             | Error::Corrupt { .. }
             | Error::TornTail { .. }
             | Error::Gap { .. }

@@ -742,6 +742,31 @@ fn a_missing_log_is_refused_where_it_must_exist_and_leaves_no_trace() {
 }
 
 #[test]
+fn a_log_that_ends_before_an_offset_it_must_reach_is_refused_unchanged() {
+    let disk = Disk::default();
+    let open = |reach| disk.options::<Words>().must_reach(reach).open(&mut List::default());
+    let refused = |reach, end| {
+        let before = disk.storage.snapshot();
+        let error = open(reach).unwrap_err();
+        assert!(
+            matches!(&error, Error::EndMissing { path, expected, found }
+                if *path == disk.config.dir && (*expected, *found) == (reach, end)),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains(&reach.to_string()), "{error}");
+        assert_eq!(disk.storage.snapshot(), before, "nothing was changed");
+    };
+    refused(1, 0);
+    let mut list = List::default();
+    let mut wal: Wal = disk.options::<Words>().open(&mut list).unwrap();
+    wal.append_and_apply("a".to_string(), &mut list).unwrap();
+    let end = wal.progress().appended;
+    wal.close().unwrap();
+    refused(end + 1, end);
+    open(end).unwrap().close().unwrap();
+}
+
+#[test]
 fn what_the_codec_refuses_is_an_error_that_names_it() {
     let not_utf8 = [encoded("x")[..4].to_vec(), vec![0xFF]].concat();
     let left_over = [encoded("word"), vec![0]].concat();

@@ -54,6 +54,11 @@ pub(crate) struct RepairedChunk<C> {
 }
 
 impl<W: WalTypes> Recovered<W> {
+    /// The global offset at which the log ends; 0 for a log without chunks.
+    pub(crate) fn end(&self) -> u64 {
+        self.newest.as_ref().map_or(0, |newest| newest.end)
+    }
+
     /// Makes durable what was replayed, and seals the newest chunk if it can't be continued.
     pub(crate) fn repair(
         self,

@@ -60,6 +60,7 @@ pub struct OpenOptions<W: WalTypes> {
     on_chunk_persisted: Option<OnChunkPersisted<W>>,
     replay: Replay,
     must_exist: bool,
+    must_reach: u64,
     lock: Option<WalLock>,
     storage: Arc<dyn Storage>,
 }
@@ -92,6 +93,15 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
+    /// Makes it an error, [`Error::EndMissing`], if the log ends before the global offset `offset`:
+    /// for a caller that knows how far the log was durable, such as a store that keeps the end of the
+    /// last acknowledged [`Segment`]. A lost or rolled-back newest chunk otherwise looks like a
+    /// shorter log. Default: 0, no demand.
+    pub fn must_reach(mut self, offset: u64) -> Self {
+        self.must_reach = offset;
+        self
+    }
+
     /// Uses a lock that is already held, from [`ChunkedWal::acquire_lock`].
     pub fn lock(mut self, lock: WalLock) -> Self {
         self.lock = Some(lock);
@@ -114,21 +124,30 @@ impl<W: WalTypes> OpenOptions<W> {
     /// The state machine may have been given part of the records and is to be thrown away. What is
     /// wrong with the log's bytes, or with applying them, is found before anything is written: the
     /// directory is left as it was, but for the lock file. [`Error::InvalidConfig`], [`Error::Locked`],
-    /// [`Error::NotFound`], [`Error::NotAChunk`], [`Error::Unsupported`], [`Error::Corrupt`],
-    /// [`Error::TornTail`], [`Error::Gap`], [`Error::ForeignChunk`],
+    /// [`Error::NotFound`], [`Error::EndMissing`], [`Error::NotAChunk`], [`Error::Unsupported`],
+    /// [`Error::Corrupt`], [`Error::TornTail`], [`Error::Gap`], [`Error::ForeignChunk`],
     /// [`Error::Decode`], [`Error::StateMachine`], [`Error::Io`]; [`Error::StorageFull`] on a full disk,
     /// for a new log or for a torn chunk whose file has become too short for its seal.
     pub fn open<SM: StateMachine<W>>(self, state_machine: &mut SM) -> Result<ChunkedWal<W>> {
         let started = Instant::now();
-        let OpenOptions { mut config, on_chunk_persisted, replay, must_exist, lock, storage } = self;
+        let OpenOptions { mut config, on_chunk_persisted, replay, must_exist, must_reach, lock, storage } =
+            self;
         config.validate()?;
-        let (lock, survey) = lock_and_survey(&*storage, &config, must_exist, lock)?;
+        let absent = match (must_exist, must_reach) {
+            (true, _) => Absent::NotFound,
+            (false, 0) => Absent::Make,
+            (false, expected) => Absent::EndMissing { expected },
+        };
+        let (lock, survey) = lock_and_survey(&*storage, &config, absent, lock)?;
         config.dir = lock.dir().to_owned();
         for name in &survey.foreign {
             log::warn!("not the log's, left alone: '{}'", name.display());
         }
         let options = ReplayOptions::new(replay, on_chunk_persisted);
         let recovered = recover(&storage, &config, survey, &options, state_machine)?;
+        if recovered.end() < must_reach {
+            return Err(Error::EndMissing { path: config.dir, expected: must_reach, found: recovered.end() });
+        }
         let repaired = recovered.repair(&*storage, &config, options.on_chunk_persisted.as_ref())?;
         let mut wal = ChunkedWal::start(config, storage, lock, options.on_chunk_persisted, repaired)?;
         wal.begin_first_chunk()?;
@@ -144,9 +163,32 @@ impl<W: WalTypes> fmt::Debug for OpenOptions<W> {
             .field("config", &self.config)
             .field("replay", &self.replay)
             .field("must_exist", &self.must_exist)
+            .field("must_reach", &self.must_reach)
             .field("lock", &self.lock)
             .field("storage", &self.storage)
             .finish_non_exhaustive()
+    }
+}
+
+/// What a missing log means.
+#[derive(Debug, Clone, Copy)]
+enum Absent {
+    /// A new log is made.
+    Make,
+    NotFound,
+    EndMissing {
+        expected: u64,
+    },
+}
+
+impl Absent {
+    fn error(self, config: &Config) -> Option<Error> {
+        let path = config.dir.clone();
+        match self {
+            Absent::Make => None,
+            Absent::NotFound => Some(Error::NotFound { path }),
+            Absent::EndMissing { expected } => Some(Error::EndMissing { path, expected, found: 0 }),
+        }
     }
 }
 
@@ -154,19 +196,21 @@ impl<W: WalTypes> fmt::Debug for OpenOptions<W> {
 fn lock_and_survey(
     storage: &dyn Storage,
     config: &Config,
-    must_exist: bool,
+    absent: Absent,
     lock: Option<WalLock>,
 ) -> Result<(WalLock, Survey)> {
-    let not_found = || Error::NotFound { path: config.dir.clone() };
+    let refused = || absent.error(config).map_or(Ok(()), Err);
     let (dir, made) = match storage.resolve_dir(&config.dir) {
         Ok(dir) => (dir, false),
-        Err(e) if e.kind() == io::ErrorKind::NotFound && must_exist => return Err(not_found()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => (create_dir(storage, config)?, true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            refused()?;
+            (create_dir(storage, config)?, true)
+        }
         Err(e) => return Err(Error::io("resolve", &config.dir, e)),
     };
     // Before the lock, which would leave a file in a directory that is no log's.
-    if must_exist && survey(storage, &dir)?.chunks.is_empty() {
-        return Err(not_found());
+    if !matches!(absent, Absent::Make) && survey(storage, &dir)?.chunks.is_empty() {
+        refused()?;
     }
     let lock = match lock {
         None => WalLock::acquire(storage, dir.clone())?,
@@ -180,8 +224,8 @@ fn lock_and_survey(
         }
     };
     let survey = survey(storage, &dir)?;
-    if must_exist && survey.chunks.is_empty() {
-        return Err(not_found());
+    if survey.chunks.is_empty() {
+        refused()?;
     }
     if survey.chunks.is_empty() && !made {
         // Whoever made the directory may have been killed before its name was durable.
@@ -212,6 +256,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             on_chunk_persisted: None,
             replay: Replay::All,
             must_exist: false,
+            must_reach: 0,
             lock: None,
             storage: Arc::new(DiskStorage),
         }
@@ -224,7 +269,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// [`Error::Locked`] at once if another writer has it, [`Error::InvalidConfig`], [`Error::Io`].
     pub fn acquire_lock(config: &Config) -> Result<WalLock> {
         config.validate()?;
-        lock_and_survey(&DiskStorage, config, false, None).map(|(lock, _)| lock)
+        lock_and_survey(&DiskStorage, config, Absent::Make, None).map(|(lock, _)| lock)
     }
 
     /// Starts the threads of a log whose bytes are all on stable storage.
