@@ -108,7 +108,10 @@ pub struct Config {
     pub chunk_max_records: u64,
 
     /// The largest payload that one record may have, before compression. Tested when appending only.
-    /// 64 MiB unless set.
+    /// It holds for checkpoints too, and each chunk begins with one: a checkpoint that outgrows it keeps
+    /// every rotation from happening ([`Error::CheckpointTooLarge`]), and with it every
+    /// [`append_and_apply`](crate::ChunkedWal::append_and_apply) from a full chunk on.
+    /// [`validate`](Self::validate) can't know a checkpoint's size. 64 MiB unless set.
     pub max_record_size: u64,
 
     /// Appended bytes that may wait for a flush in memory; past it, `append` hands them over as a

@@ -171,6 +171,16 @@ pub enum Error {
         max: u64,
     },
 
+    /// A checkpoint is larger than `Config::max_record_size`, so the open chunk can't be ended and no
+    /// chunk be begun with it; nothing was appended.
+    #[error(
+        "the checkpoint is too large: more than the {max} bytes that `max_record_size` allows, so no chunk can begin with it; make the state machine's checkpoint smaller, or raise the limit"
+    )]
+    CheckpointTooLarge {
+        /// The limit, in bytes.
+        max: u64,
+    },
+
     /// A setting is out of its range.
     #[error("config: `{field}` is {value}; allowed: {allowed}")]
     InvalidConfig {
@@ -501,6 +511,7 @@ impl Error {
             | Error::Decode { .. } => io::ErrorKind::InvalidData,
             Error::Encode { .. }
             | Error::RecordTooLarge { .. }
+            | Error::CheckpointTooLarge { .. }
             | Error::InvalidConfig { .. }
             | Error::NotDrained { .. } => io::ErrorKind::InvalidInput,
             Error::StorageFull { .. } => io::ErrorKind::StorageFull,

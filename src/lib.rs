@@ -119,6 +119,7 @@ mod format;
 mod lock;
 #[cfg(feature = "monitor")]
 pub mod monitor;
+mod panics;
 mod position;
 mod random;
 pub mod raw;

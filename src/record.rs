@@ -177,6 +177,9 @@ pub trait StateMachine<W: WalTypes> {
 /// bounded channel that is full) holds up every later flush. One that panics is caught, logged and
 /// counted. Blocking methods of the log return [`Error::WouldDeadlock`] inside one.
 ///
+/// Don't take a mutex in a callback that the appender may hold while it appends or flushes: with a full
+/// queue the appender waits for callbacks, this one among them, and neither goes on.
+///
 /// Implemented for `()`, for the senders of `std` and crossbeam channels that carry
 /// `Result<(), E>` where `E: From<Error>` ([`io::Error`] among them), for
 /// [`CallbackFn`], [`FlushSender`](crate::FlushSender), and, with the feature `tokio`, for tokio's

@@ -4,6 +4,8 @@
 #[path = "flush/allocations.rs"]
 mod allocations;
 mod common;
+#[path = "flush/panics.rs"]
+mod panics;
 #[path = "flush/poison.rs"]
 mod poison;
 #[path = "flush/queue.rs"]

@@ -17,6 +17,8 @@ mod flush;
 mod log_model;
 #[path = "model_check/models.rs"]
 mod models;
+#[path = "../src/panics.rs"]
+mod panics;
 #[path = "../src/position.rs"]
 mod position;
 #[path = "model_check/sync.rs"]

@@ -116,7 +116,7 @@ mutation 'no sync of the seal before its successor' $worker \
 mutation 'a header not written anew in a spare' $worker \
     's/chunk\.write\(head\.bytes\(\), head\.start\)\?;/let skip = if spare.earlier_life { 64 } else { 0 };\n            chunk.write(&head.bytes()[skip..], head.start + skip as u64)?;/' "$crash"
 mutation 'forget a queued callback on poison' $worker \
-    's/Request::Flush\(flush\) => flushes\.push\(flush\),/Request::Flush(flush) => { flushes.push(flush); flushes.pop(); }/' "$flush"
+    's/callback\.complete\(outcome\.unwrap_or_else\(\|\| Err\(cause\.clone\(\)\)\)\);/drop((callback, outcome));/' "$flush"
 mutation 'a limit from Config used in the scan' src/recovery.rs \
     's/(            let \(segment, record\) = chunk\.record::<W>\(frame\)\?;\n)(            self\.apply\(chunk)/$1            if segment.size > self.config.chunk_max_size { return Err(chunk.error(None)); }\n$2/' "$crash"
 mutation 'a flush that joins another is not waited for' src/flush/batch.rs \

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Every room, each imports only from those above it.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 22] = [
     "position", // offsets, chunk ids, names
-    "error",    // what goes wrong, with chunk ids
+    "error", "panics",   // what goes wrong, with chunk ids
     "sync",     // locks and atomics, or a model checker's
     "random",   // numbers that differ
     "format",   // bytes only; names damage with the words of `error`

@@ -251,7 +251,7 @@ fn stage_payload<W: WalTypes>(
     let encoded = record.encode_payload(&mut writer);
     let PayloadWriter { staged, exceeded, .. } = writer;
     if exceeded {
-        return Err(Error::RecordTooLarge { max });
+        return Err(too_large(record, max));
     }
     let claimed = encoded.map_err(|e| Error::Encode { source: Arc::new(e) })?;
     let written = staged - begin;
@@ -259,7 +259,16 @@ fn stage_payload<W: WalTypes>(
         let message = format!("the codec returned {claimed} bytes but wrote {written}");
         return Err(Error::Encode { source: Arc::new(io::Error::new(io::ErrorKind::InvalidData, message)) });
     }
-    u32::try_from(written).map_err(|_| Error::RecordTooLarge { max })
+    u32::try_from(written).map_err(|_| too_large(record, max))
+}
+
+#[cold]
+fn too_large<W: WalTypes>(record: &WalRecord<W>, max: u64) -> Error {
+    match record {
+        WalRecord::Action(_) => Error::RecordTooLarge { max },
+        // The record that the user appends may be small: what is too large is what the next chunk begins with.
+        WalRecord::Checkpoint(_) => Error::CheckpointTooLarge { max },
+    }
 }
 
 /// Stages what the codec writes, up to a limit, so that it can't fill the memory with one record.

@@ -14,8 +14,6 @@
 //!   tried again at the next occasion.
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +28,8 @@ use super::Metrics;
 use crate::chunk::ChunkFile;
 use crate::error::Error;
 use crate::error::Result;
+use crate::panics::catch;
+use crate::panics::report;
 use crate::random::random_u64;
 use crate::storage::Access;
 use crate::storage::Storage;
@@ -88,6 +88,8 @@ struct State {
     spares: VecDeque<Spare>,
     /// A rotation is near, or waits.
     spare_wanted: bool,
+    /// A rotation waits for it.
+    spare_awaited: bool,
     /// Why the last spare could not be made.
     spare_error: Option<Error>,
     busy: bool,
@@ -105,6 +107,11 @@ impl State {
         if let Some(path) = self.leftovers.pop() {
             return Some(Job::Prepare(path));
         }
+        // Before removals, which may be many: the appender waits.
+        if std::mem::take(&mut self.spare_awaited) && self.spares.is_empty() && !self.closed {
+            self.spare_wanted = false;
+            return Some(Job::Make);
+        }
         if !self.stalled
             && let Some(chunk) = self.removals.front()
         {
@@ -118,6 +125,13 @@ impl State {
     fn is_idle(&self) -> bool {
         let nothing_to_remove = self.removals.is_empty() || self.stalled;
         !self.busy && self.leftovers.is_empty() && nothing_to_remove && !self.spare_wanted
+    }
+
+    /// A job ended by a panic: those who wait for what it was to do must hear of it.
+    fn fail(&mut self, error: Error) {
+        self.stalled = true;
+        self.spare_error = Some(error.clone());
+        self.removal_error.get_or_insert(error);
     }
 
     /// An occasion to try again what failed.
@@ -169,6 +183,7 @@ impl Housekeeper {
                 asked = true;
                 state.spare_error = None;
                 state.spare_wanted = true;
+                state.spare_awaited = true;
                 state.retry();
                 self.changed.notify_all();
             } else if let Some(error) = state.spare_error.take() {
@@ -250,7 +265,10 @@ impl Housekeeper {
             match state.next_job() {
                 Some(job) => {
                     state.busy = true;
-                    MutexGuard::unlocked(&mut state, || self.work(job));
+                    // A failing logger and the user's types that are dropped there included.
+                    if MutexGuard::unlocked(&mut state, || catch(|| self.work(job))).is_none() {
+                        state.fail(self.panicked(&self.config.dir));
+                    }
                     state.busy = false;
                     self.changed.notify_all();
                 }
@@ -268,15 +286,13 @@ impl Housekeeper {
             Job::Prepare(path) => {
                 // A leftover that can't be used is no loss.
                 if let Err(error) = self.guard(&path, || self.prepare(&path)).and_then(|done| done) {
-                    log::warn!("a spare file can't be used again: {error}");
-                    self.config.metrics.housekeeping_failure_count.fetch_add(1, Relaxed);
+                    self.note_failure(|| log::warn!("a spare file can't be used again: {error}"));
                 }
             }
             Job::Make => {
                 let path = self.spare_path();
                 if let Err(error) = self.guard(&path, || self.make(&path)).and_then(|done| done) {
-                    log::warn!("no spare file could be made: {error}");
-                    self.config.metrics.housekeeping_failure_count.fetch_add(1, Relaxed);
+                    self.note_failure(|| log::warn!("no spare file could be made: {error}"));
                     self.state.lock().spare_error = Some(error);
                 }
             }
@@ -286,12 +302,11 @@ impl Housekeeper {
                 let mut state = self.state.lock();
                 match removed {
                     Ok(()) => {
-                        self.config.metrics.removed_count.fetch_add(1, Relaxed);
+                        report(|| self.config.metrics.removed_count.fetch_add(1, Relaxed));
                         state.removals.pop_front();
                     }
                     Err(error) => {
-                        log::warn!("{} could not be removed: {error}", chunk.id());
-                        self.config.metrics.housekeeping_failure_count.fetch_add(1, Relaxed);
+                        self.note_failure(|| log::warn!("{} could not be removed: {error}", chunk.id()));
                         state.stalled = true;
                         state.removal_error.get_or_insert(error);
                     }
@@ -302,8 +317,17 @@ impl Housekeeper {
 
     /// A storage that panics must not end the thread: others wait for it.
     fn guard<T>(&self, path: &Path, work: impl FnOnce() -> T) -> Result<T> {
-        catch_unwind(AssertUnwindSafe(work))
-            .map_err(|_| Error::io("housekeeping", path, std::io::Error::other("the storage panicked")))
+        catch(work).ok_or_else(|| self.panicked(path))
+    }
+
+    fn panicked(&self, path: &Path) -> Error {
+        Error::io("housekeeping", path, std::io::Error::other("the storage panicked"))
+    }
+
+    /// Counts a failure and logs it; a logger that panics must not end the thread either.
+    fn note_failure(&self, line: impl FnOnce()) {
+        report(line);
+        report(|| self.config.metrics.housekeeping_failure_count.fetch_add(1, Relaxed));
     }
 
     fn spare_path(&self) -> PathBuf {
@@ -359,7 +383,8 @@ impl Housekeeper {
         // Before the next removal, so that no crash brings this one back without its successor; and
         // before the file is overwritten, so that no crash leaves other bytes under the old name.
         storage.sync_dir(&self.config.dir).map_err(|e| Error::io("sync directory", &self.config.dir, e))?;
-        log::info!("removed {}{}", chunk.id(), if reuse { ", its file is kept as a spare" } else { "" });
+        let kept = if reuse { ", its file is kept as a spare" } else { "" };
+        report(|| log::info!("removed {}{kept}", chunk.id()));
         if reuse {
             self.work(Job::Prepare(spare_path));
         }

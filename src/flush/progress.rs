@@ -13,8 +13,6 @@
 //! - A sync wakes those whom it concerns: while one runs, those whom the next will serve gather behind
 //!   the other of two events.
 
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
@@ -23,6 +21,8 @@ use super::Flush;
 use super::Inside;
 use crate::error::Error;
 use crate::error::Result;
+use crate::panics::catch;
+use crate::panics::report;
 use crate::sync::AtomicBool;
 use crate::sync::AtomicU64;
 use crate::sync::Event;
@@ -190,12 +190,13 @@ impl Positions {
             state.cause = Some(cause.clone());
             self.poisoned.store(true, Ordering::SeqCst);
         }
-        log::error!("the log stops: {cause}");
+        // Before the logger and the metrics, which are the user's code: they may panic, or take long.
+        self.wake_all();
+        report(|| log::error!("the log stops: {cause}"));
         #[cfg(feature = "metrics")]
         if let Some(gauges) = &self.gauges {
-            gauges.fail();
+            report(|| gauges.fail());
         }
-        self.wake_all();
     }
 
     /// No offset will be reached any more.
@@ -321,8 +322,8 @@ impl Positions {
         // What they wake is the user's code: it may try to wait here, and it may panic.
         let _inside = Inside::enter(self.identity());
         for waker in wakers {
-            if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
-                log::error!("a task's waker panicked; the log goes on");
+            if catch(|| waker.wake()).is_none() {
+                report(|| log::error!("a task's waker panicked; the log goes on"));
             }
         }
     }

@@ -9,6 +9,8 @@
 //! - A refusal leaves everything in its place; a push itself doesn't block.
 //! - Bytes count until they are written, not until they are taken: memory is what is bounded.
 //! - An item larger than the whole bound is admitted when nothing else is queued.
+//! - A batch waits for company only while more can come: not once a push was refused for want of room,
+//!   and not with an item that was pushed for itself.
 //! - After `close` nothing is pushed; the consumer still gets all that was.
 
 use std::collections::VecDeque;
@@ -57,6 +59,8 @@ struct State<T> {
     consumer_waits: bool,
     /// The consumer is to look around, whether or not there are items.
     nudged: bool,
+    /// Company is not worth waiting for: the producer can't bring any, or waits for what it pushed.
+    hurried: bool,
 }
 
 /// Why [`Queue::add`] added nothing.
@@ -100,32 +104,42 @@ impl<T> Queue<T> {
                 closed: false,
                 consumer_waits: false,
                 nudged: false,
+                hurried: false,
             }),
             filled: Condvar::new(),
             emptied: Condvar::new(),
         }
     }
 
-    /// Whether an item of `bytes` would be admitted now.
+    /// Whether an item of `bytes` would be admitted now. If not, the consumer need not wait for more.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
-        self.state.lock().has_room(bytes, self.bytes_max)
+        let mut state = self.state.lock();
+        let has_room = state.has_room(bytes, self.bytes_max);
+        if !has_room {
+            self.hurry(&mut state);
+        }
+        has_room
     }
 
     /// Blocks until an item of `bytes` would be admitted.
     pub(crate) fn wait_for_room(&self, bytes: u64) {
         let mut state = self.state.lock();
         while !state.has_room(bytes, self.bytes_max) {
+            // Each time: what is waited for may have been pushed after the last batch was taken.
+            self.hurry(&mut state);
             self.emptied.wait(&mut state);
         }
     }
 
-    /// Adds an item; the caller has asked for room. Gives it back once the queue is closed.
+    /// Adds an item that waits for no others to share its batch; the caller has asked for room. Gives it
+    /// back once the queue is closed.
     pub(crate) fn push(&self, item: T, bytes: u64) -> Result<(), T> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(item);
         }
         state.push(item);
+        state.hurried = true;
         self.count_to_last(&mut state, bytes);
         Ok(())
     }
@@ -142,6 +156,7 @@ impl<T> Queue<T> {
             return Err(Refused::Closed);
         }
         if !state.has_room(bytes, self.bytes_max) {
+            self.hurry(&mut state);
             return Err(Refused::Full);
         }
         let waiting = state.entries.len();
@@ -156,6 +171,18 @@ impl<T> Queue<T> {
     /// nothing, or for a full batch.
     fn count_to_last(&self, state: &mut State<T>, bytes: u64) {
         state.count_to_last(bytes);
+        self.wake_consumer(state);
+    }
+
+    /// Ends the consumer's wait for more to share the batch.
+    fn hurry(&self, state: &mut State<T>) {
+        if !state.entries.is_empty() {
+            state.hurried = true;
+            self.wake_consumer(state);
+        }
+    }
+
+    fn wake_consumer(&self, state: &mut State<T>) {
         if state.consumer_waits {
             state.consumer_waits = false;
             self.filled.notify_one();
@@ -189,7 +216,12 @@ impl<T> Queue<T> {
         }
         if limit.wait > Duration::ZERO {
             let until = Some(Instant::now() + limit.wait);
-            while !state.closed && !state.fills(limit) && self.wait_filled(&mut state, until) {}
+            while !state.closed
+                && !state.hurried
+                && !state.fills(limit)
+                && state.has_room(1, self.bytes_max)
+                && self.wait_filled(&mut state, until)
+            {}
         }
         Wake::Batch
     }
@@ -274,6 +306,7 @@ impl<T> State<T> {
             std::mem::swap(&mut self.entries, batch);
             self.waiting_items = 0;
             self.waiting_bytes = 0;
+            self.hurried = false;
             return;
         }
         let (mut items, mut bytes) = (0, 0);
@@ -289,6 +322,7 @@ impl<T> State<T> {
         }
         self.waiting_items -= items;
         self.waiting_bytes -= bytes;
+        self.hurried &= !self.entries.is_empty();
     }
 }
 

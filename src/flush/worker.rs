@@ -17,8 +17,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -51,6 +50,8 @@ use crate::format::SEAL_LEN;
 use crate::format::Salt;
 use crate::format::Seal;
 use crate::format::sync_mark;
+use crate::panics::catch;
+use crate::panics::report;
 use crate::position::ChunkId;
 use crate::record::Callback;
 use crate::record::ChunkPersisted;
@@ -86,7 +87,7 @@ impl<C> WorkerChunk<C> {
         write_all_at(&*self.handle, &mut [IoSlice::new(bytes)], position).map_err(self.error("write"))?;
         let len = bytes.len() as u64;
         if let Some((from, to)) = self.back.note_write(position + len, len) {
-            self.handle.write_back(from, to - from);
+            self.handle.write_back(from, to - from).map_err(self.error("write back"))?;
         }
         Ok(())
     }
@@ -108,7 +109,8 @@ impl<C> WorkerChunk<C> {
             Err(error) => match Error::no_space("write", &self.path, to, error) {
                 // The space was promised and is not there, so there will be none.
                 Error::StorageFull { source, .. } => {
-                    log::warn!("no zeros are written ahead in '{}': {source}", self.path.display());
+                    let path = self.path.display();
+                    report(|| log::warn!("no zeros are written ahead in '{path}': {source}"));
                     self.ahead = ZerosAhead::none();
                     Ok(())
                 }
@@ -130,9 +132,9 @@ pub(crate) struct Shared<W: WalTypes> {
 impl<W: WalTypes> Shared<W> {
     fn call_user(&self, what: &str, call: impl FnOnce()) {
         let _inside = Inside::enter(self.positions.identity());
-        if catch_unwind(AssertUnwindSafe(call)).is_err() {
-            log::error!("{what} panicked; the log goes on");
-            self.metrics.callback_panic_count.fetch_add(1, Relaxed);
+        if catch(call).is_none() {
+            report(|| log::error!("{what} panicked; the log goes on"));
+            report(|| self.metrics.callback_panic_count.fetch_add(1, Relaxed));
         }
     }
 }
@@ -171,24 +173,45 @@ pub(crate) fn spawn_worker<W: WalTypes>(
 }
 
 fn run<W: WalTypes>(worker: &Mutex<Worker<W>>) {
-    let (shared, limit) = {
-        let worker = worker.lock();
-        (worker.shared.clone(), worker.limit)
-    };
+    let shared = worker.lock().shared.clone();
+    // A panic that a step does not catch, of a logger or of a `Drop` of the user's, ends the log and not the
+    // thread: whatever is queued is still completed.
+    while catch(|| serve(worker, &shared)).is_none() {
+        shared.positions.poison(worker.lock().panicked());
+        shared.queue.close();
+    }
+    let mut worker = worker.lock();
+    worker.guarded(Worker::finish);
+    worker.fail_rest();
+    shared.positions.close();
+    // If nobody is left to join the threads, this one ends the other.
+    shared.housekeeper.close();
+}
+
+/// Works off batches until the queue is closed.
+fn serve<W: WalTypes>(worker: &Mutex<Worker<W>>, shared: &Shared<W>) {
+    let limit = worker.lock().limit;
     let mut quiet = None;
     loop {
         match shared.queue.wait_for_batch(limit, quiet) {
             Wake::Batch => quiet = worker.lock().work_batch(),
             // Who has the lock is at work, so it is not quiet.
             Wake::Quiet => quiet = worker.try_lock().map_or(Some(QUIET), |mut worker| worker.look()),
-            Wake::Closed => break,
+            Wake::Closed => return,
         }
     }
-    let mut worker = worker.lock();
-    worker.guarded(Worker::finish);
-    shared.positions.close();
-    // If nobody is left to join the threads, this one ends the other.
-    shared.housekeeper.close();
+}
+
+/// Counts entries as done when it is dropped: by a panic too, since others wait for that.
+struct DoneAtEnd<'a, T> {
+    queue: &'a Queue<T>,
+    entries: u64,
+}
+
+impl<T> Drop for DoneAtEnd<'_, T> {
+    fn drop(&mut self) {
+        self.queue.done(self.entries);
+    }
 }
 
 impl<W: WalTypes> Worker<W> {
@@ -196,10 +219,10 @@ impl<W: WalTypes> Worker<W> {
     fn work_batch(&mut self) -> Option<Duration> {
         let shared = self.shared.clone();
         shared.queue.take_batch(&mut self.batch, self.limit);
-        let entries = self.batch.len() as u64;
+        let done = DoneAtEnd { queue: &shared.queue, entries: self.batch.len() as u64 };
         self.guarded(Self::work);
         self.fail_rest();
-        shared.queue.done(entries);
+        drop(done);
         self.look()
     }
 
@@ -256,12 +279,19 @@ impl<W: WalTypes> Worker<W> {
         if self.has_failed() {
             return;
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| step(self)));
-        let panicked =
-            |_| Err(Error::io("flush", &self.dir, std::io::Error::other("the flush worker panicked")));
-        if let Err(error) = outcome.unwrap_or_else(panicked) {
+        let outcome = catch(|| step(self));
+        if let Err(error) = outcome.unwrap_or_else(|| Err(self.panicked())) {
             self.shared.positions.poison(error);
         }
+    }
+
+    fn panicked(&self) -> Error {
+        self.defect("the flush worker panicked")
+    }
+
+    /// A state that must not be: it ends the log, and nothing is acknowledged in it.
+    fn defect(&self, what: &'static str) -> Error {
+        Error::io("flush", &self.dir, std::io::Error::other(what))
     }
 
     /// Works off the batch.
@@ -301,10 +331,8 @@ impl<W: WalTypes> Worker<W> {
         metrics.write.record(started.elapsed());
         let mut sync = None;
         let synced = self.shared.positions.synced();
-        if sync_asked
-            && end > synced
-            && let Some(chunk) = &mut self.chunk
-        {
+        if sync_asked && end > synced {
+            let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
             // All that is written, which may be more than was asked for.
             let turn = self.shared.positions.begin_sync(self.shared.positions.written());
             let sync_started = Instant::now();
@@ -328,7 +356,10 @@ impl<W: WalTypes> Worker<W> {
 
     /// Writes what stands in memory below `end`, all of it of the chunk in hand.
     fn write_until(&mut self, end: u64) -> Result<()> {
-        let Some(chunk) = &mut self.chunk else { return Ok(()) };
+        if self.shared.positions.written() >= end {
+            return Ok(());
+        }
+        let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
         while let Some(piece) = self.shared.tail.next(end) {
             chunk.write(piece.bytes(), piece.start)?;
             let (start, end) = (piece.start, piece.end());
@@ -336,6 +367,9 @@ impl<W: WalTypes> Worker<W> {
             // Before the sync: if that fails, what was written was written.
             self.shared.tail.written(piece);
             self.shared.positions.publish_written(end);
+        }
+        if self.shared.positions.written() < end {
+            return Err(self.defect("bytes to be written are not in memory"));
         }
         Ok(())
     }
@@ -381,22 +415,23 @@ impl<W: WalTypes> Worker<W> {
     }
 
     fn end_chunk(&mut self, seal: Seal) -> Result<()> {
-        let Some(end) = self.chunk.as_ref().map(|chunk| chunk.id.0 + seal.data_len) else { return Ok(()) };
+        let id = self.chunk.as_ref().ok_or_else(|| no_chunk(&self.dir))?.id;
+        let end = id.0 + seal.data_len;
         self.write_until(end)?;
-        let Some(chunk) = &mut self.chunk else { return Ok(()) };
+        let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
         if self.shared.positions.synced() < end {
             let sync = self.shared.positions.begin_sync(end);
             chunk.sync()?;
             self.publish_sync(sync);
         }
-        let Some(chunk) = &mut self.chunk else { return Ok(()) };
+        let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
         // The data must be durable before a seal says so.
         chunk.write(&seal.frame(end, 0, &chunk.salt), end)?;
         let len = seal.data_len + SEAL_LEN;
         chunk.handle.set_len(len).map_err(chunk.error("truncate"))?;
         // Only a sealed chunk may have a successor.
         chunk.sync()?;
-        log::info!("sealed {} at {end}, {} records", chunk.id, seal.records);
+        report(|| log::info!("sealed {} at {end}, {} records", chunk.id, seal.records));
         Ok(())
     }
 
@@ -422,7 +457,7 @@ impl<W: WalTypes> Worker<W> {
         chunk.path = path;
         // The new name must be durable before a record in it is acknowledged.
         self.storage.sync_dir(&self.dir).map_err(|e| Error::io("sync directory", &self.dir, e))?;
-        log::info!("began {}", chunk.id);
+        report(|| log::info!("began {}", chunk.id));
         self.chunk = Some(chunk);
         if let Some(head) = head {
             self.shared.metrics.write_bytes.fetch_add(head.end() - head.start, Relaxed);
@@ -468,25 +503,25 @@ impl<W: WalTypes> Worker<W> {
     /// After a failure: completes all that is in hand or was taken, each with what became of it.
     fn fail_rest(&mut self) {
         let Some(cause) = self.shared.positions.cause() else { return };
-        let mut flushes = Vec::new();
-        for Entry { item, .. } in std::mem::take(&mut self.batch) {
-            match item {
-                Request::Flush(flush) => flushes.push(flush),
-                Request::Rotate(_) => {}
-                Request::Remove(chunks) => {
-                    log::warn!("{} chunks are not removed: the log has failed", chunks.len());
-                }
-            }
-        }
         // Nothing more is taken; whoever waits for room wakes and hears of the failure.
         self.shared.queue.close();
-        for flush in flushes {
-            // What was reached before the failure was reached.
-            let outcome = self.shared.positions.outcome(flush.mode, flush.end);
-            let outcome = outcome.unwrap_or_else(|| Err(cause.clone()));
-            if let Some(callback) = flush.callback {
-                self.shared.call_user("a flush callback", || callback.complete(outcome));
-            }
+        while let Some(Entry { item, .. }) = self.batch.pop_front() {
+            // What is only dropped is the user's too, and may panic.
+            self.shared.call_user("a flush callback", || match item {
+                Request::Flush(FlushRequest { mode, end, callback: Some(callback), .. }) => {
+                    // What was reached before the failure was reached.
+                    let outcome = self.shared.positions.outcome(mode, end);
+                    callback.complete(outcome.unwrap_or_else(|| Err(cause.clone())));
+                }
+                Request::Flush(_) | Request::Rotate(_) => {}
+                Request::Remove(chunks) => {
+                    report(|| log::warn!("{} chunks are not removed: the log has failed", chunks.len()));
+                }
+            });
         }
     }
+}
+
+fn no_chunk(dir: &Path) -> Error {
+    Error::io("flush", dir, std::io::Error::other("the flush worker has bytes to write and no chunk"))
 }

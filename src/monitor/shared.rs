@@ -11,8 +11,6 @@
 //! - The slot is locked for moments only. Whoever looks holds the tail, which consumers never wait for
 //!   unless they look themselves.
 
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::task::Poll;
 use std::task::Waker;
 use std::time::Duration;
@@ -24,6 +22,8 @@ use parking_lot::Mutex;
 use super::WalEvent;
 use crate::error::Error;
 use crate::error::Result;
+use crate::panics::catch;
+use crate::panics::report;
 
 /// Between two looks at least. A log that syncs ten thousand times a second changes as often, and must
 /// not be slowed down by who looks each time.
@@ -211,7 +211,7 @@ impl<S> Shared<S> {
 /// What it wakes is the user's code, which may panic: not on this thread.
 fn wake(waker: Option<Waker>) {
     let Some(waker) = waker else { return };
-    if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
-        log::error!("a task's waker panicked; the monitor goes on");
+    if catch(|| waker.wake()).is_none() {
+        report(|| log::error!("a task's waker panicked; the monitor goes on"));
     }
 }

@@ -173,8 +173,8 @@ impl StorageFile for DiskFile {
         seek_data(&self.0, position)
     }
 
-    fn write_back(&self, position: u64, len: u64) {
-        write_back(&self.0, position, len);
+    fn write_back(&self, position: u64, len: u64) -> io::Result<()> {
+        write_back(&self.0, position, len)
     }
 
     fn forget_cached(&self, position: u64) {
@@ -265,18 +265,29 @@ fn seek_data(_file: &File, position: u64) -> io::Result<Option<u64>> {
 
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "neither std nor rustix has this call")]
-fn write_back(file: &File, position: u64, len: u64) {
+fn write_back(file: &File, position: u64, len: u64) -> io::Result<()> {
     use std::os::fd::AsRawFd;
 
-    let (Ok(position), Ok(len)) = (position.try_into(), len.try_into()) else { return };
-    // SAFETY: the descriptor is open as long as `file` is borrowed; the rest are numbers. It takes no note of
-    // errors of writing back: the next sync reports them.
-    let _only_a_hint =
-        unsafe { libc::sync_file_range(file.as_raw_fd(), position, len, libc::SYNC_FILE_RANGE_WRITE) };
+    let (Ok(position), Ok(len)) = (position.try_into(), len.try_into()) else { return Ok(()) };
+    // SAFETY: the descriptor is open as long as `file` is borrowed; the rest are numbers.
+    let done = unsafe { libc::sync_file_range(file.as_raw_fd(), position, len, libc::SYNC_FILE_RANGE_WRITE) };
+    if done == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        // The system or the file can't; it is only a hint.
+        Some(libc::ENOSYS | libc::EINVAL | libc::EOPNOTSUPP | libc::ESPIPE) => Ok(()),
+        // The file system may have dropped the pages that it failed to write, and the next sync would
+        // know nothing of them.
+        _ => Err(error),
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn write_back(_file: &File, _position: u64, _len: u64) {}
+fn write_back(_file: &File, _position: u64, _len: u64) -> io::Result<()> {
+    Ok(())
+}
 
 /// Takes whole pages from `position` on out of the page cache. Reserved space that was read is in there,
 /// and then no hole to [`seek_data`]; reading ahead brings in more of it than was asked for.

@@ -98,11 +98,17 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     }
 
     /// Begins to put `len` bytes from `position` on onto stable storage, and doesn't wait for it. A hint: what
-    /// is durable only [`sync`](Self::sync) tells, and whatever fails here has to fail there.
+    /// is durable only [`sync`](Self::sync) tells.
     ///
     /// The default does nothing, which is always right.
-    fn write_back(&self, position: u64, len: u64) {
+    ///
+    /// # Errors
+    ///
+    /// A failure that the next [`sync`](Self::sync) may not report again: it ends the log. That the
+    /// storage can't do it is no error.
+    fn write_back(&self, position: u64, len: u64) -> io::Result<()> {
         let _ = (position, len);
+        Ok(())
     }
 
     /// Tells that what stands from `position` on is not going to be read. A hint, which changes no byte:

@@ -140,8 +140,8 @@ fn hints_change_no_byte() {
         file.allocate(1 << 20).unwrap();
         let bytes = read_all(&*file);
         for position in [0, 1, 4096, 99_999, 1 << 20, 1 << 30, u64::MAX] {
-            file.write_back(position, 50_000);
-            file.write_back(position, u64::MAX);
+            file.write_back(position, 50_000).unwrap();
+            file.write_back(position, u64::MAX).unwrap();
             file.forget_cached(position);
             assert_eq!(read_all(&*file), bytes);
         }

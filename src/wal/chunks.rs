@@ -90,7 +90,8 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// # Errors
     ///
     /// Nothing has happened then. [`Error::StorageFull`] or [`Error::Io`] if no file can be made for
-    /// the next chunk, [`Error::Encode`], [`Error::RecordTooLarge`], [`Error::Poisoned`],
+    /// the next chunk, [`Error::Encode`], [`Error::CheckpointTooLarge`],
+    /// [`Error::Poisoned`],
     /// [`Error::WouldDeadlock`] for a full queue inside a callback.
     pub fn close_open_chunk_with(&mut self, checkpoint: W::Checkpoint) -> Result<()> {
         self.shared.positions.check()?;

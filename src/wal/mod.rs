@@ -14,8 +14,6 @@ mod open;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -43,6 +41,8 @@ use crate::flush::Request;
 use crate::flush::Shared;
 use crate::flush::Worker;
 use crate::lock::WalLock;
+use crate::panics::catch;
+use crate::panics::report;
 use crate::position::Segment;
 use crate::reader::LogView;
 use crate::reader::Records;
@@ -236,7 +236,9 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Hands over what was appended, to be written or synced, and returns; `callback` is completed
     /// once it is done.
     ///
-    /// Blocks while the queue is full. With [`Flush::Sync`] everything appended before becomes durable,
+    /// Blocks while the queue is full, until callbacks before this one have run: a callback that takes a
+    /// mutex which the appender holds here waits for the appender, and the appender for it, for ever. Use
+    /// [`try_flush`](Self::try_flush) there, or let go of the mutex first. With [`Flush::Sync`] everything appended before becomes durable,
     /// also what earlier flushes only wrote, also in an earlier chunk.
     ///
     /// # Errors
@@ -423,8 +425,8 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Completes a callback on this thread.
     fn complete_here(&self, callback: Option<W::Callback>, error: &Error) {
         let Some(callback) = callback else { return };
-        if catch_unwind(AssertUnwindSafe(|| callback.complete(Err(error.clone())))).is_err() {
-            log::error!("a flush callback panicked; the log goes on");
+        if catch(|| callback.complete(Err(error.clone()))).is_none() {
+            report(|| log::error!("a flush callback panicked; the log goes on"));
             self.shared.metrics.callback_panic_count.fetch_add(1, Relaxed);
         }
     }
@@ -461,8 +463,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.view.close();
         Inside::refuse_wait(positions.identity(), "close")?;
         for thread in threads {
-            // Neither thread ends by a panic: both catch what they run.
-            let _ended = thread.join();
+            // A thread can only panic at its very end, where it drops what is the user's.
+            let _dropped = thread.join().map_err(std::mem::forget);
         }
         match positions.cause() {
             Some(cause) => Err(cause.poisoned()),

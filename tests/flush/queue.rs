@@ -162,3 +162,38 @@ fn append_hands_over_by_itself_what_passes_the_open_buffer() {
     }
     assert_eq!(wal.flush_metrics().flush_count, 0, "no flush of the user's");
 }
+
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A log that waits long for flushes to share a batch with.
+fn patient(disk: &Disk) -> SpellWal {
+    let mut disk = disk.clone();
+    disk.config.flush_batch_wait = PATIENCE;
+    disk.config.flush_batch_max_items = 60_000;
+    disk.options().open(&mut Book::default()).unwrap()
+}
+
+#[test]
+fn no_company_is_waited_for_while_the_appender_waits_for_room() {
+    let disk = Disk::with(|config| config.flush_queue_max_bytes = 100);
+    let mut wal = patient(&disk);
+    let started = Instant::now();
+    for _ in 0..20 {
+        wal.append(&spell("word")).unwrap();
+        wal.flush(Flush::Write, None).unwrap();
+    }
+    wal.close().unwrap();
+    assert!(started.elapsed() < PATIENCE);
+}
+
+#[test]
+fn no_company_is_waited_for_behind_a_rotation() {
+    let mut wal = patient(&Disk::default());
+    let handle = wal.progress_handle();
+    let started = Instant::now();
+    wal.append(&spell("word")).unwrap();
+    let end = wal.progress().appended;
+    wal.close_open_chunk_with(Spell::new("all")).unwrap();
+    handle.wait_synced(end).unwrap();
+    assert!(started.elapsed() < PATIENCE);
+}

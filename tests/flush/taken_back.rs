@@ -4,7 +4,9 @@ use super::*;
 
 #[test]
 fn a_codec_that_fails_or_lies_leaves_nothing_behind() {
-    let too_large = |error: &Error| matches!(error, Error::RecordTooLarge { max: 100 });
+    let too_large = |error: &Error| {
+        matches!(error, Error::RecordTooLarge { max: 100 } | Error::CheckpointTooLarge { max: 100 })
+    };
     let refused = |error: &Error| matches!(error, Error::Encode { .. });
     type Is = fn(&Error) -> bool;
     let cases: [(&str, Spell, Is); 6] = [

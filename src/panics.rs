@@ -1,0 +1,18 @@
+//! Panics of code that is not the log's own: callbacks, wakers, codecs, storages, loggers.
+
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+
+/// Runs `work`; `None` if it panicked.
+///
+/// The panic's payload is forgotten, not dropped: it is a value of the user's, whose `Drop` may panic
+/// once more, where nothing catches it.
+pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(std::mem::forget).ok()
+}
+
+/// Runs what only reports: a line to the logger, a number for the program's metrics. Both run the
+/// user's code, and a panic there (stderr is gone) must not end what is reported on.
+pub(crate) fn report(report: impl FnOnce()) {
+    let _reported = catch(report);
+}

@@ -1,0 +1,80 @@
+//! A logger that panics, as one does whose standard error is gone, harms nobody who waits for the log.
+//!
+//! A binary of its own: a process has one logger.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use chunked_wal::Error;
+use chunked_wal::Flush;
+use chunked_wal::storage::Fault;
+use chunked_wal::storage::FaultHow;
+use chunked_wal::storage::OpKind;
+use common::*;
+
+struct Panicking;
+
+impl log::Log for Panicking {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let on_a_thread_of_the_log =
+            std::thread::current().name().is_some_and(|name| name.starts_with("wal-"));
+        assert!(!on_a_thread_of_the_log, "stderr is gone: {}", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn install() {
+    let _already = log::set_logger(&Panicking);
+    log::set_max_level(log::LevelFilter::Trace);
+}
+
+#[test]
+fn every_callback_comes_though_the_failure_can_not_be_logged() {
+    install();
+    let disk = Disk::default();
+    let (mut wal, _) = disk.open();
+    let gate = Gate::new(&disk.storage, |op| op.kind == OpKind::Sync);
+    let (told, done) = channel();
+    for word in ["a", "b", "c"] {
+        wal.append(&action(word)).unwrap();
+        wal.flush(Flush::Sync, Some(told.clone())).unwrap();
+    }
+    gate.wait_for(1);
+    disk.storage.fail(Fault::new(OpKind::Sync, 0, FaultHow::Io));
+    gate.open();
+    for _ in 0..3 {
+        done.recv_timeout(SOON).expect("every callback comes").unwrap_err();
+    }
+    let (ended, end) = channel();
+    std::thread::spawn(move || {
+        drop(wal);
+        ended.send(()).unwrap();
+    });
+    end.recv_timeout(SOON).expect("a drop comes back");
+}
+
+#[test]
+fn rotations_and_removals_go_on_though_they_can_not_be_logged() {
+    install();
+    let disk = Disk::default();
+    let (mut wal, _) = disk.open();
+    for word in ["a", "b", "c"] {
+        wal.append(&action(word)).unwrap();
+        wal.close_open_chunk_with(word.to_string()).unwrap();
+    }
+    let drained = wal.drain_closed_chunks_while(|_| true);
+    wal.remove_chunks(drained).unwrap();
+    let idle: Result<(), Error> = wal.wait_idle();
+    idle.unwrap();
+    wal.close().unwrap();
+}
