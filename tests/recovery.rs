@@ -12,6 +12,8 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use chunked_wal::ChunkId;
 use chunked_wal::ChunkPersisted;
@@ -310,6 +312,32 @@ fn what_a_failed_sync_left_in_the_page_cache_is_written_again() {
             assert_eq!(disk.on(disk.storage.crash(seed)).open().1.words, words, "crash {seed}");
         }
     }
+}
+
+#[test]
+fn what_the_page_cache_lost_while_the_log_was_opened_is_not_written() {
+    let long = ["x".repeat(5000), "y".repeat(3000), "z".repeat(9000)];
+    let words: Vec<_> = long.iter().map(String::as_str).collect();
+    let disk = Disk::default();
+    let chunk = Forge::chunk(0).checkpoint("").actions(&words);
+    disk.storage.fail(Fault::new(OpKind::Sync, 1, FaultHow::SyncLies));
+    let file = chunk.put_written(&disk, chunk.at[1]);
+    file.sync().unwrap_err();
+    let disk = disk.on(disk.storage.kill());
+    // All is replayed; the pages go before it is written again.
+    let (storage, opened) = (disk.storage.clone(), AtomicUsize::new(0));
+    disk.storage.on_operation(move |op| {
+        if op.kind == OpKind::Open && opened.fetch_add(1, Relaxed) == 1 {
+            storage.evict();
+        }
+    });
+    let error = disk.try_open().unwrap_err();
+    assert!(matches!(&error, Error::Io { op: "read again", .. }), "{error}");
+    assert!(error.to_string().contains("open the log again"), "{error}");
+    // What the disk has is no log's end that a record follows: none is replayed and lost by turns.
+    disk.storage.on_operation(|_| ());
+    let (_wal, list) = disk.open();
+    assert!(list.words.is_empty());
 }
 
 #[test]

@@ -300,9 +300,9 @@ fn other_files_are_left_alone_and_reported() {
 fn a_clock_that_goes_backwards_is_of_no_consequence() {
     let (_base, config) = place();
     fs::create_dir(&config.dir).unwrap();
-    let created = |id, when: u64| Forge::chunk(id).header(48, &when.to_le_bytes());
-    let first = created(0, u64::MAX).checkpoint("").action("a").seal();
-    let second = created(first.end, 0).checkpoint("a").action("b").mark();
+    let created = |chunk: Forge, when: u64| chunk.header(48, &when.to_le_bytes());
+    let first = created(Forge::chunk(0), u64::MAX).checkpoint("").action("a").seal();
+    let second = created(first.next(), 0).checkpoint("a").action("b").mark();
     for chunk in [&first, &second] {
         fs::write(config.chunk_path(ChunkId(chunk.id)), &chunk.bytes).unwrap();
     }

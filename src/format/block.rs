@@ -35,6 +35,16 @@ impl Block {
         })
     }
 
+    /// The global offset of the first record's frame.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The frames' bytes, one after the other.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buf[self.frames.clone()]
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }

@@ -12,9 +12,11 @@ use super::Survey;
 use super::Verdict;
 use super::open_chunk;
 use crate::chunk::ClosedChunk;
+use crate::chunk::FileBytes;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Result;
+use crate::format::Block;
 use crate::format::DataCrc;
 use crate::format::HEADER_LEN;
 use crate::format::Header;
@@ -118,7 +120,7 @@ impl<C> Newest<C> {
         if self.proven < self.end {
             let from = self.proven - self.header.chunk_id;
             let to = self.end - self.header.chunk_id;
-            rewrite(&*handle, path, from, to, config.read_buffer_size)?;
+            rewrite(&handle, path, &self.header, from, to, config.read_buffer_size)?;
             handle.sync().map_err(|e| Error::io("sync", path, e))?;
         }
         match self.verdict {
@@ -184,7 +186,7 @@ pub(crate) fn cut_chunk(storage: &dyn Storage, path: &Path, id: ChunkId, end: u6
         match scan.last_segment().map(|(offset, size)| offset + size) {
             Some(at) if at < end => {}
             Some(at) if at == end => {
-                rewrite(&*handle, path, HEADER_LEN, end - id.0, CUT_READ as u64)?;
+                rewrite(&handle, path, &header, HEADER_LEN, end - id.0, CUT_READ as u64)?;
                 handle.sync().map_err(|e| Error::io("sync", path, e))?;
                 return seal_chunk(&*handle, path, &header, end, records, &data_crc);
             }
@@ -198,19 +200,45 @@ pub(crate) fn cut_chunk(storage: &dyn Storage, path: &Path, id: ChunkId, end: u6
 /// The reads with which a chunk is cut.
 const CUT_READ: usize = 1 << 20;
 
-/// Writes the bytes between two file positions once more, where they are, so that the next sync
-/// covers them.
-fn rewrite(file: &dyn StorageFile, path: &Path, from: u64, to: u64, piece: u64) -> Result<()> {
-    let mut buf = vec![0; usize::try_from(piece.min(to - from)).unwrap_or(usize::MAX)];
+/// Writes the frames between two file positions once more, where they are, so that the next sync covers
+/// them. Each is checked after it was read and before it is written: since it was replayed, the operating
+/// system may have dropped a page that it held to be written (after a failed sync it calls such pages clean),
+/// and what is read then is what the disk has.
+fn rewrite(
+    file: &Arc<dyn StorageFile>,
+    path: &Path,
+    header: &Header,
+    from: u64,
+    to: u64,
+    piece: u64,
+) -> Result<()> {
+    let source = FileBytes { file: file.clone(), len: to };
+    let piece = usize::try_from(piece.min(to)).unwrap_or(usize::MAX);
+    let mut scan = Scan::new(source, header, false, piece).beginning_at(from);
+    let mut block = Block::default();
     let mut at = from;
     while at < to {
-        let n = usize::try_from(to - at).unwrap_or(usize::MAX).min(buf.len());
-        let read = read_full_at(file, &mut buf[..n], at).map_err(|e| Error::io("read", path, e))?;
-        if read < n {
-            return Err(Error::io("read", path, std::io::ErrorKind::UnexpectedEof.into()));
+        block.clear(piece);
+        scan.next_block(&mut block).map_err(|e| Error::from_read(path, e))?;
+        if block.is_empty() && at == from && from > HEADER_LEN {
+            // What is proven may end inside a frame, by the word of a frame that this log didn't write.
+            return rewrite(file, path, header, HEADER_LEN, to, piece as u64);
         }
-        write_all_at(file, &mut [IoSlice::new(&buf[..n])], at).map_err(|e| Error::io("write", path, e))?;
-        at += n as u64;
+        if block.is_empty() {
+            return Err(changed(path, header.chunk_id + at));
+        }
+        let position = block.offset() - header.chunk_id;
+        write_all_at(&**file, &mut [IoSlice::new(block.bytes())], position)
+            .map_err(|e| Error::io("write", path, e))?;
+        at = position + block.bytes().len() as u64;
     }
     Ok(())
+}
+
+fn changed(path: &Path, offset: u64) -> Error {
+    let why = format!(
+        "the record at offset {offset} was whole a moment ago and is not any more: the disk has lost a write that it \
+         had reported as failed; open the log again to go on from what the disk has"
+    );
+    Error::io("read again", path, std::io::Error::other(why))
 }
