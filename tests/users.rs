@@ -314,6 +314,46 @@ fn a_clock_that_goes_backwards_is_of_no_consequence() {
     assert_eq!(open(&config).unwrap().1.words, ["a", "b", "c"]);
 }
 
+#[test]
+fn a_lock_file_that_is_removed_lets_no_second_writer_in() {
+    let (_base, config) = place();
+    let (mut wal, mut list) = open(&config).unwrap();
+    fs::remove_file(config.dir.join("LOCK")).unwrap();
+    assert!(matches!(open(&config), Err(Error::Locked { .. })));
+    fs::write(config.dir.join("LOCK"), b"").unwrap();
+    assert!(matches!(open(&config), Err(Error::Locked { .. })));
+    wal.append_and_apply("a".to_string(), &mut list).unwrap();
+    wal.close().unwrap();
+    assert_eq!(open(&config).unwrap().1.words, ["a"]);
+}
+
+#[test]
+fn a_link_or_a_pipe_by_a_name_of_the_log_is_not_followed() {
+    let (base, config) = place();
+    fs::create_dir(&config.dir).unwrap();
+    let target = base.path().join("precious");
+    fs::write(&target, b"not the log's").unwrap();
+    let spare = |number| config.dir.join(spare_name(number));
+    std::os::unix::fs::symlink(&target, spare(1)).unwrap();
+    let pipe = Command::new("mkfifo").arg(spare(2)).status().unwrap();
+    assert!(pipe.success());
+    let (mut wal, mut list) = open(&config).unwrap();
+    for word in ["a", "b", "c"] {
+        wal.append_and_apply(word.to_string(), &mut list).unwrap();
+        wal.close_open_chunk(&list).unwrap();
+    }
+    wal.close().unwrap();
+    assert_eq!(fs::read(&target).unwrap(), b"not the log's");
+    assert_eq!(open(&config).unwrap().1.words, ["a", "b", "c"]);
+
+    // By a chunk's name it is an error that says so.
+    let chunk = config.chunk_path(ChunkId(0));
+    fs::rename(&chunk, &target).unwrap();
+    std::os::unix::fs::symlink(&target, &chunk).unwrap();
+    let error = open(&config).unwrap_err();
+    assert!(error.to_string().contains("symbolic link"), "{error}");
+}
+
 // Options ------------------------------------------------------------------------------------------
 
 #[test]

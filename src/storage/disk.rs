@@ -17,9 +17,13 @@ use std::io::ErrorKind;
 use std::io::IoSlice;
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::Access;
 use super::Storage;
@@ -81,8 +85,9 @@ impl Storage for DiskStorage {
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn StorageFile>> {
-        let file = OpenOptions::new().read(true).write(access == Access::ReadWrite).open(path)?;
-        Ok(Arc::new(DiskFile(file)))
+        let mut options = OpenOptions::new();
+        options.read(true).write(access == Access::ReadWrite);
+        Ok(Arc::new(DiskFile(open_regular(&mut options, path)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -98,17 +103,60 @@ impl Storage for DiskStorage {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        // Twice locked, because the file may be removed or replaced while its lock is held.
+        let dir = path.parent().map(File::open).transpose()?;
+        let dir = match dir.map(HeldLock::take).transpose() {
+            Ok(Some(None)) => return Ok(None),
+            Ok(held) => held.flatten(),
+            // A file system that locks no directories: the file has to do.
+            Err(_) => None,
+        };
+        loop {
+            let mut options = OpenOptions::new();
+            let file = open_regular(options.read(true).write(true).create(true).truncate(false), path)?;
+            let locked = file.metadata()?;
+            let Some(file) = HeldLock::take(file)? else { return Ok(None) };
+            match fs::symlink_metadata(path) {
+                Ok(named) if (named.dev(), named.ino()) == (locked.dev(), locked.ino()) => {
+                    return Ok(Some(Box::new((file, dir))));
+                }
+                // Removed between opening and locking: the next to lock would lock another file.
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+/// Opens a name that the log found: a regular file, not what a symbolic link of that name leads to, and
+/// without waiting for the other end of a pipe.
+fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = options.custom_flags(flags.bits() as i32).open(path);
+    let file = opened.map_err(|e| match Errno::from_io_error(&e) {
+        Some(Errno::LOOP) => io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link"),
+        _ => e,
+    })?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok(file)
+}
+
+/// A lock that is held.
+struct HeldLock(File);
+
+impl HeldLock {
+    /// Locks a file or directory; `None` if somebody else has locked it.
+    fn take(file: File) -> io::Result<Option<Self>> {
         match fs2::FileExt::try_lock_exclusive(&file) {
-            Ok(()) => Ok(Some(Box::new(HeldLock(file)))),
+            Ok(()) => Ok(Some(HeldLock(file))),
             Err(e) if e.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(None),
             Err(e) => Err(e),
         }
     }
 }
-
-/// A lock that is held.
-struct HeldLock(File);
 
 impl Drop for HeldLock {
     fn drop(&mut self) {
@@ -247,8 +295,6 @@ fn reserve(_file: &File, _len: u64) -> io::Result<bool> {
 /// that was not written counts as a hole. It moves the file's cursor, which nobody uses.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn seek_data(file: &File, position: u64) -> io::Result<Option<u64>> {
-    use rustix::io::Errno;
-
     match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(position)) {
         Ok(found) => Ok(Some(found)),
         Err(Errno::NXIO) => Ok(None),

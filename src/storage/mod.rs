@@ -68,7 +68,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Takes the advisory lock at `path`, making the file if needed. `None` if somebody else holds
-    /// it, in this process or another. It is free again once the returned guard is dropped.
+    /// it, in this process or another. It is free again once the returned guard is dropped. Where a file
+    /// may be removed while it is locked, its directory is locked as well.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;
 }
 
