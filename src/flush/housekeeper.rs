@@ -174,6 +174,10 @@ impl Housekeeper {
         let mut asked = false;
         loop {
             if let Some(spare) = state.spares.pop_front() {
+                // Asked for while this one was made, another would be too many.
+                if asked {
+                    (state.spare_wanted, state.spare_awaited) = (false, false);
+                }
                 return Ok(spare);
             }
             if state.closed {
