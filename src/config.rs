@@ -11,6 +11,9 @@ use crate::position::ChunkId;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
+/// The most that buffer and queue may hold, each: see [`Config::limit_pending`].
+const PENDING_LIMIT: u64 = 1024 * MIB;
+
 /// The largest `max_record_size`: what a frame's length field can hold, with room for its header.
 const RECORD_SIZE_LIMIT: u64 = u32::MAX as u64 - 64;
 
@@ -115,11 +118,12 @@ pub struct Config {
     pub max_record_size: u64,
 
     /// Appended bytes that may wait for a flush in memory; past it, `append` hands them over as a
-    /// `Write` by itself. 1 MiB unless set.
+    /// `Write` by itself. 1 MiB unless set; more than 1 GiB counts as 1 GiB.
     pub open_buffer_max_bytes: u64,
 
     /// Bytes handed over and not yet written; past it, whoever hands over more has to wait. A rotation
-    /// counts for a 64th of it at least, because each that waits has a file open. 32 MiB unless set.
+    /// counts for a 64th of it at least, because each that waits has a file open. 32 MiB unless set; more
+    /// than 1 GiB counts as 1 GiB.
     pub flush_queue_max_bytes: u64,
 
     /// The most flushes that the worker takes into one batch. 65,536 unless set.
@@ -158,6 +162,11 @@ pub struct Config {
 
     /// How records of closed chunks are read at random. [`ClosedReads::Positional`] unless set.
     pub closed_reads: ClosedReads,
+
+    /// The permissions that the log's files are made with (its chunks, spare files and lock), less the
+    /// process's umask: at least 0o600. Whoever may read the lock file can keep a writer out by locking it.
+    /// 0o600, for the owner alone, unless set. Files that are there keep what they have.
+    pub file_mode: u32,
 }
 
 impl Config {
@@ -179,6 +188,7 @@ impl Config {
             compression: Compression::None,
             read_buffer_size: MIB,
             closed_reads: ClosedReads::Positional,
+            file_mode: 0o600,
         }
     }
 
@@ -215,6 +225,13 @@ impl Config {
                 });
             }
         }
+        if self.file_mode & !0o777 != 0 || self.file_mode & 0o600 != 0o600 {
+            return Err(Error::InvalidConfig {
+                field: "file_mode",
+                value: format!("{:#o}", self.file_mode),
+                allowed: "0o600 to 0o777, with both bits of 0o600".to_string(),
+            });
+        }
         let wait_max = Duration::from_secs(60);
         if self.flush_batch_wait > wait_max {
             return Err(Error::InvalidConfig {
@@ -224,6 +241,14 @@ impl Config {
             });
         }
         Ok(())
+    }
+
+    /// Bounds what waits in memory, as the fields' documentation has it: recovery relies on it for how far
+    /// from the durable end a record can begin.
+    pub(crate) fn limit_pending(&mut self) {
+        for bytes in [&mut self.open_buffer_max_bytes, &mut self.flush_queue_max_bytes] {
+            *bytes = (*bytes).min(PENDING_LIMIT);
+        }
     }
 
     /// The path of a chunk's file.
@@ -268,6 +293,8 @@ mod tests {
         assert_eq!(field(|c| c.spare_chunks = u64::MAX), "spare_chunks");
         assert_eq!(field(|c| c.zero_ahead_bytes = u64::MAX), "zero_ahead_bytes");
         assert_eq!(field(|c| c.read_buffer_size = 0), "read_buffer_size");
+        assert_eq!(field(|c| c.file_mode = 0o400), "file_mode");
+        assert_eq!(field(|c| c.file_mode = 0o1600), "file_mode");
         assert!(Config::new("x").validate().is_ok());
     }
 }

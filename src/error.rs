@@ -39,6 +39,14 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A file that the log did not make has the name of the chunk that is about to begin. It was left alone,
+    /// and the log has stopped: everything before is as durable as it was.
+    #[error("'{}' is there already, and this log did not make it: another program writes to the log's directory, or a file was copied into it; move that file away, then open the log again", path.display())]
+    ChunkExists {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// There is no log, and the caller said that there must be one.
     #[error("no log in '{}': is the right directory given, and its file system mounted?", path.display())]
     NotFound {
@@ -498,6 +506,7 @@ impl Error {
         match self {
             Error::Io { source, .. } => source.kind(),
             Error::Locked { .. } => io::ErrorKind::WouldBlock,
+            Error::ChunkExists { .. } => io::ErrorKind::AlreadyExists,
             Error::NotFound { .. } | Error::NotInLog { .. } => io::ErrorKind::NotFound,
             #[cfg(feature = "blob")]
             Error::NotABlob { .. } => io::ErrorKind::NotFound,

@@ -288,7 +288,9 @@ impl RawRecords<'_> {
         }
         Some(match self.scan.end()? {
             ScanEnd::Sealed { data_end, .. } => ChunkEnd::Sealed { data_end: *data_end },
-            ScanEnd::Clean { data_end, marked } => ChunkEnd::Clean { data_end: *data_end, marked: *marked },
+            ScanEnd::Clean { data_end, mark } => {
+                ChunkEnd::Clean { data_end: *data_end, marked: mark.is_some() }
+            }
             ScanEnd::Torn { data_end, lost } => ChunkEnd::Torn { data_end: *data_end, lost: *lost },
             other => ChunkEnd::Damaged(scan_error(Some(other), self.chunk.id(), &self.chunk.path)),
         })

@@ -33,6 +33,7 @@ use crate::error::Result;
 use crate::format::DataCrc;
 use crate::format::Frame;
 use crate::format::Header;
+use crate::format::Mark;
 use crate::format::Scan;
 use crate::format::ScanEnd;
 use crate::format::Seal;
@@ -146,7 +147,7 @@ pub(crate) struct Newest<C> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is whole: records are appended to it.
-    Continue { marked: bool },
+    Continue { mark: Option<Mark> },
     /// It takes no more records: its seal is written (again), and a new chunk begins.
     Seal,
 }
@@ -273,9 +274,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         chunk.forget_tail(&scan);
         let (end, verdict, torn) = match scan.end() {
             Some(ScanEnd::Sealed { data_end, .. }) => (*data_end, Verdict::Seal, None),
-            Some(ScanEnd::Clean { data_end, marked }) => {
-                (*data_end, Verdict::Continue { marked: *marked }, None)
-            }
+            Some(ScanEnd::Clean { data_end, mark }) => (*data_end, Verdict::Continue { mark: *mark }, None),
             Some(ScanEnd::Torn { data_end, lost }) => {
                 let torn = TornTail { chunk_id: id, data_end: *data_end, lost: *lost };
                 (*data_end, Verdict::Seal, Some(torn))

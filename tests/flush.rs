@@ -14,6 +14,8 @@ mod queue;
 mod taken_back;
 #[path = "flush/tickets.rs"]
 mod tickets;
+#[path = "flush/unsynced.rs"]
+mod unsynced;
 
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;

@@ -151,13 +151,19 @@ fn a_new_log_is_made_and_closed_and_opened_again() {
           sync dir
           write r-0 16@88
         close
+          write r-0 16@88
           sync r-0
         open again
           sync dir
+          write r-0 16@88
+          sync r-0
         close untouched
+          write r-0 16@88
           sync r-0
         open again
           sync dir
+          write r-0 16@88
+          sync r-0
         append
           allocate r-0 8192
         close with what was never flushed
@@ -213,6 +219,7 @@ fn flushes_write_once_and_sync_once() {
           sync r-0
           write r-0 16@136
         close
+          write r-0 16@136
           sync r-0
     ",
     );
@@ -246,6 +253,7 @@ fn flushes_that_wait_for_a_sync_share_the_next() {
           sync r-0
           write r-0 16@208
         close
+          write r-0 16@208
           sync r-0
     ",
     );
@@ -316,6 +324,7 @@ fn rotation_syncs_seals_and_only_then_names_the_next() {
           sync dir
           write r-256 16@88
         close
+          write r-256 16@88
           sync r-256
     ",
     );
@@ -445,14 +454,21 @@ fn removed_files_become_spares_and_spares_become_chunks() {
           sync dir
           write r-464 16@104
         close
+          write r-464 16@104
           sync r-464
         open for 2 spares
           sync dir
+          write r-464 16@104
+          sync r-464
           allocate spare-* 8192
+          write r-464 16@104
           sync r-464
         open for 0 spares
           sync dir
+          write r-464 16@104
+          sync r-464
           remove spare-*
+          write r-464 16@104
           sync r-464
     ",
     );
@@ -491,7 +507,10 @@ fn recovery_writes_again_what_is_not_proven() {
         "
         killed after [Sync]: open
           sync dir
+          write r-0 16@112
+          sync r-0
         close
+          write r-0 16@112
           sync r-0
         killed after [Write]: open
           sync dir
@@ -499,6 +518,7 @@ fn recovery_writes_again_what_is_not_proven() {
           sync r-0
           write r-0 16@112
         close
+          write r-0 16@112
           sync r-0
         killed after [Sync, Write, Write]: open
           sync dir
@@ -506,6 +526,7 @@ fn recovery_writes_again_what_is_not_proven() {
           sync r-0
           write r-0 16@160
         close
+          write r-0 16@160
           sync r-0
     ",
     );
@@ -545,6 +566,7 @@ fn recovery_cuts_and_seals_a_torn_tail_and_begins_a_chunk() {
           sync dir
           write r-136 16@96
         close
+          write r-136 16@96
           sync r-136
     ",
     );

@@ -93,7 +93,25 @@ mutation 'a spare is offered before its old name is durably gone' $housekeeper \
 mutation 'a removal does not wait for what justifies it' src/wal/chunks.rs \
     's/if self\.sync_asked < self\.end\(\) \{/if false {/' "$crash"
 mutation 'keep appending to a file after a torn tail' src/recovery.rs \
-    's/(Torn \{ data_end, lost \}\) => \{.*?)Verdict::Seal/$1Verdict::Continue { marked: false }/s' '--test crash equal_records'
+    's/(Torn \{ data_end, lost \}\) => \{.*?)Verdict::Seal/$1Verdict::Continue { mark: None }/s' '--test crash equal_records'
+mutation 'a closing mark stays when the log is opened' src/recovery/repair.rs \
+    's/self\.mark_anew\(&\*handle\) \{/Ok::<(), Error>(()) {/' "$recovery"
+mutation 'the mark that replaces a closing one is not synced' src/recovery/repair.rs \
+    's/(data_len \+ SEAL_LEN, e\)\)\?;\n)        handle\.sync\(\)[^\n]*/$1        Ok(())/' "$recovery"
+mutation 'any amount may be written and not durable' $worker \
+    's/ \|\| end - synced >= UNSYNCED_MAX//' "$flush"
+mutation 'the search for proof has no bound' src/format/scan.rs \
+    's/\.min\(from\.saturating_add\(SEARCH_MAX\)\)//' "$format"
+mutation 'all is read behind a closing mark' src/format/scan.rs \
+    's/if mark == Mark::Closed \{/if false \&\& mark == Mark::Closed {/' "$format"
+mutation 'a log goes by the path of its directory' src/storage/disk.rs \
+    's/Ok\(Some\(Arc::new\(PinnedDir::open\(dir, file_mode\)\?\)\)\)/let _ = PinnedDir::open(dir, file_mode)?;\n        Ok(None)/' '--test directory'
+mutation 'a name that the next chunk needs is replaced' $worker \
+    's/storage\.rename_new\(&spare/storage.rename(\&spare/' '--test directory'
+mutation 'a file that has another name is used again' $housekeeper \
+    's/if handle\.has_other_names\(\)/if false \&\& handle.has_other_names()/' '--test directory'
+mutation 'kept files stay open when there are no descriptors' src/chunk/read.rs \
+    's/            give_up_kept_files\(\);\n//' '--test directory'
 mutation 'the same salt in a second life' src/wal/chunks.rs \
     's/let salt = random_u64\(\);/let salt = 7;/' '--test crash each_life'
 mutation 'position left out of the CRC' src/format/frame.rs \
@@ -165,7 +183,7 @@ mutation 'ring: no room kept for a checkpoint' $wal \
 mutation 'ring: a salt that everybody knows' src/embedded/log.rs \
     's/set_salt\(random_u64\(\)\)/set_salt(0)/' "$ring"
 mutation 'search: a length is believed without its check' src/format/search.rs \
-    's/if check_fits\(header, &origin\.salt, offset\) \{/if true {/' "$format"
+    's/if checks\.check\(u64[^{]*\{/if true {/' "$format"
 mutation 'a hole is read' src/format/search.rs \
     's/if in_hole \{/if false {/' "$format"
 mutation 'a predecessor of another history is taken' src/recovery.rs \

@@ -28,6 +28,7 @@ use chunked_wal::WalTypes;
 use chunked_wal::storage::MemoryStorage;
 
 use self::forge::Forge;
+use self::forge::check;
 
 /// The directories to begin with.
 pub const BASES: u8 = 9;
@@ -372,14 +373,9 @@ fn hostile_length(file: &mut Vec<u8>, input: &mut Input<'_>) {
 
 /// The header of an action of `len` bytes: right in its check, wrong in its checksum.
 pub fn begun_frame(salt: u64, offset: u64, len: u32) -> [u8; 16] {
-    let mut x = salt
-        ^ offset.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ (u64::from(len) | 1 << 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
     let mut bytes = [0; 16];
     bytes[4..8].copy_from_slice(&len.to_le_bytes());
     bytes[8] = 1;
-    bytes[12..].copy_from_slice(&((x ^ x >> 31) as u32).to_le_bytes());
+    bytes[12..].copy_from_slice(&check(salt, offset, len, 1).to_le_bytes());
     bytes
 }

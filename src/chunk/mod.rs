@@ -21,5 +21,6 @@ pub(crate) use open::Staged;
 pub(crate) use read::ChunkFile;
 pub(crate) use read::FileBytes;
 pub(crate) use read::OpenFiles;
+pub(crate) use read::with_a_descriptor;
 pub(crate) use tail::Tail;
 pub(crate) use tail::TailWriter;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use parking_lot::RwLock;
+use rustix::io::Errno;
 
 use crate::config::ClosedReads;
 use crate::error::Error;
@@ -44,6 +45,19 @@ enum Handle {
     Open(OpenFile),
     /// The chunk is removed; its file may have another life already.
     Gone,
+}
+
+impl Handle {
+    fn let_go(&mut self) -> bool {
+        match self {
+            Handle::Open(open) if open.is_held() => false,
+            Handle::Open(_) => {
+                *self = Handle::Shut;
+                true
+            }
+            Handle::Shut | Handle::Gone => true,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -108,14 +122,12 @@ impl ChunkFile {
     /// Lets go of the file, unless somebody is reading it: [`retire`](Self::retire) must see them.
     /// Returns whether it did.
     fn let_go(&self) -> bool {
-        let mut handle = self.handle.write();
-        if matches!(&*handle, Handle::Open(open) if open.is_held()) {
-            return false;
-        }
-        if matches!(*handle, Handle::Open(_)) {
-            *handle = Handle::Shut;
-        }
-        true
+        self.handle.write().let_go()
+    }
+
+    /// The same, but doesn't wait for somebody who is just opening it.
+    fn try_let_go(&self) -> bool {
+        self.handle.try_write().is_some_and(|mut handle| handle.let_go())
     }
 
     /// Ends all reading that has not begun. `true` if it is sure that nobody holds the file any more,
@@ -131,13 +143,39 @@ impl ChunkFile {
     }
 }
 
+/// Files that are open, in the order in which they were opened.
+type Opened = Mutex<VecDeque<Arc<ChunkFile>>>;
+
+/// What the logs and readers of this process keep open.
+static KEPT: Mutex<Vec<Weak<Opened>>> = Mutex::new(Vec::new());
+
+/// Opens a file; where the process or the system has no descriptor left, gives up the files that are only kept
+/// open between reads, those of other logs too, and tries once more.
+pub(crate) fn with_a_descriptor<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match open() {
+        Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::MFILE | Errno::NFILE)) => {
+            give_up_kept_files();
+            open()
+        }
+        done => done,
+    }
+}
+
+/// Waits for nobody: who is just opening a file may be here as well.
+fn give_up_kept_files() {
+    for opened in KEPT.lock().iter().filter_map(Weak::upgrade) {
+        if let Some(mut opened) = opened.try_lock() {
+            opened.retain(|chunk| !chunk.try_let_go());
+        }
+    }
+}
+
 /// Opens chunk files on demand and keeps those opened last open.
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
     storage: Arc<dyn Storage>,
     dir: PathBuf,
-    /// In the order in which they were opened.
-    opened: Mutex<VecDeque<Arc<ChunkFile>>>,
+    opened: Arc<Opened>,
     closed_reads: ClosedReads,
     maps: Mutex<Maps>,
 }
@@ -152,7 +190,10 @@ struct Maps {
 
 impl OpenFiles {
     pub(crate) fn new(storage: Arc<dyn Storage>, dir: &Path, closed_reads: ClosedReads) -> Self {
-        let (opened, maps) = (Mutex::default(), Mutex::default());
+        let (opened, maps) = (Arc::<Opened>::default(), Mutex::default());
+        let mut kept = KEPT.lock();
+        kept.retain(|opened| opened.strong_count() > 0);
+        kept.push(Arc::downgrade(&opened));
         OpenFiles { storage, dir: dir.to_owned(), opened, closed_reads, maps }
     }
 
@@ -169,7 +210,7 @@ impl OpenFiles {
                 Handle::Gone => return Ok(None),
                 Handle::Shut => {
                     let path = self.path(chunk.id());
-                    let opened = self.storage.open(&path, Access::Read);
+                    let opened = with_a_descriptor(|| self.storage.open(&path, Access::Read));
                     let file = opened.map_err(|e| Error::io("open", path, e))?;
                     *handle = Handle::Open(OpenFile::new(file.clone()));
                     file

@@ -26,6 +26,7 @@ use parking_lot::MutexGuard;
 
 use super::Metrics;
 use crate::chunk::ChunkFile;
+use crate::chunk::with_a_descriptor;
 use crate::error::Error;
 use crate::error::Result;
 use crate::panics::catch;
@@ -339,17 +340,18 @@ impl Housekeeper {
     }
 
     fn make(&self, path: &Path) -> Result<()> {
-        let handle = self
-            .config
-            .storage
-            .create(path)
-            .map_err(|e| Error::no_space("create", path, self.config.file_size, e))?;
+        let created = with_a_descriptor(|| self.config.storage.create(path));
+        let handle = created.map_err(|e| Error::no_space("create", path, self.config.file_size, e))?;
         self.offer(path, handle, Life::First)
     }
 
     fn prepare(&self, path: &Path) -> Result<()> {
-        let opened = self.config.storage.open(path, Access::ReadWrite);
+        let opened = with_a_descriptor(|| self.config.storage.open(path, Access::ReadWrite));
         let handle = opened.map_err(|e| Error::io("open", path, e))?;
+        if handle.has_other_names().map_err(|e| Error::io("measure", path, e))? {
+            // Somebody has kept the chunk by a link, and its bytes are to stay.
+            return self.config.storage.remove(path).map_err(|e| Error::io("remove", path, e));
+        }
         self.offer(path, handle, Life::Earlier)
     }
 
@@ -374,7 +376,7 @@ impl Housekeeper {
         let reuse = chunk.retire() && self.state.lock().spares.len() < self.config.spares_max;
         let spare_path = self.spare_path();
         let (op, gone) = if reuse {
-            ("rename", storage.rename(path, &spare_path))
+            ("rename", storage.rename_new(path, &spare_path))
         } else {
             ("remove", storage.remove(path))
         };

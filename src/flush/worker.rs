@@ -47,8 +47,10 @@ use crate::chunk::Tail;
 use crate::error::Error;
 use crate::error::Result;
 use crate::format::SEAL_LEN;
+use crate::format::SYNC_MARK_LEN;
 use crate::format::Salt;
 use crate::format::Seal;
+use crate::format::closing_mark;
 use crate::format::sync_mark;
 use crate::panics::catch;
 use crate::panics::report;
@@ -140,6 +142,10 @@ impl<W: WalTypes> Shared<W> {
 }
 
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// The worker syncs by itself once so many bytes are written and not durable: how far recovery looks for
+/// what a crash left behind has a bound by that.
+const UNSYNCED_MAX: u64 = 2 << 30;
 
 /// How long the end stays where it is before a sync mark is written there.
 const QUIET: Duration = Duration::from_millis(5);
@@ -331,7 +337,7 @@ impl<W: WalTypes> Worker<W> {
         metrics.write.record(started.elapsed());
         let mut sync = None;
         let synced = self.shared.positions.synced();
-        if sync_asked && end > synced {
+        if end > synced && (sync_asked || end - synced >= UNSYNCED_MAX) {
             let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
             // All that is written, which may be more than was asked for.
             let turn = self.shared.positions.begin_sync(self.shared.positions.written());
@@ -453,7 +459,10 @@ impl<W: WalTypes> Worker<W> {
         }
         // The final name proves that header and first frame are durable.
         chunk.sync()?;
-        self.storage.rename(&spare.path, &path).map_err(chunk.error("rename"))?;
+        self.storage.rename_new(&spare.path, &path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => Error::ChunkExists { path: path.clone() },
+            _ => Error::io("rename", &path, e),
+        })?;
         chunk.path = path;
         // The new name must be durable before a record in it is acknowledged.
         self.storage.sync_dir(&self.dir).map_err(|e| Error::io("sync directory", &self.dir, e))?;
@@ -491,13 +500,21 @@ impl<W: WalTypes> Worker<W> {
         Ok(())
     }
 
-    /// The last thing before the thread ends.
+    /// The last thing before the thread ends: no record follows, and the next to open need not look
+    /// for one.
     fn finish(&mut self) -> Result<()> {
-        self.mark_end()?;
-        match &mut self.chunk {
-            Some(chunk) if chunk.marked => chunk.sync(),
-            _ => Ok(()),
+        let positions = &self.shared.positions;
+        let (written, synced) = (positions.written(), positions.synced());
+        let Some(chunk) = &mut self.chunk else { return Ok(()) };
+        if written != synced {
+            return Ok(());
         }
+        // Opened on a full disk, a log may have no space for a mark: the next to open looks for the end.
+        let len = chunk.handle.len().map_err(chunk.error("measure"))?;
+        if len >= synced - chunk.id.0 + SYNC_MARK_LEN {
+            chunk.write(&closing_mark(synced, &chunk.salt), synced)?;
+        }
+        chunk.sync()
     }
 
     /// After a failure: completes all that is in hand or was taken, each with what became of it.

@@ -8,7 +8,7 @@
 //!
 //! - `crc` covers `salt ‖ global offset ‖ bytes 4..` to the end of the padding. Salt and offset are
 //!   not stored.
-//! - `check` mixes salt, offset and the other header fields into 32 bits: whether to believe `len`
+//! - `check` hashes offset and header fields, keyed by the salt, to 32 bits: whether to believe `len`
 //!   is decided before a byte of payload is read. Payloads don't know the salt, so they pass the check
 //!   neither on purpose nor, more often than once in 4 billion positions, by chance.
 //! - 16 zero bytes are never a frame, as `kind` 0 is never used.
@@ -30,6 +30,9 @@ pub(crate) const SYNC_MARK_LEN: u64 = FRAME_HEADER_LEN as u64;
 /// The payload is compressed. Only records may be, and only in chunks with
 /// [`FEATURE_LZ4`](super::FEATURE_LZ4).
 pub(crate) const FLAG_LZ4: u8 = 1;
+
+/// A sync mark of a log that was closed: nothing was written behind it since.
+pub(crate) const FLAG_CLOSED: u8 = 1;
 
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +58,12 @@ impl Kind {
 /// The salt of one life of a chunk file.
 #[derive(Debug, Clone)]
 pub(crate) struct Salt {
-    value: u64,
     /// A CRC that has taken the salt already: every frame's begins with it.
     crc: Crc,
+    /// The key of `check`, three words drawn from the salt.
+    fields_factor: u64,
+    offset_factor: u64,
+    addend: u64,
 }
 
 /// The part of a frame's offset that its CRC takes in the place where it is going to stand itself, so that
@@ -71,7 +77,9 @@ impl Salt {
     pub(crate) fn new(salt: u64) -> Self {
         let mut crc = Crc::default();
         crc.eight(salt);
-        Self { value: salt, crc }
+        let [fields_factor, offset_factor, addend] = [1, 2, 3].map(|n| splitmix64(salt, n));
+        // Odd, so that no bit of what they multiply is lost.
+        Self { crc, fields_factor: fields_factor | 1, offset_factor: offset_factor | 1, addend }
     }
 
     /// The CRC of the frame at `offset` before its first byte, for which [`offset_in_frame`] stands.
@@ -84,14 +92,50 @@ impl Salt {
 
     /// The field `check` of a header at `offset` with the length `len` and the [`marks`].
     #[inline(always)]
-    pub(super) fn check(&self, offset: u64, len: u32, marks: u32) -> u32 {
-        let mut x = self.value
-            ^ offset.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            ^ (u64::from(len) | u64::from(marks) << 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-        // The finalizer of splitmix64.
-        x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (x ^ x >> 31) as u32
+    fn check(&self, offset: u64, len: u32, marks: u32) -> u32 {
+        self.checks_from(offset).check(u64::from(len) | u64::from(marks) << 32)
+    }
+
+    /// The checks of headers at `offset` and, one by one, at the positions after it.
+    #[inline(always)]
+    pub(super) fn checks_from(&self, offset: u64) -> Checks {
+        Checks {
+            fields_factor: self.fields_factor,
+            step: self.offset_factor.wrapping_mul(ALIGN),
+            addend: self.addend.wrapping_add(offset.wrapping_mul(self.offset_factor)),
+        }
+    }
+}
+
+/// The `n`th output of the generator splitmix64 (Steele, Lea, Flood 2014) with this seed.
+fn splitmix64(seed: u64, n: u64) -> u64 {
+    let x = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ x >> 31
+}
+
+/// The field `check` at one offset, of any header: the upper half of a product and a sum, as in the
+/// multiply-shift hash (Dietzfelbinger 1996). With a random addend each value is equally likely for a
+/// given header and offset.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Checks {
+    fields_factor: u64,
+    step: u64,
+    addend: u64,
+}
+
+impl Checks {
+    /// The check of a header whose bytes 4 to 12 are `fields`.
+    #[inline(always)]
+    pub(super) fn check(&self, fields: u64) -> u32 {
+        (fields.wrapping_mul(self.fields_factor).wrapping_add(self.addend) >> 32) as u32
+    }
+
+    /// Goes on to the next position where a frame may begin.
+    #[inline(always)]
+    pub(super) fn advance(&mut self) {
+        self.addend = self.addend.wrapping_add(self.step);
     }
 }
 
@@ -172,9 +216,10 @@ impl FrameHeader {
         offset.checked_sub(u64::from(self.unsynced) * ALIGN)
     }
 
-    /// Whether this is what [`sync_mark`] makes.
+    /// Whether this is what [`sync_mark`] or [`closing_mark`] makes.
     pub(super) fn is_mark(&self) -> bool {
-        (self.kind, self.flags, self.len, self.unsynced) == (Kind::SyncMark as u8, 0, 0, 0)
+        let flags = self.flags & !FLAG_CLOSED;
+        (self.kind, flags, self.len, self.unsynced) == (Kind::SyncMark as u8, 0, 0, 0)
     }
 }
 
@@ -232,9 +277,19 @@ pub(crate) fn verify_frame(frame: &[u8], offset: u64, salt: &Salt) -> bool {
         && header.crc_ok(frame, offset, salt)
 }
 
-/// The sync mark that ends a log at `offset`.
+/// The sync mark of a log that ends at `offset` for now.
 pub(crate) fn sync_mark(offset: u64, salt: &Salt) -> [u8; FRAME_HEADER_LEN] {
+    mark(offset, 0, salt)
+}
+
+/// The sync mark of a log that is closed and ends at `offset`. Before a record is written over it or
+/// behind it, a [`sync_mark`] must have replaced it on stable storage.
+pub(crate) fn closing_mark(offset: u64, salt: &Salt) -> [u8; FRAME_HEADER_LEN] {
+    mark(offset, FLAG_CLOSED, salt)
+}
+
+fn mark(offset: u64, flags: u8, salt: &Salt) -> [u8; FRAME_HEADER_LEN] {
     let mut mark = [0; FRAME_HEADER_LEN];
-    finish_frame(&mut mark, 0, Kind::SyncMark, 0, offset, 0, salt);
+    finish_frame(&mut mark, 0, Kind::SyncMark, flags, offset, 0, salt);
     mark
 }

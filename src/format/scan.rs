@@ -21,6 +21,7 @@ use std::io;
 
 use super::Block;
 use super::DataCrc;
+use super::FLAG_CLOSED;
 use super::FLAG_LZ4;
 use super::FRAME_HEADER_LEN;
 use super::FrameHeader;
@@ -92,8 +93,8 @@ pub(crate) enum ScanEnd {
     /// A seal that agrees with the records. `file_end`: the global offset right behind it, to which
     /// the file is to be cut if it isn't.
     Sealed { data_end: u64, records: u64, file_end: u64 },
-    /// A sync mark (`marked`), or only zeros in a file without an earlier life.
-    Clean { data_end: u64, marked: bool },
+    /// A sync mark, or only zeros in a file without an earlier life.
+    Clean { data_end: u64, mark: Option<Mark> },
     /// A crash caught writes that nobody was told are durable; `lost` bytes of them are there.
     Torn { data_end: u64, lost: u64 },
     /// What stands at `at` had been durable and no longer checks out.
@@ -101,6 +102,25 @@ pub(crate) enum ScanEnd {
     /// A frame in its place with right check and CRC that this build can't read.
     Unsupported { at: u64, what: &'static str, found: u64, known: u64 },
 }
+
+/// What a sync mark says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Everything before it was durable. Records may have been written over it since, in part.
+    Idle,
+    /// And the log was closed: nothing was written since.
+    Closed,
+}
+
+/// Behind a place in question, a frame that the log wrote begins no further away than this: bytes that are
+/// not yet durable are at most 4 GiB (2 GiB that the worker leaves unsynced, 2 GiB that wait in memory), and the
+/// last of them may be a record of 4 GiB, the largest. So the cost of a search has a bound in a chunk of any size.
+const SEARCH_MAX: u64 = 8 << 30;
+
+/// How far is looked behind a closing mark, where nothing can be that this log wrote unless the disk has lost
+/// the write that took the mark's place: then the first records of that write are near. As far as the usual
+/// read buffer reaches anyway.
+const SEARCH_BEHIND_CLOSED: u64 = 1 << 20;
 
 /// Reads a chunk's frames in order.
 pub(crate) struct Scan<R: ReadAt> {
@@ -286,7 +306,8 @@ impl<R: ReadAt> Scan<R> {
             }
             Kind::SyncMark if header.len != 0 => unsupported("sync mark length", header.len.into(), 0),
             Kind::SyncMark if !header.is_mark() => unsupported("sync mark", header.unsynced.into(), 0),
-            Kind::SyncMark => self.end_at_mark(),
+            Kind::SyncMark if header.flags & FLAG_CLOSED != 0 => self.end_at_mark(Mark::Closed),
+            Kind::SyncMark => self.end_at_mark(Mark::Idle),
             _ if header.len as usize != SEAL_PAYLOAD_LEN => {
                 unsupported("seal length", header.len.into(), SEAL_PAYLOAD_LEN as u32)
             }
@@ -317,7 +338,7 @@ impl<R: ReadAt> Scan<R> {
         ScanEnd::Sealed { data_end: at, records: self.seen.records, file_end }
     }
 
-    fn end_at_mark(&mut self) -> io::Result<ScanEnd> {
+    fn end_at_mark(&mut self, mark: Mark) -> io::Result<ScanEnd> {
         let at = self.offset();
         self.seen.prove(Some(at));
         if self.successor {
@@ -327,10 +348,17 @@ impl<R: ReadAt> Scan<R> {
         // just what this mark says is none by chance.
         let earlier_life = self.earlier_life;
         let begun = |header: &FrameHeader, offset| !earlier_life || header.synced(offset) == Some(at);
-        let (tail, found) = self.search_behind(self.seen.position + SYNC_MARK_LEN, begun)?;
+        let from = self.seen.position + SYNC_MARK_LEN;
+        if mark == Mark::Closed {
+            let near = self.search(from, from + SEARCH_BEHIND_CLOSED, begun)?;
+            if let Search::Unproven { end: None, .. } = near {
+                return Ok(ScanEnd::Clean { data_end: at, mark: Some(mark) });
+            }
+        }
+        let (tail, found) = self.search_behind(from, begun)?;
         Ok(match found {
             Search::Proven(proof) => ScanEnd::Corrupt { at, damage: Damage::FrameHeader, proof },
-            Search::Unproven { end: None, .. } => ScanEnd::Clean { data_end: at, marked: true },
+            Search::Unproven { end: None, .. } => ScanEnd::Clean { data_end: at, mark: Some(mark) },
             // Abandoned frames: what is appended here could complete one, or make it follow on.
             Search::Unproven { end: Some(end), .. } => {
                 let lost = tail.unwrap_or(end) - self.seen.position;
@@ -351,7 +379,7 @@ impl<R: ReadAt> Scan<R> {
         }
         let (tail, found) = self.search_behind(self.seen.position + 8, |_, _| false)?;
         Ok(match found {
-            _ if tail == Some(self.seen.position) => ScanEnd::Clean { data_end: at, marked: false },
+            _ if tail == Some(self.seen.position) => ScanEnd::Clean { data_end: at, mark: None },
             Search::Proven(proof) => corrupt(Damage::FrameHeader, proof),
             Search::Unproven { end, synced } => {
                 // Not beyond `at`, or it would be proof of decay: it tells of the records before.
@@ -370,11 +398,20 @@ impl<R: ReadAt> Scan<R> {
         from: u64,
         begun: impl Fn(&FrameHeader, u64) -> bool,
     ) -> io::Result<(Option<u64>, Search)> {
-        let at = self.offset();
         let tail = if self.earlier_life { None } else { Some(self.window.nonzero_end(self.seen.position)?) };
         let until = tail.unwrap_or(self.window.len());
-        let found = search(&mut self.window, &self.origin, at, from, until, begun)?;
-        Ok((tail, found))
+        Ok((tail, self.search(from, until, begun)?))
+    }
+
+    fn search(
+        &mut self,
+        from: u64,
+        until: u64,
+        begun: impl Fn(&FrameHeader, u64) -> bool,
+    ) -> io::Result<Search> {
+        let until = until.min(self.window.len()).min(from.saturating_add(SEARCH_MAX));
+        let at = self.offset();
+        search(&mut self.window, &self.origin, at, from, until, begun)
     }
 }
 

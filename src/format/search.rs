@@ -18,6 +18,7 @@
 
 use std::io;
 
+use super::FLAG_CLOSED;
 use super::FRAME_HEADER_LEN;
 use super::FrameHeader;
 use super::Header;
@@ -30,9 +31,6 @@ use super::seal::SEAL_PAYLOAD_LEN;
 use super::window::Window;
 use super::window::is_zero;
 use crate::error::Proof;
-
-/// Zeros are skipped in blocks of this many bytes.
-const BLOCK: usize = 512;
 
 /// What makes a frame one of this life of this chunk.
 #[derive(Debug, Clone)]
@@ -53,6 +51,7 @@ impl Origin {
     pub(crate) fn flags_known(&self, kind: u8) -> u8 {
         match Kind::from_u8(kind) {
             Some(Kind::Action | Kind::Checkpoint) => self.record_flags,
+            Some(Kind::SyncMark) => FLAG_CLOSED,
             _ => 0,
         }
     }
@@ -136,7 +135,8 @@ fn next_candidate<R: ReadAt>(
         }
         // The last word was seen as the second half of a header only.
         let last = (bytes.len() - 8) / 8 * 8;
-        let in_hole = is_zero(bytes);
+        // In pieces, so that one look at other bytes ends it.
+        let in_hole = bytes.chunks(512).all(is_zero);
         from += last as u64;
         if in_hole {
             match window.source().next_data(from)? {
@@ -149,40 +149,27 @@ fn next_candidate<R: ReadAt>(
     Ok(None)
 }
 
-/// The index of the first header in `bytes`, which stand at `position`, whose `check` is right and that
+/// The index of the first header in `bytes`, which are at `position`, whose `check` is right and that
 /// this build could have written.
 fn candidate_in(bytes: &[u8], origin: &Origin, position: u64) -> Option<(usize, FrameHeader)> {
-    let mut at = 0;
-    while at + FRAME_HEADER_LEN <= bytes.len() {
-        // With the word before, which may be the first half of a header.
-        let block_end = bytes.len().min(at + BLOCK + 8);
-        if is_zero(&bytes[at..block_end]) {
-            // Without the last word, whose other half is in the next block.
-            at = ((block_end - 1) / 8 * 8).max(at + 8);
-            continue;
-        }
-        while at + FRAME_HEADER_LEN <= block_end {
-            let header: &[u8; FRAME_HEADER_LEN] = bytes[at..].first_chunk()?;
-            let offset = origin.offset(position + at as u64);
-            // Nearly always false, and computed without a branch before.
-            if check_fits(header, &origin.salt, offset) {
-                let header = FrameHeader::parse(header);
-                if is_writable(&header, origin, offset) {
-                    return Some((at, header));
-                }
+    let first_offset = origin.offset(position);
+    let mut checks = origin.salt.checks_from(first_offset);
+    for (i, header) in headers_in(bytes).enumerate() {
+        // Nearly always false, and all that a position costs: one multiplication.
+        if checks.check(u64::from_le_bytes(array_at(header, 4))) == u32::from_le_bytes(array_at(header, 12)) {
+            let (at, header) = (i * 8, FrameHeader::parse(header));
+            if is_writable(&header, origin, first_offset + at as u64) {
+                return Some((at, header));
             }
-            at += 8;
         }
+        checks.advance();
     }
     None
 }
 
-/// [`FrameHeader::check_ok`] on the bytes of a header, but for kind 0.
-#[inline(always)]
-fn check_fits(header: &[u8; FRAME_HEADER_LEN], salt: &Salt, offset: u64) -> bool {
-    let len = u32::from_le_bytes(array_at(header, 4));
-    let marks = u32::from_le_bytes(array_at(header, 8));
-    salt.check(offset, len, marks) == u32::from_le_bytes(array_at(header, 12))
+/// What may be a header: 16 bytes at every multiple of 8.
+fn headers_in(bytes: &[u8]) -> impl Iterator<Item = &[u8; FRAME_HEADER_LEN]> {
+    bytes.windows(FRAME_HEADER_LEN).step_by(8).filter_map(|header| header.first_chunk())
 }
 
 /// Whether this build could have written such a header at this offset.

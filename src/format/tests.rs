@@ -41,15 +41,18 @@ fn marks_of(raw: Raw) -> u32 {
 }
 
 fn check_of(raw: Raw, len: u32) -> u32 {
-    let mut x = raw.salt
-        ^ raw.offset.wrapping_mul(0x9E3779B97F4A7C15)
-        ^ (u64::from(len) | (u64::from(marks_of(raw)) << 32)).wrapping_mul(0xD6E8FEB86659FD93);
-    x ^= x >> 30;
-    x = x.wrapping_mul(0xBF58476D1CE4E5B9);
-    x ^= x >> 27;
-    x = x.wrapping_mul(0x94D049BB133111EB);
-    x ^= x >> 31;
-    x as u32
+    let splitmix64 = |n: u64| {
+        let x = raw.salt.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ x >> 31
+    };
+    let fields = u64::from(len) | u64::from(marks_of(raw)) << 32;
+    let sum = fields
+        .wrapping_mul(splitmix64(1) | 1)
+        .wrapping_add(raw.offset.wrapping_mul(splitmix64(2) | 1))
+        .wrapping_add(splitmix64(3));
+    (sum >> 32) as u32
 }
 
 /// A header with a right `check` and any CRC.

@@ -20,6 +20,7 @@ use crate::format::Block;
 use crate::format::DataCrc;
 use crate::format::HEADER_LEN;
 use crate::format::Header;
+use crate::format::Mark;
 use crate::format::SEAL_LEN;
 use crate::format::Salt;
 use crate::format::Scan;
@@ -125,8 +126,12 @@ impl<C> Newest<C> {
         }
         match self.verdict {
             Verdict::Seal => self.seal(&*handle)?,
-            Verdict::Continue { marked: true } => {}
-            Verdict::Continue { marked: false } => match self.mark(&*handle) {
+            Verdict::Continue { mark: Some(mark) } => match self.mark_anew(&*handle) {
+                // A file system that needs space for it; an ordinary mark may stay.
+                Err(Error::StorageFull { .. }) if mark == Mark::Idle => {}
+                marked => marked?,
+            },
+            Verdict::Continue { mark: None } => match self.mark(&*handle) {
                 // No space for it: the next record brings some, or waits for it.
                 Err(Error::StorageFull { .. }) => {}
                 marked => marked?,
@@ -147,6 +152,17 @@ impl<C> Newest<C> {
         let mark = sync_mark(self.end, &Salt::new(self.header.salt));
         write_all_at(handle, &mut [IoSlice::new(&mark)], data_len)
             .map_err(|e| Error::no_space("write", &self.path, needed, e))
+    }
+
+    /// Puts an ordinary mark in the place of the one that is there. That may be a closing mark, which says
+    /// that nothing follows, and soon records will; or it may be one on the disk behind what the cache shows,
+    /// where an earlier open was killed here or its sync failed.
+    fn mark_anew(&self, handle: &dyn StorageFile) -> Result<()> {
+        let data_len = self.end - self.header.chunk_id;
+        let mark = sync_mark(self.end, &Salt::new(self.header.salt));
+        write_all_at(handle, &mut [IoSlice::new(&mark)], data_len)
+            .map_err(|e| Error::no_space("write", &self.path, data_len + SEAL_LEN, e))?;
+        handle.sync().map_err(|e| Error::io("sync", &self.path, e))
     }
 
     /// Writes the seal and cuts the file behind it. In this order, because the place of the seal has

@@ -28,6 +28,7 @@ use rustix::io::Errno;
 use super::Access;
 use super::Storage;
 use super::StorageFile;
+use super::pinned::PinnedDir;
 
 /// Slices that one vectored write takes: `IOV_MAX` of the systems known.
 const SLICES_MAX: usize = 1024;
@@ -103,37 +104,63 @@ impl Storage for DiskStorage {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
-        // Twice locked, because the file may be removed or replaced while its lock is held.
-        let dir = path.parent().map(File::open).transpose()?;
-        let dir = match dir.map(HeldLock::take).transpose() {
-            Ok(Some(None)) => return Ok(None),
-            Ok(held) => held.flatten(),
-            // A file system that locks no directories: the file has to do.
-            Err(_) => None,
-        };
-        loop {
+        let Some(dir) = path.parent() else { return Err(ErrorKind::InvalidInput.into()) };
+        let open = || {
             let mut options = OpenOptions::new();
-            let file = open_regular(options.read(true).write(true).create(true).truncate(false), path)?;
-            let locked = file.metadata()?;
-            let Some(file) = HeldLock::take(file)? else { return Ok(None) };
-            match fs::symlink_metadata(path) {
-                Ok(named) if (named.dev(), named.ino()) == (locked.dev(), locked.ino()) => {
-                    return Ok(Some(Box::new((file, dir))));
-                }
-                // Removed between opening and locking: the next to lock would lock another file.
-                Ok(_) => {}
-                Err(e) if e.kind() == ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
-            }
+            open_regular(options.read(true).write(true).create(true).truncate(false), path)
+        };
+        lock_in(File::open(dir)?, open, || fs::symlink_metadata(path).map(|named| (named.dev(), named.ino())))
+    }
+
+    fn in_dir(&self, dir: &Path, file_mode: u32) -> io::Result<Option<Arc<dyn Storage>>> {
+        Ok(Some(Arc::new(PinnedDir::open(dir, file_mode)?)))
+    }
+}
+
+/// Locks a directory and, by `open`, a file in it: twice, because the file may be removed or replaced while its
+/// lock is held. `named` tells which file has the name now: its device and its number.
+pub(super) fn lock_in(
+    dir: File,
+    open: impl Fn() -> io::Result<File>,
+    named: impl Fn() -> io::Result<(u64, u64)>,
+) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
+    let dir = match HeldLock::take(dir) {
+        Ok(None) => return Ok(None),
+        Ok(held) => held,
+        // A file system that locks no directories: the file has to do.
+        Err(e) if locks_no_directories(&e) => None,
+        Err(e) => return Err(e),
+    };
+    loop {
+        let file = open()?;
+        let locked = file.metadata()?;
+        let Some(file) = HeldLock::take(file)? else { return Ok(None) };
+        match named() {
+            Ok(named) if named == (locked.dev(), locked.ino()) => return Ok(Some(Box::new((file, dir)))),
+            // Removed between opening and locking: the next to lock would lock another file.
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
         }
     }
+}
+
+/// Whether an error of locking a directory says that the file system can't. NFS, for example, wants a
+/// file that is open for writing.
+fn locks_no_directories(error: &io::Error) -> bool {
+    let cannot = [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL, Errno::BADF, Errno::NOLCK];
+    Errno::from_io_error(error).is_some_and(|errno| cannot.contains(&errno))
 }
 
 /// Opens a name that the log found: a regular file, not what a symbolic link of that name leads to, and
 /// without waiting for the other end of a pipe.
 fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let opened = options.custom_flags(flags.bits() as i32).open(path);
+    regular(options.custom_flags(flags.bits() as i32).open(path))
+}
+
+/// A file that was opened without following links, if it is a regular one.
+pub(super) fn regular(opened: io::Result<File>) -> io::Result<File> {
     let file = opened.map_err(|e| match Errno::from_io_error(&e) {
         Some(Errno::LOOP) => io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link"),
         _ => e,
@@ -257,6 +284,10 @@ impl StorageFile for DiskFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn has_other_names(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.nlink() > 1)
     }
 
     fn len(&self) -> io::Result<u64> {

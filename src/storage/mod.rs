@@ -16,6 +16,7 @@ mod disk;
 mod map;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
+mod pinned;
 #[cfg(test)]
 mod tests;
 
@@ -61,6 +62,20 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Gives the file at `from` the name `to`, in the same directory; replaces what is at `to`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives the file at `from` the name `to`, in the same directory, where no file has that name.
+    ///
+    /// The default looks first, and then [renames](Self::rename).
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists), and nothing has changed.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match self.open(to, Access::Read) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.rename(from, to),
+            _ => Err(io::ErrorKind::AlreadyExists.into()),
+        }
+    }
+
     /// Removes a name; the bytes go with the last handle.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
@@ -71,6 +86,16 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// it, in this process or another. It is free again once the returned guard is dropped. Where a file
     /// may be removed while it is locked, its directory is locked as well.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;
+
+    /// The same storage for one existing directory, whose path is resolved, and the files in it: it keeps
+    /// the directory itself, whatever becomes of its name, and makes files with the permissions
+    /// `file_mode`, less the process's umask. A log that is open uses nothing else, so that it needs no
+    /// descriptor to make a name durable.
+    ///
+    /// The default is `None`: this storage goes by paths, and gives its files permissions of its own.
+    fn in_dir(&self, _dir: &Path, _file_mode: u32) -> io::Result<Option<Arc<dyn Storage>>> {
+        Ok(None)
+    }
 }
 
 /// What an opened file is for.
@@ -146,6 +171,14 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
 
     /// Cuts the file, or extends it by zeros, to `len` bytes.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Whether the file has more names than one, such as a hard link that is somebody's copy of it: the log
+    /// uses such a file for nothing new.
+    ///
+    /// The default is `false`.
+    fn has_other_names(&self) -> io::Result<bool> {
+        Ok(false)
+    }
 
     /// The file's size in bytes.
     fn len(&self) -> io::Result<u64>;

@@ -133,12 +133,13 @@ impl<W: WalTypes> OpenOptions<W> {
         let OpenOptions { mut config, on_chunk_persisted, replay, must_exist, must_reach, lock, storage } =
             self;
         config.validate()?;
+        config.limit_pending();
         let absent = match (must_exist, must_reach) {
             (true, _) => Absent::NotFound,
             (false, 0) => Absent::Make,
             (false, expected) => Absent::EndMissing { expected },
         };
-        let (lock, survey) = lock_and_survey(&*storage, &config, absent, lock)?;
+        let Locked { storage, lock, survey } = lock_and_survey(&storage, &config, absent, lock)?;
         config.dir = lock.dir().to_owned();
         for name in &survey.foreign {
             log::warn!("not the log's, left alone: '{}'", name.display());
@@ -192,28 +193,38 @@ impl Absent {
     }
 }
 
+/// A directory that nobody else writes to.
+struct Locked {
+    /// The storage, for this directory where it can be had for one.
+    storage: Arc<dyn Storage>,
+    lock: WalLock,
+    survey: Survey,
+}
+
 /// Takes the lock and looks what is there, making the directory where that is wanted.
 fn lock_and_survey(
-    storage: &dyn Storage,
+    storage: &Arc<dyn Storage>,
     config: &Config,
     absent: Absent,
     lock: Option<WalLock>,
-) -> Result<(WalLock, Survey)> {
+) -> Result<Locked> {
     let refused = || absent.error(config).map_or(Ok(()), Err);
     let (dir, made) = match storage.resolve_dir(&config.dir) {
         Ok(dir) => (dir, false),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             refused()?;
-            (create_dir(storage, config)?, true)
+            (create_dir(&**storage, config)?, true)
         }
         Err(e) => return Err(Error::io("resolve", &config.dir, e)),
     };
+    let pinned = storage.in_dir(&dir, config.file_mode).map_err(|e| Error::io("open directory", &dir, e))?;
+    let storage = pinned.unwrap_or_else(|| storage.clone());
     // Before the lock, which would leave a file in a directory that is no log's.
-    if !matches!(absent, Absent::Make) && survey(storage, &dir)?.chunks.is_empty() {
+    if !matches!(absent, Absent::Make) && survey(&*storage, &dir)?.chunks.is_empty() {
         refused()?;
     }
     let lock = match lock {
-        None => WalLock::acquire(storage, dir.clone())?,
+        None => WalLock::acquire(&*storage, dir.clone())?,
         Some(lock) if lock.dir() == dir => lock,
         Some(lock) => {
             return Err(Error::InvalidConfig {
@@ -223,15 +234,15 @@ fn lock_and_survey(
             });
         }
     };
-    let survey = survey(storage, &dir)?;
+    let survey = survey(&*storage, &dir)?;
     if survey.chunks.is_empty() {
         refused()?;
     }
     if survey.chunks.is_empty() && !made {
         // Whoever made the directory may have been killed before its name was durable.
-        create_dir(storage, config)?;
+        create_dir(&*storage, config)?;
     }
-    Ok((lock, survey))
+    Ok(Locked { storage, lock, survey })
 }
 
 fn create_dir(storage: &dyn Storage, config: &Config) -> Result<PathBuf> {
@@ -269,7 +280,8 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// [`Error::Locked`] at once if another writer has it, [`Error::InvalidConfig`], [`Error::Io`].
     pub fn acquire_lock(config: &Config) -> Result<WalLock> {
         config.validate()?;
-        lock_and_survey(&DiskStorage, config, Absent::Make, None).map(|(lock, _)| lock)
+        let disk: Arc<dyn Storage> = Arc::new(DiskStorage);
+        lock_and_survey(&disk, config, Absent::Make, None).map(|locked| locked.lock)
     }
 
     /// Starts the threads of a log whose bytes are all on stable storage.

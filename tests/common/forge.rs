@@ -110,9 +110,18 @@ impl Forge {
         self
     }
 
-    pub fn mark(mut self) -> Self {
+    pub fn mark(self) -> Self {
+        self.mark_with(0)
+    }
+
+    /// The mark of a log that was closed.
+    pub fn closing_mark(self) -> Self {
+        self.mark_with(1)
+    }
+
+    fn mark_with(mut self, flags: u8) -> Self {
         let synced = std::mem::replace(&mut self.synced, self.id + self.bytes.len() as u64);
-        self = self.frame(4, 0, &[]);
+        self = self.frame(4, flags, &[]);
         self.synced = synced;
         self
     }
@@ -223,11 +232,18 @@ fn crc(parts: &[&[u8]]) -> u32 {
     crc.finish() as u32
 }
 
-fn check(salt: u64, offset: u64, len: u32, marks: u32) -> u32 {
-    let mut x = salt
-        ^ offset.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ (u64::from(len) | u64::from(marks) << 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (x ^ x >> 31) as u32
+/// The field `check` of a header, by the format's page.
+pub fn check(salt: u64, offset: u64, len: u32, marks: u32) -> u32 {
+    let splitmix64 = |n: u64| {
+        let x = salt.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ x >> 31
+    };
+    let fields = u64::from(len) | u64::from(marks) << 32;
+    let sum = fields
+        .wrapping_mul(splitmix64(1) | 1)
+        .wrapping_add(offset.wrapping_mul(splitmix64(2) | 1))
+        .wrapping_add(splitmix64(3));
+    (sum >> 32) as u32
 }

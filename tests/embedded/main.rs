@@ -397,16 +397,24 @@ fn a_real_file_will_do() {
     assert!(reader.pending().all(|item| item.is_ok_and(|(n, bytes)| bytes == record(n, 3000))));
 }
 
+/// The field `check` of a sync mark, by the format's page.
+fn check_of_mark(salt: u64, position: u64) -> u32 {
+    let splitmix64 = |n: u64| {
+        let x = salt.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ x >> 31
+    };
+    let fields = (4u64 << 32).wrapping_mul(splitmix64(1) | 1);
+    let sum = fields.wrapping_add(position.wrapping_mul(splitmix64(2) | 1)).wrapping_add(splitmix64(3));
+    (sum >> 32) as u32
+}
+
 /// A sync mark for a position of a ring with this salt, by the format's page.
 fn mark(position: u64, salt: u64) -> [u8; 16] {
-    let mut x = salt
-        ^ position.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ (4u64 << 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
     let mut frame = [0; 16];
     frame[8] = 4;
-    frame[12..].copy_from_slice(&((x ^ x >> 31) as u32).to_le_bytes());
+    frame[12..].copy_from_slice(&check_of_mark(salt, position).to_le_bytes());
     let mut crc = <Crc32fast as CodeqConfig>::Hasher::default();
     crc.write(&[&salt.to_le_bytes()[..], &position.to_le_bytes(), &frame[4..]].concat());
     frame[..4].copy_from_slice(&(crc.finish() as u32).to_le_bytes());

@@ -170,8 +170,9 @@ fn the_first_failure_is_final_wherever_it_strikes() {
                 let case = format!("{kind:?} number {nth}, {how:?}");
                 let (wal, _) = disk.open();
                 wal.close().unwrap();
-                // Opening changes nothing but names from here on, so that no fault strikes there.
-                disk.storage.fail(Fault::new(kind, nth + u64::from(kind == OpKind::SyncDir), how));
+                // Opening syncs names, and writes and syncs the mark: no fault strikes there.
+                let opening = [OpKind::SyncDir, OpKind::Write, OpKind::Sync].contains(&kind);
+                disk.storage.fail(Fault::new(kind, nth + u64::from(opening), how));
                 let outcome = Workload::run(&disk);
                 let log = disk.storage.take_log();
                 let Some(failed) = log.iter().position(|line| line.contains(": E")) else {

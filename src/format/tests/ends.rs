@@ -5,7 +5,7 @@ use crate::error::Damage;
 use crate::error::Proof;
 
 fn clean(data_end: u64, marked: bool) -> ScanEnd {
-    ScanEnd::Clean { data_end, marked }
+    ScanEnd::Clean { data_end, mark: marked.then_some(Mark::Idle) }
 }
 
 fn torn(data_end: u64, lost: u64) -> ScanEnd {
@@ -308,7 +308,7 @@ fn sound_frames_of_a_later_version_are_unsupported() {
         (Raw { kind: 15, flags: 1, ..base }, b"", "frame kind", 15, 4),
         (Raw { flags: 1, ..base }, b"\0\0\0\0", "frame flags", 1, 0),
         (Raw { flags: 8, ..base }, b"", "frame flags", 8, 0),
-        (Raw { kind: MARK, flags: 2, ..base }, b"", "frame flags", 2, 0),
+        (Raw { kind: MARK, flags: 2, ..base }, b"", "frame flags", 2, 1),
         (Raw { kind: MARK, ..base }, b"note", "sync mark length", 4, 0),
         (Raw { kind: MARK, unsynced: 9, ..base }, b"", "sync mark", 9, 0),
         (Raw { kind: 3, ..base }, &[0; 23], "seal length", 23, 24),
@@ -353,7 +353,7 @@ fn only_records_are_compressed_and_only_where_the_header_says_so() {
     // What can't be decompressed is no matter of the frame.
     assert!(matches!(end_with(FEATURE_LZ4, base, b"any"), ScanEnd::Clean { data_end: 4248, .. }));
     assert_eq!(end_with(FEATURE_LZ4, Raw { flags: 3, ..base }, b"any"), flags(3, 1));
-    assert_eq!(end_with(FEATURE_LZ4, Raw { kind: MARK, ..base }, b""), flags(1, 0));
+    assert_eq!(end_with(FEATURE_LZ4, Raw { kind: MARK, flags: 2, ..base }, b""), flags(2, 1));
     assert_eq!(end_with(FEATURE_LZ4, Raw { kind: 3, ..base }, &[0; 24]), flags(1, 0));
 
     // A compressed frame behind a hole is proof as any other is.

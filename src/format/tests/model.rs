@@ -69,7 +69,8 @@ impl Model<'_> {
             4 => h.len == 0 && h.unsynced == 0,
             _ => false,
         };
-        kind && h.flags == 0
+        let flags = if h.kind == MARK { FLAG_CLOSED } else { 0 };
+        kind && h.flags & !flags == 0
             && (h.unsynced == UNSYNCED_UNKNOWN || u64::from(h.unsynced) * 8 <= self.offset(at))
     }
 
@@ -118,7 +119,10 @@ impl Model<'_> {
         let unsupported = |what, found: u64, known| ScanEnd::Unsupported { at, what, found, known };
         match h.kind {
             5.. => return unsupported("frame kind", h.kind.into(), 4),
-            _ if h.flags != 0 => return unsupported("frame flags", h.flags.into(), 0),
+            4 if h.flags & !FLAG_CLOSED != 0 => {
+                return unsupported("frame flags", h.flags.into(), FLAG_CLOSED.into());
+            }
+            1..=3 if h.flags != 0 => return unsupported("frame flags", h.flags.into(), 0),
             _ if place == 64 => {
                 return ScanEnd::Corrupt { at, damage: Damage::FirstFrameKind, proof: Proof::FinalName };
             }
@@ -147,7 +151,10 @@ impl Model<'_> {
             return ScanEnd::Corrupt { at, damage: Damage::FrameHeader, proof };
         }
         match self.begun_end(place, &later).max(later.last().map(|last| last.0 + last.1)) {
-            None => ScanEnd::Clean { data_end: at, marked: true },
+            None => {
+                let mark = if h.flags == 0 { Mark::Idle } else { Mark::Closed };
+                ScanEnd::Clean { data_end: at, mark: Some(mark) }
+            }
             Some(end) => {
                 let end = if self.header.earlier_life() { end } else { self.nonzero_end() };
                 ScanEnd::Torn { data_end: at, lost: (end - place) as u64 }
@@ -191,7 +198,7 @@ impl Model<'_> {
             return ScanEnd::Torn { data_end: at, lost: (end - place) as u64 };
         }
         match self.nonzero_end() {
-            end if end <= place => ScanEnd::Clean { data_end: at, marked: false },
+            end if end <= place => ScanEnd::Clean { data_end: at, mark: None },
             end => ScanEnd::Torn { data_end: at, lost: (end - place) as u64 },
         }
     }
@@ -209,6 +216,7 @@ enum Put {
     /// A mark that the next thing overwrites, or one that stays.
     Mark {
         stays: bool,
+        closed: bool,
     },
     Seal,
     Odd(u8, u8, usize, u32),
@@ -232,7 +240,7 @@ fn put() -> impl Strategy<Value = Put> {
     let unsynced = prop_oneof![5 => 0u32..300, 2 => Just(0), 1 => Just(UNSYNCED_UNKNOWN)];
     prop_oneof![
         12 => (0usize..90, unsynced.clone()).prop_map(|(n, u)| Put::Record(n, u)),
-        2 => any::<bool>().prop_map(|stays| Put::Mark { stays }),
+        2 => any::<(bool, bool)>().prop_map(|(stays, closed)| Put::Mark { stays, closed }),
         1 => Just(Put::Seal),
         1 => (1u8..7, 0u8..3, 0usize..40, unsynced).prop_map(|(k, f, n, u)| Put::Odd(k, f, n, u)),
         1 => (8usize..90, 0u32..100).prop_map(|(n, u)| Put::Begun(n, u)),
@@ -261,8 +269,9 @@ fn build(header: Header, puts: &[Put], hurts: &[Hurt]) -> Vec<u8> {
                 let synced = chunk.end().saturating_sub(u64::from(*unsynced));
                 chunk.action(&vec![*n as u8; *n], synced);
             }
-            Put::Mark { stays } => {
-                let at = chunk.mark();
+            Put::Mark { stays, closed } => {
+                let flags = if *closed { FLAG_CLOSED } else { 0 };
+                let at = chunk.frame(Raw { flags, ..chunk.raw(MARK, chunk.end()) }, b"");
                 if !stays && i + 1 < puts.len() {
                     chunk.bytes.truncate(chunk.at(at));
                 }

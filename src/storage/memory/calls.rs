@@ -200,6 +200,14 @@ impl Storage for MemoryStorage {
         self.shared.pass(OpKind::Rename, On::Path(from), line, |disk, _| disk.rename(from, to))
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let line = |name: &str| format!("rename {name} -> {}", shown(to));
+        self.shared.pass(OpKind::Rename, On::Path(from), line, |disk, _| match disk.resolve_file(to) {
+            Err(e) if e.kind() == ErrorKind::NotFound => disk.rename(from, to),
+            _ => Err(Errno::EXIST.into()),
+        })
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let line = |name: &str| format!("remove {name}");
         self.shared.pass(OpKind::Remove, On::Path(path), line, |disk, _| disk.remove(path))

@@ -1,0 +1,169 @@
+//! One directory of the disk, held open: names in it are looked up from its descriptor.
+//!
+//! - A directory that is renamed while a log is open stays the log's, and one that is made under its old
+//!   name is never touched.
+//! - Making a name durable takes no new descriptor: where there are none left, a log that has what it
+//!   needs goes on.
+
+use std::any::Any;
+use std::ffi::OsStr;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::fs::AtFlags;
+use rustix::fs::Dir;
+use rustix::fs::FileType;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::Access;
+use super::DiskStorage;
+use super::Storage;
+use super::StorageFile;
+use super::disk::DiskFile;
+use super::disk::lock_in;
+use super::disk::regular;
+
+/// Real files in one directory.
+#[derive(Debug)]
+pub(super) struct PinnedDir {
+    path: PathBuf,
+    dir: File,
+    file_mode: Mode,
+}
+
+impl PinnedDir {
+    pub(super) fn open(path: &Path, file_mode: u32) -> io::Result<Self> {
+        let dir = File::open(path)?;
+        Ok(PinnedDir { path: path.to_owned(), dir, file_mode: Mode::from_raw_mode(file_mode as _) })
+    }
+
+    /// The name that a path in this directory ends in.
+    fn name<'a>(&self, path: &'a Path) -> io::Result<&'a OsStr> {
+        match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) if parent == self.path => Ok(name),
+            _ => {
+                let what = format!("'{}' is not in '{}'", path.display(), self.path.display());
+                Err(io::Error::new(ErrorKind::InvalidInput, what))
+            }
+        }
+    }
+
+    fn open_at(&self, name: &OsStr, flags: OFlags) -> io::Result<File> {
+        loop {
+            match rustix::fs::openat(&self.dir, name, flags | OFlags::CLOEXEC, self.file_mode) {
+                Ok(fd) => return Ok(File::from(fd)),
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+}
+
+impl Storage for PinnedDir {
+    fn create_dir(&self, dir: &Path) -> io::Result<PathBuf> {
+        DiskStorage.create_dir(dir)
+    }
+
+    fn resolve_dir(&self, dir: &Path) -> io::Result<PathBuf> {
+        if dir == self.path { Ok(self.path.clone()) } else { DiskStorage.resolve_dir(dir) }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        if dir != self.path {
+            return DiskStorage.list(dir);
+        }
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.dir)? {
+            let entry = entry?;
+            let bytes = entry.file_name().to_bytes();
+            if bytes == b"." || bytes == b".." {
+                continue;
+            }
+            let mut name = OsStr::from_bytes(bytes).to_owned();
+            let kind = match entry.file_type() {
+                FileType::Unknown => {
+                    let stat = rustix::fs::statat(&self.dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+                    FileType::from_raw_mode(stat.st_mode)
+                }
+                known => known,
+            };
+            if kind == FileType::Directory {
+                name.push("/");
+            }
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        Ok(Arc::new(DiskFile::from(self.open_at(self.name(path)?, flags)?)))
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn StorageFile>> {
+        let access = if access == Access::Read { OFlags::RDONLY } else { OFlags::RDWR };
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        Ok(Arc::new(DiskFile::from(regular(self.open_at(self.name(path)?, flags))?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.dir, self.name(from)?, &self.dir, self.name(to)?)?)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from, to) = (self.name(from)?, self.name(to)?);
+        match rename_new_at(&self.dir, from, to) {
+            Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => {
+                // A file system or system without it. Nobody else makes names here, by the lock.
+                match rustix::fs::statat(&self.dir, to, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+                    Err(Errno::NOENT) => Ok(rustix::fs::renameat(&self.dir, from, &self.dir, to)?),
+                    Err(e) => Err(e.into()),
+                }
+            }
+            renamed => Ok(renamed?),
+        }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.dir, self.name(path)?, AtFlags::empty())?)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        if dir == self.path { self.dir.sync_all() } else { DiskStorage.sync_dir(dir) }
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
+        let name = self.name(path)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        // A descriptor of its own: `flock` belongs to what was opened, and this lock ends before the pin.
+        let dir =
+            File::from(rustix::fs::openat(&self.dir, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
+        lock_in(
+            dir,
+            || regular(self.open_at(name, flags)),
+            || {
+                let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                Ok((stat.st_dev as u64, stat.st_ino as u64))
+            },
+        )
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn rename_new_at(dir: &File, from: &OsStr, to: &OsStr) -> rustix::io::Result<()> {
+    rustix::fs::renameat_with(dir, from, dir, to, rustix::fs::RenameFlags::NOREPLACE)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn rename_new_at(_: &File, _: &OsStr, _: &OsStr) -> rustix::io::Result<()> {
+    Err(Errno::NOSYS)
+}
