@@ -4,6 +4,7 @@ use std::io;
 use std::io::BufWriter;
 use std::io::StdoutLock;
 use std::io::Write;
+use std::ops::Range;
 
 use chunked_wal::ChunkId;
 use chunked_wal::raw::RawRecord;
@@ -122,4 +123,10 @@ pub(crate) fn torn(lost: u64, at: u64) -> String {
         0 => format!("no mark at the end, offset {at}, and old bytes behind it; the next open cuts them off"),
         _ => format!("a torn write of {lost} bytes behind offset {at}; the next open cuts it off"),
     }
+}
+
+/// Bytes that are lost between sound records.
+pub(crate) fn skipped(offsets: &Range<u64>) -> String {
+    let Range { start, end } = offsets;
+    format!("skipped {} from offset {start} to {end}", count(end - start, "byte"))
 }
