@@ -147,6 +147,9 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// after opening a log that goes on in its last chunk, and by a record that passes what its chunk
     /// was given. On a full disk it waits for removals under way.
     ///
+    /// In builds with debug assertions the record is decoded again: a codec that can't read back what it wrote
+    /// is [`Error::Encode`] here, and not an [`Error::Decode`] that keeps the log from opening.
+    ///
     /// It does not rotate: see [`try_close_full_chunk`](Self::try_close_full_chunk).
     ///
     /// # Errors
