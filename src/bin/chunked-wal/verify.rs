@@ -194,7 +194,7 @@ impl LogResult {
         let LogResult { dir, chunks, records, bytes, findings, .. } = self;
         if args.json {
             let line = json!({
-                "dir": dir.display().to_string(),
+                "dir": print::path(dir),
                 "verdict": self.verdict(),
                 "chunks": chunks,
                 "records": records,
