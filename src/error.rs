@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::position::ChunkId;
+use crate::position::Segment;
 
 /// The result of nearly everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -67,7 +68,7 @@ pub enum Error {
     },
 
     /// A file that is named like a chunk does not begin as one.
-    #[error("'{}' is not a chunk: its first bytes are {found:02x?}; restore it from a copy, or move it out of the log's directory if it never was one of its chunks", path.display())]
+    #[error("'{}' is not a chunk: its first bytes are {found:02x?}; {}", path.display(), no_chunk_advice(found))]
     NotAChunk {
         /// The file.
         path: PathBuf,
@@ -140,7 +141,7 @@ pub enum Error {
     },
 
     /// A record's bytes check out, but the codec refuses them.
-    #[error("the codec can't decode the record at offset {offset} in '{}': {source}; is it opened with the types that wrote it?", path.display())]
+    #[error("the codec can't decode the record at offset {offset} in '{}': {source}; is it opened with the types that wrote it? If the codec can't be mended, `chunked-wal repair DIR --void {offset}` takes this one record out of the log", path.display())]
     Decode {
         /// The chunk's file.
         path: PathBuf,
@@ -215,6 +216,42 @@ pub enum Error {
         end: u64,
     },
 
+    /// A segment inside the log that is no record's. Nothing is damaged: the record there is sound.
+    #[error(
+        "no record begins at offset {offset} and takes {size} bytes; the one there begins at {} and takes {}: is the segment another log's, or computed?", found.offset, found.size
+    )]
+    NoSuchRecord {
+        /// The global offset asked for.
+        offset: u64,
+        /// The size asked for, in bytes.
+        size: u64,
+        /// The record that holds the byte at this offset.
+        found: Segment,
+    },
+
+    /// The record that was here can't be decoded by anybody: a repair took it out of the log. Its bytes are in
+    /// the copy of the chunk that the repair left beside it.
+    #[error(
+        "the record at offset {offset} was taken out by a repair; its bytes are in '{}.broken', if that was kept", path.display()
+    )]
+    Voided {
+        /// The chunk's file.
+        path: PathBuf,
+        /// The global offset of the record's frame.
+        offset: u64,
+    },
+
+    /// A record that can't be taken out; nothing was changed.
+    #[error("the record at offset {offset} of '{}' can't be taken out: {why}", path.display())]
+    NotVoidable {
+        /// The chunk's file.
+        path: PathBuf,
+        /// The global offset of the record's frame.
+        offset: u64,
+        /// Why not.
+        why: &'static str,
+    },
+
     /// `remove_chunks` was given something else than the oldest drained chunks.
     #[error("{chunk_id} can't be removed: {}; drain first, then remove what was drained, oldest first", match expected { Some(id) => format!("the oldest drained chunk is {id}"), None => "no chunk is drained".to_string() })]
     NotDrained {
@@ -279,6 +316,17 @@ pub enum Error {
         /// The method.
         method: &'static str,
     },
+}
+
+/// A chunk of version 0.2 had the same name and began with a record of this type, its checkpoint.
+const BEGINNING_OF_0_2: [u8; 4] = [0, 0, 0, 5];
+
+fn no_chunk_advice(found: &[u8]) -> &'static str {
+    if found.starts_with(&BEGINNING_OF_0_2) {
+        return "so begins a log of chunked-wal 0.2, which this version doesn't read: give it a directory of its own, and \
+                carry the records over with a program that has both versions";
+    }
+    "restore it from a copy, or move it out of the log's directory if it never was one of its chunks"
 }
 
 /// How a blob reference was seen to lead nowhere.
@@ -507,7 +555,10 @@ impl Error {
             Error::Io { source, .. } => source.kind(),
             Error::Locked { .. } => io::ErrorKind::WouldBlock,
             Error::ChunkExists { .. } => io::ErrorKind::AlreadyExists,
-            Error::NotFound { .. } | Error::NotInLog { .. } => io::ErrorKind::NotFound,
+            Error::NotFound { .. }
+            | Error::NotInLog { .. }
+            | Error::NoSuchRecord { .. }
+            | Error::Voided { .. } => io::ErrorKind::NotFound,
             #[cfg(feature = "blob")]
             Error::NotABlob { .. } => io::ErrorKind::NotFound,
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
@@ -522,6 +573,7 @@ impl Error {
             | Error::RecordTooLarge { .. }
             | Error::CheckpointTooLarge { .. }
             | Error::InvalidConfig { .. }
+            | Error::NotVoidable { .. }
             | Error::NotDrained { .. } => io::ErrorKind::InvalidInput,
             Error::StorageFull { .. } => io::ErrorKind::StorageFull,
             Error::WouldDeadlock { .. } => io::ErrorKind::Deadlock,

@@ -6,7 +6,8 @@
 //!                         └─► records ─► RawRecord, RawRecord, ... ─► end: sealed, clean, torn, damaged
 //!
 //! WalReader::<Raw>   the records that are durable, and those to come
-//! cut_chunk          ends a damaged chunk early: the one thing here that writes
+//! cut_chunk          ends a damaged chunk early
+//! void_record        takes out a record that can't be decoded; these two write, the rest only reads
 //! ```
 //!
 //! It is what the command `chunked-wal` is made of. To read a log for its records, take
@@ -356,9 +357,14 @@ impl RawRecords<'_> {
         self.count
     }
 
-    /// The global offset behind the last record returned; the chunk's id before the first.
+    /// The global offset behind the last record returned; the chunk's id before the first, and the data's end
+    /// behind a sound end.
     pub fn sound_end(&self) -> u64 {
-        self.sound_end
+        match self.scan.end() {
+            // Behind what a repair took out at the end.
+            Some(ScanEnd::Sealed { data_end, .. } | ScanEnd::Clean { data_end, .. }) => *data_end,
+            _ => self.sound_end,
+        }
     }
 }
 
@@ -448,4 +454,19 @@ pub enum ChunkEnd {
 /// [`Error::StorageFull`], [`Error::Io`].
 pub fn cut_chunk(lock: &WalLock, id: ChunkId, data_end: u64) -> Result<()> {
     recovery::cut_chunk(&DiskStorage, &lock.dir().join(id.file_name()), id, data_end)
+}
+
+/// Takes the record at the global `offset` out of a chunk's file, of any name: replay, readers and this module
+/// pass over its place. For a record that its codec can't decode, which keeps the log from opening.
+///
+/// The write is not atomic. Give it a copy of the chunk's file, rename that over the chunk, and sync the
+/// directory, as `chunked-wal repair --void` does; nobody may have the log open. Seal and successor stay right.
+///
+/// # Errors
+///
+/// [`Error::NoSuchRecord`], [`Error::NotInLog`] if no record begins there; [`Error::NotVoidable`] for the first
+/// record of a chunk and for one without payload; as [`RawChunk::open_file`]; [`Error::Corrupt`] for damage
+/// before the record.
+pub fn void_record(path: &Path, offset: u64) -> Result<()> {
+    recovery::void_record(&DiskStorage, path, offset)
 }

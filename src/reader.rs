@@ -22,6 +22,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -46,6 +47,7 @@ use crate::format::Kind;
 use crate::format::ReadAt;
 use crate::format::Scan;
 use crate::format::ScanEnd;
+use crate::format::is_void_at;
 use crate::position::ALIGN;
 use crate::position::ChunkId;
 use crate::position::Segment;
@@ -284,7 +286,7 @@ impl<C> LogView<C> {
             let mut header = [0; FRAME_HEADER_LEN];
             self.read_exact(&source, segment.offset, &mut header)?;
             if FrameHeader::parse(&header).frame_size() != segment.size {
-                return Err(self.corrupt(source.chunk.id(), segment.offset, Damage::FrameHeader));
+                return Err(self.no_frame(&source.chunk, segment.offset, segment.size));
             }
         }
         let mut frame = vec![0; segment.size as usize];
@@ -311,7 +313,10 @@ impl<C> LogView<C> {
     fn read_from(&self, source: Source, offset: u64, frame: &mut [u8]) -> Result<Found> {
         self.read_exact(&source, offset, frame)?;
         let found = Found::check(&source.chunk, offset, frame);
-        let found = found.map_err(|damage| self.corrupt(source.chunk.id(), offset, damage))?;
+        let found = found.map_err(|damage| match damage {
+            Damage::FrameHeader => self.no_frame(&source.chunk, offset, frame.len() as u64),
+            damage => self.corrupt(source.chunk.id(), offset, damage),
+        })?;
         if !found.is_known(&source.chunk) {
             let (path, what) = (self.files.path(source.chunk.id()), "frame flags");
             let (found, known) = (found.flags.into(), source.chunk.header().record_flags().into());
@@ -394,6 +399,28 @@ impl<C> LogView<C> {
         Error::NotInLog { offset, size, start: self.start(), end: self.positions.appended() }
     }
 
+    /// Why no frame of this size begins there: the segment is wrong if a sound record holds its first byte and
+    /// all records before that are sound, too; else the bytes are damaged. Reads the chunk up to there.
+    #[cold]
+    fn no_frame(&self, chunk: &Arc<ChunkFile>, offset: u64, size: u64) -> Error {
+        let end = {
+            let chunks = self.chunks.read();
+            let found = chunks.find(offset).filter(|(found, _)| found.id() == chunk.id());
+            found.map(|(_, closed_at)| closed_at.unwrap_or_else(|| self.positions.appended()))
+        };
+        let Some(end) = end else { return self.not_in_log(offset, size) };
+        let bytes = || ChunkBytes { view: self, chunk: chunk.clone(), end };
+        if is_void_at(bytes(), chunk.header(), offset).is_ok_and(|is_void| is_void) {
+            return Error::Voided { path: self.files.path(chunk.id()), offset };
+        }
+        match record_holding(Scan::new(bytes(), chunk.header(), true, self.read_buffer_size), offset) {
+            Some(found) if (found.offset, found.size) != (offset, size) => {
+                Error::NoSuchRecord { offset, size, found }
+            }
+            _ => self.corrupt(chunk.id(), offset, Damage::FrameHeader),
+        }
+    }
+
     fn corrupt(&self, chunk_id: ChunkId, offset: u64, damage: Damage) -> Error {
         if self.closed.load(Ordering::Acquire) {
             // Whoever has the directory now may have used the file again.
@@ -408,6 +435,18 @@ impl<C> LogView<C> {
     }
 }
 
+/// The record that holds the byte at `offset`, if it and all before it are sound.
+fn record_holding<R: ReadAt>(mut scan: Scan<R>, offset: u64) -> Option<Segment> {
+    while let Ok(Some(frame)) = scan.next() {
+        if offset < frame.offset + frame.size {
+            return (frame.offset <= offset).then(|| Segment::new(frame.offset, frame.size));
+        }
+    }
+    None
+}
+
+type LiveScan<C> = Scan<ChunkBytes<Arc<LogView<C>>>>;
+
 /// The records of an open log, oldest first.
 struct LiveRecords<W: WalTypes> {
     view: Arc<LogView<W::Checkpoint>>,
@@ -415,7 +454,7 @@ struct LiveRecords<W: WalTypes> {
     chunks: VecDeque<(Arc<ChunkFile>, u64)>,
     /// Where the first of them is begun, unless at its beginning.
     from: u64,
-    current: Option<Scan<ChunkBytes<W::Checkpoint>>>,
+    current: Option<LiveScan<W::Checkpoint>>,
 }
 
 impl<W: WalTypes> LiveRecords<W> {
@@ -475,13 +514,13 @@ impl<W: WalTypes> LiveRecords<W> {
 
 /// A chunk's bytes up to a global offset, from memory or file, for the scan.
 #[derive(Debug)]
-struct ChunkBytes<C> {
-    view: Arc<LogView<C>>,
+struct ChunkBytes<V> {
+    view: V,
     chunk: Arc<ChunkFile>,
     end: u64,
 }
 
-impl<C> ReadAt for ChunkBytes<C> {
+impl<C, V: Deref<Target = LogView<C>>> ReadAt for ChunkBytes<V> {
     fn len(&self) -> u64 {
         self.end - self.chunk.id().0
     }

@@ -16,6 +16,7 @@ mod stages;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod void;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,6 +58,7 @@ pub(crate) use survey::Survey;
 pub(crate) use survey::open_chunk;
 pub(crate) use survey::open_chunk_file;
 pub(crate) use survey::survey;
+pub(crate) use void::void_record;
 
 /// Which records are applied when a log is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

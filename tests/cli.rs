@@ -4,6 +4,8 @@
 mod common;
 #[path = "cli/salvage.rs"]
 mod salvage;
+#[path = "cli/void.rs"]
+mod void;
 
 use std::fs;
 use std::io::BufRead;
@@ -151,6 +153,26 @@ fn half_compressed() -> TempDir {
     wal.append_and_apply("short".to_string(), &mut list).unwrap();
     wal.close().unwrap();
     dir
+}
+
+#[test]
+fn foreign_names_are_printed_escaped() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = three_chunks();
+    let names: [&[u8]; 4] =
+        [b"two\nlines", b"\x1b[2Jclear, 'quoted'", b"not \xff utf8", "\u{202e}txt".as_bytes()];
+    for name in names {
+        fs::write(dir.path().join(std::ffi::OsStr::from_bytes(name)), "").unwrap();
+    }
+    fs::write(dir.path().join("plain.txt"), "").unwrap();
+    let ran = run(&["inspect", "."], dir.path());
+    let line = ran.out.lines().find(|line| line.starts_with("foreign")).unwrap();
+    let expected =
+        r#"foreign    "\u{1b}[2Jclear, 'quoted'", "not \xFF utf8", plain.txt, "two\nlines", "\u{202e}txt""#;
+    assert_eq!((line, ran.out.contains('\u{1b}')), (expected, false));
+    let ran = run(&["inspect", "--json", "."], dir.path());
+    assert!(ran.out.contains(r"./not \\xff utf8") && ran.out.contains(r"two\nlines"), "{}", ran.out);
+    assert!(!ran.out.contains('\u{1b}'));
 }
 
 // Looking ------------------------------------------------------------------------------------------

@@ -93,6 +93,11 @@ fn state_of(dump: &str) -> (Vec<String>, u64) {
 }
 
 fn reads_for_ever(name: &str) {
+    reads_for_ever_without(name, 0);
+}
+
+/// Of the records that the log counts, so many were taken out.
+fn reads_for_ever_without(name: &str, voided: u64) {
     let expected = fs::read_to_string(root().join(name).with_extension("txt")).unwrap();
     let (words, records) = state_of(&expected);
     assert!(words.len() > 3 && records > words.len() as u64, "{name} shows nothing");
@@ -104,7 +109,7 @@ fn reads_for_ever(name: &str) {
         let (_dir, config) = copy(name);
         let (mut wal, mut list) = open(&config, replay);
         assert_eq!(list.words, words, "{name}");
-        assert_eq!(wal.recovery().records, records);
+        assert_eq!(wal.recovery().records, records + voided);
         assert_eq!(wal.recovery().torn_tail.is_some(), expected.ends_with(" torn\n"));
         for read in wal.records().take(records as usize) {
             let (_, segment, record) = read.unwrap();
@@ -129,6 +134,11 @@ fn a_closed_log_of_version_1() {
 #[test]
 fn a_log_of_version_1_with_a_torn_tail() {
     reads_for_ever("torn");
+}
+
+#[test]
+fn a_log_of_version_1_from_which_records_were_taken_out() {
+    reads_for_ever_without("voided", 2);
 }
 
 #[test]
@@ -199,6 +209,17 @@ fn words(wal: &mut Wal, list: &mut List, range: std::ops::Range<usize>) {
     }
 }
 
+/// Takes records out of a log that is closed.
+fn take_out(disk: &Disk, records: &[(chunked_wal::ChunkId, chunked_wal::Segment)]) {
+    let dir = tempfile::tempdir().unwrap();
+    for (chunk, segment) in records {
+        let (path, file) = (disk.config.chunk_path(*chunk), dir.path().join("chunk"));
+        fs::write(&file, disk.storage.read_file(&path).unwrap()).unwrap();
+        chunked_wal::raw::void_record(&file, segment.offset).unwrap();
+        disk.storage.write_file(&path, &fs::read(&file).unwrap()).unwrap();
+    }
+}
+
 #[test]
 #[ignore = "writes fixtures, once for each format"]
 fn write_fixtures_that_are_missing() {
@@ -207,6 +228,9 @@ fn write_fixtures_that_are_missing() {
     words(&mut wal, &mut list, 0..40);
     wal.close().unwrap();
     write_fixture("plain", &disk.storage);
+    let voided = disk.on(disk.storage.kill());
+    take_out(&voided, &[list.applied[30], list.applied[list.applied.len() - 1]]);
+    write_fixture("voided", &voided.storage);
 
     let (mut wal, mut list) = disk.open();
     words(&mut wal, &mut list, 40..42);

@@ -100,6 +100,18 @@ mutation 'the mark that replaces a closing one is not synced' src/recovery/repai
     's/(data_len \+ SEAL_LEN, e\)\)\?;\n)        handle\.sync\(\)[^\n]*/$1        Ok(())/' "$recovery"
 mutation 'any amount may be written and not durable' $worker \
     's/ \|\| end - synced >= UNSYNCED_MAX//' "$flush"
+mutation 'a void frame counts by its own checksum' src/format/scan.rs \
+    's/self\.data_crc\.push\(crc\);\n(    \}\n\n    #\[inline\]\n    fn prove)/self.data_crc.push(header.crc);\n$1/' '--test cli void'
+mutation 'a void frame does not count' src/format/scan.rs \
+    's/(self\.prove\(header\.synced\(offset\)\);\n)\s+self\.records \+= 1;(\s+self\.data_crc\.push\(crc\))/$1$2/' '--test cli void'
+mutation 'a void frame at the end stops the rewrite' src/recovery/repair.rs \
+    's/if block\.is_empty\(\) && scan\.offset\(\) >= /if false \&\& scan.offset() >= /' '--test cli void'
+mutation 'a wrong segment is called damage' src/reader.rs \
+    's/Some\(found\) if \(found\.offset, found\.size\) != \(offset, size\)/Some(found) if false/' '--test reads'
+mutation 'nobody is told of room' $worker \
+    's/(self\.shared\.queue\.release\(bytes\);\n)\s+self\.shared\.positions\.wake_tasks\(\);/$1/' '--test flush room'
+mutation 'an append waits for room with its record taken' src/wal/mod.rs \
+    's/ && self\.shared\.queue\.has_room\(waiting\)//' '--test flush room'
 mutation 'an append believes its codec' src/chunk/open.rs \
     's/if cfg!\(debug_assertions\) \{/if false {/' '--test codecs'
 mutation 'a decoded record is not compared' src/record.rs \

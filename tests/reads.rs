@@ -200,7 +200,7 @@ fn a_segment_that_is_none_gets_a_plain_answer() {
             ("two frames in memory", wal.last_segment().offset - 32, wal.last_segment().size + 32),
             ("all of the open chunk", open.0 + 64, end - open.0 - 64),
         ],
-        |error| matches!(error, Error::Corrupt { .. }),
+        |error| matches!(error, Error::NoSuchRecord { .. }),
     );
     assert_eq!(wal.read_record(somewhere).unwrap(), action("word-399"));
 }
@@ -228,8 +228,12 @@ fn every_offset_and_size_is_answered() {
         for size in 0..end + 16 {
             match wal.read_record(Segment::new(offset, size)) {
                 Ok(record) => assert_eq!(Some(&record), records.get(&(offset, size))),
-                Err(Error::NotInLog { .. } | Error::Corrupt { .. }) => {
+                Err(Error::NotInLog { .. }) => assert!(!records.contains_key(&(offset, size))),
+                // Nothing is damaged, and what is there is named.
+                Err(Error::NoSuchRecord { found, .. }) => {
                     assert!(!records.contains_key(&(offset, size)));
+                    assert!(records.contains_key(&(found.offset, found.size)));
+                    assert!((found.offset..found.offset + found.size).contains(&offset));
                 }
                 Err(error) => panic!("{offset}, {size}: {error}"),
             }
@@ -394,4 +398,40 @@ fn who_has_read_in_a_chunk_holds_nothing_of_it() {
     wal.remove_chunks(ids).unwrap();
     wal.wait_idle().unwrap();
     assert_eq!(disk.storage.files("/log").iter().filter(|name| name.starts_with("spare")).count(), 2);
+}
+
+#[test]
+fn a_wrong_segment_is_told_from_damage() {
+    let disk = Disk::default();
+    let (mut wal, mut list) = disk.open();
+    let segments: Vec<_> =
+        (0..9).map(|i| wal.append_and_apply(format!("{i}").repeat(40), &mut list).unwrap()).collect();
+    let large = wal.append_and_apply("x".repeat(100_000), &mut list).unwrap();
+    wal.close_open_chunk(&list).unwrap();
+    wal.sync().unwrap();
+    let size = segments[5].size;
+    let wrong =
+        [(segments[5].offset, size + 8), (segments[5].offset + 8, size), (segments[5].offset, 100_016)];
+    let options = WalReader::<Words>::read_only_options(&disk.config.dir);
+    let directory = options.storage(Arc::new(disk.storage.clone())).open().unwrap();
+    let readers = [wal.reader(), directory];
+    for reader in &readers {
+        for (offset, size) in wrong {
+            let error = reader.read_record(Segment::new(offset, size)).unwrap_err();
+            assert!(matches!(error, Error::NoSuchRecord { found, .. } if found == segments[5]), "{error}");
+        }
+        let error = reader.read_record(Segment::new(large.offset + 64, 4096)).unwrap_err();
+        assert!(matches!(error, Error::NoSuchRecord { found, .. } if found == large), "{error}");
+    }
+    // With the header of that record gone, its own segment is damaged, and so is one that nobody can judge.
+    let path = disk.config.chunk_path(ChunkId(0));
+    disk.storage.flip_bit(&path, (segments[5].offset + 9) * 8).unwrap();
+    for reader in &readers {
+        for (offset, size) in
+            [(segments[5].offset, size), (segments[5].offset + 8, size), (large.offset + 64, 4096)]
+        {
+            let error = reader.read_record(Segment::new(offset, size)).unwrap_err();
+            assert!(matches!(error, Error::Corrupt { .. }), "{offset}: {error}");
+        }
+    }
 }

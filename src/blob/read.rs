@@ -122,7 +122,7 @@ impl BlobReader {
         match self.wal.read_frame(segment) {
             Ok(frame) if frame.kind == Kind::Action && frame.flags == 0 => Ok(frame),
             // The number with which a chunk begins, what no store writes, or no frame at all.
-            Ok(_) | Err(Error::Corrupt { damage: Damage::FrameHeader, .. }) => {
+            Ok(_) | Err(Error::NoSuchRecord { .. } | Error::Corrupt { damage: Damage::FrameHeader, .. }) => {
                 Err(blob.leads_nowhere(NoBlob::NotThere))
             }
             Err(Error::NotInLog { .. }) => Err(blob.leads_nowhere(NoBlob::OutOfRange)),

@@ -21,6 +21,7 @@ use super::ReadAt;
 use super::read_exact_at;
 use super::search::Origin;
 use super::search::crc_ok;
+use super::void::is_void;
 use super::window::Window;
 
 /// Bytes read at a time.
@@ -105,13 +106,15 @@ impl Cursor {
             return Ok(false);
         }
         let synced = match Kind::from_u8(header.kind) {
-            Some(Kind::Action | Kind::Checkpoint) => header.synced(offset).unwrap_or(0),
+            Some(Kind::Action | Kind::Checkpoint | Kind::Void) => header.synced(offset).unwrap_or(0),
             // Both say that all before them is durable.
             Some(Kind::Seal | Kind::SyncMark) => offset,
             None => 0,
         };
         self.durable = self.durable.max(synced);
-        let is_record = matches!(Kind::from_u8(header.kind), Some(Kind::Action | Kind::Checkpoint));
+        // What a repair took out counts as the record did, as it does for the seal.
+        let is_record =
+            matches!(Kind::from_u8(header.kind), Some(Kind::Action | Kind::Checkpoint)) || is_void(&header);
         if is_record {
             self.last = Some((position, header));
             self.position += size;

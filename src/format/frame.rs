@@ -46,12 +46,15 @@ pub(crate) enum Kind {
     Seal = 3,
     /// The end of a log that was idle or closed; the next frame overwrites it.
     SyncMark = 4,
+    /// The place of a record that a repair took out.
+    Void = 5,
 }
 
 impl Kind {
     /// The kind with this number; `None` for one that this build doesn't know.
     pub(crate) fn from_u8(kind: u8) -> Option<Self> {
-        [Kind::Action, Kind::Checkpoint, Kind::Seal, Kind::SyncMark].into_iter().find(|k| *k as u8 == kind)
+        let kinds = [Kind::Action, Kind::Checkpoint, Kind::Seal, Kind::SyncMark, Kind::Void];
+        kinds.into_iter().find(|k| *k as u8 == kind)
     }
 }
 

@@ -26,6 +26,7 @@ use super::place::inspect;
 use super::read_exact_at;
 use super::seal::SEAL_PAYLOAD_LEN;
 use super::search::Origin;
+use super::void::is_void;
 use super::window::Window;
 
 /// Where the sound frames of a chunk end, and what they prove.
@@ -75,6 +76,11 @@ pub(crate) fn frontier<R: ReadAt>(
         match Kind::from_u8(frame.kind) {
             Some(Kind::Action) if position == HEADER_LEN => break,
             Some(Kind::Action | Kind::Checkpoint) if frame.flags & !origin.record_flags == 0 => {
+                synced = synced.max(frame.synced(offset).unwrap_or(0));
+                last = window.held(position).first_chunk().map(|bytes| (offset, *bytes));
+                position += frame.frame_size();
+            }
+            Some(Kind::Void) if position != HEADER_LEN && is_void(&frame) => {
                 synced = synced.max(frame.synced(offset).unwrap_or(0));
                 last = window.held(position).first_chunk().map(|bytes| (offset, *bytes));
                 position += frame.frame_size();

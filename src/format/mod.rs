@@ -40,6 +40,7 @@ mod place;
 mod scan;
 mod seal;
 mod search;
+mod void;
 mod window;
 
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub(crate) use self::search::Origin;
 pub(crate) use self::search::Search;
 #[cfg(feature = "embedded")]
 pub(crate) use self::search::search;
+pub(crate) use self::void::*;
 #[cfg(feature = "embedded")]
 pub(crate) use self::window::Window;
 

@@ -42,6 +42,9 @@ use super::search::Origin;
 use super::search::Search;
 use super::search::next_sound;
 use super::search::search;
+use super::void::VOID_LEN_MIN;
+use super::void::is_void;
+use super::void::voided_crc;
 use super::window::Window;
 use crate::error::Damage;
 use crate::error::Proof;
@@ -181,8 +184,8 @@ impl<R: ReadAt> Scan<R> {
 
     /// The next record; `None` once the end is reached, which [`end`](Self::end) then tells.
     pub(crate) fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
-        let position = self.seen.position;
         let Some(header) = self.step()? else { return Ok(None) };
+        let position = self.seen.position - header.frame_size();
         let offset = self.origin.offset(position);
         Ok(Some(Frame::new(offset, &header, self.window.held(position))))
     }
@@ -215,21 +218,27 @@ impl<R: ReadAt> Scan<R> {
     /// Puts the next records into an empty block: at least one, and then those that are in the buffer
     /// already. The block stays empty once the end is reached.
     pub(crate) fn next_block(&mut self, block: &mut Block) -> io::Result<()> {
-        let from = self.seen.position;
-        if self.step()?.is_none() {
-            return Ok(());
-        }
+        let Some(first) = self.step()? else { return Ok(()) };
+        let from = self.seen.position - first.frame_size();
         let Ok(()) = self.visit_held(|_| Ok::<_, Infallible>(()));
         block.offset = self.origin.offset(from);
         block.frames = self.window.trade(from..self.seen.position, &mut block.buf);
         Ok(())
     }
 
-    /// Moves behind the next record, which the window then holds; `None` once the end is reached.
+    /// Moves behind the next record, which the window then holds, over any void frames before it; `None` once
+    /// the end is reached.
     fn step(&mut self) -> io::Result<Option<FrameHeader>> {
-        if self.end.is_some() {
-            return Ok(None);
+        while self.end.is_none() {
+            if let Some(record) = self.step_once()? {
+                return Ok(Some(record));
+            }
         }
+        Ok(None)
+    }
+
+    /// Moves behind one frame, or sets the end; `None` if it is no record.
+    fn step_once(&mut self) -> io::Result<Option<FrameHeader>> {
         let (held, offset) = (self.window.held(self.seen.position), self.offset());
         if let Some(header) = sound_frame(held, offset, &self.origin.salt)
             && self.seen.is_record(&header, self.origin.record_flags)
@@ -241,6 +250,11 @@ impl<R: ReadAt> Scan<R> {
             Place::Sound(header) if self.seen.is_record(&header, self.origin.record_flags) => {
                 self.seen.accept(&header, offset);
                 return Ok(Some(header));
+            }
+            Place::Sound(header) if !self.seen.is_first() && is_void(&header) => {
+                let crc = voided_crc(self.window.held(self.seen.position));
+                self.seen.pass_void(&header, offset, crc);
+                return Ok(None);
             }
             Place::Sound(header) => self.end_at_frame(&header)?,
             Place::Empty => self.end_without_frame(None, self.seen.position)?,
@@ -277,12 +291,12 @@ impl<R: ReadAt> Scan<R> {
         self.seen.proven
     }
 
-    /// How many records were returned.
+    /// How many records there were, those that a repair took out among them.
     pub(crate) fn records(&self) -> u64 {
         self.seen.records
     }
 
-    /// The CRC over the stored CRCs of the records returned.
+    /// The CRC over the stored CRCs of these records.
     pub(crate) fn data_crc(&self) -> DataCrc {
         self.seen.data_crc.clone()
     }
@@ -301,7 +315,8 @@ impl<R: ReadAt> Scan<R> {
         self.window.size()
     }
 
-    fn offset(&self) -> u64 {
+    /// The global offset behind the last frame seen.
+    pub(crate) fn offset(&self) -> u64 {
         self.origin.offset(self.seen.position)
     }
 
@@ -311,7 +326,7 @@ impl<R: ReadAt> Scan<R> {
         let unsupported =
             |what, found, known| Ok(ScanEnd::Unsupported { at, what, found, known: u64::from(known) });
         let Some(kind) = Kind::from_u8(header.kind) else {
-            return unsupported("frame kind", header.kind.into(), Kind::SyncMark as u32);
+            return unsupported("frame kind", header.kind.into(), Kind::Void as u32);
         };
         let flags_known = self.origin.flags_known(header.kind);
         if header.flags & !flags_known != 0 {
@@ -326,6 +341,7 @@ impl<R: ReadAt> Scan<R> {
             Kind::SyncMark if !header.is_mark() => unsupported("sync mark", header.unsynced.into(), 0),
             Kind::SyncMark if header.flags & FLAG_CLOSED != 0 => self.end_at_mark(Mark::Closed),
             Kind::SyncMark => self.end_at_mark(Mark::Idle),
+            Kind::Void => unsupported("void frame length", header.len.into(), VOID_LEN_MIN),
             _ if header.len as usize != SEAL_PAYLOAD_LEN => {
                 unsupported("seal length", header.len.into(), SEAL_PAYLOAD_LEN as u32)
             }
@@ -457,6 +473,14 @@ impl Seen {
         self.records += 1;
         self.data_crc.push(header.crc);
         self.last_segment = Some((offset, size));
+    }
+
+    /// Moves behind the void frame at the position; the record that was there counts with its `crc`.
+    fn pass_void(&mut self, header: &FrameHeader, offset: u64, crc: u32) {
+        self.position += header.frame_size();
+        self.prove(header.synced(offset));
+        self.records += 1;
+        self.data_crc.push(crc);
     }
 
     #[inline]

@@ -28,6 +28,7 @@ use super::Salt;
 use super::UNSYNCED_UNKNOWN;
 use super::array_at;
 use super::seal::SEAL_PAYLOAD_LEN;
+use super::void::is_void;
 use super::window::Window;
 use super::window::is_zero;
 use crate::error::Proof;
@@ -178,6 +179,7 @@ fn is_writable(header: &FrameHeader, origin: &Origin, offset: u64) -> bool {
         Some(Kind::Action | Kind::Checkpoint) => true,
         Some(Kind::Seal) => header.len as usize == SEAL_PAYLOAD_LEN,
         Some(Kind::SyncMark) => header.is_mark(),
+        Some(Kind::Void) => is_void(header),
         None => false,
     };
     let unsynced_fits = header.unsynced == UNSYNCED_UNKNOWN || header.synced(offset).is_some();

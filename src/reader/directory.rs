@@ -38,7 +38,10 @@ use crate::format::ReadAt;
 use crate::format::Scan;
 use crate::format::ScanEnd;
 use crate::format::frontier;
+use crate::format::is_void_at;
 use crate::position::ChunkId;
+use crate::position::Segment;
+use crate::reader::record_holding;
 use crate::recovery::open_chunk;
 use crate::recovery::scan_error;
 use crate::recovery::survey_changing;
@@ -161,6 +164,21 @@ impl Directory {
     }
 
     /// Opens the chunk that holds `at`, to be read up to `end`.
+    /// The record that holds the byte at `offset`, if it and all before it in its chunk are sound.
+    pub(crate) fn record_at(&self, offset: u64) -> Option<Segment> {
+        let (id, end) = self.view.lock().find(offset)?;
+        let current = self.open_at(id.0, end).ok()?;
+        record_holding(current.scan, offset)
+    }
+
+    /// Whether a repair took out the record that began at `offset`.
+    pub(crate) fn is_voided(&self, offset: u64) -> Option<ChunkId> {
+        let (id, end) = self.view.lock().find(offset)?;
+        let (header, _) = open_chunk(&*self.storage, &self.path(id), id).ok()?;
+        let current = self.open_at(id.0, end).ok()?;
+        is_void_at(current.scan.source(), &header, offset).is_ok_and(|is_void| is_void).then_some(id)
+    }
+
     fn open_at(&self, at: u64, end: u64) -> Result<Current> {
         let (found, expected) = {
             let view = self.view.lock();

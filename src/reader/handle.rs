@@ -17,9 +17,7 @@ use super::directory::Begin;
 use super::directory::Directory;
 use super::directory::DirectoryRecords;
 use crate::config::Config;
-use crate::error::Damage;
 use crate::error::Error;
-use crate::error::Proof;
 use crate::error::Result;
 use crate::position::ChunkId;
 use crate::position::Segment;
@@ -162,8 +160,9 @@ impl<W: WalTypes> WalReader<W> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotInLog`] for a segment outside what is kept, [`Error::Corrupt`] where no sound record
-    /// of this size stands (its bytes have decayed, or the segment is not one of this log's),
+    /// [`Error::NotInLog`] for a segment outside what is kept, [`Error::NoSuchRecord`] for one inside that is no
+    /// record's, [`Error::Corrupt`] where the record's bytes, or those of a record before it in the chunk so
+    /// that nobody can tell, have decayed,
     /// [`Error::Decode`], [`Error::Io`], [`Error::Closed`].
     pub fn read_record(&self, segment: Segment) -> Result<WalRecord<W>> {
         let directory = match &self.source {
@@ -175,12 +174,26 @@ impl<W: WalTypes> WalReader<W> {
         let segment_end = segment.offset.checked_add(segment.size).filter(|e| *e <= end);
         let segment_end = segment_end.filter(|e| segment.offset >= start && segment.offset < *e);
         let mut one = directory.records(Begin::Exactly, segment.offset, segment_end.ok_or_else(not_in_log)?);
-        let (id, found, record) = next_of(&mut one)?.ok_or_else(not_in_log)?;
-        if found == segment {
-            return Ok(record);
+        let next = next_of(&mut one);
+        if !matches!(&next, Ok(Some((_, found, _))) if *found == segment)
+            && let Some(id) = directory.is_voided(segment.offset)
+        {
+            return Err(Error::Voided { path: directory.path(id), offset: segment.offset });
         }
-        let (path, offset) = (directory.path(id), segment.offset);
-        Err(Error::Corrupt { path, chunk_id: id, offset, damage: Damage::FrameHeader, proof: Proof::Seen })
+        let error = match next {
+            Ok(Some((_, found, record))) if found == segment => return Ok(record),
+            Ok(Some((_, found, _))) => {
+                return Err(Error::NoSuchRecord { offset: segment.offset, size: segment.size, found });
+            }
+            Ok(None) => not_in_log(),
+            Err(error) => error,
+        };
+        let is_at = matches!(&error, Error::Corrupt { offset, .. } if *offset == segment.offset);
+        let found = is_at.then(|| directory.record_at(segment.offset)).flatten();
+        match found.filter(|found| *found != segment) {
+            Some(found) => Err(Error::NoSuchRecord { offset: segment.offset, size: segment.size, found }),
+            None => Err(error),
+        }
     }
 
     /// All records from the oldest kept to the last one that can be read by now, in order.

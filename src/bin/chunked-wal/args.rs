@@ -197,6 +197,11 @@ pub(crate) struct RepairArgs {
     /// Do it
     #[arg(long)]
     pub(crate) apply: bool,
+    /// Take out the one record at this global offset, which its codec can't decode
+    ///
+    /// The log passes over its place from then on. The chunk's old bytes are kept in a copy beside.
+    #[arg(long, value_name = "OFFSET", conflicts_with = "keep")]
+    pub(crate) void: Option<u64>,
     /// What to keep where there is a choice
     #[arg(long, value_enum)]
     pub(crate) keep: Option<Keep>,

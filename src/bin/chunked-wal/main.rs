@@ -15,6 +15,7 @@ mod print;
 mod repair;
 mod survey;
 mod verify;
+mod void;
 
 use std::process::ExitCode;
 

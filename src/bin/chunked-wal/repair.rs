@@ -35,6 +35,7 @@ use crate::outcome::Outcome;
 use crate::print;
 use crate::survey::is_open;
 use crate::survey::survey;
+use crate::void;
 
 /// One step of a repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,9 @@ struct Plan {
 }
 
 pub(crate) fn run(args: &RepairArgs) -> Result<Outcome, Failure> {
+    if let Some(offset) = args.void {
+        return void::run(args, offset);
+    }
     survey(&args.dir)?;
     // Before the look: what is found must stay so.
     let lock = match args.apply {
@@ -229,7 +233,7 @@ fn apply(lock: &WalLock, log: &LogLook, step: Step) -> Result<(), Failure> {
 }
 
 /// A durable copy. It has its name only once it is whole.
-fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     let mut part = to.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
@@ -241,12 +245,12 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     sync_dir(to.parent().unwrap_or(to))
 }
 
-fn sync_dir(dir: &Path) -> Result<(), Failure> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), Failure> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Failure::io("sync", dir, &e))
 }
 
 /// A name for what is put aside that no earlier repair has used.
-fn free_name(path: &Path) -> PathBuf {
+pub(crate) fn free_name(path: &Path) -> PathBuf {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".broken");
     let first = PathBuf::from(&aside);

@@ -304,8 +304,10 @@ fn with_a_successor_only_a_seal_will_do() {
 fn sound_frames_of_a_later_version_are_unsupported() {
     let base = Raw { kind: ACTION, flags: 0, unsynced: 0, salt: SALT, offset: 4224 };
     for (raw, payload, what, found, known) in [
-        (Raw { kind: 5, ..base }, &b"new"[..], "frame kind", 5, 4),
-        (Raw { kind: 15, flags: 1, ..base }, b"", "frame kind", 15, 4),
+        (Raw { kind: 6, ..base }, &b"new"[..], "frame kind", 6, 5),
+        (Raw { kind: 5, ..base }, b"short", "void frame length", 5, 8),
+        (Raw { kind: 5, flags: 1, ..base }, &[0; 8], "frame flags", 1, 0),
+        (Raw { kind: 15, flags: 1, ..base }, b"", "frame kind", 15, 5),
         (Raw { flags: 1, ..base }, b"\0\0\0\0", "frame flags", 1, 0),
         (Raw { flags: 8, ..base }, b"", "frame flags", 8, 0),
         (Raw { kind: MARK, flags: 2, ..base }, b"", "frame flags", 2, 1),
@@ -325,7 +327,7 @@ fn sound_frames_of_a_later_version_are_unsupported() {
     let header = header(4096, 0);
     let first = raw_frame(Raw { kind: 9, offset: 4160, ..base }, b"");
     let end = scan_all(&[&header.encode()[..], &first].concat()[..], &header, false, 64).end;
-    assert_eq!(end, ScanEnd::Unsupported { at: 4160, what: "frame kind", found: 9, known: 4 });
+    assert_eq!(end, ScanEnd::Unsupported { at: 4160, what: "frame kind", found: 9, known: 5 });
 }
 
 #[cfg(feature = "lz4")]

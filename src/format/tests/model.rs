@@ -67,6 +67,7 @@ impl Model<'_> {
             1 | 2 => true,
             3 => h.len == 24,
             4 => h.len == 0 && h.unsynced == 0,
+            5 => h.len >= 8,
             _ => false,
         };
         let flags = if h.kind == MARK { FLAG_CLOSED } else { 0 };
@@ -87,8 +88,9 @@ impl Model<'_> {
         }
     }
 
-    fn scan(&self, successor: bool) -> (Vec<Record>, ScanEnd) {
-        let mut records = Vec::new();
+    /// The records, the end, and the place where it is.
+    fn scan(&self, successor: bool) -> (Vec<Record>, ScanEnd, usize) {
+        let (mut records, mut count) = (Vec::new(), 0);
         let mut crcs = Vec::new();
         let mut at = 64;
         let end = loop {
@@ -98,13 +100,17 @@ impl Model<'_> {
                     let kind = if h.kind == 1 { Kind::Action } else { Kind::Checkpoint };
                     records.push(Record { offset: self.offset(at), size: size as u64, kind, payload });
                     crcs.extend(h.crc.to_le_bytes());
-                    at += size;
+                    (at, count) = (at + size, count + 1);
                 }
-                Ok((_, _, h)) => break self.end_at_frame(at, h, records.len() as u64, &crcs, successor),
+                Ok((_, size, h)) if h.flags == 0 && h.kind == 5 && h.len >= 8 && at > 64 => {
+                    crcs.extend(&self.bytes[at + 16..at + 20]);
+                    (at, count) = (at + size, count + 1);
+                }
+                Ok((_, _, h)) => break self.end_at_frame(at, h, count, &crcs, successor),
                 Err((damage, reach)) => break self.end_at_hole(at, damage, reach, successor),
             }
         };
-        (records, end)
+        (records, end, at)
     }
 
     fn end_at_frame(
@@ -118,11 +124,11 @@ impl Model<'_> {
         let at = self.offset(place);
         let unsupported = |what, found: u64, known| ScanEnd::Unsupported { at, what, found, known };
         match h.kind {
-            5.. => return unsupported("frame kind", h.kind.into(), 4),
+            6.. => return unsupported("frame kind", h.kind.into(), 5),
             4 if h.flags & !FLAG_CLOSED != 0 => {
                 return unsupported("frame flags", h.flags.into(), FLAG_CLOSED.into());
             }
-            1..=3 if h.flags != 0 => return unsupported("frame flags", h.flags.into(), 0),
+            1..=3 | 5 if h.flags != 0 => return unsupported("frame flags", h.flags.into(), 0),
             _ if place == 64 => {
                 return ScanEnd::Corrupt { at, damage: Damage::FirstFrameKind, proof: Proof::FinalName };
             }
@@ -139,6 +145,7 @@ impl Model<'_> {
                     proof: Proof::Seal { offset: at },
                 };
             }
+            5 => return unsupported("void frame length", h.len.into(), 8),
             _ if h.len != 0 => return unsupported("sync mark length", h.len.into(), 0),
             _ if h.unsynced != 0 => return unsupported("sync mark", h.unsynced.into(), 0),
             _ if successor => {
@@ -327,7 +334,7 @@ fn damage(mut bytes: Vec<u8>, hurts: &[Hurt]) -> Vec<u8> {
 
 fn agree(bytes: &[u8], header: &Header) {
     for successor in [false, true] {
-        let (records, end) = Model { bytes, header }.scan(successor);
+        let (records, end, at) = Model { bytes, header }.scan(successor);
         for buffer in [0, 77, 4096] {
             let seen = scan_all(bytes, header, successor, buffer);
             assert_eq!(
@@ -335,7 +342,7 @@ fn agree(bytes: &[u8], header: &Header) {
                 (&records, &end),
                 "buffer {buffer}, successor {successor}"
             );
-            let data_end = records.last().map_or(header.chunk_id + 64, |r| r.offset + r.size);
+            let data_end = header.chunk_id + at as u64;
             let first_end = records.first().map_or(data_end, |r| r.offset + r.size);
             assert!((first_end..=data_end).contains(&seen.proven), "{seen:?}");
         }

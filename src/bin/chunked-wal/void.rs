@@ -1,0 +1,89 @@
+//! `repair --void`: takes out one record that its codec can't decode.
+//!
+//! ```text
+//! chunk ─► copy: chunk.broken     the old bytes, kept
+//!   └────► copy: chunk.voided ─► the record's frame replaced, synced ─► renamed over the chunk
+//! ```
+//!
+//! - The rename is the one step that counts: a crash leaves the old chunk or the new one, both whole. What it
+//!   leaves beside is no chunk to the log, and the next repair writes it anew.
+
+use std::fs;
+use std::path::PathBuf;
+
+use chunked_wal::ChunkId;
+use chunked_wal::ChunkedWal;
+use chunked_wal::Config;
+use chunked_wal::Error;
+use chunked_wal::raw;
+use chunked_wal::raw::ChunkPlace;
+use chunked_wal::raw::Raw;
+use chunked_wal::raw::RawChunk;
+
+use crate::args::RepairArgs;
+use crate::outcome::Failure;
+use crate::outcome::Outcome;
+use crate::print;
+use crate::repair::copy;
+use crate::repair::free_name;
+use crate::repair::sync_dir;
+use crate::survey::survey;
+
+pub(crate) fn run(args: &RepairArgs, offset: u64) -> Result<Outcome, Failure> {
+    survey(&args.dir)?;
+    let lock = match args.apply {
+        true => Some(ChunkedWal::<Raw>::acquire_lock(&Config::new(&args.dir))?),
+        false => None,
+    };
+    let listing = survey(&args.dir)?;
+    let before = listing.chunks.partition_point(|id| id.0 <= offset).checked_sub(1);
+    let Some(i) = before else {
+        return Err(Failure::usage(format!("no chunk holds offset {offset}; nothing was changed")));
+    };
+    let id = listing.chunks[i];
+    let what = describe(args, id, listing.place(i), offset)?;
+    let Some(lock) = lock else {
+        let text = format!("would take out {what}\nnothing was changed; --apply does it\n");
+        return print::all(text.as_bytes()).map(|()| Outcome::Sound);
+    };
+    let path = lock.dir().join(id.file_name());
+    let aside = free_name(&path);
+    copy(&path, &aside)?;
+    let mut voided = path.as_os_str().to_owned();
+    voided.push(".voided");
+    let voided = PathBuf::from(voided);
+    copy(&path, &voided)?;
+    let replaced = raw::void_record(&voided, offset).map_err(Failure::from);
+    let renamed =
+        replaced.and_then(|()| fs::rename(&voided, &path).map_err(|e| Failure::io("rename", &voided, &e)));
+    if renamed.is_err() {
+        let _half_made = fs::remove_file(&voided);
+    }
+    renamed?;
+    sync_dir(lock.dir())?;
+    let aside = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    print::all(format!("done: took out {what}; its chunk was first copied to {aside}\n").as_bytes())?;
+    Ok(Outcome::Sound)
+}
+
+/// The record that is to go, in words; a failure if there is none at this offset.
+fn describe(args: &RepairArgs, id: ChunkId, place: ChunkPlace, offset: u64) -> Result<String, Failure> {
+    let chunk = RawChunk::open(&args.dir, id)?;
+    let mut records = chunk.records(place);
+    while let Some(record) = records.next()? {
+        if record.offset == offset {
+            let size = print::count(record.size, "byte");
+            return Ok(format!("the {} at offset {offset} of {}: {size}", record.kind, id.file_name()));
+        }
+        if record.offset > offset {
+            break;
+        }
+    }
+    let line = match records.end() {
+        Some(raw::ChunkEnd::Damaged(error @ Error::Corrupt { .. })) => return Err(error.into()),
+        _ => {
+            format!("no record begins at offset {offset}; nothing was changed. 'dump' shows where they begin")
+        }
+    };
+    Err(Failure::usage(line))
+}
