@@ -152,11 +152,7 @@ impl Workload {
                     [FaultHow::Io, FaultHow::DoneButIo, FaultHow::SyncLies][self.dice.below(3) as usize];
                 let nth = self.dice.below(12);
                 self.steps.push(format!("fault {nth} {how:?}"));
-                self.disk.fail(match how {
-                    // Of files: a directory's names would have to be changed again to be durable.
-                    FaultHow::SyncLies => Fault::new(OpKind::Sync, nth, how),
-                    how => Fault::any(nth, how),
-                });
+                self.disk.fail(Fault::any(nth, how));
                 Ok(())
             }
         };
