@@ -14,7 +14,6 @@ use chunked_wal::Config;
 use chunked_wal::storage::Fault;
 use chunked_wal::storage::FaultHow;
 use chunked_wal::storage::MemoryStorage;
-use chunked_wal::storage::OpKind;
 use openraft::StorageError;
 use openraft::Vote;
 use openraft::storage::RaftLogStorage;
