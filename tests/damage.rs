@@ -342,6 +342,32 @@ fn no_bit_of_a_closed_log_can_change_unseen() {
 }
 
 #[test]
+fn each_bit_of_a_header_or_an_older_seal_is_mended_on_request() {
+    const HEADER: usize = 64;
+    let log = log(336, 9, Life::Second, End::Closed);
+    for (path, bytes) in log.files() {
+        let end = if path == log.newest_path { bytes.len() } else { bytes.len() - SEAL as usize };
+        for bit in (0..HEADER * 8).chain(end * 8..bytes.len() * 8) {
+            let what = format!("bit {bit} of {}", path.display());
+            let disk = log.copy();
+            disk.storage.flip_bit(&path, bit as u64).unwrap();
+            let error = disk.try_open_with::<History>(Replay::All).unwrap_err();
+            assert!(
+                matches!(error, Error::Corrupt { damage, .. } if damage.can_be_mended()),
+                "{what}: {error}"
+            );
+            let mut history = History::default();
+            let wal = disk.options().mend().open(&mut history).unwrap();
+            assert_eq!(history.records, log.history.records, "{what}");
+            assert_eq!(wal.recovery().mended.len(), 1, "{what}");
+            drop(wal);
+            let (wal, _) = disk.try_open_with::<History>(Replay::All).unwrap();
+            assert!(wal.recovery().mended.is_empty(), "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_changed_bit_that_replay_from_the_last_checkpoint_reads_is_seen() {
     let log = log(336, 9, Life::First, End::Closed);
     let mut count = Count::default();
