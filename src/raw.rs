@@ -293,6 +293,7 @@ impl RawRecords<'_> {
             ScanEnd::Clean { data_end, mark } => {
                 ChunkEnd::Clean { data_end: *data_end, marked: mark.is_some() }
             }
+            ScanEnd::Torn { data_end, lost: 0 } => ChunkEnd::Clean { data_end: *data_end, marked: false },
             ScanEnd::Torn { data_end, lost } => ChunkEnd::Torn { data_end: *data_end, lost: *lost },
             other => ChunkEnd::Damaged(scan_error(Some(other), self.chunk.id(), &self.chunk.path)),
         })
@@ -363,8 +364,8 @@ pub enum ChunkEnd {
         /// The global offset behind the last record.
         data_end: u64,
     },
-    /// The newest chunk of a log that was closed or idle, or behind whose last record nothing was
-    /// written.
+    /// The newest chunk of a log that was closed or idle, or behind whose last record nothing is seen of
+    /// another write.
     Clean {
         /// The global offset behind the last record.
         data_end: u64,

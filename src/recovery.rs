@@ -86,7 +86,8 @@ pub struct RecoveryReport {
     pub records: u64,
     /// Bytes of log in them: from the oldest chunk's beginning to the last record's end.
     pub bytes: u64,
-    /// The torn write that was cut off, if there was one.
+    /// The torn write that was cut off, if anything of one was there. A log whose process was killed between
+    /// two writes ends whole.
     pub torn_tail: Option<TornTail>,
     /// Damage that was mended, with [`OpenOptions::mend`](crate::OpenOptions::mend); nothing was lost by it.
     pub mended: Vec<Mended>,
@@ -104,9 +105,9 @@ pub struct TornTail {
     pub chunk_id: ChunkId,
     /// The global offset at which the last sound record ends.
     pub data_end: u64,
-    /// Bytes of the torn write: to the last one that isn't zero; in a file used again, where old bytes
-    /// can't be told from new ones, to the end of the last frame header that belongs here, which may
-    /// be none.
+    /// Bytes of the torn write, more than 0: to the last one that isn't zero; in a file used again, where
+    /// old bytes can't be told from new ones, to the end of the last frame header that belongs here. Without
+    /// such a header the log ended whole, and there is no torn tail.
     pub lost: u64,
 }
 
@@ -304,6 +305,8 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         let (end, verdict, torn) = match scan.end() {
             Some(ScanEnd::Sealed { data_end, .. }) => (*data_end, Verdict::Seal, None),
             Some(ScanEnd::Clean { data_end, mark }) => (*data_end, Verdict::Continue { mark: *mark }, None),
+            // No mark, as after a kill, and old bytes: nothing says that there was another write.
+            Some(ScanEnd::Torn { data_end, lost: 0 }) => (*data_end, Verdict::Seal, None),
             Some(ScanEnd::Torn { data_end, lost }) => {
                 let torn = TornTail { chunk_id: id, data_end: *data_end, lost: *lost };
                 (*data_end, Verdict::Seal, Some(torn))

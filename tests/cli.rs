@@ -206,6 +206,7 @@ fn inspect_shows_chunks_and_what_else_there_is() {
         log        LOG-ID
         writer     none
         torn tail  none
+        read       of 2 sealed chunks header, seal and first record only: 'verify' reads every byte
         spares     0
         foreign    notes.txt
         ",
@@ -256,8 +257,10 @@ fn inspect_shows_chunks_and_what_else_there_is() {
               "state": "open"
             }
           ],
+          "chunks_read_in_part": 2,
           "damage": [],
           "dir": ".",
+          "ended_unmarked": false,
           "foreign": [
             "./notes.txt"
           ],
@@ -269,6 +272,41 @@ fn inspect_shows_chunks_and_what_else_there_is() {
         }"#,
     );
     assert_eq!(snapshot(dir.path()), before);
+}
+
+#[test]
+fn inspect_says_what_it_did_not_read() {
+    let dir = three_chunks();
+    // An action of a sealed chunk.
+    damage(&chunk_path(dir.path(), 0), SECOND - 4);
+    let ran = run(&["inspect", "."], dir.path());
+    assert_eq!(ran.code, 0);
+    assert!(
+        ran.out.contains("of 2 sealed chunks header, seal and first record only: 'verify' reads every byte")
+    );
+    assert_eq!(run(&["verify", "."], dir.path()).code, 2);
+    let help = run(&["inspect", "--help"], dir.path()).out;
+    assert!(help.contains("nothing is wrong with what was read"), "{help}");
+    let one = tempfile::tempdir().unwrap();
+    Wal::open(config(one.path()), &mut List::default()).unwrap().close().unwrap();
+    assert!(run(&["inspect", "."], one.path()).out.contains("read       every record\n"));
+}
+
+/// What a killed process leaves: no mark, and behind the last record what the file held before.
+#[test]
+fn a_log_that_was_not_closed_and_lost_nothing_is_told_from_a_torn_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let chunk = common::Forge::chunk(0).used_before().checkpoint("").action("a").raw(&[0xA5; 300]);
+    fs::write(chunk_path(dir.path(), 0), &chunk.bytes).unwrap();
+    let inspected = run(&["inspect", "."], dir.path());
+    assert_eq!(inspected.code, 0);
+    assert!(inspected.out.contains("torn tail  none; no mark either: the writer did not close it\n"));
+    assert!(run(&["inspect", "--json", "."], dir.path()).out.contains(r#""ended_unmarked": true"#));
+    assert_eq!(run(&["verify", "."], dir.path()).code, 0);
+    assert_eq!(run(&["repair", "."], dir.path()).out, ".: sound, nothing to repair\n");
+    let mut list = List::default();
+    let wal = Wal::open(config(dir.path()), &mut list).unwrap();
+    assert_eq!((wal.recovery().torn_tail, list.words), (None, vec!["a".to_string()]));
 }
 
 #[test]

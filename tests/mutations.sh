@@ -82,6 +82,8 @@ mutation 'mend: a seal that the next chunk does not prove' src/recovery/mend.rs 
     's/ && next\.previous_crc == data_crc\.value\(\)//' "$recovery"
 mutation 'mend: a header whose salt no frame proves' src/recovery/mend.rs \
     's/Ok\(has_first_frame\.then_some\(\(header, bytes\)\)\)/Ok((has_first_frame || true).then_some((header, bytes)))/' "$recovery"
+mutation 'a log that ended whole is called torn' src/recovery.rs \
+    's/Some\(ScanEnd::Torn \{ data_end, lost: 0 \}\)/Some(ScanEnd::Torn { data_end, lost: u64::MAX })/' "$recovery"
 mutation 'mend: also unasked' src/recovery.rs \
     's/if self\.options\.mending == Mending::Refuse \{/if false {/' "$recovery"
 mutation 'sync on open, but no rewrite' src/recovery/repair.rs \

@@ -376,13 +376,31 @@ fn a_torn_tail_in_a_file_used_before_is_cut_and_reported() {
         recovers(found(name, std::slice::from_ref(&chunk), words, Chunk::New).losing(lost));
         recovers(written(name, chunk, words, known, Chunk::New).losing(lost));
     };
-    torn("without a mark, zeros", reused().zeros(2000), 0);
-    torn("without a mark, old bytes", reused().raw(&STALE.repeat(20)), 0);
     let half = half_a_frame(&newest());
     let claimed = half.len() as u64 + 8;
     torn("half a frame, then old bytes", reused().raw(&half).raw(&STALE.repeat(20)), claimed);
     let hole = Forge { end: newest().end, records: newest().records, ..with_a_hole().used_before() };
     torn("a lost frame, then a whole one", hole.raw(&STALE.repeat(20)), hole_len());
+}
+
+/// A busy log that was killed has no mark, and in a file used before old bytes follow: nothing was cut.
+#[test]
+fn a_log_that_was_killed_between_two_writes_has_no_torn_tail() {
+    let words = &["a", "b", "c"];
+    let known = (1, newest().at[2]);
+    let reused = || newest().used_before();
+    for (name, chunk) in [
+        ("zeros", reused().zeros(2000)),
+        ("old bytes", reused().raw(&STALE.repeat(20))),
+        ("end of file", reused()),
+        ("a header's first bytes", reused().raw(&half_a_frame(&newest())[..7]).raw(&STALE.repeat(20))),
+    ] {
+        recovers(found(name, std::slice::from_ref(&chunk), words, Chunk::New));
+        recovers(written(name, chunk.clone(), words, known, Chunk::New));
+        let disk = Disk::with(|config| config.truncate_torn_tail = false);
+        chunk.put(&disk);
+        assert_eq!(disk.open().1.words, words, "{name}: there is nothing to be cut");
+    }
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(crate) struct Look {
     pub(crate) checkpoint: Option<u64>,
     pub(crate) log_id: Option<[u8; 16]>,
     pub(crate) state: State,
+    /// Of a sealed chunk only header, seal and first record were read.
+    pub(crate) is_partial: bool,
     /// The damage is in what the rest of the log proves: it can be written anew.
     pub(crate) is_mendable: bool,
     /// The chunk doesn't begin where the one before it ends.
@@ -42,7 +44,9 @@ pub(crate) struct Look {
 #[derive(Debug, Default)]
 pub(crate) enum State {
     Sealed,
-    Open,
+    Open {
+        marked: bool,
+    },
     Torn {
         lost: u64,
     },
@@ -151,7 +155,7 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
     (look.records, look.data_end) = (records.count(), records.sound_end());
     look.state = match records.end() {
         Some(ChunkEnd::Sealed { .. }) => State::Sealed,
-        Some(ChunkEnd::Clean { .. }) => State::Open,
+        Some(ChunkEnd::Clean { marked, .. }) => State::Open { marked },
         Some(ChunkEnd::Torn { lost, .. }) => State::Torn { lost },
         Some(ChunkEnd::Damaged(error @ Error::Unsupported { .. })) => return Err(error),
         Some(ChunkEnd::Damaged(error)) => State::Damaged(error),
