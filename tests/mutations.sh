@@ -76,6 +76,16 @@ mutation 'no rewrite and sync on open' src/recovery/repair.rs \
     's/if self\.proven < self\.end \{/if false {/' "$crash"
 mutation 'no directory sync on open' src/recovery/repair.rs \
     's/        storage\.sync_dir\(&config\.dir\)[^;]*;\n//' "$crash"
+mutation 'mend: a header is written and not synced' src/recovery/mend.rs \
+    's/                handle\.sync\(\)\.map_err\([^;]*?\)\)\n/                Ok(())\n/' "$recovery"
+mutation 'mend: a seal that the next chunk does not prove' src/recovery/mend.rs \
+    's/ && next\.previous_crc == data_crc\.value\(\)//' "$recovery"
+mutation 'mend: a header whose salt no frame proves' src/recovery/mend.rs \
+    's/Ok\(has_first_frame\.then_some\(\(header, bytes\)\)\)/Ok((has_first_frame || true).then_some((header, bytes)))/' "$recovery"
+mutation 'a log that ended whole is called torn' src/recovery.rs \
+    's/Some\(ScanEnd::Torn \{ data_end, lost: 0 \}\)/Some(ScanEnd::Torn { data_end, lost: u64::MAX })/' "$recovery"
+mutation 'mend: also unasked' src/recovery.rs \
+    's/if self\.options\.mending == Mending::Refuse \{/if false {/' "$recovery"
 mutation 'sync on open, but no rewrite' src/recovery/repair.rs \
     's/            rewrite\(&\*handle, path, from, to, config\.read_buffer_size\)\?;\n/            let _ = (from, to);\n/' "$crash"
 mutation 'retry after a failed sync' $worker \

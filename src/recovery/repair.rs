@@ -71,7 +71,7 @@ impl<W: WalTypes> Recovered<W> {
         config: &Config,
         on_chunk_persisted: Option<&OnChunkPersisted<W>>,
     ) -> Result<Repaired<W>> {
-        let Recovered { closed, newest, begin_with, report, survey } = self;
+        let Recovered { closed, newest, begin_with, mends, report, survey } = self;
         // Names come first: the newest chunk was found under its final name, which may not be durable
         // yet after a kill. A mark or a seal in it, which readers of other processes trust, must not
         // come before that. Nor may the name of a chunk that was removed be on the disk still.
@@ -80,6 +80,7 @@ impl<W: WalTypes> Recovered<W> {
             rename_anew(storage, &config.dir, ChunkId(newest.header.chunk_id))?;
         }
         storage.sync_dir(&config.dir).map_err(|e| Error::io("sync directory", &config.dir, e))?;
+        mends.iter().try_for_each(|mend| mend.apply(storage))?;
         let newest = match newest {
             None => None,
             Some(newest) => {
@@ -200,7 +201,7 @@ impl<C> Newest<C> {
     }
 }
 
-fn seal_chunk(
+pub(super) fn seal_chunk(
     handle: &dyn StorageFile,
     path: &Path,
     header: &Header,

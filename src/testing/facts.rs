@@ -73,9 +73,10 @@ impl Facts {
         let kind = behind.first_chunk().map(|header| FrameHeader::parse(header).kind).unwrap_or(0);
         let ended = [Kind::Seal as u8, Kind::SyncMark as u8].contains(&kind);
         let right = match report.torn_tail {
-            None => ended || (zeros && !reused),
+            // In a reused file nothing of a torn write may be seen.
+            None => ended || zeros || reused,
             Some(torn) if torn.chunk_id.0 != newest || torn.data_end != end => false,
-            Some(torn) if reused => torn.lost <= behind.len() as u64,
+            Some(torn) if reused => torn.lost > 0 && torn.lost <= behind.len() as u64,
             Some(torn) => {
                 behind.iter().rposition(|byte| *byte != 0).map(|at| at as u64 + 1) == Some(torn.lost)
             }

@@ -42,6 +42,8 @@ use crate::record::ChunkPersisted;
 use crate::record::OnChunkPersisted;
 use crate::record::StateMachine;
 use crate::record::WalTypes;
+use crate::recovery::Mended;
+use crate::recovery::Mending;
 use crate::recovery::RecoveryReport;
 use crate::recovery::Repaired;
 use crate::recovery::RepairedChunk;
@@ -61,6 +63,7 @@ pub struct OpenOptions<W: WalTypes> {
     replay: Replay,
     must_exist: bool,
     must_reach: u64,
+    mending: Mending,
     lock: Option<WalLock>,
     storage: Arc<dyn Storage>,
 }
@@ -102,6 +105,17 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
+    /// Mends damage by which nothing is lost, where the rest of the log proves what was there: an older
+    /// chunk's seal, or a chunk header with one flipped bit ([`Damage::can_be_mended`]). Once the log is
+    /// replayed it is written anew and synced; [`RecoveryReport::mended`] tells of it. Otherwise it is
+    /// [`Error::Corrupt`], so that somebody hears of a disk that changes bits.
+    ///
+    /// [`Damage::can_be_mended`]: crate::Damage::can_be_mended
+    pub fn mend(mut self) -> Self {
+        self.mending = Mending::Mend;
+        self
+    }
+
     /// Uses a lock that is already held, from [`ChunkedWal::acquire_lock`].
     pub fn lock(mut self, lock: WalLock) -> Self {
         self.lock = Some(lock);
@@ -130,8 +144,16 @@ impl<W: WalTypes> OpenOptions<W> {
     /// for a new log or for a torn chunk whose file has become too short for its seal.
     pub fn open<SM: StateMachine<W>>(self, state_machine: &mut SM) -> Result<ChunkedWal<W>> {
         let started = Instant::now();
-        let OpenOptions { mut config, on_chunk_persisted, replay, must_exist, must_reach, lock, storage } =
-            self;
+        let OpenOptions {
+            mut config,
+            on_chunk_persisted,
+            replay,
+            must_exist,
+            must_reach,
+            mending,
+            lock,
+            storage,
+        } = self;
         config.validate()?;
         config.limit_pending();
         let absent = match (must_exist, must_reach) {
@@ -144,7 +166,7 @@ impl<W: WalTypes> OpenOptions<W> {
         for name in &survey.foreign {
             log::warn!("not the log's, left alone: '{}'", name.display());
         }
-        let options = ReplayOptions::new(replay, on_chunk_persisted);
+        let options = ReplayOptions::new(replay, on_chunk_persisted, mending);
         let recovered = recover(&storage, &config, survey, &options, state_machine)?;
         if recovered.end() < must_reach {
             return Err(Error::EndMissing { path: config.dir, expected: must_reach, found: recovered.end() });
@@ -165,6 +187,7 @@ impl<W: WalTypes> fmt::Debug for OpenOptions<W> {
             .field("replay", &self.replay)
             .field("must_exist", &self.must_exist)
             .field("must_reach", &self.must_reach)
+            .field("mending", &self.mending)
             .field("lock", &self.lock)
             .field("storage", &self.storage)
             .finish_non_exhaustive()
@@ -271,6 +294,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             replay: Replay::All,
             must_exist: false,
             must_reach: 0,
+            mending: Mending::Refuse,
             lock: None,
             storage: Arc::new(DiskStorage),
         }
@@ -367,10 +391,13 @@ impl<W: WalTypes> ChunkedWal<W> {
     }
 
     fn log_open(&self) {
-        let RecoveryReport { chunks, records, bytes, torn_tail, elapsed, .. } = &self.report;
+        let RecoveryReport { chunks, records, bytes, torn_tail, mended, elapsed, .. } = &self.report;
         let dir = self.config.dir.display();
         if let Some(TornTail { chunk_id, data_end, lost }) = torn_tail {
             log::warn!("'{dir}': {chunk_id} was not closed; cut at {data_end}, a torn write of {lost} bytes");
+        }
+        for Mended { path, offset, damage, .. } in mended {
+            log::warn!("'{}' was damaged at offset {offset}, and is mended: {damage}", path.display());
         }
         log::info!("opened '{dir}': {chunks} chunks, {records} records, {bytes} bytes in {elapsed:?}");
     }
