@@ -376,7 +376,7 @@ fn a_removal_whose_sync_failed_is_made_anew() {
             wal.close_open_chunk(&list).unwrap();
         }
         wal.wait_idle().unwrap();
-        let mut remove_one = |wal: &mut Wal| {
+        let remove_one = |wal: &mut Wal| {
             let mut first = true;
             let drained = wal.drain_closed_chunks_while(|_| std::mem::take(&mut first));
             assert_eq!(drained.len(), 1);
