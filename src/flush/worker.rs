@@ -479,7 +479,10 @@ impl<W: WalTypes> Worker<W> {
     fn name_chunk(&self, spare: &Path, path: &Path) -> Result<()> {
         let renamed = match self.storage.rename_new(spare, path) {
             // A directory takes space for a name now and then; another spare has some.
-            Err(e) if e.kind() == ErrorKind::StorageFull && self.shared.housekeeper.give_up_spare() => {
+            Err(e)
+                if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+                    && self.shared.housekeeper.give_up_spare() =>
+            {
                 self.storage.rename_new(spare, path)
             }
             renamed => renamed,
