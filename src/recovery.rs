@@ -62,6 +62,7 @@ use stages::Stages;
 use stages::visit_rest;
 pub(crate) use survey::Survey;
 pub(crate) use survey::open_chunk;
+use survey::rename_anew;
 pub(crate) use survey::survey;
 
 /// Which records are applied when a log is opened.

@@ -314,6 +314,102 @@ fn what_a_failed_sync_left_in_the_page_cache_is_written_again() {
     }
 }
 
+/// The same of a directory: its names are seen, and later syncs of it succeed, and write nothing.
+#[test]
+fn a_name_whose_sync_failed_is_made_anew_before_it_is_trusted() {
+    let rotated = |spare: bool| {
+        let disk = Disk::default();
+        if spare {
+            disk.storage.write_file(format!("/log/{}", spare_name(1)), &STALE.repeat(100)).unwrap();
+        }
+        let (mut wal, mut list) = disk.open();
+        wal.append_and_apply("acknowledged".to_string(), &mut list).unwrap();
+        wal.sync().unwrap();
+        wal.wait_idle().unwrap();
+        disk.storage.fail(Fault::new(OpKind::SyncDir, 0, FaultHow::SyncLies));
+        wal.close_open_chunk(&list).unwrap();
+        wal.sync().unwrap_err();
+        drop(wal);
+        disk
+    };
+    for spare in [false, true] {
+        let disk = rotated(spare);
+        // A sync that fails again makes nothing better.
+        disk.storage.fail(Fault::new(OpKind::SyncDir, 0, FaultHow::SyncLies));
+        disk.try_open().map(drop).unwrap_err();
+        let (mut wal, mut list) = disk.open();
+        wal.append_and_apply("acknowledged later".to_string(), &mut list).unwrap();
+        wal.sync().unwrap();
+        for seed in SEEDS {
+            let (_, left) = disk.on(disk.storage.crash(seed)).open();
+            assert_eq!(left.words, ["acknowledged", "acknowledged later"], "spare {spare}, crash {seed}");
+        }
+    }
+    // Cut at every operation, the open that makes the name anew loses nothing.
+    for n in 0.. {
+        let disk = rotated(true);
+        disk.storage.crash_after(n);
+        let opened = disk.try_open();
+        let done = opened.is_ok();
+        drop(opened);
+        for seed in SEEDS {
+            let (wal, left) = disk.on(disk.storage.crash(seed)).open();
+            assert_eq!(left.words, ["acknowledged"], "cut at {n}, crash {seed}");
+            assert!(disk.storage.files("/log").iter().all(|name| !name.ends_with(".away")) || !done);
+            drop(wal);
+        }
+        if done {
+            break;
+        }
+    }
+}
+
+/// A removal whose directory sync failed is not durable by a second sync either, and the next one must not
+/// come before it.
+#[test]
+fn a_removal_whose_sync_failed_is_made_anew() {
+    for reopened in [false, true] {
+        let disk = Disk::with(|config| config.spare_chunks = 1);
+        let (mut wal, mut list) = disk.open();
+        for word in ["a", "b", "c", "d"] {
+            wal.append_and_apply(word.to_string(), &mut list).unwrap();
+            wal.close_open_chunk(&list).unwrap();
+        }
+        wal.wait_idle().unwrap();
+        let mut remove_one = |wal: &mut Wal| {
+            let mut first = true;
+            let drained = wal.drain_closed_chunks_while(|_| std::mem::take(&mut first));
+            assert_eq!(drained.len(), 1);
+            wal.remove_chunks(drained).unwrap();
+            wal.sync().unwrap();
+        };
+        disk.storage.fail(Fault::new(OpKind::SyncDir, 0, FaultHow::SyncLies).sticky());
+        remove_one(&mut wal);
+        for _ in 0..3 {
+            wal.wait_idle().unwrap_err();
+        }
+        if reopened {
+            drop(wal);
+            disk.storage.heal();
+            wal = disk.open().0;
+        }
+        disk.storage.heal();
+        // The last failure may not have been told yet.
+        let _told = wal.wait_idle();
+        wal.wait_idle().unwrap();
+        remove_one(&mut wal);
+        wal.wait_idle().unwrap();
+        let oldest = wal.closed_chunk_stats()[0].chunk_id;
+        let spares = disk.storage.files("/log").iter().filter(|name| name.starts_with("spare-")).count();
+        assert!(spares <= 1, "{spares} spares");
+        for seed in SEEDS {
+            let (_, left) = disk.on(disk.storage.crash(seed)).open();
+            assert_eq!(left.words, list.words, "reopened {reopened}, crash {seed}");
+            assert_eq!(left.applied[0].0, oldest, "reopened {reopened}, crash {seed}");
+        }
+    }
+}
+
 #[test]
 fn what_the_page_cache_lost_while_the_log_was_opened_is_not_written() {
     let long = ["x".repeat(5000), "y".repeat(3000), "z".repeat(9000)];
@@ -1235,8 +1331,8 @@ fn opening_changes_nothing_but_the_sync_mark() {
     disk.storage.record(true);
     disk.open().0.close().unwrap();
     let written: Vec<_> = disk.storage.take_log().into_iter().filter(|op| !op.starts_with("sync")).collect();
-    let mark = format!("write {} 16@{}", ChunkId(second().id).file_name(), second().bytes.len());
-    assert_eq!(written, [mark.clone(), mark], "opened, closed");
+    let write = format!("write {} 16@{}", ChunkId(second().id).file_name(), second().bytes.len());
+    assert_eq!(written, [&write[..]; 2], "opened, closed");
 }
 
 // on_chunk_persisted ----------------------------------------------------------------------------------

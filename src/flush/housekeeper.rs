@@ -50,6 +50,11 @@ pub(crate) struct Spare {
 const SPARE_PREFIX: &str = "spare-";
 const SPARE_SUFFIX: &str = ".tmp";
 
+/// A name for a spare that no other file has.
+pub(crate) fn spare_name() -> String {
+    format!("{SPARE_PREFIX}{:016x}{SPARE_SUFFIX}", random_u64())
+}
+
 /// Whether a file of this name is a spare.
 pub(crate) fn is_spare_name(name: &str) -> bool {
     name.strip_prefix(SPARE_PREFIX)
@@ -82,6 +87,8 @@ struct State {
     /// Spares that an earlier process left.
     leftovers: Vec<PathBuf>,
     removals: VecDeque<Arc<ChunkFile>>,
+    /// The name that the first of them has now: it was renamed, and the sync of that failed.
+    renamed: Option<PathBuf>,
     /// The first removal failed; none is tried before the next occasion.
     stalled: bool,
     /// A failed removal that nobody was told of yet.
@@ -336,7 +343,7 @@ impl Housekeeper {
     }
 
     fn spare_path(&self) -> PathBuf {
-        self.config.dir.join(format!("{SPARE_PREFIX}{:016x}{SPARE_SUFFIX}", random_u64()))
+        self.config.dir.join(spare_name())
     }
 
     fn make(&self, path: &Path) -> Result<()> {
@@ -371,27 +378,37 @@ impl Housekeeper {
         Ok(())
     }
 
+    /// Takes a chunk's name away, durably, and keeps its file as a spare or removes it. Where the directory's
+    /// sync failed before, the name is changed once more: a second sync alone would prove nothing.
     fn remove_one(&self, chunk: &ChunkFile, path: &Path) -> Result<()> {
         let storage = &self.config.storage;
         let reuse = chunk.retire() && self.state.lock().spares.len() < self.config.spares_max;
+        let from = self.state.lock().renamed.clone().unwrap_or_else(|| path.to_owned());
         let spare_path = self.spare_path();
-        let (op, gone) = if reuse {
-            ("rename", storage.rename_new(path, &spare_path))
-        } else {
-            ("remove", storage.remove(path))
+        let is_there = match storage.rename_new(&from, &spare_path) {
+            Ok(()) => {
+                self.state.lock().renamed = Some(spare_path.clone());
+                true
+            }
+            // By somebody else's hand.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
+            // No space for the longer name of a spare: the file must go at once.
+            Err(e) if e.kind() == std::io::ErrorKind::StorageFull => {
+                storage.remove(&from).map_err(|e| Error::io("remove", &from, e))?;
+                false
+            }
+            Err(e) => return Err(Error::io("rename", path, e)),
         };
-        match gone {
-            Ok(()) => {}
-            // Gone by an earlier attempt whose directory sync failed, or by somebody else's hand.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(Error::io(op, path, e)),
-        }
         // Before the next removal, so that no crash brings this one back without its successor; and
         // before the file is overwritten, so that no crash leaves other bytes under the old name.
         storage.sync_dir(&self.config.dir).map_err(|e| Error::io("sync directory", &self.config.dir, e))?;
-        let kept = if reuse { ", its file is kept as a spare" } else { "" };
+        if is_there && !reuse {
+            storage.remove(&spare_path).map_err(|e| Error::io("remove", &spare_path, e))?;
+        }
+        self.state.lock().renamed = None;
+        let kept = if is_there && reuse { ", its file is kept as a spare" } else { "" };
         report(|| log::info!("removed {}{kept}", chunk.id()));
-        if reuse {
+        if is_there && reuse {
             self.work(Job::Prepare(spare_path));
         }
         Ok(())

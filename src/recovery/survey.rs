@@ -1,5 +1,6 @@
 //! What is in the directory, by name, and what a chunk's header says.
 
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -24,6 +25,8 @@ use crate::storage::Storage;
 pub(crate) struct Survey {
     /// Oldest first.
     pub(crate) chunks: Vec<ChunkId>,
+    /// Chunks whose opening was cut short while their file had another name.
+    pub(crate) away: Vec<ChunkId>,
     pub(crate) spares: Vec<PathBuf>,
     /// What is not the log's.
     pub(crate) foreign: Vec<PathBuf>,
@@ -40,6 +43,8 @@ pub(crate) fn survey(storage: &dyn Storage, dir: &Path) -> Result<Survey> {
         }
         if let Some(id) = text.and_then(ChunkId::parse_file_name) {
             survey.chunks.push(id);
+        } else if let Some(id) = text.and_then(|name| ChunkId::parse_file_name(name.strip_suffix(".away")?)) {
+            survey.away.push(id);
         } else if text.is_some_and(is_spare_name) {
             survey.spares.push(dir.join(name));
         } else {
@@ -50,6 +55,36 @@ pub(crate) fn survey(storage: &dyn Storage, dir: &Path) -> Result<Survey> {
     survey.spares.sort_unstable();
     survey.foreign.sort_unstable();
     Ok(survey)
+}
+
+impl Survey {
+    /// Whether there is no log.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.away.is_empty()
+    }
+
+    /// Gives chunks their names back that a crash has caught without, see [`rename_anew`]. `false` if there
+    /// was none.
+    pub(crate) fn put_back(&self, storage: &dyn Storage, dir: &Path) -> Result<bool> {
+        for id in &self.away {
+            let (away, path) = (dir.join(id.away_name()), dir.join(id.file_name()));
+            let done = match storage.rename_new(&away, &path) {
+                // The same file under both names, by a crash in the middle of the rename.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => storage.remove(&away),
+                renamed => renamed,
+            };
+            done.map_err(|e| Error::io("rename", &path, e))?;
+        }
+        Ok(!self.away.is_empty())
+    }
+}
+
+/// Gives a chunk its name once more, so that the next sync of the directory covers it. After a sync that has
+/// failed, a second one that succeeds proves nothing of changes that were made before.
+pub(crate) fn rename_anew(storage: &dyn Storage, dir: &Path, id: ChunkId) -> Result<()> {
+    let (away, path) = (dir.join(id.away_name()), dir.join(id.file_name()));
+    let renamed = storage.rename_new(&path, &away).and_then(|()| storage.rename_new(&away, &path));
+    renamed.map_err(|e| Error::io("rename", path, e))
 }
 
 /// Opens a chunk for reading and checks its header against its name.

@@ -21,13 +21,16 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn of(disk: &MemoryStorage, config: &Config) -> Self {
-        let mut chunks: Vec<u64> = disk
-            .files(&config.dir)
-            .iter()
-            .filter_map(|name| Some(ChunkId::parse_file_name(name)?.0))
-            .collect();
+        let files = disk.files(&config.dir);
+        // The newest may have been caught while its name was made anew.
+        let names = files.iter().map(|name| name.strip_suffix(".away").unwrap_or(name));
+        let mut chunks: Vec<u64> = names.filter_map(|name| Some(ChunkId::parse_file_name(name)?.0)).collect();
         chunks.sort_unstable();
-        let newest = chunks.last().and_then(|id| disk.read_file(config.chunk_path(ChunkId(*id))));
+        chunks.dedup();
+        let newest = chunks.last().and_then(|id| {
+            let read = |name| disk.read_file(config.dir.join(name));
+            read(ChunkId(*id).file_name()).or_else(|| read(ChunkId(*id).away_name()))
+        });
         Facts { chunks, newest: newest.unwrap_or_default() }
     }
 

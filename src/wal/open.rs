@@ -243,7 +243,7 @@ fn lock_and_survey(
     let pinned = storage.in_dir(&dir, config.file_mode).map_err(|e| Error::io("open directory", &dir, e))?;
     let storage = pinned.unwrap_or_else(|| storage.clone());
     // Before the lock, which would leave a file in a directory that is no log's.
-    if !matches!(absent, Absent::Make) && survey(&*storage, &dir)?.chunks.is_empty() {
+    if !matches!(absent, Absent::Make) && survey(&*storage, &dir)?.is_empty() {
         refused()?;
     }
     let lock = match lock {
@@ -257,15 +257,18 @@ fn lock_and_survey(
             });
         }
     };
-    let survey = survey(&*storage, &dir)?;
-    if survey.chunks.is_empty() {
+    let mut found = survey(&*storage, &dir)?;
+    if found.put_back(&*storage, &dir)? {
+        found = survey(&*storage, &dir)?;
+    }
+    if found.chunks.is_empty() {
         refused()?;
     }
-    if survey.chunks.is_empty() && !made {
+    if found.chunks.is_empty() && !made {
         // Whoever made the directory may have been killed before its name was durable.
         create_dir(&*storage, config)?;
     }
-    Ok(Locked { storage, lock, survey })
+    Ok(Locked { storage, lock, survey: found })
 }
 
 fn create_dir(storage: &dyn Storage, config: &Config) -> Result<PathBuf> {

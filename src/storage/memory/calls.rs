@@ -121,7 +121,8 @@ impl Shared {
         );
         match made {
             Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(e),
-            _ => self.sync_parent(path),
+            // As on the real disk: made anew by the next call, since a second sync would prove nothing.
+            _ => self.sync_parent(path).inspect_err(|_| drop(self.state.lock().disk.remove_dir(path))),
         }
     }
 
