@@ -22,6 +22,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::chunk::ChunkFile;
 use crate::chunk::ClosedChunk;
 use crate::chunk::FileBytes;
@@ -118,7 +120,17 @@ pub(crate) struct ReplayOptions<W: WalTypes> {
     pub(crate) replay: Replay,
     pub(crate) on_chunk_persisted: Option<OnChunkPersisted<W>>,
     pub(crate) mending: Mending,
+    pub(crate) unreadable: Unreadable,
     stages: Stages,
+}
+
+/// What becomes of a sector at the end of the newest chunk that can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// It is an error.
+    Refuse,
+    /// It is torn, unless something proves that it had been durable.
+    Cut,
 }
 
 /// What becomes of damage by which nothing is lost.
@@ -130,12 +142,9 @@ pub(crate) enum Mending {
 }
 
 impl<W: WalTypes> ReplayOptions<W> {
-    pub(crate) fn new(
-        replay: Replay,
-        on_chunk_persisted: Option<OnChunkPersisted<W>>,
-        mending: Mending,
-    ) -> Self {
-        ReplayOptions { replay, on_chunk_persisted, mending, stages: Stages::Timed }
+    pub(crate) fn new(replay: Replay, on_chunk_persisted: Option<OnChunkPersisted<W>>) -> Self {
+        let (mending, unreadable) = (Mending::Refuse, Unreadable::Refuse);
+        ReplayOptions { replay, on_chunk_persisted, mending, unreadable, stages: Stages::Timed }
     }
 }
 
@@ -167,6 +176,8 @@ pub(crate) struct Newest<C> {
     pub(crate) verdict: Verdict,
     /// What stood behind `end` and is cut off.
     torn: Option<TornTail>,
+    /// Behind `end` is a sector that can't be read: it goes before anything is written there.
+    cut_first: bool,
 }
 
 /// What becomes of the newest chunk.
@@ -298,13 +309,27 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
 
     /// The chunk that may end in any way.
     fn newest_chunk(&mut self, id: ChunkId) -> Result<Newest<W::Checkpoint>> {
-        let chunk = self.open(id)?;
+        let mut chunk = self.open(id)?;
+        if self.options.unreadable == Unreadable::Cut {
+            chunk.bytes = chunk.bytes.filling();
+        }
         self.check_follows(&chunk)?;
+        match self.newest_of(&chunk) {
+            // What can't be read had been durable: it may be there the next time.
+            Err(Error::Corrupt { path, .. }) if chunk.bytes.filled_to().is_some() => {
+                Err(Error::io("read", path, Errno::IO.into()))
+            }
+            newest => newest,
+        }
+    }
+
+    fn newest_of(&mut self, chunk: &InHand) -> Result<Newest<W::Checkpoint>> {
+        let id = chunk.id;
         let mut scan = chunk.scan(false, self.config.read_buffer_size);
-        let checkpoint = self.first_frame(&chunk, &mut scan, None)?;
-        self.apply_rest(&chunk, &mut scan)?;
+        let checkpoint = self.first_frame(chunk, &mut scan, None)?;
+        self.apply_rest(chunk, &mut scan)?;
         chunk.forget_tail(&scan);
-        let (end, verdict, torn) = match scan.end() {
+        let (end, mut verdict, mut torn) = match scan.end() {
             Some(ScanEnd::Sealed { data_end, .. }) => (*data_end, Verdict::Seal, None),
             Some(ScanEnd::Clean { data_end, mark }) => (*data_end, Verdict::Continue { mark: *mark }, None),
             // No mark, as after a kill, and old bytes: nothing says that there was another write.
@@ -315,10 +340,15 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
             }
             other => return Err(chunk.error(other)),
         };
+        if let Some(filled_to) = chunk.bytes.filled_to() {
+            let lost = (id.0 + filled_to).saturating_sub(end).max(torn.map_or(0, |torn| torn.lost));
+            verdict = Verdict::Seal;
+            torn = Some(TornTail { chunk_id: id, data_end: end, lost });
+        }
         if let Some(TornTail { data_end, lost, .. }) = torn
             && !self.config.truncate_torn_tail
         {
-            return Err(Error::TornTail { path: chunk.path, chunk_id: id, data_end, lost });
+            return Err(Error::TornTail { path: chunk.path.clone(), chunk_id: id, data_end, lost });
         }
         self.records = self.records.saturating_add(scan.records());
         let last_segment = scan.last_segment().map(|(offset, size)| Segment::new(offset, size));
@@ -331,8 +361,9 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
             proven: scan.proven().min(end),
             verdict,
             torn,
+            cut_first: chunk.bytes.filled_to().is_some(),
             header: chunk.header,
-            path: chunk.path,
+            path: chunk.path.clone(),
         })
     }
 

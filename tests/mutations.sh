@@ -85,6 +85,12 @@ mutation 'mend: a header whose salt no frame proves' src/recovery/mend.rs \
     's/Ok\(has_first_frame\.then_some\(\(header, bytes\)\)\)/Ok((has_first_frame || true).then_some((header, bytes)))/' "$recovery"
 mutation 'a log that ended whole is called torn' src/recovery.rs \
     's/Some\(ScanEnd::Torn \{ data_end, lost: 0 \}\)/Some(ScanEnd::Torn { data_end, lost: u64::MAX })/' "$recovery"
+mutation 'an unreadable sector stays behind the seal' src/recovery/repair.rs \
+    's/if self\.cut_first \{/if false {/' '--test unreadable'
+mutation 'an unreadable sector is torn, whatever proves it' src/recovery.rs \
+    's/(        let \(end, mut verdict, mut torn\) = match scan\.end\(\) \{\n)/$1            Some(ScanEnd::Corrupt { at, .. }) if chunk.bytes.filled_to().is_some() => (*at, Verdict::Seal, None),\n/' '--test unreadable'
+mutation 'an unreadable sector is cut unasked' src/recovery.rs \
+    's/if self\.options\.unreadable == Unreadable::Cut \{/if true {/' '--test unreadable'
 mutation 'mend: also unasked' src/recovery.rs \
     's/if self\.options\.mending == Mending::Refuse \{/if false {/' "$recovery"
 mutation 'sync on open, but no rewrite' src/recovery/repair.rs \

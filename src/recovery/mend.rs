@@ -140,7 +140,8 @@ fn mended_header(
     id: ChunkId,
 ) -> std::io::Result<Option<(Header, FileBytes)>> {
     let file = storage.open(path, Access::Read)?;
-    let bytes = FileBytes { len: file.len()?, file };
+    let len = file.len()?;
+    let bytes = FileBytes::new(file, len);
     let mut buf = [0; HEADER_LEN as usize];
     if bytes.read_at(&mut buf, 0)? < buf.len() {
         return Ok(None);

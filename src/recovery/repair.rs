@@ -142,6 +142,11 @@ impl<C> Newest<C> {
     fn repair(&self, storage: &dyn Storage, config: &Config) -> Result<Arc<dyn StorageFile>> {
         let path = &self.path;
         let handle = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open", path, e))?;
+        if self.cut_first {
+            // Not behind the seal: to write part of a sector, the rest of it is read.
+            let len = self.end - self.header.chunk_id;
+            handle.set_len(len).map_err(|e| Error::io("truncate", path, e))?;
+        }
         if self.proven < self.end {
             let from = self.proven - self.header.chunk_id;
             let to = self.end - self.header.chunk_id;
@@ -252,7 +257,7 @@ fn rewrite(
     to: u64,
     piece: u64,
 ) -> Result<()> {
-    let source = FileBytes { file: file.clone(), len: to };
+    let source = FileBytes::new(file.clone(), to);
     let piece = usize::try_from(piece.min(to)).unwrap_or(usize::MAX);
     let mut scan = Scan::new(source, header, false, piece).beginning_at(from);
     let mut block = Block::default();

@@ -103,7 +103,7 @@ pub(crate) fn rename_anew(storage: &dyn Storage, dir: &Path, id: ChunkId) -> Res
 pub(crate) fn open_chunk(storage: &dyn Storage, path: &Path, id: ChunkId) -> Result<(Header, FileBytes)> {
     let file = storage.open(path, Access::Read).map_err(|e| Error::io("open", path, e))?;
     let len = file.len().map_err(|e| Error::io("measure", path, e))?;
-    let bytes = FileBytes { file, len };
+    let bytes = FileBytes::new(file, len);
     let mut buf = [0; HEADER_LEN as usize];
     let n = bytes.read_at(&mut buf, 0).map_err(|e| Error::io("read", path, e))?;
     let header = Header::decode(&buf[..n]).map_err(|error| header_error(error, path, id))?;

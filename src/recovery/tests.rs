@@ -161,6 +161,7 @@ fn replay_with_pauses(
         replay,
         on_chunk_persisted: Some(on_chunk_persisted),
         mending: Mending::Refuse,
+        unreadable: Unreadable::Refuse,
         stages,
     };
 

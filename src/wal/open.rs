@@ -51,6 +51,7 @@ use crate::recovery::Replay;
 use crate::recovery::ReplayOptions;
 use crate::recovery::Survey;
 use crate::recovery::TornTail;
+use crate::recovery::Unreadable;
 use crate::recovery::recover;
 use crate::recovery::survey;
 use crate::storage::DiskStorage;
@@ -64,6 +65,7 @@ pub struct OpenOptions<W: WalTypes> {
     must_exist: bool,
     must_reach: u64,
     mending: Mending,
+    unreadable: Unreadable,
     lock: Option<WalLock>,
     storage: Arc<dyn Storage>,
 }
@@ -116,6 +118,18 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
+    /// Takes a sector of the newest chunk that can't be read (`EIO`) for a torn write, and cuts the log before
+    /// it, as [`RecoveryReport::torn_tail`] then tells. Otherwise it is [`Error::Io`].
+    ///
+    /// Some disks leave such a sector where the power failed while it was written. Records in it may have been
+    /// acknowledged, where later ones were appended to the same sector: **they are lost**. Where something
+    /// behind it proves that they had been durable, it stays [`Error::Io`]. Try without this first: a cable or
+    /// a controller may be the cause, and another attempt may read it.
+    pub fn cut_unreadable_tail(mut self) -> Self {
+        self.unreadable = Unreadable::Cut;
+        self
+    }
+
     /// Uses a lock that is already held, from [`ChunkedWal::acquire_lock`].
     pub fn lock(mut self, lock: WalLock) -> Self {
         self.lock = Some(lock);
@@ -151,6 +165,7 @@ impl<W: WalTypes> OpenOptions<W> {
             must_exist,
             must_reach,
             mending,
+            unreadable,
             lock,
             storage,
         } = self;
@@ -166,7 +181,8 @@ impl<W: WalTypes> OpenOptions<W> {
         for name in &survey.foreign {
             log::warn!("not the log's, left alone: '{}'", name.display());
         }
-        let options = ReplayOptions::new(replay, on_chunk_persisted, mending);
+        let mut options = ReplayOptions::new(replay, on_chunk_persisted);
+        (options.mending, options.unreadable) = (mending, unreadable);
         let recovered = recover(&storage, &config, survey, &options, state_machine)?;
         if recovered.end() < must_reach {
             return Err(Error::EndMissing { path: config.dir, expected: must_reach, found: recovered.end() });
@@ -188,6 +204,7 @@ impl<W: WalTypes> fmt::Debug for OpenOptions<W> {
             .field("must_exist", &self.must_exist)
             .field("must_reach", &self.must_reach)
             .field("mending", &self.mending)
+            .field("unreadable", &self.unreadable)
             .field("lock", &self.lock)
             .field("storage", &self.storage)
             .finish_non_exhaustive()
@@ -293,6 +310,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             must_exist: false,
             must_reach: 0,
             mending: Mending::Refuse,
+            unreadable: Unreadable::Refuse,
             lock: None,
             storage: Arc::new(DiskStorage),
         }
