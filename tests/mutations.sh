@@ -117,6 +117,14 @@ mutation 'the mark that replaces a closing one is not synced' src/recovery/repai
     's/(data_len \+ SEAL_LEN, e\)\)\?;\n)        handle\.sync\(\)[^\n]*/$1        Ok(())/' "$recovery"
 mutation 'any amount may be written and not durable' $worker \
     's/ \|\| end - synced >= UNSYNCED_MAX//' "$flush"
+mutation 'an append believes its codec' src/chunk/open.rs \
+    's/if cfg!\(debug_assertions\) \{/if false {/' '--test codecs'
+mutation 'a decoded record is not compared' src/record.rs \
+    's/if tally\.is_even\(\)/if true/' '--test codecs'
+mutation 'salvage passes over a sound record' src/format/scan.rs \
+    's/self\.seen\.position \+ 8\);(\s+let Some\(position\) = next_sound)/self.seen.position + 48);$1/' '--lib format::tests::salvage'
+mutation 'salvage searches for proof at each place' src/format/scan.rs \
+    's/\(self\.successor, self\.end\) = \(true, None\)/self.end = None/' '--lib format::tests::salvage'
 mutation 'the search for proof has no bound' src/format/scan.rs \
     's/\.min\(from\.saturating_add\(SEARCH_MAX\)\)//' "$format"
 mutation 'all is read behind a closing mark' src/format/scan.rs \

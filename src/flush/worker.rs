@@ -230,6 +230,7 @@ impl<W: WalTypes> Worker<W> {
         self.guarded(Self::work);
         self.fail_rest();
         drop(done);
+        self.release(0);
         self.look()
     }
 
@@ -301,6 +302,12 @@ impl<W: WalTypes> Worker<W> {
         Error::io("flush", &self.dir, std::io::Error::other(what))
     }
 
+    /// Gives room in the queue back, and wakes the tasks that may wait for it.
+    fn release(&self, bytes: u64) {
+        self.shared.queue.release(bytes);
+        self.shared.positions.wake_tasks();
+    }
+
     /// Works off the batch.
     fn work(&mut self) -> Result<()> {
         loop {
@@ -312,7 +319,7 @@ impl<W: WalTypes> Worker<W> {
             match item {
                 Request::Rotate(rotation) => {
                     self.rotate(*rotation)?;
-                    self.shared.queue.release(bytes);
+                    self.release(bytes);
                 }
                 Request::Remove(chunks) => self.shared.housekeeper.remove(chunks),
                 Request::Flush(_) => {}
@@ -356,7 +363,7 @@ impl<W: WalTypes> Worker<W> {
         if let Some(sync) = sync {
             self.publish_sync(sync);
         }
-        self.shared.queue.release(bytes);
+        self.release(bytes);
         self.complete(entries);
         Ok(())
     }

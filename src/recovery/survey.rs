@@ -101,13 +101,23 @@ pub(crate) fn rename_anew(storage: &dyn Storage, dir: &Path, id: ChunkId) -> Res
 
 /// Opens a chunk for reading and checks its header against its name.
 pub(crate) fn open_chunk(storage: &dyn Storage, path: &Path, id: ChunkId) -> Result<(Header, FileBytes)> {
+    open_chunk_file(storage, path, Some(id))
+}
+
+/// Opens a chunk for reading, and checks its header against `id` if it has to be that chunk.
+pub(crate) fn open_chunk_file(
+    storage: &dyn Storage,
+    path: &Path,
+    id: Option<ChunkId>,
+) -> Result<(Header, FileBytes)> {
     let file = storage.open(path, Access::Read).map_err(|e| Error::io("open", path, e))?;
     let len = file.len().map_err(|e| Error::io("measure", path, e))?;
     let bytes = FileBytes::new(file, len);
     let mut buf = [0; HEADER_LEN as usize];
     let n = bytes.read_at(&mut buf, 0).map_err(|e| Error::io("read", path, e))?;
-    let header = Header::decode(&buf[..n]).map_err(|error| header_error(error, path, id))?;
-    if header.chunk_id != id.0 {
+    let header =
+        Header::decode(&buf[..n]).map_err(|error| header_error(error, path, id.unwrap_or_default()))?;
+    if let Some(id) = id.filter(|id| id.0 != header.chunk_id) {
         let reason = Foreign::Name { named: id, header: ChunkId(header.chunk_id) };
         return Err(Error::ForeignChunk { path: path.to_owned(), reason });
     }

@@ -179,7 +179,8 @@ impl<W: WalTypes> OpenOptions<W> {
         let Locked { storage, lock, survey } = lock_and_survey(&storage, &config, absent, lock)?;
         config.dir = lock.dir().to_owned();
         for name in &survey.foreign {
-            log::warn!("not the log's, left alone: '{}'", name.display());
+            // Escaped: whoever may make files there chose the name.
+            log::warn!("not the log's, left alone: {name:?}");
         }
         let mut options = ReplayOptions::new(replay, on_chunk_persisted);
         (options.mending, options.unreadable) = (mending, unreadable);
