@@ -98,7 +98,11 @@ fn dump_chunk<W: WalTypes, E>(
         visit(Ok((Segment::new(frame.offset, frame.size), record))).map_err(Stopped::ByVisit)?;
     }
     match scan.end() {
-        Some(ScanEnd::Sealed { data_end, .. } | ScanEnd::Clean { data_end, .. }) => {
+        Some(
+            ScanEnd::Sealed { data_end, .. }
+            | ScanEnd::Clean { data_end, .. }
+            | ScanEnd::Torn { data_end, lost: 0 },
+        ) => {
             log.end = Some(*data_end);
             Ok(())
         }

@@ -93,7 +93,7 @@ pub enum Error {
     },
 
     /// Bytes that were provably durable no longer check out. Nothing was changed on disk.
-    #[error("'{}' is damaged at offset {offset} (byte {} of the file): {damage}; it had been durable: {proof}. Nothing was changed: restore the file from a copy; what is given up otherwise is for a person to decide", path.display(), offset.saturating_sub(chunk_id.0))]
+    #[error("'{}' is damaged at offset {offset} (byte {} of the file): {damage}; it had been durable: {proof}. Nothing was changed: {}", path.display(), offset.saturating_sub(chunk_id.0), damage.advice())]
     Corrupt {
         /// The chunk's file.
         path: PathBuf,
@@ -378,6 +378,29 @@ pub enum Damage {
     SealMismatch,
     /// The chunk has a successor, but its frames end without a seal.
     NotSealed,
+    /// The seal is damaged or missing, and nothing else: the next chunk proves that every record is there.
+    /// It [can be mended](Self::can_be_mended).
+    Seal,
+    /// One bit of the header is flipped, and its checksum says which. It
+    /// [can be mended](Self::can_be_mended).
+    HeaderBit,
+}
+
+impl Damage {
+    /// Whether the rest of the log proves what was there: then
+    /// [`OpenOptions::mend`](crate::OpenOptions::mend) or `chunked-wal repair` writes it anew, and nothing
+    /// is lost.
+    pub fn can_be_mended(self) -> bool {
+        matches!(self, Damage::Seal | Damage::HeaderBit)
+    }
+
+    fn advice(self) -> &'static str {
+        if self.can_be_mended() {
+            "open it with `OpenOptions::mend`, or run `chunked-wal repair`, to have it written anew; no record is lost"
+        } else {
+            "restore the file from a copy; what is given up otherwise is for a person to decide"
+        }
+    }
 }
 
 impl fmt::Display for Damage {
@@ -391,6 +414,10 @@ impl fmt::Display for Damage {
             Damage::FirstFrameKind => "the first frame is no checkpoint",
             Damage::SealMismatch => "the seal there tells of other records than those found",
             Damage::NotSealed => "neither a frame nor the seal stands there",
+            Damage::Seal => {
+                "the seal that should stand there is damaged or missing, and every record is whole"
+            }
+            Damage::HeaderBit => "one bit of the chunk header is flipped, and its checksum says which",
         })
     }
 }

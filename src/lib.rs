@@ -168,6 +168,7 @@ pub use crate::record::ChunkPersisted;
 pub use crate::record::StateMachine;
 pub use crate::record::WalRecord;
 pub use crate::record::WalTypes;
+pub use crate::recovery::Mended;
 pub use crate::recovery::RecoveryReport;
 pub use crate::recovery::Replay;
 pub use crate::recovery::TornTail;

@@ -6,8 +6,9 @@
 //!                         └─► records ─► RawRecord, RawRecord, ... ─► end: sealed, clean, torn, damaged
 //!
 //! WalReader::<Raw>   the records that are durable, and those to come
+//! mend_chunk         writes anew what the rest of a log proves
 //! cut_chunk          ends a damaged chunk early
-//! void_record        takes out a record that can't be decoded; these two write, the rest only reads
+//! void_record        takes out a record that can't be decoded
 //! ```
 //!
 //! It is what the command `chunked-wal` is made of. To read a log for its records, take
@@ -70,6 +71,7 @@ use crate::lock::WalLock;
 use crate::position::ChunkId;
 use crate::record::WalTypes;
 use crate::recovery;
+use crate::recovery::Mendable;
 use crate::recovery::scan_error;
 use crate::recovery::survey_changing;
 use crate::storage::DiskStorage;
@@ -347,6 +349,7 @@ impl RawRecords<'_> {
             ScanEnd::Clean { data_end, mark } => {
                 ChunkEnd::Clean { data_end: *data_end, marked: mark.is_some() }
             }
+            ScanEnd::Torn { data_end, lost: 0 } => ChunkEnd::Clean { data_end: *data_end, marked: false },
             ScanEnd::Torn { data_end, lost } => ChunkEnd::Torn { data_end: *data_end, lost: *lost },
             other => ChunkEnd::Damaged(scan_error(Some(other), self.chunk.id(), &self.chunk.path)),
         })
@@ -422,8 +425,8 @@ pub enum ChunkEnd {
         /// The global offset behind the last record.
         data_end: u64,
     },
-    /// The newest chunk of a log that was closed or idle, or behind whose last record nothing was
-    /// written.
+    /// The newest chunk of a log that was closed or idle, or behind whose last record nothing is seen of
+    /// another write.
     Clean {
         /// The global offset behind the last record.
         data_end: u64,
@@ -440,6 +443,49 @@ pub enum ChunkEnd {
     /// What stands behind the last sound record makes the log unreadable: [`Error::Corrupt`],
     /// or [`Error::Unsupported`].
     Damaged(Error),
+}
+
+/// A chunk that is damaged where the rest of the log proves what was there.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct MendableChunk {
+    /// The damage, each an [`Error::Corrupt`]; at least one.
+    pub damage: Vec<Error>,
+    /// The log that the chunk is of.
+    pub log_id: [u8; 16],
+    /// Its records, all of them sound.
+    pub records: u64,
+    /// The global offset behind the last of them.
+    pub data_end: u64,
+}
+
+/// Whether a damaged chunk can be mended without loss by [`mend_chunk`]; `None` if it can't, or is sound.
+/// `successor`: the chunk after it. Reads the whole chunk.
+///
+/// # Errors
+///
+/// [`Error::Io`].
+pub fn mendable(dir: &Path, id: ChunkId, successor: Option<ChunkId>) -> Result<Option<MendableChunk>> {
+    let found = recovery::find_mends(&DiskStorage, &dir.join(id.file_name()), id, successor)?;
+    Ok(found.map(|Mendable { mends, log_id, records, data_end }| MendableChunk {
+        damage: mends.iter().map(recovery::Mend::error).collect(),
+        log_id,
+        records,
+        data_end,
+    }))
+}
+
+/// Writes anew, in its place, what is damaged in a chunk and can be had from the rest of the log: its seal, or
+/// a header with one flipped bit. Nothing is lost by it, and it is on stable storage then. Does nothing where
+/// there is nothing to mend.
+///
+/// # Errors
+///
+/// [`Error::StorageFull`], [`Error::Io`].
+pub fn mend_chunk(lock: &WalLock, id: ChunkId, successor: Option<ChunkId>) -> Result<()> {
+    let path = lock.dir().join(id.file_name());
+    let found = recovery::find_mends(&DiskStorage, &path, id, successor)?;
+    found.iter().flat_map(|found| &found.mends).try_for_each(|mend| mend.apply(&DiskStorage))
 }
 
 /// Ends a chunk early: keeps the records before the global offset `data_end`, where one of them ends,

@@ -11,6 +11,7 @@
 //!   more and synced. Reading it back proves nothing, it may sit in the page cache alone.
 
 mod listing;
+mod mend;
 mod repair;
 mod stages;
 mod survey;
@@ -21,6 +22,8 @@ mod void;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use rustix::io::Errno;
 
 use crate::chunk::ChunkFile;
 use crate::chunk::ClosedChunk;
@@ -49,6 +52,12 @@ use crate::record::WalTypes;
 use crate::storage::Storage;
 
 pub(crate) use listing::survey_changing;
+pub(crate) use mend::Mend;
+pub(crate) use mend::Mendable;
+pub use mend::Mended;
+pub(crate) use mend::find_mends;
+use mend::lost_seal;
+use mend::open_mendable;
 pub(crate) use repair::Repaired;
 pub(crate) use repair::RepairedChunk;
 pub(crate) use repair::cut_chunk;
@@ -57,6 +66,8 @@ use stages::visit_rest;
 pub(crate) use survey::Survey;
 pub(crate) use survey::open_chunk;
 pub(crate) use survey::open_chunk_file;
+use survey::read_header;
+use survey::rename_anew;
 pub(crate) use survey::survey;
 pub(crate) use void::void_record;
 
@@ -82,8 +93,11 @@ pub struct RecoveryReport {
     pub records: u64,
     /// Bytes of log in them: from the oldest chunk's beginning to the last record's end.
     pub bytes: u64,
-    /// The torn write that was cut off, if there was one.
+    /// The torn write that was cut off, if anything of one was there. A log whose process was killed between
+    /// two writes ends whole.
     pub torn_tail: Option<TornTail>,
+    /// Damage that was mended, with [`OpenOptions::mend`](crate::OpenOptions::mend); nothing was lost by it.
+    pub mended: Vec<Mended>,
     /// What in the directory is not the log's, and was left alone.
     pub foreign_names: Vec<PathBuf>,
     /// How long opening took.
@@ -98,9 +112,9 @@ pub struct TornTail {
     pub chunk_id: ChunkId,
     /// The global offset at which the last sound record ends.
     pub data_end: u64,
-    /// Bytes of the torn write: to the last one that isn't zero; in a file used again, where old bytes
-    /// can't be told from new ones, to the end of the last frame header that belongs here, which may
-    /// be none.
+    /// Bytes of the torn write, more than 0: to the last one that isn't zero; in a file used again, where
+    /// old bytes can't be told from new ones, to the end of the last frame header that belongs here. Without
+    /// such a header the log ended whole, and there is no torn tail.
     pub lost: u64,
 }
 
@@ -108,12 +122,32 @@ pub struct TornTail {
 pub(crate) struct ReplayOptions<W: WalTypes> {
     pub(crate) replay: Replay,
     pub(crate) on_chunk_persisted: Option<OnChunkPersisted<W>>,
+    pub(crate) mending: Mending,
+    pub(crate) unreadable: Unreadable,
     stages: Stages,
+}
+
+/// What becomes of a sector at the end of the newest chunk that can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// It is an error.
+    Refuse,
+    /// It is torn, unless something proves that it had been durable.
+    Cut,
+}
+
+/// What becomes of damage by which nothing is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mending {
+    /// It is an error, as other damage is.
+    Refuse,
+    Mend,
 }
 
 impl<W: WalTypes> ReplayOptions<W> {
     pub(crate) fn new(replay: Replay, on_chunk_persisted: Option<OnChunkPersisted<W>>) -> Self {
-        ReplayOptions { replay, on_chunk_persisted, stages: Stages::Timed }
+        let (mending, unreadable) = (Mending::Refuse, Unreadable::Refuse);
+        ReplayOptions { replay, on_chunk_persisted, mending, unreadable, stages: Stages::Timed }
     }
 }
 
@@ -123,6 +157,7 @@ pub(crate) struct Recovered<W: WalTypes> {
     newest: Option<Newest<W::Checkpoint>>,
     /// The state after the last record, where a new chunk has to begin with it.
     begin_with: Option<W::Checkpoint>,
+    mends: Vec<Mend>,
     report: RecoveryReport,
     survey: Survey,
 }
@@ -144,6 +179,8 @@ pub(crate) struct Newest<C> {
     pub(crate) verdict: Verdict,
     /// What stood behind `end` and is cut off.
     torn: Option<TornTail>,
+    /// Behind `end` is a sector that can't be read: it goes before anything is written there.
+    cut_first: bool,
 }
 
 /// What becomes of the newest chunk.
@@ -171,6 +208,7 @@ pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
         closed: Vec::new(),
         previous: None,
         log_id: None,
+        mends: Vec::new(),
         records: 0,
     };
     let mut newest: Option<Newest<W::Checkpoint>> = None;
@@ -186,10 +224,11 @@ pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
         records: replayer.records,
         bytes: newest.as_ref().map_or(0, |newest| newest.end - start),
         torn_tail: newest.as_ref().and_then(|newest| newest.torn),
+        mended: replayer.mends.iter().map(Mend::mended).collect(),
         foreign_names: survey.foreign.clone(),
         elapsed: Duration::ZERO,
     };
-    let mut closed = replayer.closed;
+    let (mut closed, mends) = (replayer.closed, replayer.mends);
     let begin_with = match &newest {
         Some(Newest { verdict: Verdict::Continue { .. }, .. }) => None,
         _ => Some(state_machine.checkpoint()),
@@ -199,7 +238,7 @@ pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
         let (end, records) = (newest.end, newest.records);
         closed.push(ClosedChunk { file, end, records, checkpoint: checkpoint.clone() });
     }
-    Ok(Recovered { closed, newest, begin_with, report, survey })
+    Ok(Recovered { closed, newest, begin_with, mends, report, survey })
 }
 
 /// Goes through the chunks, oldest first.
@@ -212,6 +251,8 @@ struct Replayer<'a, W: WalTypes, SM> {
     /// The chunk before the one in hand: closed, its checkpoint still to come.
     previous: Option<Previous>,
     log_id: Option<[u8; 16]>,
+    /// What is to be written anew.
+    mends: Vec<Mend>,
     records: u64,
 }
 
@@ -236,12 +277,12 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
     fn closed_chunk(&mut self, id: ChunkId, successor: ChunkId) -> Result<()> {
         let chunk = self.open(id)?;
         self.check_follows(&chunk)?;
-        let seal = find_seal(&chunk.bytes, &chunk.header).map_err(|e| Error::from_read(&chunk.path, e))?;
+        let found = find_seal(&chunk.bytes, &chunk.header).map_err(|e| Error::from_read(&chunk.path, e))?;
         // Its end is known before anything of it is applied: by the seal where it should be, or, where
         // a cut was lost and other bytes follow it, by a look at every frame.
-        let Seal { records, data_len, data_crc } = match seal {
+        let Seal { records, data_len, data_crc } = match found {
             Some(seal) => seal,
-            None => self.verify_sealed(&chunk)?,
+            None => self.verify_sealed(&chunk, successor)?,
         };
         let end = id.0 + data_len;
         if end != successor.0 {
@@ -258,6 +299,8 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
             self.apply_rest(&chunk, &mut scan)?;
             match scan.end() {
                 Some(ScanEnd::Sealed { .. }) => {}
+                // Every frame was seen before, and the seal is mended.
+                Some(ScanEnd::Corrupt { at, .. }) if found.is_none() && *at == end => {}
                 other => return Err(chunk.error(other)),
             }
         }
@@ -269,25 +312,46 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
 
     /// The chunk that may end in any way.
     fn newest_chunk(&mut self, id: ChunkId) -> Result<Newest<W::Checkpoint>> {
-        let chunk = self.open(id)?;
+        let mut chunk = self.open(id)?;
+        if self.options.unreadable == Unreadable::Cut {
+            chunk.bytes = chunk.bytes.filling();
+        }
         self.check_follows(&chunk)?;
+        match self.newest_of(&chunk) {
+            // What can't be read had been durable: it may be there the next time.
+            Err(Error::Corrupt { path, .. }) if chunk.bytes.filled_to().is_some() => {
+                Err(Error::io("read", path, Errno::IO.into()))
+            }
+            newest => newest,
+        }
+    }
+
+    fn newest_of(&mut self, chunk: &InHand) -> Result<Newest<W::Checkpoint>> {
+        let id = chunk.id;
         let mut scan = chunk.scan(false, self.config.read_buffer_size);
-        let checkpoint = self.first_frame(&chunk, &mut scan, None)?;
-        self.apply_rest(&chunk, &mut scan)?;
+        let checkpoint = self.first_frame(chunk, &mut scan, None)?;
+        self.apply_rest(chunk, &mut scan)?;
         chunk.forget_tail(&scan);
-        let (end, verdict, torn) = match scan.end() {
+        let (end, mut verdict, mut torn) = match scan.end() {
             Some(ScanEnd::Sealed { data_end, .. }) => (*data_end, Verdict::Seal, None),
             Some(ScanEnd::Clean { data_end, mark }) => (*data_end, Verdict::Continue { mark: *mark }, None),
+            // No mark, as after a kill, and old bytes: nothing says that there was another write.
+            Some(ScanEnd::Torn { data_end, lost: 0 }) => (*data_end, Verdict::Seal, None),
             Some(ScanEnd::Torn { data_end, lost }) => {
                 let torn = TornTail { chunk_id: id, data_end: *data_end, lost: *lost };
                 (*data_end, Verdict::Seal, Some(torn))
             }
             other => return Err(chunk.error(other)),
         };
+        if let Some(filled_to) = chunk.bytes.filled_to() {
+            let lost = (id.0 + filled_to).saturating_sub(end).max(torn.map_or(0, |torn| torn.lost));
+            verdict = Verdict::Seal;
+            torn = Some(TornTail { chunk_id: id, data_end: end, lost });
+        }
         if let Some(TornTail { data_end, lost, .. }) = torn
             && !self.config.truncate_torn_tail
         {
-            return Err(Error::TornTail { path: chunk.path, chunk_id: id, data_end, lost });
+            return Err(Error::TornTail { path: chunk.path.clone(), chunk_id: id, data_end, lost });
         }
         self.records = self.records.saturating_add(scan.records());
         let last_segment = scan.last_segment().map(|(offset, size)| Segment::new(offset, size));
@@ -300,15 +364,17 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
             proven: scan.proven().min(end),
             verdict,
             torn,
+            cut_first: chunk.bytes.filled_to().is_some(),
             header: chunk.header,
-            path: chunk.path,
+            path: chunk.path.clone(),
         })
     }
 
     /// Opens a chunk and checks that it belongs here.
     fn open(&mut self, id: ChunkId) -> Result<InHand> {
         let path = self.config.chunk_path(id);
-        let (header, bytes) = open_chunk(&**self.storage, &path, id)?;
+        let (header, bytes, mend) = open_mendable(&**self.storage, &path, id)?;
+        mend.map_or(Ok(()), |mend| self.mend(mend))?;
         let expected = *self.log_id.get_or_insert(header.log_id);
         if header.log_id != expected {
             return Err(Error::ForeignChunk {
@@ -317,6 +383,15 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
             });
         }
         Ok(InHand { id, path, header, bytes })
+    }
+
+    /// Takes note of what is to be mended.
+    fn mend(&mut self, mend: Mend) -> Result<()> {
+        if self.options.mending == Mending::Refuse {
+            return Err(mend.error());
+        }
+        self.mends.push(mend);
+        Ok(())
     }
 
     /// Checks that a chunk began after just the chunk that is there before it.
@@ -332,8 +407,9 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         Err(Error::ForeignChunk { path: chunk.path.clone(), reason })
     }
 
-    /// Reads every frame of a chunk whose seal isn't at its file's end, and finds it before that.
-    fn verify_sealed(&self, chunk: &InHand) -> Result<Seal> {
+    /// Reads every frame of a chunk whose seal isn't at its file's end, and finds it before that, or learns
+    /// what it said.
+    fn verify_sealed(&mut self, chunk: &InHand, successor: ChunkId) -> Result<Seal> {
         let mut scan = chunk.scan(true, self.config.read_buffer_size);
         visit_rest(&mut scan, &chunk.path, Stages::One, |_| Ok(()))?;
         match scan.end() {
@@ -341,7 +417,12 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
                 let data_crc = scan.data_crc().value();
                 Ok(Seal { records: *records, data_len: *data_end - chunk.id.0, data_crc })
             }
-            other => Err(chunk.error(other)),
+            other => {
+                let lost = lost_seal(&**self.storage, &chunk.path, &chunk.header, &scan, successor);
+                self.mend(lost.ok_or_else(|| chunk.error(other))?)?;
+                let (records, data_crc) = (scan.records(), scan.data_crc().value());
+                Ok(Seal { records, data_len: successor.0 - chunk.id.0, data_crc })
+            }
         }
     }
 

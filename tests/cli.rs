@@ -230,6 +230,7 @@ fn inspect_shows_chunks_and_what_else_there_is() {
         log        LOG-ID
         writer     none
         torn tail  none
+        read       of 2 sealed chunks header, seal and first record only: 'verify' reads every byte
         spares     0
         foreign    notes.txt
         ",
@@ -280,8 +281,10 @@ fn inspect_shows_chunks_and_what_else_there_is() {
               "state": "open"
             }
           ],
+          "chunks_read_in_part": 2,
           "damage": [],
           "dir": ".",
+          "ended_unmarked": false,
           "foreign": [
             "./notes.txt"
           ],
@@ -293,6 +296,41 @@ fn inspect_shows_chunks_and_what_else_there_is() {
         }"#,
     );
     assert_eq!(snapshot(dir.path()), before);
+}
+
+#[test]
+fn inspect_says_what_it_did_not_read() {
+    let dir = three_chunks();
+    // An action of a sealed chunk.
+    damage(&chunk_path(dir.path(), 0), SECOND - 4);
+    let ran = run(&["inspect", "."], dir.path());
+    assert_eq!(ran.code, 0);
+    assert!(
+        ran.out.contains("of 2 sealed chunks header, seal and first record only: 'verify' reads every byte")
+    );
+    assert_eq!(run(&["verify", "."], dir.path()).code, 2);
+    let help = run(&["inspect", "--help"], dir.path()).out;
+    assert!(help.contains("nothing is wrong with what was read"), "{help}");
+    let one = tempfile::tempdir().unwrap();
+    Wal::open(config(one.path()), &mut List::default()).unwrap().close().unwrap();
+    assert!(run(&["inspect", "."], one.path()).out.contains("read       every record\n"));
+}
+
+/// What a killed process leaves: no mark, and behind the last record what the file held before.
+#[test]
+fn a_log_that_was_not_closed_and_lost_nothing_is_told_from_a_torn_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let chunk = common::Forge::chunk(0).used_before().checkpoint("").action("a").raw(&[0xA5; 300]);
+    fs::write(chunk_path(dir.path(), 0), &chunk.bytes).unwrap();
+    let inspected = run(&["inspect", "."], dir.path());
+    assert_eq!(inspected.code, 0);
+    assert!(inspected.out.contains("torn tail  none; no mark either: the writer did not close it\n"));
+    assert!(run(&["inspect", "--json", "."], dir.path()).out.contains(r#""ended_unmarked": true"#));
+    assert_eq!(run(&["verify", "."], dir.path()).code, 0);
+    assert_eq!(run(&["repair", "."], dir.path()).out, ".: sound, nothing to repair\n");
+    let mut list = List::default();
+    let wal = Wal::open(config(dir.path()), &mut list).unwrap();
+    assert_eq!((wal.recovery().torn_tail, list.words), (None, vec!["a".to_string()]));
 }
 
 #[test]
@@ -682,6 +720,51 @@ fn gaps_foreign_chunks_and_lost_headers_are_repaired_too() {
     let ran = run(&["repair", ".", "--apply"], dir.path());
     assert!(ran.code == 2 && ran.err.contains("nothing sound is left to keep"), "{ran:?}");
     assert_eq!(snapshot(dir.path()), before);
+}
+
+#[test]
+fn a_seal_or_a_header_is_written_anew_and_nothing_is_lost() {
+    // A bit of the seal's checksum, one of the header's salt.
+    for (what, at, name) in [("seal", 136, 0), ("header", 136, SECOND)] {
+        let dir = three_chunks();
+        let file = chunk_path(dir.path(), name);
+        let sound = fs::read(&file).unwrap();
+        let position = if what == "seal" { sound.len() as u64 - 28 } else { 26 };
+        overwrite(&file, position, &[sound[position as usize] ^ 0x10]);
+        let before = snapshot(dir.path());
+        let (name, byte) = (ChunkId(name).file_name(), at - name);
+        for args in [&["inspect", "."][..], &["verify", "."], &["repair", "."]] {
+            let ran = run(args, dir.path());
+            let place = format!("'./{name}' is damaged at offset {at} (byte {byte} of the file)");
+            assert!(ran.code == 2 && ran.out.contains(&place), "{ran:?}");
+            assert!(ran.out.contains("or run `chunked-wal repair`, to have it written anew"), "{ran:?}");
+        }
+        let step = format!("write the {what} of {name} anew: keeps 3 records, loses nothing\n");
+        let proposed = run(&["repair", "."], dir.path()).out;
+        assert!(proposed.contains(&format!("  would {step}nothing was changed; --apply does it\n")));
+        assert_eq!(snapshot(dir.path()), before);
+        let ran = run(&["repair", "--apply", "."], dir.path());
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+        assert!(ran.out.ends_with(&format!("done: {step}repaired: 3 chunks with 9 records are left\n")));
+        assert_eq!(fs::read(&file).unwrap(), sound, "just as it was");
+        assert_eq!(run(&["verify", "."], dir.path()).code, 0);
+        assert_eq!(words_in(dir.path()), ["a", "b", "c", "d", "e", "f"]);
+    }
+}
+
+#[test]
+fn what_can_be_written_anew_is_kept_beside_what_is_given_up() {
+    for (keep, words) in [("before", vec!["a", "b", "c"]), ("behind", vec!["a", "b", "c", "d", "e", "f"])] {
+        let dir = three_chunks();
+        damage(&chunk_path(dir.path(), 0), SECOND + 12);
+        damage(&chunk_path(dir.path(), SECOND), NEWEST - SECOND - 4);
+        let ran = run(&["repair", ".", "--apply", "--keep", keep], dir.path());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let mends = ran.out.contains("done: write the seal of r-00_000_000_000_000_000_000.wal anew");
+        assert_eq!(mends, keep == "before", "{ran:?}");
+        assert_eq!(run(&["verify", "."], dir.path()).code, 0);
+        assert_eq!(words_in(dir.path()), words);
+    }
 }
 
 // Live logs ----------------------------------------------------------------------------------------

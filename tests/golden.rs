@@ -378,7 +378,7 @@ fn removal_goes_oldest_first_with_a_directory_sync_after_each() {
     let mut script = Script::on(&disk);
     script.step("append, remove three", || {
         // The removal is held until the worker has written its mark: two threads, and yet one order.
-        let gate = Gate::new(&disk.storage, |op| op.kind == OpKind::Remove);
+        let gate = Gate::new(&disk.storage, |op| op.kind == OpKind::Rename);
         wal.append(&action("why")).unwrap();
         let mut ids = wal.drain_closed_chunks_while(|_| true);
         ids.reverse();
@@ -398,12 +398,15 @@ fn removal_goes_oldest_first_with_a_directory_sync_after_each() {
           write r-344 24@120
           sync r-344
           write r-344 16@144
-          remove r-0
+          rename r-0 -> spare-*
           sync dir
-          remove r-112
+          remove spare-*
+          rename r-112 -> spare-*
           sync dir
-          remove r-224
+          remove spare-*
+          rename r-224 -> spare-*
           sync dir
+          remove spare-*
     ",
     );
 }
@@ -442,8 +445,9 @@ fn removed_files_become_spares_and_spares_become_chunks() {
           rename r-112 -> spare-*
           sync dir
           allocate spare-* 8192
-          remove r-224
+          rename r-224 -> spare-*
           sync dir
+          remove spare-*
         rotate
           write r-344 40@120
           set_len r-344 160
@@ -457,6 +461,7 @@ fn removed_files_become_spares_and_spares_become_chunks() {
           write r-464 16@104
           sync r-464
         open for 2 spares
+          rename spare-* -> spare-*
           sync dir
           write r-464 16@104
           sync r-464
@@ -464,10 +469,10 @@ fn removed_files_become_spares_and_spares_become_chunks() {
           write r-464 16@104
           sync r-464
         open for 0 spares
+          remove spare-*
           sync dir
           write r-464 16@104
           sync r-464
-          remove spare-*
           write r-464 16@104
           sync r-464
     ",

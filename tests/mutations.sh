@@ -59,6 +59,7 @@ mutation() {
 
 worker=src/flush/worker.rs
 housekeeper=src/flush/housekeeper.rs
+names='--test dir_syncs'
 
 mutation 'acknowledge before the sync' $worker \
     's/(            )(let turn = self\.shared\.positions\.begin_sync\()/$1let early = \&self.shared.positions;\n$1early.publish_sync(early.begin_sync(early.written()));\n$1$2/' "$crash"
@@ -76,6 +77,22 @@ mutation 'no rewrite and sync on open' src/recovery/repair.rs \
     's/if self\.proven < self\.end \{/if false {/' "$crash"
 mutation 'no directory sync on open' src/recovery/repair.rs \
     's/        storage\.sync_dir\(&config\.dir\)[^;]*;\n//' "$crash"
+mutation 'mend: a header is written and not synced' src/recovery/mend.rs \
+    's/                handle\.sync\(\)\.map_err\([^;]*?\)\)\n/                Ok(())\n/' "$recovery"
+mutation 'mend: a seal that the next chunk does not prove' src/recovery/mend.rs \
+    's/ && next\.previous_crc == data_crc\.value\(\)//' "$recovery"
+mutation 'mend: a header whose salt no frame proves' src/recovery/mend.rs \
+    's/Ok\(has_first_frame\.then_some\(\(header, bytes\)\)\)/Ok((has_first_frame || true).then_some((header, bytes)))/' "$recovery"
+mutation 'a log that ended whole is called torn' src/recovery.rs \
+    's/Some\(ScanEnd::Torn \{ data_end, lost: 0 \}\)/Some(ScanEnd::Torn { data_end, lost: u64::MAX })/' "$recovery"
+mutation 'an unreadable sector stays behind the seal' src/recovery/repair.rs \
+    's/if self\.cut_first \{/if false {/' '--test unreadable'
+mutation 'an unreadable sector is torn, whatever proves it' src/recovery.rs \
+    's/(        let \(end, mut verdict, mut torn\) = match scan\.end\(\) \{\n)/$1            Some(ScanEnd::Corrupt { at, .. }) if chunk.bytes.filled_to().is_some() => (*at, Verdict::Seal, None),\n/' '--test unreadable'
+mutation 'an unreadable sector is cut unasked' src/recovery.rs \
+    's/if self\.options\.unreadable == Unreadable::Cut \{/if true {/' '--test unreadable'
+mutation 'mend: also unasked' src/recovery.rs \
+    's/if self\.options\.mending == Mending::Refuse \{/if false {/' "$recovery"
 mutation 'sync on open, but no rewrite' src/recovery/repair.rs \
     's/            rewrite\(&\*handle, path, from, to, config\.read_buffer_size\)\?;\n/            let _ = (from, to);\n/' "$crash"
 mutation 'retry after a failed sync' $worker \
@@ -132,6 +149,20 @@ mutation 'a file that has another name is used again' $housekeeper \
     's/if handle\.has_other_names\(\)/if false \&\& handle.has_other_names()/' '--test directory'
 mutation 'kept files stay open when there are no descriptors' src/chunk/read.rs \
     's/            give_up_kept_files\(\);\n//' '--test directory'
+mutation 'a name is trusted that a failed sync may have left in the cache' src/recovery/repair.rs \
+    's/self\.records == 1 \&\& /false \&\& self.records == 1 \&\& /' "$names a_new"
+mutation 'a removal is only synced again' $housekeeper \
+    's/filter\(\|_\| before\.is_some\(\)\)/filter(|_| false)/' "$names a_removal"
+mutation 'a spare of an earlier process keeps its name' src/recovery/repair.rs \
+    's/None if is_wanted => kept/_ if is_wanted => kept/' "$names a_removal"
+mutation 'a chunk that a crash caught without its name stays so' src/wal/open.rs \
+    's/    found\.put_back\(&\*storage, &dir\)\?;\n//' "$names an_open"
+mutation 'a name that is proven is made anew' src/recovery/repair.rs \
+    's/self\.records == 1 \&\& /self.records > 0 \&\& /; s/!matches!\(self\.verdict, Verdict::Continue \{ mark: Some\(_\) \}\)/true/' "$names a_name"
+mutation 'a removal needs a name' $housekeeper \
+    's/ErrorKind::StorageFull \| ErrorKind::QuotaExceeded, _\)\) => match/ErrorKind::Deadlock, _)) => match/' "$names a_directory"
+mutation 'a rotation gives up no spare for its name' $worker \
+    's/\n                    && self\.shared\.housekeeper\.give_up_spare\(\) =>/ \&\& false =>/' "$names a_directory"
 mutation 'the same salt in a second life' src/wal/chunks.rs \
     's/let salt = random_u64\(\);/let salt = 7;/' '--test crash each_life'
 mutation 'position left out of the CRC' src/format/frame.rs \
@@ -172,7 +203,7 @@ mutation 'a sync mark before the sync' $worker \
 mutation 'a spare of an earlier life says it is new' $housekeeper \
     's/let earlier_life = matches!\(life, Life::Earlier\);/let earlier_life = matches!(life, Life::Earlier) && false;/' "$recovery"
 mutation 'a spare is used that is a chunk as well' src/recovery/repair.rs \
-    's/ && !is_a_chunk\(storage, path, survey\)/ \&\& (true || is_a_chunk(storage, path, survey))/' "$crash"
+    's/ && !is_a_chunk && !is_kept;/ \&\& (is_a_chunk || !is_kept);/' "$crash"
 
 read_only='--test read_only nothing_is_read'
 directory=src/reader/directory.rs

@@ -314,6 +314,102 @@ fn what_a_failed_sync_left_in_the_page_cache_is_written_again() {
     }
 }
 
+/// The same of a directory: its names are seen, and later syncs of it succeed, and write nothing.
+#[test]
+fn a_name_whose_sync_failed_is_made_anew_before_it_is_trusted() {
+    let rotated = |spare: bool| {
+        let disk = Disk::default();
+        if spare {
+            disk.storage.write_file(format!("/log/{}", spare_name(1)), &STALE.repeat(100)).unwrap();
+        }
+        let (mut wal, mut list) = disk.open();
+        wal.append_and_apply("acknowledged".to_string(), &mut list).unwrap();
+        wal.sync().unwrap();
+        wal.wait_idle().unwrap();
+        disk.storage.fail(Fault::new(OpKind::SyncDir, 0, FaultHow::SyncLies));
+        wal.close_open_chunk(&list).unwrap();
+        wal.sync().unwrap_err();
+        drop(wal);
+        disk
+    };
+    for spare in [false, true] {
+        let disk = rotated(spare);
+        // A sync that fails again makes nothing better.
+        disk.storage.fail(Fault::new(OpKind::SyncDir, 0, FaultHow::SyncLies));
+        disk.try_open().map(drop).unwrap_err();
+        let (mut wal, mut list) = disk.open();
+        wal.append_and_apply("acknowledged later".to_string(), &mut list).unwrap();
+        wal.sync().unwrap();
+        for seed in SEEDS {
+            let (_, left) = disk.on(disk.storage.crash(seed)).open();
+            assert_eq!(left.words, ["acknowledged", "acknowledged later"], "spare {spare}, crash {seed}");
+        }
+    }
+    // Cut at every operation, the open that makes the name anew loses nothing.
+    for n in 0.. {
+        let disk = rotated(true);
+        disk.storage.crash_after(n);
+        let opened = disk.try_open();
+        let done = opened.is_ok();
+        drop(opened);
+        for seed in SEEDS {
+            let (wal, left) = disk.on(disk.storage.crash(seed)).open();
+            assert_eq!(left.words, ["acknowledged"], "cut at {n}, crash {seed}");
+            assert!(disk.storage.files("/log").iter().all(|name| !name.ends_with(".away")) || !done);
+            drop(wal);
+        }
+        if done {
+            break;
+        }
+    }
+}
+
+/// A removal whose directory sync failed is not durable by a second sync either, and the next one must not
+/// come before it.
+#[test]
+fn a_removal_whose_sync_failed_is_made_anew() {
+    for reopened in [false, true] {
+        let disk = Disk::with(|config| config.spare_chunks = 1);
+        let (mut wal, mut list) = disk.open();
+        for word in ["a", "b", "c", "d"] {
+            wal.append_and_apply(word.to_string(), &mut list).unwrap();
+            wal.close_open_chunk(&list).unwrap();
+        }
+        wal.wait_idle().unwrap();
+        let remove_one = |wal: &mut Wal| {
+            let mut first = true;
+            let drained = wal.drain_closed_chunks_while(|_| std::mem::take(&mut first));
+            assert_eq!(drained.len(), 1);
+            wal.remove_chunks(drained).unwrap();
+            wal.sync().unwrap();
+        };
+        disk.storage.fail(Fault::new(OpKind::SyncDir, 0, FaultHow::SyncLies).sticky());
+        remove_one(&mut wal);
+        for _ in 0..3 {
+            wal.wait_idle().unwrap_err();
+        }
+        if reopened {
+            drop(wal);
+            disk.storage.heal();
+            wal = disk.open().0;
+        }
+        disk.storage.heal();
+        // The last failure may not have been told yet.
+        let _told = wal.wait_idle();
+        wal.wait_idle().unwrap();
+        remove_one(&mut wal);
+        wal.wait_idle().unwrap();
+        let oldest = wal.closed_chunk_stats()[0].chunk_id;
+        let spares = disk.storage.files("/log").iter().filter(|name| name.starts_with("spare-")).count();
+        assert!(spares <= 1, "{spares} spares");
+        for seed in SEEDS {
+            let (_, left) = disk.on(disk.storage.crash(seed)).open();
+            assert_eq!(left.words, list.words, "reopened {reopened}, crash {seed}");
+            assert_eq!(left.applied[0].0, oldest, "reopened {reopened}, crash {seed}");
+        }
+    }
+}
+
 #[test]
 fn what_the_page_cache_lost_while_the_log_was_opened_is_not_written() {
     let long = ["x".repeat(5000), "y".repeat(3000), "z".repeat(9000)];
@@ -376,13 +472,31 @@ fn a_torn_tail_in_a_file_used_before_is_cut_and_reported() {
         recovers(found(name, std::slice::from_ref(&chunk), words, Chunk::New).losing(lost));
         recovers(written(name, chunk, words, known, Chunk::New).losing(lost));
     };
-    torn("without a mark, zeros", reused().zeros(2000), 0);
-    torn("without a mark, old bytes", reused().raw(&STALE.repeat(20)), 0);
     let half = half_a_frame(&newest());
     let claimed = half.len() as u64 + 8;
     torn("half a frame, then old bytes", reused().raw(&half).raw(&STALE.repeat(20)), claimed);
     let hole = Forge { end: newest().end, records: newest().records, ..with_a_hole().used_before() };
     torn("a lost frame, then a whole one", hole.raw(&STALE.repeat(20)), hole_len());
+}
+
+/// A busy log that was killed has no mark, and in a file used before old bytes follow: nothing was cut.
+#[test]
+fn a_log_that_was_killed_between_two_writes_has_no_torn_tail() {
+    let words = &["a", "b", "c"];
+    let known = (1, newest().at[2]);
+    let reused = || newest().used_before();
+    for (name, chunk) in [
+        ("zeros", reused().zeros(2000)),
+        ("old bytes", reused().raw(&STALE.repeat(20))),
+        ("end of file", reused()),
+        ("a header's first bytes", reused().raw(&half_a_frame(&newest())[..7]).raw(&STALE.repeat(20))),
+    ] {
+        recovers(found(name, std::slice::from_ref(&chunk), words, Chunk::New));
+        recovers(written(name, chunk.clone(), words, known, Chunk::New));
+        let disk = Disk::with(|config| config.truncate_torn_tail = false);
+        chunk.put(&disk);
+        assert_eq!(disk.open().1.words, words, "{name}: there is nothing to be cut");
+    }
 }
 
 #[test]
@@ -450,6 +564,126 @@ fn a_new_log_survives_a_crash_at_every_operation_of_its_first_open() {
         }
     }
     panic!("the open never ended");
+}
+
+// Damage that is mended ---------------------------------------------------------------------------------
+
+/// Two chunks that are damaged, what they were, and what is to be reported.
+fn is_mended(name: &str, damaged: &[Forge], whole: &[Forge], expected: &[(u64, u64, Damage)]) {
+    let found = Disk::default();
+    damaged.iter().for_each(|chunk| chunk.put(&found));
+    let error = refused(&found);
+    assert!(matches!(error, Error::Corrupt { damage, .. } if damage.can_be_mended()), "{name}: {error:?}");
+    for replay in [Replay::All, Replay::FromLastCheckpoint] {
+        let n = (0..100).find(|n| survives_a_crash_while_mending(name, &found, replay, *n));
+        let last = n.unwrap_or_else(|| panic!("{name}: the open never ended"));
+        assert!(last >= 5, "{name}: {last} operations");
+        let disk = found.on(found.storage.kill());
+        let (wal, list) = open_mending(&disk, replay).unwrap();
+        assert_eq!(list.words, WORDS, "{name}");
+        let mended = wal.recovery().mended.iter().map(|m| (m.chunk_id.0, m.offset, m.damage));
+        assert_eq!(mended.collect::<Vec<_>>(), expected, "{name}");
+        assert!(wal.recovery().mended.iter().all(|m| m.path == path(m.chunk_id.0)), "{name}");
+        assert_eq!(wal.recovery().torn_tail, None, "{name}");
+        drop(wal);
+        // It opens without the option, too, and each file is what it was before it was damaged.
+        assert_eq!(disk.open().1.words, WORDS, "{name}");
+        assert_eq!(disk.storage.read_file(path(0)).unwrap(), whole[0].bytes, "{name}");
+        let bytes = disk.storage.read_file(path(whole[1].id)).unwrap();
+        assert!(bytes.starts_with(&whole[1].bytes[..(whole[1].end - whole[1].id) as usize]), "{name}");
+    }
+}
+
+const WORDS: [&str; 4] = ["a", "b", "c", "d"];
+
+fn open_mending(disk: &Disk, replay: Replay) -> Result<(Wal, List), Error> {
+    let mut list = List::default();
+    disk.options().mend().replay(replay).open(&mut list).map(|wal| (wal, list))
+}
+
+/// Cuts the power at the `n`th operation of an open that mends, and opens what is left. Whether that open
+/// came to its end.
+fn survives_a_crash_while_mending(name: &str, found: &Disk, replay: Replay, n: u64) -> bool {
+    let disk = found.on(found.storage.kill());
+    disk.storage.crash_after(n);
+    let is_open = open_mending(&disk, replay).is_ok();
+    let left = (0..12).map(|seed| disk.storage.crash(seed)).chain([disk.storage.kill()]);
+    for storage in left {
+        let (wal, list) = open_mending(&disk.on(storage), Replay::All).unwrap();
+        assert_eq!(list.words, WORDS, "{name}: a crash at operation {n}");
+        assert!(wal.recovery().mended.is_empty() || !is_open, "{name}, operation {n}");
+    }
+    is_open
+}
+
+#[test]
+fn the_seal_of_an_older_chunk_is_written_anew() {
+    let seal = [(0, first().end, Damage::Seal)];
+    let open = || Forge::chunk(0).checkpoint("").action("a").action("b");
+    let used_before = open().used_before();
+    for (name, damaged, whole) in [
+        ("a bit of it", first().decayed(3), first()),
+        ("zeros", first().lost(3), first()),
+        ("cut short", first().cut(8), first()),
+        ("cut away", first().cut(SEAL as usize), first()),
+        ("zeros behind", first().lost(3).zeros(500), first()),
+        ("a mark", open().mark().zeros(100), first()),
+        ("old bytes", used_before.clone().raw(STALE), used_before.seal()),
+    ] {
+        let second = second().mark();
+        is_mended(name, &[damaged, second.clone()], &[whole, second], &seal);
+    }
+}
+
+#[test]
+fn one_flipped_bit_of_a_header_is_written_anew() {
+    let (first, second) = (first(), second().mark());
+    let flipped = |chunk: &Forge, bit: usize| {
+        let mut chunk = chunk.clone();
+        chunk.bytes[bit / 8] ^= 1 << (bit % 8);
+        chunk
+    };
+    for bit in (0..HEADER as usize * 8).step_by(7) {
+        let whole = [first.clone(), second.clone()];
+        let name = format!("bit {bit}");
+        let expected = |chunk: &Forge| [(chunk.id, chunk.id, Damage::HeaderBit)];
+        is_mended(&name, &[flipped(&first, bit), second.clone()], &whole, &expected(&first));
+        is_mended(&name, &[first.clone(), flipped(&second, bit)], &whole, &expected(&second));
+    }
+    let both = [flipped(&first.clone().decayed(3), 200), flipped(&second, 300)];
+    let expected =
+        [(0, 0, Damage::HeaderBit), (0, first.end, Damage::Seal), (second.id, second.id, Damage::HeaderBit)];
+    is_mended("all at once", &both, &[first, second], &expected);
+}
+
+#[test]
+fn what_nothing_proves_is_not_mended() {
+    let second = second().mark();
+    let mut two_bits = first();
+    two_bits.bytes[30] ^= 5;
+    let mut salt = first().decayed(0);
+    salt.bytes[30] ^= 4;
+    for (name, chunk, successor) in [
+        ("a record", first().decayed(2), &second),
+        ("a record, and the seal", first().decayed(2).lost(3), &second),
+        ("another history", first().lost(3), &second.clone().header(56, b"else")),
+        ("two bits of a header", two_bits, &second),
+        ("one of a header, and the first record", salt, &second),
+    ] {
+        let disk = Disk::default();
+        chunk.put(&disk);
+        successor.put(&disk);
+        disk.storage.write_file("/log/LOCK", b"").unwrap();
+        let before = disk.storage.snapshot();
+        let mended = open_mending(&disk, Replay::All);
+        for error in [mended.unwrap_err(), disk.try_open().unwrap_err()] {
+            assert!(
+                matches!(error, Error::Corrupt { damage, .. } if !damage.can_be_mended()),
+                "{name}: {error}"
+            );
+        }
+        assert_eq!(disk.storage.snapshot(), before, "{name}");
+    }
 }
 
 // Rows that fail --------------------------------------------------------------------------------------
@@ -535,7 +769,7 @@ fn frames_behind_a_mark_that_prove_more_are_a_hole() {
 fn a_damaged_header_is_refused() {
     for byte in [16, 30, 40, 50, 57, 63] {
         let mut chunk = newest().mark();
-        chunk.bytes[byte] ^= 4;
+        chunk.bytes[byte] ^= 5;
         let expected = corrupt(&chunk, 0, Damage::Header, Proof::FinalName);
         assert_refused("header", &[&chunk], &expected);
     }
@@ -556,7 +790,7 @@ fn decay_in_a_closed_chunk_is_refused() {
         ("a record: zeros", first().lost(2), 2, Damage::NotSealed),
         ("a record: length", other_length(first()), 1, frame),
         ("first frame", first().decayed(0), 0, checksum),
-        ("the seal", first().decayed(3), 3, checksum),
+        ("the seal", first().decayed(3), 3, Damage::Seal),
         ("a record, the cut lost", first().decayed(2).zeros(500), 2, checksum),
     ] {
         let proof = if i == 0 { Proof::FinalName } else { Proof::Successor };
@@ -585,7 +819,6 @@ fn a_seal_that_disagrees_with_the_records_is_refused() {
 fn a_chunk_with_a_successor_and_no_seal_is_refused() {
     let open = || Forge::chunk(0).checkpoint("").action("a").action("b");
     let successor = second().mark();
-    let at = open().end;
     for (name, chunk) in [
         ("end of file", open()),
         ("zeros", open().zeros(500)),
@@ -594,16 +827,25 @@ fn a_chunk_with_a_successor_and_no_seal_is_refused() {
         ("used before", open().used_before().raw(&[0; 500])),
         ("seal cut away", first().cut(SEAL as usize)),
     ] {
-        let expected = corrupt(&chunk, at, Damage::NotSealed, Proof::Successor);
-        assert_refused(name, &[&chunk, &successor], &expected);
+        assert_seal_lost(name, &chunk, &successor, Damage::NotSealed);
     }
     for (name, chunk, damage) in [
         ("torn", open().raw(&[0xFF; 30]), Damage::FrameHeader),
         ("frame cut short", open().raw(&half_a_frame(&open())), Damage::FrameCutShort),
         ("seal cut short", first().cut(8), Damage::FrameCutShort),
     ] {
-        assert_refused(name, &[&chunk, &successor], &corrupt(&chunk, at, damage, Proof::Successor));
+        assert_seal_lost(name, &chunk, &successor, damage);
     }
+}
+
+/// The successor proves that no record is missing, or, of another history, doesn't.
+fn assert_seal_lost(name: &str, chunk: &Forge, successor: &Forge, damage: Damage) {
+    let refused = |damage| corrupt(chunk, chunk.end, damage, Proof::Successor);
+    assert_refused(name, &[chunk, successor], &refused(Damage::Seal));
+    let other = successor.clone().header(56, b"else");
+    assert_refused(name, &[chunk, &other], &refused(damage));
+    let foreign = successor.clone().header(32, b"another");
+    assert_refused(name, &[chunk, &foreign], &refused(damage));
 }
 
 #[test]
@@ -1089,12 +1331,8 @@ fn opening_changes_nothing_but_the_sync_mark() {
     disk.storage.record(true);
     disk.open().0.close().unwrap();
     let written: Vec<_> = disk.storage.take_log().into_iter().filter(|op| !op.starts_with("sync")).collect();
-    let mark = second().bytes.len() as u64;
-    assert_eq!(
-        written,
-        [format!("write r-136 16@{mark}"), format!("write r-136 16@{mark}")],
-        "opened, closed"
-    );
+    let write = format!("write {} 16@{}", ChunkId(second().id).file_name(), second().bytes.len());
+    assert_eq!(written, [&write[..]; 2], "opened, closed");
 }
 
 // on_chunk_persisted ----------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ pub(crate) use housekeeper::Housekeeper;
 pub(crate) use housekeeper::HousekeeperConfig;
 pub(crate) use housekeeper::Spare;
 pub(crate) use housekeeper::is_spare_name;
+pub(crate) use housekeeper::spare_name;
 pub use metrics::FlushMetrics;
 pub use metrics::Latency;
 pub(crate) use metrics::Metrics;

@@ -16,6 +16,7 @@
 //!   it is for logs that are idle, and would only stand in the way of one that is not.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::io::IoSlice;
 use std::path::Path;
 use std::path::PathBuf;
@@ -466,10 +467,7 @@ impl<W: WalTypes> Worker<W> {
         }
         // The final name proves that header and first frame are durable.
         chunk.sync()?;
-        self.storage.rename_new(&spare.path, &path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::AlreadyExists => Error::ChunkExists { path: path.clone() },
-            _ => Error::io("rename", &path, e),
-        })?;
+        self.name_chunk(&spare.path, &path)?;
         chunk.path = path;
         // The new name must be durable before a record in it is acknowledged.
         self.storage.sync_dir(&self.dir).map_err(|e| Error::io("sync directory", &self.dir, e))?;
@@ -482,6 +480,24 @@ impl<W: WalTypes> Worker<W> {
         self.shared.positions.publish_written(end);
         self.publish_sync(self.shared.positions.begin_sync(end));
         Ok(())
+    }
+
+    /// Gives a chunk its final name, which no other file has.
+    fn name_chunk(&self, spare: &Path, path: &Path) -> Result<()> {
+        let renamed = match self.storage.rename_new(spare, path) {
+            // A directory takes space for a name now and then; another spare has some.
+            Err(e)
+                if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+                    && self.shared.housekeeper.give_up_spare() =>
+            {
+                self.storage.rename_new(spare, path)
+            }
+            renamed => renamed,
+        };
+        renamed.map_err(|e| match e.kind() {
+            ErrorKind::AlreadyExists => Error::ChunkExists { path: path.to_owned() },
+            _ => Error::io("rename", path, e),
+        })
     }
 
     /// Writes zeros ahead in the open chunk, if it is time to.

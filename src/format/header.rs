@@ -118,6 +118,25 @@ impl Header {
         })
     }
 
+    /// Reads a header in which one bit is flipped, wherever that is: with 60 bytes under a CRC-32, no three
+    /// flipped bits look like one. `None` for any other bytes, sound ones too.
+    pub(crate) fn decode_with_one_bit_flipped(bytes: &[u8; LEN]) -> Option<Self> {
+        let is_sound =
+            |bytes: &[u8; LEN]| u32::from_le_bytes(array_at(bytes, CRC_AT)) == crc_of_header(bytes);
+        if is_sound(bytes) {
+            return None;
+        }
+        let mut mended = *bytes;
+        for bit in 0..LEN * 8 {
+            mended[bit / 8] ^= 1 << (bit % 8);
+            if is_sound(&mended) {
+                return Self::decode(&mended).ok();
+            }
+            mended[bit / 8] ^= 1 << (bit % 8);
+        }
+        None
+    }
+
     /// Whether frames of the chunk may be compressed.
     pub(crate) fn may_be_compressed(&self) -> bool {
         self.features & FEATURE_LZ4 != 0

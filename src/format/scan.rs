@@ -100,7 +100,8 @@ pub(crate) enum ScanEnd {
     Sealed { data_end: u64, records: u64, file_end: u64 },
     /// A sync mark, or only zeros in a file without an earlier life.
     Clean { data_end: u64, mark: Option<Mark> },
-    /// A crash caught writes that nobody was told are durable; `lost` bytes of them are there.
+    /// A crash caught writes that nobody was told are durable; `lost` bytes of them are there. 0 if none is
+    /// seen, in a file with an earlier life, whose old bytes can't be told from them: the log ended whole.
     Torn { data_end: u64, lost: u64 },
     /// What stands at `at` had been durable and no longer checks out.
     Corrupt { at: u64, damage: Damage, proof: Proof },

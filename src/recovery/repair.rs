@@ -1,5 +1,6 @@
 //! The writes of an open: everything replayed becomes durable, and the newest chunk fit to go on.
 
+use std::io::ErrorKind;
 use std::io::IoSlice;
 use std::path::Path;
 use std::path::PathBuf;
@@ -11,11 +12,14 @@ use super::RecoveryReport;
 use super::Survey;
 use super::Verdict;
 use super::open_chunk;
+use super::read_header;
+use super::rename_anew;
 use crate::chunk::ClosedChunk;
 use crate::chunk::FileBytes;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Result;
+use crate::flush::spare_name;
 use crate::format::Block;
 use crate::format::DataCrc;
 use crate::format::HEADER_LEN;
@@ -33,7 +37,6 @@ use crate::record::WalTypes;
 use crate::storage::Access;
 use crate::storage::Storage;
 use crate::storage::StorageFile;
-use crate::storage::read_full_at;
 use crate::storage::write_all_at;
 
 /// A log all of which is on stable storage.
@@ -69,11 +72,16 @@ impl<W: WalTypes> Recovered<W> {
         config: &Config,
         on_chunk_persisted: Option<&OnChunkPersisted<W>>,
     ) -> Result<Repaired<W>> {
-        let Recovered { closed, newest, begin_with, report, survey } = self;
+        let Recovered { closed, newest, begin_with, mends, report, survey } = self;
         // Names come first: the newest chunk was found under its final name, which may not be durable
         // yet after a kill. A mark or a seal in it, which readers of other processes trust, must not
-        // come before that.
+        // come before that. Nor may the name of a chunk that was removed be on the disk still.
+        let spares = tidy_spares(storage, config, &survey)?;
+        if let Some(newest) = newest.as_ref().filter(|newest| newest.has_doubtful_name()) {
+            rename_anew(storage, &config.dir, ChunkId(newest.header.chunk_id))?;
+        }
         storage.sync_dir(&config.dir).map_err(|e| Error::io("sync directory", &config.dir, e))?;
+        mends.iter().try_for_each(|mend| mend.apply(storage))?;
         let newest = match newest {
             None => None,
             Some(newest) => {
@@ -86,38 +94,59 @@ impl<W: WalTypes> Recovered<W> {
             let persisted = ChunkPersisted { chunk_id: id, start: id.0, synced: chunk.end };
             notify(persisted, chunk.checkpoint.as_ref());
         }
-        let spares = tidy_spares(storage, config, &survey);
         Ok(Repaired { closed, newest, begin_with, spares, report })
     }
 }
 
 /// Keeps as many spares as wanted and removes the others; returns those kept.
-fn tidy_spares(storage: &dyn Storage, config: &Config, survey: &Survey) -> Vec<PathBuf> {
+///
+/// One that was a chunk gets another name. If the sync of its removal failed, the disk may still have the old
+/// name, and a change of either name is what makes the next sync cover it. A crash in the middle of a rename
+/// may leave both names of a file: it must not be overwritten as a spare while it is a chunk, nor be two spares.
+fn tidy_spares(storage: &dyn Storage, config: &Config, survey: &Survey) -> Result<Vec<PathBuf>> {
     let wanted = usize::try_from(config.spare_chunks).unwrap_or(usize::MAX);
-    let mut kept = Vec::new();
+    let (mut kept, mut lives) = (Vec::new(), Vec::new());
     for path in &survey.spares {
-        if kept.len() < wanted && !is_a_chunk(storage, path, survey) {
-            kept.push(path.clone());
-        } else if let Err(error) = storage.remove(path) {
-            log::warn!("a spare file can't be removed: '{}': {error}", path.display());
+        let header = read_header(storage, path);
+        let is_a_chunk =
+            header.is_some_and(|header| survey.chunks.binary_search(&ChunkId(header.chunk_id)).is_ok());
+        let is_kept = header.is_some_and(|header| lives.contains(&header.salt));
+        let is_wanted = kept.len() < wanted && !is_a_chunk && !is_kept;
+        let renamed = config.dir.join(spare_name());
+        match header {
+            None if is_wanted => kept.push(path.clone()),
+            Some(header) if is_wanted && storage.rename_new(path, &renamed).is_ok() => {
+                lives.push(header.salt);
+                kept.push(renamed);
+            }
+            // Or there is no space for another name.
+            _ => match storage.remove(path) {
+                Ok(()) => {}
+                Err(e) if header.is_some() && e.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io("remove", path, e));
+                }
+                Err(error) => log::warn!("a spare file can't be removed: '{}': {error}", path.display()),
+            },
         }
     }
-    kept
-}
-
-/// Whether a spare looks like the file of a chunk that is there: a crash in the middle of a rename may
-/// leave both names, and the chunk must not be overwritten under the other.
-fn is_a_chunk(storage: &dyn Storage, path: &Path, survey: &Survey) -> bool {
-    let mut buf = [0; HEADER_LEN as usize];
-    let read = storage.open(path, Access::Read).and_then(|file| read_full_at(&*file, &mut buf, 0));
-    let header = read.ok().and_then(|n| Header::decode(&buf[..n]).ok());
-    header.is_some_and(|header| survey.chunks.binary_search(&ChunkId(header.chunk_id)).is_ok())
+    Ok(kept)
 }
 
 impl<C> Newest<C> {
+    /// Whether a sync of the directory that failed may have come last: nothing is written behind a chunk's
+    /// first record, a mark neither, before its name is durable.
+    fn has_doubtful_name(&self) -> bool {
+        self.records == 1 && !matches!(self.verdict, Verdict::Continue { mark: Some(_) })
+    }
+
     fn repair(&self, storage: &dyn Storage, config: &Config) -> Result<Arc<dyn StorageFile>> {
         let path = &self.path;
         let handle = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open", path, e))?;
+        if self.cut_first {
+            // Not behind the seal: to write part of a sector, the rest of it is read.
+            let len = self.end - self.header.chunk_id;
+            handle.set_len(len).map_err(|e| Error::io("truncate", path, e))?;
+        }
         if self.proven < self.end {
             let from = self.proven - self.header.chunk_id;
             let to = self.end - self.header.chunk_id;
@@ -173,7 +202,7 @@ impl<C> Newest<C> {
     }
 }
 
-fn seal_chunk(
+pub(super) fn seal_chunk(
     handle: &dyn StorageFile,
     path: &Path,
     header: &Header,
@@ -228,7 +257,7 @@ fn rewrite(
     to: u64,
     piece: u64,
 ) -> Result<()> {
-    let source = FileBytes { file: file.clone(), len: to };
+    let source = FileBytes::new(file.clone(), to);
     let piece = usize::try_from(piece.min(to)).unwrap_or(usize::MAX);
     let mut scan = Scan::new(source, header, false, piece).beginning_at(from);
     let mut block = Block::default();

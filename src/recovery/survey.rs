@@ -1,5 +1,6 @@
 //! What is in the directory, by name, and what a chunk's header says.
 
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -18,12 +19,15 @@ use crate::lock::LOCK_NAME;
 use crate::position::ChunkId;
 use crate::storage::Access;
 use crate::storage::Storage;
+use crate::storage::read_full_at;
 
 /// The names in a log's directory, sorted out.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     /// Oldest first.
     pub(crate) chunks: Vec<ChunkId>,
+    /// Those of them whose name an open was just making anew.
+    pub(crate) away: Vec<ChunkId>,
     pub(crate) spares: Vec<PathBuf>,
     /// What is not the log's.
     pub(crate) foreign: Vec<PathBuf>,
@@ -40,16 +44,59 @@ pub(crate) fn survey(storage: &dyn Storage, dir: &Path) -> Result<Survey> {
         }
         if let Some(id) = text.and_then(ChunkId::parse_file_name) {
             survey.chunks.push(id);
+        } else if let Some(id) = text.and_then(|name| ChunkId::parse_file_name(name.strip_suffix(".away")?)) {
+            survey.away.push(id);
         } else if text.is_some_and(is_spare_name) {
             survey.spares.push(dir.join(name));
         } else {
             survey.foreign.push(dir.join(name));
         }
     }
+    // Under whichever name, it is there. Who reads the log without writing to it finds no file of its own name
+    // for a moment, and looks again.
+    survey.chunks.extend(&survey.away);
     survey.chunks.sort_unstable();
+    survey.chunks.dedup();
     survey.spares.sort_unstable();
     survey.foreign.sort_unstable();
     Ok(survey)
+}
+
+impl Survey {
+    /// Gives chunks their names back that a crash has caught without, see [`rename_anew`]. The log is locked.
+    pub(crate) fn put_back(&self, storage: &dyn Storage, dir: &Path) -> Result<()> {
+        for id in &self.away {
+            let (away, path) = (dir.join(id.away_name()), dir.join(id.file_name()));
+            let header = |path: &Path| read_header(storage, path);
+            match storage.rename_new(&away, &path) {
+                Ok(()) => {}
+                // Both names of one file, by a crash in the middle of the rename.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    if header(&away).is_none() || header(&away) != header(&path) {
+                        return Err(Error::ChunkExists { path: away });
+                    }
+                    storage.remove(&away).map_err(|e| Error::io("remove", away, e))?;
+                }
+                Err(e) => return Err(Error::no_space("rename", away, 0, e)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file's header, if it looks like a chunk.
+pub(crate) fn read_header(storage: &dyn Storage, path: &Path) -> Option<Header> {
+    let mut buf = [0; HEADER_LEN as usize];
+    let read = storage.open(path, Access::Read).and_then(|file| read_full_at(&*file, &mut buf, 0));
+    Header::decode(&buf[..read.ok()?]).ok()
+}
+
+/// Gives a chunk its name once more, so that the next sync of the directory covers it. After a sync that has
+/// failed, a second one that succeeds proves nothing of changes that were made before.
+pub(crate) fn rename_anew(storage: &dyn Storage, dir: &Path, id: ChunkId) -> Result<()> {
+    let (away, path) = (dir.join(id.away_name()), dir.join(id.file_name()));
+    let renamed = storage.rename_new(&path, &away).and_then(|()| storage.rename_new(&away, &path));
+    renamed.map_err(|e| Error::no_space("rename", path, 0, e))
 }
 
 /// Opens a chunk for reading and checks its header against its name.
@@ -65,7 +112,7 @@ pub(crate) fn open_chunk_file(
 ) -> Result<(Header, FileBytes)> {
     let file = storage.open(path, Access::Read).map_err(|e| Error::io("open", path, e))?;
     let len = file.len().map_err(|e| Error::io("measure", path, e))?;
-    let bytes = FileBytes { file, len };
+    let bytes = FileBytes::new(file, len);
     let mut buf = [0; HEADER_LEN as usize];
     let n = bytes.read_at(&mut buf, 0).map_err(|e| Error::io("read", path, e))?;
     let header =

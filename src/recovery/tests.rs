@@ -169,7 +169,13 @@ fn replay_with_pauses(
     let seen = persisted.clone();
     let on_chunk_persisted: OnChunkPersisted<Words> =
         Arc::new(move |chunk, checkpoint| seen.lock().push((chunk, checkpoint.copied())));
-    let options = ReplayOptions { replay, on_chunk_persisted: Some(on_chunk_persisted), stages };
+    let options = ReplayOptions {
+        replay,
+        on_chunk_persisted: Some(on_chunk_persisted),
+        mending: Mending::Refuse,
+        unreadable: Unreadable::Refuse,
+        stages,
+    };
 
     let storage: Arc<dyn Storage> = Arc::new(disk.clone());
     let found = survey(&*storage, Path::new("/log")).unwrap();

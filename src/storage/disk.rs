@@ -205,7 +205,10 @@ fn make_dir(path: &Path) -> io::Result<()> {
         Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
         _ => {} // made, or somebody else was faster
     }
-    parent.map_or(Ok(()), |parent| parent.sync_all())
+    let synced = parent.map_or(Ok(()), |parent| parent.sync_all());
+    // A second sync that succeeds would prove nothing of a name made before the first: the next call makes
+    // the directory anew. One that somebody has filled meanwhile stays.
+    synced.inspect_err(|_| drop(fs::remove_dir(path)))
 }
 
 /// Makes the name of an existing directory durable.

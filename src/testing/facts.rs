@@ -21,13 +21,16 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn of(disk: &MemoryStorage, config: &Config) -> Self {
-        let mut chunks: Vec<u64> = disk
-            .files(&config.dir)
-            .iter()
-            .filter_map(|name| Some(ChunkId::parse_file_name(name)?.0))
-            .collect();
+        let files = disk.files(&config.dir);
+        // The newest may have been caught while its name was made anew.
+        let names = files.iter().map(|name| name.strip_suffix(".away").unwrap_or(name));
+        let mut chunks: Vec<u64> = names.filter_map(|name| Some(ChunkId::parse_file_name(name)?.0)).collect();
         chunks.sort_unstable();
-        let newest = chunks.last().and_then(|id| disk.read_file(config.chunk_path(ChunkId(*id))));
+        chunks.dedup();
+        let newest = chunks.last().and_then(|id| {
+            let read = |name| disk.read_file(config.dir.join(name));
+            read(ChunkId(*id).file_name()).or_else(|| read(ChunkId(*id).away_name()))
+        });
         Facts { chunks, newest: newest.unwrap_or_default() }
     }
 
@@ -70,9 +73,10 @@ impl Facts {
         let kind = behind.first_chunk().map(|header| FrameHeader::parse(header).kind).unwrap_or(0);
         let ended = [Kind::Seal as u8, Kind::SyncMark as u8].contains(&kind);
         let right = match report.torn_tail {
-            None => ended || (zeros && !reused),
+            // In a reused file nothing of a torn write may be seen.
+            None => ended || zeros || reused,
             Some(torn) if torn.chunk_id.0 != newest || torn.data_end != end => false,
-            Some(torn) if reused => torn.lost <= behind.len() as u64,
+            Some(torn) if reused => torn.lost > 0 && torn.lost <= behind.len() as u64,
             Some(torn) => {
                 behind.iter().rposition(|byte| *byte != 0).map(|at| at as u64 + 1) == Some(torn.lost)
             }

@@ -42,6 +42,8 @@ use crate::record::ChunkPersisted;
 use crate::record::OnChunkPersisted;
 use crate::record::StateMachine;
 use crate::record::WalTypes;
+use crate::recovery::Mended;
+use crate::recovery::Mending;
 use crate::recovery::RecoveryReport;
 use crate::recovery::Repaired;
 use crate::recovery::RepairedChunk;
@@ -49,6 +51,7 @@ use crate::recovery::Replay;
 use crate::recovery::ReplayOptions;
 use crate::recovery::Survey;
 use crate::recovery::TornTail;
+use crate::recovery::Unreadable;
 use crate::recovery::recover;
 use crate::recovery::survey;
 use crate::storage::DiskStorage;
@@ -61,6 +64,8 @@ pub struct OpenOptions<W: WalTypes> {
     replay: Replay,
     must_exist: bool,
     must_reach: u64,
+    mending: Mending,
+    unreadable: Unreadable,
     lock: Option<WalLock>,
     storage: Arc<dyn Storage>,
 }
@@ -102,6 +107,29 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
+    /// Mends damage by which nothing is lost, where the rest of the log proves what was there: an older
+    /// chunk's seal, or a chunk header with one flipped bit ([`Damage::can_be_mended`]). Once the log is
+    /// replayed it is written anew and synced; [`RecoveryReport::mended`] tells of it. Otherwise it is
+    /// [`Error::Corrupt`], so that somebody hears of a disk that changes bits.
+    ///
+    /// [`Damage::can_be_mended`]: crate::Damage::can_be_mended
+    pub fn mend(mut self) -> Self {
+        self.mending = Mending::Mend;
+        self
+    }
+
+    /// Takes a sector of the newest chunk that can't be read (`EIO`) for a torn write, and cuts the log before
+    /// it, as [`RecoveryReport::torn_tail`] then tells. Otherwise it is [`Error::Io`].
+    ///
+    /// Some disks leave such a sector where the power failed while it was written. Records in it may have been
+    /// acknowledged, where later ones were appended to the same sector: **they are lost**. Where something
+    /// behind it proves that they had been durable, it stays [`Error::Io`]. Try without this first: a cable or
+    /// a controller may be the cause, and another attempt may read it.
+    pub fn cut_unreadable_tail(mut self) -> Self {
+        self.unreadable = Unreadable::Cut;
+        self
+    }
+
     /// Uses a lock that is already held, from [`ChunkedWal::acquire_lock`].
     pub fn lock(mut self, lock: WalLock) -> Self {
         self.lock = Some(lock);
@@ -130,8 +158,17 @@ impl<W: WalTypes> OpenOptions<W> {
     /// for a new log or for a torn chunk whose file has become too short for its seal.
     pub fn open<SM: StateMachine<W>>(self, state_machine: &mut SM) -> Result<ChunkedWal<W>> {
         let started = Instant::now();
-        let OpenOptions { mut config, on_chunk_persisted, replay, must_exist, must_reach, lock, storage } =
-            self;
+        let OpenOptions {
+            mut config,
+            on_chunk_persisted,
+            replay,
+            must_exist,
+            must_reach,
+            mending,
+            unreadable,
+            lock,
+            storage,
+        } = self;
         config.validate()?;
         config.limit_pending();
         let absent = match (must_exist, must_reach) {
@@ -145,7 +182,8 @@ impl<W: WalTypes> OpenOptions<W> {
             // Escaped: whoever may make files there chose the name.
             log::warn!("not the log's, left alone: {name:?}");
         }
-        let options = ReplayOptions::new(replay, on_chunk_persisted);
+        let mut options = ReplayOptions::new(replay, on_chunk_persisted);
+        (options.mending, options.unreadable) = (mending, unreadable);
         let recovered = recover(&storage, &config, survey, &options, state_machine)?;
         if recovered.end() < must_reach {
             return Err(Error::EndMissing { path: config.dir, expected: must_reach, found: recovered.end() });
@@ -166,6 +204,8 @@ impl<W: WalTypes> fmt::Debug for OpenOptions<W> {
             .field("replay", &self.replay)
             .field("must_exist", &self.must_exist)
             .field("must_reach", &self.must_reach)
+            .field("mending", &self.mending)
+            .field("unreadable", &self.unreadable)
             .field("lock", &self.lock)
             .field("storage", &self.storage)
             .finish_non_exhaustive()
@@ -235,15 +275,16 @@ fn lock_and_survey(
             });
         }
     };
-    let survey = survey(&*storage, &dir)?;
-    if survey.chunks.is_empty() {
+    let found = survey(&*storage, &dir)?;
+    found.put_back(&*storage, &dir)?;
+    if found.chunks.is_empty() {
         refused()?;
     }
-    if survey.chunks.is_empty() && !made {
+    if found.chunks.is_empty() && !made {
         // Whoever made the directory may have been killed before its name was durable.
         create_dir(&*storage, config)?;
     }
-    Ok(Locked { storage, lock, survey })
+    Ok(Locked { storage, lock, survey: found })
 }
 
 fn create_dir(storage: &dyn Storage, config: &Config) -> Result<PathBuf> {
@@ -269,6 +310,8 @@ impl<W: WalTypes> ChunkedWal<W> {
             replay: Replay::All,
             must_exist: false,
             must_reach: 0,
+            mending: Mending::Refuse,
+            unreadable: Unreadable::Refuse,
             lock: None,
             storage: Arc::new(DiskStorage),
         }
@@ -365,10 +408,13 @@ impl<W: WalTypes> ChunkedWal<W> {
     }
 
     fn log_open(&self) {
-        let RecoveryReport { chunks, records, bytes, torn_tail, elapsed, .. } = &self.report;
+        let RecoveryReport { chunks, records, bytes, torn_tail, mended, elapsed, .. } = &self.report;
         let dir = self.config.dir.display();
         if let Some(TornTail { chunk_id, data_end, lost }) = torn_tail {
             log::warn!("'{dir}': {chunk_id} was not closed; cut at {data_end}, a torn write of {lost} bytes");
+        }
+        for Mended { path, offset, damage, .. } in mended {
+            log::warn!("'{}' was damaged at offset {offset}, and is mended: {damage}", path.display());
         }
         log::info!("opened '{dir}': {chunks} chunks, {records} records, {bytes} bytes in {elapsed:?}");
     }

@@ -213,6 +213,8 @@ pub(crate) enum Keep {
     Before,
     /// What stands behind the last damage
     Behind,
+    /// All, where what is damaged can be written anew
+    All,
 }
 
 /// Measure what a disk can do, and what the log makes of it

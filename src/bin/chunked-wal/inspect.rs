@@ -88,6 +88,7 @@ fn quick_look(dir: &Path, id: ChunkId, place: ChunkPlace) -> Result<Look, Failur
                 checkpoint: Some(first.payload.len() as u64),
                 log_id: Some(chunk.log_id()),
                 state: State::Sealed,
+                is_partial: true,
                 ..Look::default()
             });
         }
@@ -112,7 +113,7 @@ impl Row {
         match self.look.state {
             State::Sealed => "sealed",
             State::Torn { .. } if !is_open => "torn",
-            State::Open | State::Torn { .. } => "open",
+            State::Open { .. } | State::Torn { .. } => "open",
             State::Damaged(_) => "damaged",
             State::Removed => "removed",
         }
@@ -132,6 +133,17 @@ impl Report<'_> {
             State::Torn { lost } => Some((row, lost)),
             _ => None,
         }
+    }
+
+    /// Whether the log ends whole, and yet nobody has closed it: its process was killed, or the power failed.
+    fn ended_unmarked(&self) -> bool {
+        let ended = self.rows.last().filter(|_| !self.is_open).map(|row| &row.look.state);
+        matches!(ended, Some(State::Open { marked: false }))
+    }
+
+    /// How many chunks were not read as a whole.
+    fn read_in_part(&self) -> u64 {
+        self.rows.iter().filter(|row| row.look.is_partial).count() as u64
     }
 
     fn damage(&self) -> impl Iterator<Item = String> {
@@ -185,8 +197,18 @@ impl Report<'_> {
         line(format!("log        {}", self.log_id().unwrap_or_else(|| "unknown".into())));
         line(format!("writer     {}", if self.is_open { "has it open" } else { "none" }));
         line(match self.torn() {
+            None if self.ended_unmarked() => {
+                "torn tail  none; no mark either: the writer did not close it".into()
+            }
             None => "torn tail  none".into(),
             Some((row, lost)) => format!("torn tail  {}", print::torn(lost, row.look.data_end)),
+        });
+        line(match self.read_in_part() {
+            0 => "read       every record".into(),
+            n => format!(
+                "read       of {} header, seal and first record only: 'verify' reads every byte",
+                print::count(n, "sealed chunk")
+            ),
         });
         line(format!("spares     {}", self.listing.spares.len()));
         let name = |path: &PathBuf| print::name(path.file_name().unwrap_or_default());
@@ -211,6 +233,8 @@ impl Report<'_> {
             "torn_tail": self.torn().map(|(row, lost)| json!({
                 "chunk": row.id.0, "data_end": row.look.data_end, "lost": lost,
             })),
+            "ended_unmarked": self.ended_unmarked(),
+            "chunks_read_in_part": self.read_in_part(),
             "spares": self.listing.spares.iter().map(print::path).collect::<Vec<_>>(),
             "foreign": self.listing.foreign.iter().map(print::path).collect::<Vec<_>>(),
             "damage": self.damage().collect::<Vec<_>>(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chunked_wal::ChunkId;
 use chunked_wal::Error;
+use chunked_wal::raw;
 use chunked_wal::raw::ChunkEnd;
 use chunked_wal::raw::ChunkPlace;
 use chunked_wal::raw::RawChunk;
@@ -34,6 +35,10 @@ pub(crate) struct Look {
     pub(crate) checkpoint: Option<u64>,
     pub(crate) log_id: Option<[u8; 16]>,
     pub(crate) state: State,
+    /// Of a sealed chunk only header, seal and first record were read.
+    pub(crate) is_partial: bool,
+    /// The damage is in what the rest of the log proves: it can be written anew.
+    pub(crate) is_mendable: bool,
     /// The chunk doesn't begin where the one before it ends.
     pub(crate) gap: Option<Error>,
 }
@@ -42,7 +47,9 @@ pub(crate) struct Look {
 #[derive(Debug, Default)]
 pub(crate) enum State {
     Sealed,
-    Open,
+    Open {
+        marked: bool,
+    },
     Torn {
         lost: u64,
     },
@@ -84,8 +91,34 @@ impl Look {
         }
     }
 
+    /// Whether something is wrong by which records are lost.
+    pub(crate) fn is_bad(&self) -> bool {
+        self.gap.is_some() || !self.is_whole()
+    }
+
+    /// Whether all its records are there.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_mendable || !matches!(self.state, State::Damaged(_))
+    }
+
     fn is_wrong(&self) -> bool {
         matches!(self.state, State::Torn { .. } | State::Damaged(_))
+    }
+}
+
+impl Look {
+    /// Finds out whether what is damaged can be written anew, from the chunk and its successor.
+    fn find_mendable(&mut self, dir: &Path, id: ChunkId, successor: Option<ChunkId>) {
+        if !matches!(self.state, State::Damaged(_)) {
+            return;
+        }
+        // What can't be read now is as damaged as it was found.
+        let Ok(Some(mendable)) = raw::mendable(dir, id, successor) else { return };
+        let Some(damage) = mendable.damage.into_iter().next() else { return };
+        self.state = State::Damaged(damage);
+        self.is_mendable = true;
+        self.log_id = Some(mendable.log_id);
+        (self.records, self.data_end) = (mendable.records, mendable.data_end);
     }
 }
 
@@ -125,7 +158,7 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
     (look.records, look.data_end) = (records.count(), records.sound_end());
     look.state = match records.end() {
         Some(ChunkEnd::Sealed { .. }) => State::Sealed,
-        Some(ChunkEnd::Clean { .. }) => State::Open,
+        Some(ChunkEnd::Clean { marked, .. }) => State::Open { marked },
         Some(ChunkEnd::Torn { lost, .. }) => State::Torn { lost },
         Some(ChunkEnd::Damaged(error @ Error::Unsupported { .. })) => return Err(error),
         Some(ChunkEnd::Damaged(error)) => State::Damaged(error),
@@ -183,7 +216,9 @@ impl LogLook {
     pub(crate) fn of(dir: &Path, looks: Vec<(ChunkId, Look)>) -> Self {
         let mut chunks: Vec<(ChunkId, Look)> = Vec::with_capacity(looks.len());
         let mut log_id = None;
-        for (id, mut look) in looks {
+        let ids: Vec<ChunkId> = looks.iter().map(|(id, _)| *id).collect();
+        for (i, (id, mut look)) in looks.into_iter().enumerate() {
+            look.find_mendable(dir, id, ids.get(i + 1).copied());
             match look.state {
                 // The oldest go first: those before it are gone by now, too, and were seen just in time. One
                 // missing behind others that are still there is the gap that it leaves.
@@ -191,7 +226,7 @@ impl LogLook {
                     chunks.retain(|(before, _)| !is_removed(dir, *before));
                     continue;
                 }
-                State::Damaged(_) => {}
+                State::Damaged(_) if !look.is_mendable => {}
                 _ => {
                     let expected = *log_id.get_or_insert(look.log_id);
                     if let (Some(expected), Some(found)) = (expected, look.log_id)
@@ -200,11 +235,12 @@ impl LogLook {
                         let reason = chunked_wal::Foreign::LogId { expected, found };
                         let path = dir.join(id.file_name());
                         look.state = State::Damaged(Error::ForeignChunk { path, reason });
+                        look.is_mendable = false;
                     }
                 }
             }
             if let Some((_, before)) = chunks.last_mut()
-                && matches!(before.state, State::Sealed)
+                && (matches!(before.state, State::Sealed) || before.is_mendable)
                 && before.data_end != id.0
             {
                 let path = dir.join(id.file_name());

@@ -19,7 +19,7 @@ const LOCKED: u8 = 9;
 /// The exit statuses, as `--help` shows them.
 pub(crate) const HELP: &str = "\
 Exit status:
-   0  done; the log is sound
+   0  done; nothing is wrong with what was read: 'verify' reads every byte, 'inspect' does not
    1  a torn tail and nothing worse: a crash caught the last write; the next open cuts it off
    2  the log is corrupt
    3  it can't be read: an error of the disk or the system

@@ -120,12 +120,9 @@ pub(crate) fn count(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// A torn tail in words. In a file used again it may be that nothing can be told from old bytes.
+/// A torn tail in words.
 pub(crate) fn torn(lost: u64, at: u64) -> String {
-    match lost {
-        0 => format!("no mark at the end, offset {at}, and old bytes behind it; the next open cuts them off"),
-        _ => format!("a torn write of {lost} bytes behind offset {at}; the next open cuts it off"),
-    }
+    format!("a torn write of {lost} bytes behind offset {at}; the next open cuts it off")
 }
 
 /// Bytes that are lost between sound records.

@@ -4,20 +4,24 @@
 //!   chunks   |  A  |  B  x      |  C  |  D  |        x: the first damage
 //!   before   |  A  |  B |cut                         C, D dropped, newest first
 //!   behind                      |  C  |  D  |        A, B dropped, oldest first
+//!   all      |  A  |  B  |mend| |  C  |  D  |        what the rest proves is written anew, and nothing is lost
 //! ```
 //!
+//! - Where all can be kept, nothing else is offered.
 //! - Nothing that is given up is gone: what is cut is copied before, what is dropped is renamed.
 //! - A crash on the way leaves a log that can be repaired again: chunks go one by one from the end that
 //!   is given up, each rename durable before the next, and the cut comes last.
 
 use std::fs;
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::path::PathBuf;
 
 use chunked_wal::ChunkId;
 use chunked_wal::ChunkedWal;
 use chunked_wal::Config;
+use chunked_wal::Damage;
 use chunked_wal::Error;
 use chunked_wal::WalLock;
 use chunked_wal::raw;
@@ -44,6 +48,8 @@ enum Step {
     Drop(usize),
     /// Chunk by index: copied, then ended at this global offset.
     Cut(usize, u64),
+    /// Chunk by index: its seal or header is written anew, in its place.
+    Mend(usize),
 }
 
 /// A way to make the log sound.
@@ -108,29 +114,32 @@ fn examine(dir: &Path) -> Result<LogLook, Failure> {
 /// The ways there are.
 fn plans(log: &LogLook, is_torn: bool) -> Vec<Plan> {
     let chunks = &log.chunks;
-    let is_bad = |look: &Look| look.damage().is_some();
-    let Some(first) = chunks.iter().position(|(_, look)| is_bad(look)) else {
+    // Before anything is dropped: the next chunk has the proof.
+    let mends = |kept: Range<usize>| kept.filter(|i| chunks[*i].1.is_mendable).map(Step::Mend);
+    let Some(first) = chunks.iter().position(|(_, look)| look.is_bad()) else {
         let last = chunks.len().saturating_sub(1);
-        let cut = chunks.last().filter(|_| is_torn).map(|(_, look)| Step::Cut(last, look.data_end));
-        let plan = cut.map(|cut| Plan { keep: Keep::Before, steps: vec![cut] });
-        return plan.into_iter().collect();
+        let mut steps: Vec<Step> = mends(0..chunks.len()).collect();
+        let keep = if steps.is_empty() { Keep::Before } else { Keep::All };
+        steps.extend(chunks.last().filter(|_| is_torn).map(|(_, look)| Step::Cut(last, look.data_end)));
+        return if steps.is_empty() { Vec::new() } else { vec![Plan { keep, steps }] };
     };
     let mut plans = Vec::new();
-    let is_whole = |i: usize| !matches!(chunks[i].1.state, State::Damaged(_));
     // Of a foreign chunk nothing is kept, however sound it is.
     let is_ours = matches!(chunks[first].1.state, State::Damaged(Error::Corrupt { .. }));
     let has_prefix = is_ours && chunks[first].1.records > 0;
     if first > 0 || has_prefix {
         let dropped = if has_prefix { first + 1 } else { first };
-        let mut steps: Vec<Step> = (dropped..chunks.len()).rev().map(Step::Drop).collect();
+        let mut steps: Vec<Step> = mends(0..first).collect();
+        steps.extend((dropped..chunks.len()).rev().map(Step::Drop));
         steps.extend(has_prefix.then(|| Step::Cut(first, chunks[first].1.data_end)));
         plans.push(Plan { keep: Keep::Before, steps });
     }
-    let last = chunks.iter().rposition(|(_, look)| is_bad(look)).unwrap_or(first);
+    let last = chunks.iter().rposition(|(_, look)| look.is_bad()).unwrap_or(first);
     // A whole chunk behind a gap can be the oldest.
-    let begin = if is_whole(last) { last } else { last + 1 };
+    let begin = if chunks[last].1.is_whole() { last } else { last + 1 };
     if begin < chunks.len() {
-        plans.push(Plan { keep: Keep::Behind, steps: (0..begin).map(Step::Drop).collect() });
+        let steps = mends(begin..chunks.len()).chain((0..begin).map(Step::Drop)).collect();
+        plans.push(Plan { keep: Keep::Behind, steps });
     }
     plans
 }
@@ -185,6 +194,7 @@ fn name(keep: Keep) -> &'static str {
     match keep {
         Keep::Before => "before",
         Keep::Behind => "behind",
+        Keep::All => "all",
     }
 }
 
@@ -208,13 +218,26 @@ fn describe(dir: &Path, log: &LogLook, step: Step) -> String {
             };
             format!("cut {} at offset {at}: keeps {kept}, loses {lost}", id.file_name())
         }
+        Step::Mend(i) => {
+            let (id, look) = &log.chunks[i];
+            let what = match look.damage() {
+                Some(Error::Corrupt { damage: Damage::HeaderBit, .. }) => "header",
+                _ => "seal",
+            };
+            let records = print::count(look.records, "record");
+            format!("write the {what} of {} anew: keeps {records}, loses nothing", id.file_name())
+        }
     }
 }
 
 fn apply(lock: &WalLock, log: &LogLook, step: Step) -> Result<(), Failure> {
     let what = describe(lock.dir(), log, step);
-    let (Step::Drop(i) | Step::Cut(i, _)) = step;
+    let (Step::Drop(i) | Step::Cut(i, _) | Step::Mend(i)) = step;
     let (id, _) = log.chunks[i];
+    if let Step::Mend(_) = step {
+        raw::mend_chunk(lock, id, log.chunks.get(i + 1).map(|(id, _)| *id))?;
+        return say(&format!("done: {what}\n"));
+    }
     let path = lock.dir().join(id.file_name());
     let aside = free_name(&path);
     match step {
@@ -226,6 +249,7 @@ fn apply(lock: &WalLock, log: &LogLook, step: Step) -> Result<(), Failure> {
             copy(&path, &aside)?;
             raw::cut_chunk(lock, id, at)?;
         }
+        Step::Mend(_) => {}
     }
     let aside = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let how = if matches!(step, Step::Drop(_)) { "renamed" } else { "first copied" };

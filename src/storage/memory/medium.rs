@@ -229,6 +229,18 @@ impl Medium {
         Ok(())
     }
 
+    /// Removes an empty directory.
+    pub(super) fn remove_dir(&mut self, path: &Path) -> io::Result<()> {
+        let id = self.resolve(path)?;
+        if !self.dir(id)?.current().is_empty() {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
+        let (parent, name) = self.resolve_parent(path)?;
+        let op = self.next_op();
+        self.dir_mut(parent)?.change(op, Change::Remove { name, id });
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         let id = self.resolve_file(path)?;
         let (parent, name) = self.resolve_parent(path)?;

@@ -203,7 +203,8 @@ impl MemoryStorage {
 
     /// Whether a [`crash`](Self::crash) may leave the sector in which a write was torn unreadable; off unless
     /// set, and not among [`crash_states`](Self::crash_states). The log's promises don't cover it: such a
-    /// sector may hold records that were acknowledged, where new ones were appended to it.
+    /// sector may hold records that were acknowledged, where new ones were appended to it. What becomes of it is
+    /// for [`cut_unreadable_tail`](crate::OpenOptions::cut_unreadable_tail) to say.
     pub fn set_unreadable_sectors(&self, unreadable: UnreadableSectors) {
         self.shared.state.lock().disk.unreadable_sectors = unreadable == UnreadableSectors::Possible;
     }

@@ -14,7 +14,6 @@ use chunked_wal::Config;
 use chunked_wal::storage::Fault;
 use chunked_wal::storage::FaultHow;
 use chunked_wal::storage::MemoryStorage;
-use chunked_wal::storage::OpKind;
 use openraft::StorageError;
 use openraft::Vote;
 use openraft::storage::RaftLogStorage;
@@ -152,11 +151,7 @@ impl Workload {
                     [FaultHow::Io, FaultHow::DoneButIo, FaultHow::SyncLies][self.dice.below(3) as usize];
                 let nth = self.dice.below(12);
                 self.steps.push(format!("fault {nth} {how:?}"));
-                self.disk.fail(match how {
-                    // Of files: a directory's names would have to be changed again to be durable.
-                    FaultHow::SyncLies => Fault::new(OpKind::Sync, nth, how),
-                    how => Fault::any(nth, how),
-                });
+                self.disk.fail(Fault::any(nth, how));
                 Ok(())
             }
         };

@@ -1,0 +1,203 @@
+//! Damage by which nothing is lost: what the rest of the log proves is written anew.
+//!
+//! ```text
+//!  | header x | frame | ...            one bit of a header: its own checksum says which, its first frame
+//!                                      that the salt is right
+//!  ... | frame | seal x |   | header | the seal of an older chunk: the next chunk's header says where the
+//!                                      records end and what their checksum is
+//! ```
+//!
+//! - A structure is mended only if every byte of it is proven. Nothing is guessed.
+//! - A mend is one write inside the structure, and a sync. Whatever a crash keeps of it is again the damage
+//!   that it mends, or mended.
+
+use std::io::IoSlice;
+use std::path::Path;
+use std::path::PathBuf;
+
+use super::open_chunk;
+use super::repair::seal_chunk;
+use super::stages::Stages;
+use super::stages::visit_rest;
+use crate::chunk::FileBytes;
+use crate::error::Damage;
+use crate::error::Error;
+use crate::error::Proof;
+use crate::error::Result;
+use crate::format::DataCrc;
+use crate::format::HEADER_LEN;
+use crate::format::Header;
+use crate::format::ReadAt;
+use crate::format::Scan;
+use crate::format::ScanEnd;
+use crate::position::ChunkId;
+use crate::storage::Access;
+use crate::storage::Storage;
+use crate::storage::write_all_at;
+
+/// Something damaged that was written anew when the log was opened, with
+/// [`OpenOptions::mend`](crate::OpenOptions::mend).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mended {
+    /// The chunk.
+    pub chunk_id: ChunkId,
+    /// The chunk's file.
+    pub path: PathBuf,
+    /// The global offset of what was damaged.
+    pub offset: u64,
+    /// What was wrong there.
+    pub damage: Damage,
+}
+
+/// Something damaged, and all that is needed to write it anew.
+#[derive(Debug)]
+pub(crate) struct Mend {
+    path: PathBuf,
+    header: Header,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Header,
+    Seal { data_end: u64, records: u64, data_crc: DataCrc },
+}
+
+/// What can be mended in a chunk that is whole then.
+#[derive(Debug)]
+pub(crate) struct Mendable {
+    pub(crate) mends: Vec<Mend>,
+    pub(crate) log_id: [u8; 16],
+    pub(crate) records: u64,
+    /// The global offset behind the last record.
+    pub(crate) data_end: u64,
+}
+
+impl Mend {
+    pub(crate) fn mended(&self) -> Mended {
+        let (offset, damage) = match self.what {
+            What::Header => (self.header.chunk_id, Damage::HeaderBit),
+            What::Seal { data_end, .. } => (data_end, Damage::Seal),
+        };
+        Mended { chunk_id: ChunkId(self.header.chunk_id), path: self.path.clone(), offset, damage }
+    }
+
+    /// The error for those who didn't ask for it to be mended.
+    pub(crate) fn error(&self) -> Error {
+        let Mended { chunk_id, path, offset, damage } = self.mended();
+        let proof = match self.what {
+            What::Header => Proof::FinalName,
+            What::Seal { .. } => Proof::Successor,
+        };
+        Error::Corrupt { path, chunk_id, offset, damage, proof }
+    }
+
+    /// Writes it anew. It is on stable storage then.
+    pub(crate) fn apply(&self, storage: &dyn Storage) -> Result<()> {
+        let Mend { path, header, what } = self;
+        let handle = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open", path, e))?;
+        match what {
+            What::Header => {
+                write_all_at(&*handle, &mut [IoSlice::new(&header.encode())], 0)
+                    .map_err(|e| Error::io("write", path, e))?;
+                handle.sync().map_err(|e| Error::io("sync", path, e))
+            }
+            What::Seal { data_end, records, data_crc } => {
+                seal_chunk(&*handle, path, header, *data_end, *records, data_crc)
+            }
+        }
+    }
+}
+
+/// As [`open_chunk`], also where one bit of the header is flipped.
+pub(super) fn open_mendable(
+    storage: &dyn Storage,
+    path: &Path,
+    id: ChunkId,
+) -> Result<(Header, FileBytes, Option<Mend>)> {
+    let error = match open_chunk(storage, path, id) {
+        Ok((header, bytes)) => return Ok((header, bytes, None)),
+        Err(error) => error,
+    };
+    match error {
+        Error::NotAChunk { .. } | Error::Unsupported { .. } | Error::Corrupt { .. } => {}
+        _ => return Err(error),
+    }
+    match mended_header(storage, path, id).map_err(|e| Error::from_read(path, e))? {
+        Some((header, bytes)) => {
+            let mend = Mend { path: path.to_owned(), header, what: What::Header };
+            Ok((header, bytes, Some(mend)))
+        }
+        None => Err(error),
+    }
+}
+
+/// The header of a chunk in which one bit is flipped, if the file's name and first frame agree with it.
+fn mended_header(
+    storage: &dyn Storage,
+    path: &Path,
+    id: ChunkId,
+) -> std::io::Result<Option<(Header, FileBytes)>> {
+    let file = storage.open(path, Access::Read)?;
+    let len = file.len()?;
+    let bytes = FileBytes::new(file, len);
+    let mut buf = [0; HEADER_LEN as usize];
+    if bytes.read_at(&mut buf, 0)? < buf.len() {
+        return Ok(None);
+    }
+    let Some(header) = Header::decode_with_one_bit_flipped(&buf).filter(|header| header.chunk_id == id.0)
+    else {
+        return Ok(None);
+    };
+    let has_first_frame = Scan::new(&bytes, &header, true, HEADER_LEN as usize).next()?.is_some();
+    Ok(has_first_frame.then_some((header, bytes)))
+}
+
+/// The seal of an older chunk that was scanned and ends without one, if the next chunk proves that no record
+/// is missing.
+pub(super) fn lost_seal<R: ReadAt>(
+    storage: &dyn Storage,
+    path: &Path,
+    header: &Header,
+    scan: &Scan<R>,
+    successor: ChunkId,
+) -> Option<Mend> {
+    let Some(ScanEnd::Corrupt { at, proof: Proof::Successor, .. }) = scan.end() else { return None };
+    let next_path = path.with_file_name(successor.file_name());
+    let (next, _, _) = open_mendable(storage, &next_path, successor).ok()?;
+    let data_crc = scan.data_crc();
+    let is_proven =
+        *at == successor.0 && next.log_id == header.log_id && next.previous_crc == data_crc.value();
+    let what = What::Seal { data_end: *at, records: scan.records(), data_crc };
+    is_proven.then(|| Mend { path: path.to_owned(), header: *header, what })
+}
+
+/// What can be mended in a chunk; `None` if nothing can, or it would not be whole then.
+pub(crate) fn find_mends(
+    storage: &dyn Storage,
+    path: &Path,
+    id: ChunkId,
+    successor: Option<ChunkId>,
+) -> Result<Option<Mendable>> {
+    let (header, bytes, mend) = match open_mendable(storage, path, id) {
+        Ok(opened) => opened,
+        Err(error @ Error::Io { .. }) => return Err(error),
+        Err(_) => return Ok(None),
+    };
+    let mut mends: Vec<Mend> = mend.into_iter().collect();
+    let mut scan = Scan::new(&bytes, &header, successor.is_some(), READ);
+    visit_rest(&mut scan, path, Stages::One, |_| Ok(()))?;
+    let data_end = scan.last_segment().map_or(id.0, |(offset, size)| offset + size);
+    if let Some(ScanEnd::Corrupt { .. } | ScanEnd::Unsupported { .. }) = scan.end() {
+        match successor.and_then(|successor| lost_seal(storage, path, &header, &scan, successor)) {
+            Some(mend) => mends.push(mend),
+            None => return Ok(None),
+        }
+    }
+    let (log_id, records) = (header.log_id, scan.records());
+    Ok((!mends.is_empty()).then_some(Mendable { mends, log_id, records, data_end }))
+}
+
+/// How much is read at a time.
+const READ: usize = 1 << 20;
