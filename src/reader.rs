@@ -217,7 +217,12 @@ impl<C> LogView<C> {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.recent.forget_below(u64::MAX);
-        self.files.unmap_all();
+        self.files.close();
+        let chunks = self.chunks.read();
+        let closed = chunks.closed.values().map(|chunk| &chunk.file);
+        for file in closed.chain(&chunks.open) {
+            file.end();
+        }
     }
 
     /// Takes the oldest closed chunk out of the log: no read that begins later finds it.
@@ -377,7 +382,8 @@ impl<C> LogView<C> {
             Ok(n) => return Ok(n),
             Err(start) => start,
         };
-        let gone = || self.not_in_log(offset, buf.len() as u64);
+        let size = buf.len() as u64;
+        let gone = || self.check().err().unwrap_or_else(|| self.not_in_log(offset, size));
         // Whoever has the directory once the log is closed may have removed the file.
         let file = self.files.get(chunk).map_err(|e| self.check().err().unwrap_or(e))?.ok_or_else(gone)?;
         let in_file = usize::try_from(memory_starts - offset).unwrap_or(usize::MAX).min(buf.len());

@@ -787,6 +787,15 @@ fn a_log_that_is_open_is_looked_at_and_not_disturbed() {
     wal.close().unwrap();
     assert!(run(&["inspect", "."], dir.path()).out.contains("writer     none"));
     assert_eq!(words_in(dir.path()), ["x", "y"]);
+
+    // Nor is it overlooked where the lock's file is gone or is another one: the directory is locked too.
+    let wal = Wal::open(config(dir.path()), &mut List::default()).unwrap();
+    fs::remove_file(dir.path().join("LOCK")).unwrap();
+    assert!(run(&["inspect", "."], dir.path()).out.contains("writer     has it open"));
+    fs::write(dir.path().join("LOCK"), "").unwrap();
+    assert!(run(&["inspect", "."], dir.path()).out.contains("writer     has it open"));
+    drop(wal);
+    assert!(run(&["inspect", "."], dir.path()).out.contains("writer     none"));
 }
 
 #[test]

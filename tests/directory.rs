@@ -255,3 +255,50 @@ fn logs_that_share_few_descriptors_give_up_the_files_that_they_only_keep() {
         fs::remove_dir_all(dir).unwrap();
     }
 }
+
+/// What this process has open in a directory, and the directory itself.
+#[cfg(target_os = "linux")]
+fn open_in(dir: &Path) -> Vec<PathBuf> {
+    let dir = dir.canonicalize().unwrap();
+    let fds = fs::read_dir("/proc/self/fd").unwrap();
+    let open = fds.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+    open.filter(|path| path.starts_with(&dir)).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reader_of_a_closed_log_keeps_nothing_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut wal, mut list) = open(dir.path());
+    let mut segments = Vec::new();
+    for i in 0..10 {
+        segments.push(append(&mut wal, &mut list, &format!("word {i}")));
+        wal.close_open_chunk(&list).unwrap();
+    }
+    segments.push(append(&mut wal, &mut list, "in the open chunk"));
+    wal.sync().unwrap();
+    let reader = wal.reader();
+    for segment in &segments {
+        reader.read_record(*segment).unwrap();
+    }
+    // One that is in the middle of the first chunk.
+    let mut records = reader.records();
+    records.next().unwrap().unwrap();
+    assert!(open_in(dir.path()).len() > 10);
+    let drained = wal.drain_closed_chunks_while(|all| split(all).len() < 3);
+    wal.remove_chunks(drained).unwrap();
+    wal.close().unwrap();
+    for segment in &segments {
+        assert!(matches!(reader.read_record(*segment), Err(Error::Closed)));
+    }
+    drop(records);
+    assert_eq!(open_in(dir.path()), Vec::<PathBuf>::new());
+    drop(reader);
+
+    // Nor does one that was never asked.
+    let (wal, _) = open(dir.path());
+    let reader = wal.reader();
+    drop(wal);
+    assert_eq!(open_in(dir.path()), Vec::<PathBuf>::new());
+    drop(reader);
+}

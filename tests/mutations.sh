@@ -246,6 +246,11 @@ mutation 'ring: damage looks like the end' src/embedded/walk.rs \
 mutation 'ring: frames bound to places, not positions' src/embedded/frame.rs \
     's/let position = self\.end\(\);/let position = self.end() % 1024;/' "$ring"
 
+mutation 'a closed log keeps its files open' src/reader.rs \
+    's/            file\.end\(\);\n//' '--test directory a_reader'
+mutation 'a file that somebody reads is used again after a close' src/chunk/read.rs \
+    's/Handle::LetGo\(file\) => file\.strong_count\(\) == 0/Handle::LetGo(_) => true/' '--lib chunk::read'
+
 # Blobs beside the log.
 blob='--test blob'
 mutation 'blob: a record before its blob' src/blob/join.rs \

@@ -47,6 +47,9 @@ pub struct BlobConfig {
     /// Blobs that were read stay in memory, up to this many bytes; with 0, each read goes to the file and
     /// is checked again. 64 MiB unless set.
     pub cache_bytes_max: u64,
+
+    /// The permissions of the store's files, as [`Config::file_mode`]. 0o600 unless set.
+    pub file_mode: u32,
 }
 
 impl BlobConfig {
@@ -57,6 +60,7 @@ impl BlobConfig {
             chunk_max_size: 64 * MIB,
             max_blob_size: 64 * MIB,
             cache_bytes_max: 64 * MIB,
+            file_mode: 0o600,
         }
     }
 }
@@ -106,6 +110,7 @@ impl BlobStore {
         let mut wal_config = Config::new(config.dir);
         wal_config.chunk_max_size = config.chunk_max_size;
         wal_config.max_record_size = config.max_blob_size;
+        wal_config.file_mode = config.file_mode;
         // Who removes blobs wants the space back.
         wal_config.spare_chunks = 0;
         let mut newest = Newest { next: Number::random(), found: None };

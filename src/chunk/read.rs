@@ -45,6 +45,8 @@ pub(crate) struct ChunkFile {
 enum Handle {
     Shut,
     Open(OpenFile),
+    /// The log is closed: nobody begins to read. Who does already has the file from here.
+    LetGo(Weak<dyn StorageFile>),
     /// The chunk is removed; its file may have another life already.
     Gone,
 }
@@ -57,7 +59,7 @@ impl Handle {
                 *self = Handle::Shut;
                 true
             }
-            Handle::Shut | Handle::Gone => true,
+            Handle::Shut | Handle::LetGo(_) | Handle::Gone => true,
         }
     }
 }
@@ -109,7 +111,7 @@ impl ChunkFile {
     pub(crate) fn opened(&self) -> Option<Arc<dyn StorageFile>> {
         match &*self.handle.try_read()? {
             Handle::Open(open) => Some(open.file.clone()),
-            Handle::Shut | Handle::Gone => None,
+            Handle::Shut | Handle::LetGo(_) | Handle::Gone => None,
         }
     }
 
@@ -117,7 +119,7 @@ impl ChunkFile {
     fn mapped(&self) -> Option<Arc<dyn StorageFile>> {
         match &*self.handle.read() {
             Handle::Open(open) => open.map.clone(),
-            Handle::Shut | Handle::Gone => None,
+            Handle::Shut | Handle::LetGo(_) | Handle::Gone => None,
         }
     }
 
@@ -132,6 +134,14 @@ impl ChunkFile {
         self.handle.try_write().is_some_and(|mut handle| handle.let_go())
     }
 
+    /// Lets go of the file for good: the log is closed.
+    pub(crate) fn end(&self) {
+        let mut handle = self.handle.write();
+        if let Handle::Open(open) = &*handle {
+            *handle = Handle::LetGo(Arc::downgrade(&open.file));
+        }
+    }
+
     /// Ends all reading that has not begun. `true` if it is sure that nobody holds the file any more,
     /// so that it may be overwritten.
     pub(crate) fn retire(&self) -> bool {
@@ -139,6 +149,7 @@ impl ChunkFile {
             // Its map goes here, before anybody can overwrite it.
             Handle::Open(open) => !open.is_held(),
             Handle::Shut => true,
+            Handle::LetGo(file) => file.strong_count() == 0,
             // Retired before: a reader that was there then may be there still.
             Handle::Gone => false,
         }
@@ -175,7 +186,8 @@ fn give_up_kept_files() {
 /// Opens chunk files on demand and keeps those opened last open.
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
-    storage: Arc<dyn Storage>,
+    /// `None` once the log is closed.
+    storage: RwLock<Option<Arc<dyn Storage>>>,
     dir: PathBuf,
     opened: Arc<Opened>,
     closed_reads: ClosedReads,
@@ -196,23 +208,24 @@ impl OpenFiles {
         let mut kept = KEPT.lock();
         kept.retain(|opened| opened.strong_count() > 0);
         kept.push(Arc::downgrade(&opened));
-        OpenFiles { storage, dir: dir.to_owned(), opened, closed_reads, maps }
+        OpenFiles { storage: RwLock::new(Some(storage)), dir: dir.to_owned(), opened, closed_reads, maps }
     }
 
     pub(crate) fn path(&self, id: ChunkId) -> PathBuf {
         self.dir.join(id.file_name())
     }
 
-    /// The file of a chunk; `None` if it was removed meanwhile.
+    /// The file of a chunk; `None` if it was removed meanwhile, or the log closed.
     pub(crate) fn get(&self, chunk: &Arc<ChunkFile>) -> Result<Option<Arc<dyn StorageFile>>> {
         let file = {
             let mut handle = chunk.handle.write();
             match &*handle {
                 Handle::Open(open) => return Ok(Some(open.file.clone())),
-                Handle::Gone => return Ok(None),
+                Handle::Gone | Handle::LetGo(_) => return Ok(None),
                 Handle::Shut => {
                     let path = self.path(chunk.id());
-                    let opened = with_a_descriptor(|| self.storage.open(&path, Access::Read));
+                    let Some(storage) = self.storage.read().clone() else { return Ok(None) };
+                    let opened = with_a_descriptor(|| storage.open(&path, Access::Read));
                     let file = opened.map_err(|e| Error::io("open", path, e))?;
                     *handle = Handle::Open(OpenFile::new(file.clone()));
                     file
@@ -220,6 +233,10 @@ impl OpenFiles {
             }
         };
         self.keep(chunk.clone());
+        if self.storage.read().is_none() {
+            // Closed meanwhile, before this one was among those kept.
+            chunk.end();
+        }
         Ok(Some(file))
     }
 
@@ -250,9 +267,18 @@ impl OpenFiles {
         open.map.clone()
     }
 
+    /// Opens no more files, and lets go of those kept and of the directory; waits for those who read in a map.
+    pub(crate) fn close(&self) {
+        self.unmap_all();
+        *self.storage.write() = None;
+        for chunk in self.opened.lock().drain(..) {
+            chunk.end();
+        }
+    }
+
     /// Makes no more maps, lets go of all, and waits for those who read in one: once the log's lock is
     /// given back, another log may cut the files. Readers hold a map only while they copy out of it.
-    pub(crate) fn unmap_all(&self) {
+    fn unmap_all(&self) {
         self.maps.lock().ended = true;
         while self.maps.lock().made.iter().any(|map| map.strong_count() > 0) {
             // Again and again: a file that is just being opened is not in the line yet.
@@ -369,7 +395,7 @@ mod tests {
     fn chunk_of(files: &OpenFiles, id: u64) -> Arc<ChunkFile> {
         let header =
             Header { chunk_id: id, features: 0, salt: 1, log_id: [0; 16], created_ms: 0, previous_crc: 0 };
-        let file = files.storage.create(&files.path(ChunkId(id))).unwrap();
+        let file = DiskStorage.create(&files.path(ChunkId(id))).unwrap();
         file.write_at(&[IoSlice::new(&[7; 5000])], 0).unwrap();
         Arc::new(ChunkFile::shut(header))
     }
@@ -390,6 +416,23 @@ mod tests {
         let chunk = chunk_of(&files, 8);
         drop(files.get(&chunk).unwrap());
         assert!(chunk.retire());
+    }
+
+    #[test]
+    fn a_file_that_is_read_when_the_log_is_closed_is_not_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = OpenFiles::new(Arc::new(DiskStorage), dir.path(), ClosedReads::Positional);
+        let (read, kept, shut) = (chunk_of(&files, 0), chunk_of(&files, 8), chunk_of(&files, 16));
+        let held = files.get(&read).unwrap().unwrap();
+        drop(files.get(&kept).unwrap());
+        files.close();
+        for chunk in [&read, &kept, &shut] {
+            assert!(files.get(chunk).unwrap().is_none());
+        }
+        assert_eq!(Arc::strong_count(&held), 1);
+        assert!(!read.retire());
+        assert!(kept.retire());
+        assert!(shut.retire());
     }
 
     #[cfg(feature = "mmap")]

@@ -255,8 +255,17 @@ impl Positions {
         Some(if self.reached(mode) >= offset { Ok(()) } else { end })
     }
 
+    /// Waits for [`outcome`](Self::outcome), however long it takes.
+    pub(crate) fn wait(&self, mode: Flush, offset: u64, method: &'static str) -> Result<()> {
+        loop {
+            if let Some(outcome) = self.wait_until(mode, offset, None, method) {
+                return outcome;
+            }
+        }
+    }
+
     /// Waits for [`outcome`](Self::outcome), until `deadline` if one is given (then `None`).
-    pub(crate) fn wait(
+    pub(crate) fn wait_until(
         &self,
         mode: Flush,
         offset: u64,
@@ -377,9 +386,8 @@ impl ProgressHandle {
             self.positions.check()?;
             return Err(Error::NotInLog { offset, size: 0, start: 0, end: appended });
         }
-        let outcome = self.positions.wait(Flush::Sync, offset, None, "wait_synced");
-        // Without a deadline there is always an outcome; `Closed` is the safe word if not.
-        outcome.unwrap_or(Err(Error::Closed)).map_err(|error| match error {
+        let outcome = self.positions.wait(Flush::Sync, offset, "wait_synced");
+        outcome.map_err(|error| match error {
             Error::Closed | Error::WouldDeadlock { .. } => error,
             cause => cause.poisoned(),
         })
@@ -449,7 +457,7 @@ mod tests {
         let handle = ProgressHandle::new(positions.clone());
         assert!(matches!(handle.wait_synced(9), Err(Error::NotInLog { offset: 9, end: 8, .. })));
         let soon = Instant::now() + Duration::from_millis(5);
-        assert!(positions.wait(Flush::Sync, 8, Some(soon), "wait").is_none());
+        assert!(positions.wait_until(Flush::Sync, 8, Some(soon), "wait").is_none());
         let _inside = Inside::enter(positions.identity());
         assert!(matches!(handle.wait_synced(8), Err(Error::WouldDeadlock { .. })));
         assert!(handle.wait_synced(0).is_ok());

@@ -75,8 +75,11 @@ impl FlushTicket {
     /// [`Error::WouldDeadlock`] in a callback of the same log. A ticket of [`pair`](Self::pair) knows
     /// no log, so waiting for an unresolved one in a callback blocks the worker.
     pub fn wait(self) -> Result<()> {
-        // Without a deadline there is always an outcome; `Closed` is the safe word if not.
-        self.wait_deadline(None).unwrap_or(Err(Error::Closed))
+        loop {
+            if let Some(outcome) = self.wait_deadline(None) {
+                return outcome;
+            }
+        }
     }
 
     /// Blocks until the flush is done, at most for `timeout`; `None` if it isn't by then.
@@ -92,7 +95,7 @@ impl FlushTicket {
     fn wait_deadline(&self, deadline: Option<Instant>) -> Option<Result<()>> {
         match &self.waits_for {
             WaitsFor::Offset { positions, mode, offset } => {
-                positions.wait(*mode, *offset, deadline, "FlushTicket::wait")
+                positions.wait_until(*mode, *offset, deadline, "FlushTicket::wait")
             }
             WaitsFor::Sender(slot) => slot.wait(deadline),
         }

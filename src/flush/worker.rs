@@ -159,7 +159,8 @@ pub(crate) struct Worker<W: WalTypes> {
     pub(crate) limit: BatchLimit,
     pub(crate) zero_ahead_bytes: u64,
     pub(crate) on_chunk_persisted: Option<OnChunkPersisted<W>>,
-    /// None until the log has an open chunk.
+    /// None until the log's first rotation, if it was opened without a chunk to go on in. Whatever is to be
+    /// written or synced before that is an error.
     pub(crate) chunk: Option<WorkerChunk<W::Checkpoint>>,
     /// Taken from the queue and not done. A field, so that a panic in a batch loses none of it.
     pub(crate) batch: VecDeque<Entry<Request<W>>>,
@@ -361,7 +362,7 @@ impl<W: WalTypes> Worker<W> {
         metrics.batch_items_max.fetch_max(count, Relaxed);
         metrics.batch.record(started.elapsed());
         if let Some(sync) = sync {
-            self.publish_sync(sync);
+            self.publish_sync(sync)?;
         }
         self.release(bytes);
         self.complete(entries);
@@ -390,9 +391,10 @@ impl<W: WalTypes> Worker<W> {
 
     /// A sync is done: tells it, to `on_chunk_persisted` first, so that whoever hears of it by waiting
     /// can rely on that having run.
-    fn publish_sync(&mut self, sync: SyncTurn) {
-        self.notify_persisted(sync.end());
+    fn publish_sync(&mut self, sync: SyncTurn) -> Result<()> {
+        self.notify_persisted(sync.end())?;
         self.shared.positions.publish_sync(sync);
+        Ok(())
     }
 
     /// Completes so many flushes at the front of the batch.
@@ -414,10 +416,13 @@ impl<W: WalTypes> Worker<W> {
         }
     }
 
-    fn notify_persisted(&self, synced: u64) {
-        let (Some(notify), Some(chunk)) = (&self.on_chunk_persisted, &self.chunk) else { return };
+    fn notify_persisted(&self, synced: u64) -> Result<()> {
+        // Whatever was synced, was synced in a chunk.
+        let chunk = self.chunk.as_ref().ok_or_else(|| no_chunk(&self.dir))?;
+        let Some(notify) = &self.on_chunk_persisted else { return Ok(()) };
         let persisted = ChunkPersisted { chunk_id: chunk.id, start: chunk.id.0, synced };
         self.shared.call_user("on_chunk_persisted", || notify(persisted, chunk.checkpoint.as_ref()));
+        Ok(())
     }
 
     fn rotate(&mut self, rotation: Rotation<W>) -> Result<()> {
@@ -436,7 +441,7 @@ impl<W: WalTypes> Worker<W> {
         if self.shared.positions.synced() < end {
             let sync = self.shared.positions.begin_sync(end);
             chunk.sync()?;
-            self.publish_sync(sync);
+            self.publish_sync(sync)?;
         }
         let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
         // The data must be durable before a seal says so.
@@ -478,8 +483,7 @@ impl<W: WalTypes> Worker<W> {
             self.shared.tail.written(head);
         }
         self.shared.positions.publish_written(end);
-        self.publish_sync(self.shared.positions.begin_sync(end));
-        Ok(())
+        self.publish_sync(self.shared.positions.begin_sync(end))
     }
 
     /// Gives a chunk its final name, which no other file has.

@@ -32,7 +32,7 @@ impl MappedFile {
         // SAFETY: A map is sound as long as nobody changes or cuts these bytes. The log does neither while
         // a map lives: it maps what is written and complete, gives a file another life only when it is
         // mapped no more (`ChunkFile::retire`), and gives its lock back only after the last of its maps
-        // (`OpenFiles::unmap_all`). Others may do it all the same. Who changes bytes changes what the one
+        // (`OpenFiles::close`). Others may do it all the same. Who changes bytes changes what the one
         // copy in `read_at` gets, and no reference lives longer than that. Who cuts the file ends the
         // process by a signal; whoever asks for maps is told so.
         let map = unsafe { MmapOptions::new().len(map_len).map(file)? };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::ChunkedWal;
+use super::head::Head;
 use crate::chunk::ChunkFile;
 use crate::chunk::ChunkStat;
 use crate::chunk::ClosedChunk;
@@ -44,14 +45,14 @@ const ROTATION_WEIGHT_MAX: u64 = 1 << 40;
 impl<W: WalTypes> ChunkedWal<W> {
     /// Whether the open chunk has reached `chunk_max_size` or `chunk_max_records`.
     pub fn is_open_chunk_full(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| {
+        self.head.open().is_some_and(|open| {
             open.size() >= self.config.chunk_max_size || open.records() >= self.config.chunk_max_records
         })
     }
 
     /// Whether it is time to have the next chunk's file made.
     pub(super) fn is_open_chunk_half_full(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| {
+        self.head.open().is_some_and(|open| {
             open.size() >= self.config.chunk_max_size / 2
                 || open.records() >= self.config.chunk_max_records / 2
         })
@@ -101,7 +102,7 @@ impl<W: WalTypes> ChunkedWal<W> {
 
     /// Begins a chunk where none could be made before, on a full disk.
     pub(super) fn ensure_open_chunk(&mut self) -> Result<()> {
-        let (None, Some(checkpoint)) = (&self.open, &self.unopened) else { return Ok(()) };
+        let Head::Unopened(checkpoint) = &self.head else { return Ok(()) };
         let checkpoint = checkpoint.clone();
         self.begin_chunk(checkpoint)
     }
@@ -122,7 +123,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             salt,
             log_id: self.log_id,
             created_ms: unix_ms(),
-            previous_crc: self.open.as_ref().map_or(self.previous_crc, |open| open.seal().data_crc),
+            previous_crc: self.head.open().map_or(self.previous_crc, |open| open.seal().data_crc),
         };
         let bytes = self.rotation_weight(self.end() - self.handed_over + head_len);
         if let Err(error) = self.wait_for_room(bytes, "close_open_chunk") {
@@ -141,7 +142,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// what was allocated behind its last records.
     fn reserve_seal(&mut self) -> Result<()> {
         loop {
-            let Some(open) = &mut self.open else { return Ok(()) };
+            let Some(open) = self.head.open_mut() else { return Ok(()) };
             match open.reserve(0) {
                 Err(Error::StorageFull { .. }) if self.make_room() => {}
                 reserved => return reserved,
@@ -202,7 +203,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     ) -> Result<()> {
         let Shared { queue, positions, .. } = &*self.shared;
         // The user's code comes first: from where the tail goes on, nothing may panic.
-        let has_predecessor = self.open.is_some() || !self.view.chunks.read().closed.is_empty();
+        let has_predecessor = self.head.open().is_some() || !self.view.chunks.read().closed.is_empty();
         let predecessor = has_predecessor.then(|| checkpoint.clone());
         let file = Arc::new(ChunkFile::open(header, spare.handle.clone()));
         let end = staged.segment.offset + staged.segment.size;
@@ -214,7 +215,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             OpenChunkState { end, records: 1, data_crc, allocated: spare.allocated, compressor },
             &self.config,
         );
-        let ending = self.open.as_ref().map(OpenChunk::seal);
+        let ending = self.head.open().map(OpenChunk::seal);
         let head_len = (end - header.chunk_id) as usize;
         let head = self.tail.stage(head_len, head_len);
         head[..HEADER_LEN as usize].copy_from_slice(&header.encode());
@@ -231,21 +232,19 @@ impl<W: WalTypes> ChunkedWal<W> {
             return Err(Error::Closed);
         }
         self.last_segment = staged.segment;
+        // The rotation syncs all of the old chunk and the head of the new one.
+        (self.handed_over, self.sync_asked) = (end, end);
+        let before = std::mem::replace(&mut self.head, Head::Open(new_chunk));
         {
             let mut chunks = self.view.chunks.write();
-            if let Some(old) = self.open.take() {
+            if let Head::Open(old) = before {
                 let (file, end, records) = (old.file.clone(), old.end(), old.records());
                 self.view.files.keep(file.clone());
                 chunks.closed.insert(old.id(), Arc::new(ClosedChunk { file, end, records, checkpoint }));
             }
             chunks.open = Some(file);
         }
-        // The rotation syncs all of the old chunk and the head of the new one.
-        self.handed_over = new_chunk.end();
-        self.sync_asked = new_chunk.end();
-        positions.publish_appended(new_chunk.end());
-        self.open = Some(new_chunk);
-        self.unopened = None;
+        positions.publish_appended(end);
         self.spare_asked = false;
         Ok(())
     }
@@ -310,7 +309,7 @@ impl<W: WalTypes> ChunkedWal<W> {
 
     /// The chunk that takes records; where none could be made yet, on a full disk, the one that will.
     pub fn open_chunk_id(&self) -> ChunkId {
-        self.open.as_ref().map_or_else(|| ChunkId(self.end()), OpenChunk::id)
+        self.head.open().map_or_else(|| ChunkId(self.end()), OpenChunk::id)
     }
 
     /// What the closed chunks hold, oldest first; drained ones are not among them.
@@ -320,7 +319,7 @@ impl<W: WalTypes> ChunkedWal<W> {
 
     /// What the open chunk holds. `checkpoint` is put in as the state after its last record.
     pub fn open_chunk_stat(&self, checkpoint: W::Checkpoint) -> ChunkStat<W::Checkpoint> {
-        let records = self.open.as_ref().map_or(0, OpenChunk::records);
+        let records = self.head.open().map_or(0, OpenChunk::records);
         ChunkStat::new(self.open_chunk_id(), self.end(), records, checkpoint)
     }
 
@@ -332,7 +331,7 @@ impl<W: WalTypes> ChunkedWal<W> {
 
     /// The global offset behind everything appended.
     pub(super) fn end(&self) -> u64 {
-        self.open.as_ref().map_or_else(|| self.shared.positions.appended(), OpenChunk::end)
+        self.head.open().map_or_else(|| self.shared.positions.appended(), OpenChunk::end)
     }
 }
 

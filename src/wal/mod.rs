@@ -10,6 +10,7 @@
 //!   the methods that wait.
 
 mod chunks;
+mod head;
 mod open;
 
 use std::collections::VecDeque;
@@ -22,8 +23,8 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use self::head::Head;
 use crate::chunk::ChunkFile;
-use crate::chunk::OpenChunk;
 use crate::chunk::TailWriter;
 use crate::config::Config;
 use crate::error::Error;
@@ -110,10 +111,7 @@ pub struct ChunkedWal<W: WalTypes> {
     worker: Arc<Mutex<Worker<W>>>,
     tail: TailWriter,
     view: Arc<LogView<W::Checkpoint>>,
-    /// None while no chunk could be made, on a full disk: the next append tries again.
-    open: Option<OpenChunk>,
-    /// The state with which the next chunk begins, where none is open.
-    unopened: Option<W::Checkpoint>,
+    head: Head<W::Checkpoint>,
     /// The data CRC of the chunk that was newest when the log was opened, for the header of its successor.
     previous_crc: u32,
     last_segment: Segment,
@@ -160,7 +158,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// [`Error::Io`]. A codec's panic goes through to the caller.
     pub fn append(&mut self, record: &WalRecord<W>) -> Result<Segment> {
         self.stage(record)?;
-        Ok(self.accept())
+        self.accept()
     }
 
     /// Rotates if the open chunk is full, appends an action, applies it: all of it or, with an error
@@ -178,14 +176,14 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.try_close_full_chunk(state_machine)?;
         let record = WalRecord::Action(action);
         self.stage(&record)?;
-        let Some(segment) = self.open.as_ref().map(OpenChunk::staged) else { return Err(Error::Closed) };
+        let segment = self.head.opened()?.staged();
         let chunk_id = self.open_chunk_id();
         let applied = state_machine.apply(&record, chunk_id, segment);
         if let Err(error) = applied {
             let source = Arc::from(error.into());
             return Err(Error::StateMachine { chunk_id, offset: segment.offset, source });
         }
-        Ok(self.accept())
+        self.accept()
     }
 
     /// Encodes a record behind the last one, to be accepted or not.
@@ -207,7 +205,7 @@ impl<W: WalTypes> ChunkedWal<W> {
 
     #[inline]
     fn stage_in_chunk(&mut self, record: &WalRecord<W>) -> Result<()> {
-        let Some(open) = &mut self.open else { return Err(Error::Closed) };
+        let open = self.head.opened()?;
         let positions = &self.shared.positions;
         let _inside = Inside::enter(positions.identity());
         open.stage(record, &mut self.tail, positions.synced(), self.config.max_record_size)
@@ -215,9 +213,8 @@ impl<W: WalTypes> ChunkedWal<W> {
 
     /// Accepts the staged record.
     #[inline]
-    fn accept(&mut self) -> Segment {
-        let Some(open) = &mut self.open else { return self.last_segment };
-        let segment = open.commit(&mut self.tail);
+    fn accept(&mut self) -> Result<Segment> {
+        let segment = self.head.opened()?.commit(&mut self.tail);
         self.last_segment = segment;
         let appended = self.end();
         self.shared.positions.publish_appended(appended);
@@ -231,7 +228,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             // The record is accepted whatever comes of this; a failure stays to be found.
             let _poisoned_or_inside = self.hand_over(Flush::Write, &mut None, 0, "append");
         }
-        segment
+        Ok(segment)
     }
 
     /// Where the last record stands. In a new log that is its first checkpoint.

@@ -11,6 +11,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::ChunkedWal;
+use super::head::Head;
 use crate::chunk::ChunkFile;
 use crate::chunk::OpenChunk;
 use crate::chunk::OpenChunkState;
@@ -341,8 +342,17 @@ impl<W: WalTypes> ChunkedWal<W> {
         let last_segment = newest.as_ref().map_or_else(Segment::default, |newest| newest.chunk.last_segment);
         let log_id = newest.as_ref().map_or_else(new_log_id, |newest| newest.chunk.header.log_id);
         let previous_crc = newest.as_ref().map_or(0, |newest| newest.chunk.data_crc.value());
-        let continued = newest.filter(|_| begin_with.is_none());
-        let (open, worker_chunk) = continued.map(|newest| continue_chunk(newest, &config)).unzip();
+        let (head, worker_chunk) = match (begin_with, newest) {
+            (Some(checkpoint), _) => (Head::Unopened(checkpoint), None),
+            (None, Some(newest)) => {
+                let (open, worker_chunk) = continue_chunk(newest, &config);
+                (Head::Open(open), Some(worker_chunk))
+            }
+            (None, None) => {
+                let what = io::Error::other("recovery found neither a chunk nor a state to begin one with");
+                return Err(Error::io("open", &config.dir, what));
+            }
+        };
         let tail = TailWriter::new(end, config.open_buffer_max_bytes, config.flush_queue_max_bytes);
         let shared = Arc::new(new_shared(&config, &storage, end, spares, tail.tail().clone()));
         let view = Arc::new(LogView::new(
@@ -351,7 +361,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             OpenFiles::new(storage.clone(), &config.dir, config.closed_reads),
             Chunks {
                 closed: closed.into_iter().map(|chunk| (chunk.id(), Arc::new(chunk))).collect(),
-                open: open.as_ref().map(|open: &OpenChunk| open.file.clone()),
+                open: head.open().map(|open| open.file.clone()),
             },
             usize::try_from(config.read_buffer_size).unwrap_or(usize::MAX),
         ));
@@ -375,8 +385,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             worker,
             tail,
             view,
-            open,
-            unopened: begin_with,
+            head,
             previous_crc,
             last_segment,
             handed_over: end,
@@ -403,8 +412,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             Err(error) => return Err(error),
         }
         // What fails here is told as it happened: nothing was accepted that a poison would concern.
-        let durable = self.shared.positions.wait(Flush::Sync, self.end(), None, "open");
-        durable.unwrap_or(Err(Error::Closed))
+        self.shared.positions.wait(Flush::Sync, self.end(), "open")
     }
 
     fn log_open(&self) {

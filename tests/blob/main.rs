@@ -307,3 +307,22 @@ fn one_store_in_a_directory_and_not_the_logs() {
     let (_store, _) = filled(dir.path(), 1);
     assert!(matches!(BlobStore::open(config(dir.path())), Err(Error::Locked { .. })));
 }
+
+#[test]
+fn files_are_the_owners_alone_unless_the_config_says_otherwise() {
+    use std::os::unix::fs::PermissionsExt;
+
+    for (mode, expected) in [(None, 0o600), (Some(0o640), 0o640)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(dir.path());
+        config.file_mode = mode.unwrap_or(config.file_mode);
+        let mut blobs = BlobStore::open(config).unwrap();
+        blobs.append(&payload(1)).unwrap();
+        blobs.close().unwrap();
+        let files: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap()).collect();
+        assert!(files.len() >= 2, "{files:?}");
+        for file in files {
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, expected, "{file:?}");
+        }
+    }
+}

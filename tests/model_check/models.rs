@@ -201,7 +201,7 @@ fn wait_somehow(positions: &Arc<Positions>, mode: Flush, offset: u64) -> Result<
                 return outcome;
             }
         },
-        _ => positions.wait(mode, offset, None, "wait").unwrap(),
+        _ => positions.wait(mode, offset, "wait"),
     }
 }
 

@@ -43,14 +43,18 @@ pub(crate) fn survey(dir: &Path) -> Result<Listing, Failure> {
 ///
 /// Trying the lock would tell, too, and make an open that happens at that moment fail.
 pub(crate) fn is_open(dir: &Path) -> bool {
-    let (Ok(lock), Ok(locks)) = (fs::metadata(dir.join("LOCK")), fs::read_to_string("/proc/locks")) else {
-        return false;
-    };
+    // A log locks its directory as well as the file, which may have been removed or replaced since.
+    let held = [fs::metadata(dir), fs::metadata(dir.join("LOCK"))];
+    let held = held.map(|found| found.map(|found| found.ino()).ok());
+    let Ok(locks) = fs::read_to_string("/proc/locks") else { return false };
     // 1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234567 0 EOF. The device is not that of `stat` on every
     // file system, so the inode has to do.
     locks.lines().any(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let inode = words.get(5).and_then(|place| place.rsplit(':').next()?.parse::<u64>().ok());
-        words.get(1) == Some(&"FLOCK") && words.get(3) == Some(&"WRITE") && inode == Some(lock.ino())
+        words.get(1) == Some(&"FLOCK")
+            && words.get(3) == Some(&"WRITE")
+            && inode.is_some()
+            && held.contains(&inode)
     })
 }

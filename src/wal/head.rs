@@ -1,0 +1,45 @@
+//! Where a log takes records: its open chunk, or what the next chunk begins with.
+
+use crate::chunk::OpenChunk;
+use crate::error::Error;
+use crate::error::Result;
+
+/// What takes the next record. One of the two, always: a log with neither could only lose what it is given.
+#[allow(clippy::large_enum_variant, reason = "a log has one, and every record passes it")]
+pub(super) enum Head<C> {
+    Open(OpenChunk),
+    /// No chunk could be made yet, on a full disk; the next append tries again. The state with which the
+    /// chunk begins.
+    Unopened(C),
+}
+
+impl<C> Head<C> {
+    pub(super) fn open(&self) -> Option<&OpenChunk> {
+        match self {
+            Head::Open(open) => Some(open),
+            Head::Unopened(_) => None,
+        }
+    }
+
+    pub(super) fn open_mut(&mut self) -> Option<&mut OpenChunk> {
+        match self {
+            Head::Open(open) => Some(open),
+            Head::Unopened(_) => None,
+        }
+    }
+
+    /// The chunk that was just seen to be open.
+    #[inline]
+    pub(super) fn opened(&mut self) -> Result<&mut OpenChunk> {
+        match self {
+            Head::Open(open) => Ok(open),
+            Head::Unopened(_) => Err(no_chunk()),
+        }
+    }
+}
+
+/// A state that must not be: nothing is accepted in it.
+#[cold]
+fn no_chunk() -> Error {
+    Error::io("append", "", std::io::Error::other("the log has no open chunk"))
+}
