@@ -376,7 +376,7 @@ fn a_removal_whose_sync_failed_is_made_anew() {
             wal.close_open_chunk(&list).unwrap();
         }
         wal.wait_idle().unwrap();
-        let mut remove_one = |wal: &mut Wal| {
+        let remove_one = |wal: &mut Wal| {
             let mut first = true;
             let drained = wal.drain_closed_chunks_while(|_| std::mem::take(&mut first));
             assert_eq!(drained.len(), 1);
@@ -953,6 +953,21 @@ fn a_chunk_of_another_log_is_refused() {
     let third = middle.next().checkpoint("").mark();
     let error = Error::ForeignChunk { path: path(middle.id), reason };
     assert_refused("middle", &[&first(), &middle, &third], &error);
+}
+
+#[test]
+fn the_chunk_that_fewest_are_like_is_the_foreign_one() {
+    let theirs = *b"another log's id";
+    let second = second().seal();
+    let third = second.next().checkpoint("a,b,c,d").mark();
+    let chunks = [first(), second, third];
+    let reason = Foreign::LogId { expected: LOG_ID, found: theirs };
+    for i in 0..3 {
+        let mut mixed = chunks.clone();
+        mixed[i] = chunks[i].clone().header(32, &theirs);
+        let expected = Error::ForeignChunk { path: path(mixed[i].id), reason };
+        assert_refused("one of three", &[&mixed[0], &mixed[1], &mixed[2]], &expected);
+    }
 }
 
 #[test]
