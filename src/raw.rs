@@ -38,12 +38,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Sound records behind damage can still be had, with the offsets that they always had:
+//! [`RawRecords::skip_damage`] goes on at the next one. Their payloads are what the codec wrote, so
+//! [`Decode::decode`] reads them.
+//!
 //! A chunk that is being written may show a frame in flight, which looks torn, and, since its bytes are
 //! not read in one instant, even damaged. Such a finding counts once it has stayed the same for some
 //! looks.
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -168,6 +173,17 @@ impl RawChunk {
         Ok(RawChunk { path, header, bytes })
     }
 
+    /// Opens a file of any name as the chunk that its header says it is: a copy beside the log, for
+    /// example, as `chunked-wal repair` leaves one.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), but for the name.
+    pub fn open_file(path: &Path) -> Result<Self> {
+        let (header, bytes) = recovery::open_chunk_file(&DiskStorage, path, None)?;
+        Ok(RawChunk { path: path.to_owned(), header, bytes })
+    }
+
     /// The chunk's file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -220,7 +236,8 @@ impl RawChunk {
     pub fn records(&self, place: ChunkPlace) -> RawRecords<'_> {
         let scan = Scan::new(&self.bytes, &self.header, place == ChunkPlace::Older, READ);
         let sound_end = self.header.chunk_id;
-        RawRecords { chunk: self, scan, count: 0, sound_end, broken: None, scratch: Vec::new() }
+        let (broken, damage) = (None, None);
+        RawRecords { chunk: self, scan, count: 0, sound_end, broken, damage, scratch: Vec::new() }
     }
 }
 
@@ -239,8 +256,10 @@ pub struct RawRecords<'a> {
     scan: Scan<&'a FileBytes>,
     count: u64,
     sound_end: u64,
-    /// The offset of a record that can't be decompressed: here they end.
-    broken: Option<u64>,
+    /// The frame of a record that can't be decompressed: here they end.
+    broken: Option<Range<u64>>,
+    /// The first end that was skipped.
+    damage: Option<ChunkEnd>,
     /// The payload of a compressed record.
     scratch: Vec<u8>,
 }
@@ -259,7 +278,7 @@ impl RawRecords<'_> {
         let frame = self.scan.next().map_err(|e| Error::from_read(&self.chunk.path, e))?;
         let Some(frame) = frame else { return Ok(None) };
         let Some(payload) = frame.raw_payload(&mut self.scratch) else {
-            self.broken = Some(frame.offset);
+            self.broken = Some(frame.offset..frame.offset + frame.size);
             return Ok(None);
         };
         self.count += 1;
@@ -277,16 +296,52 @@ impl RawRecords<'_> {
         }))
     }
 
-    /// How the records end, once [`next`](Self::next) has returned `None`.
+    /// Goes on at the next sound frame behind the damage or the torn write in which the records ended:
+    /// [`next`](Self::next) returns the records from there on. Returns the global offsets skipped, or `None`
+    /// if nothing sound follows or the records ended in another way.
+    ///
+    /// A frame counts as sound by its checksum. Behind a torn write there may be records that were never
+    /// acknowledged. Costs no more than reading the chunk once, however much of it is damaged.
+    ///
+    /// ```
+    /// # use chunked_wal::raw::{RawChunk, ChunkPlace};
+    /// # fn salvage(chunk: &RawChunk, place: ChunkPlace) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut records = chunk.records(place);
+    /// loop {
+    ///     while let Some(record) = records.next()? {
+    ///         println!("{}: {} bytes", record.offset, record.payload.len());
+    ///     }
+    ///     let Some(skipped) = records.skip_damage()? else { break };
+    ///     eprintln!("{} bytes from {} to {} are lost", skipped.end - skipped.start, skipped.start, skipped.end);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]; it can be tried again.
+    pub fn skip_damage(&mut self) -> Result<Option<Range<u64>>> {
+        let end = self.end();
+        let skipped = match self.broken.take() {
+            Some(broken) => Some(broken),
+            None => self.scan.skip_damage().map_err(|e| Error::from_read(&self.chunk.path, e))?,
+        };
+        if skipped.is_some() && self.damage.is_none() {
+            self.damage = end;
+        }
+        Ok(skipped)
+    }
+
+    /// How the records end, once [`next`](Self::next) has returned `None`. After
+    /// [`skip_damage`](Self::skip_damage) still the first damage: that is how the chunk ends for the log.
     pub fn end(&self) -> Option<ChunkEnd> {
-        if let Some(offset) = self.broken {
-            let why = Undecodable::Compressed;
-            return Some(ChunkEnd::Damaged(Error::undecodable(
-                &self.chunk.path,
-                self.chunk.id(),
-                offset,
-                why,
-            )));
+        if self.damage.is_some() {
+            return self.damage.clone();
+        }
+        if let Some(broken) = &self.broken {
+            let (why, id) = (Undecodable::Compressed, self.chunk.id());
+            let error = Error::undecodable(&self.chunk.path, id, broken.start, why);
+            return Some(ChunkEnd::Damaged(error));
         }
         Some(match self.scan.end()? {
             ScanEnd::Sealed { data_end, .. } => ChunkEnd::Sealed { data_end: *data_end },

@@ -82,6 +82,21 @@ impl<W: WalTypes> WalRecord<W> {
         Self::decode_payload(frame.kind, frame.payload)
     }
 
+    /// Whether the codec reads back the payload that it has just written for this record.
+    ///
+    /// Types need no `PartialEq`: what was decoded is encoded again. Its bytes may come in another order, because
+    /// a map without an order of its own is right to write them so.
+    pub(crate) fn check_payload(&self, payload: &[u8]) -> io::Result<()> {
+        let decoded = Self::decode_payload(self.kind(), payload).map_err(|why| match why {
+            Undecodable::Codec(error) => misread(format!("decoding it fails: {error}")),
+            Undecodable::Compressed => misread("it is compressed".to_string()),
+        })?;
+        let mut tally = Tally::of(payload);
+        let encoded = decoded.encode_payload(&mut tally);
+        encoded.map_err(|error| misread(format!("encoding what it decoded fails: {error}")))?;
+        if tally.is_even() { Ok(()) } else { Err(misread("it decodes to another record".to_string())) }
+    }
+
     /// Not inlined: a record that is not compressed must not pay for it.
     #[inline(never)]
     fn decode_compressed(frame: &Frame<'_>) -> Result<Self, Undecodable> {
@@ -104,8 +119,43 @@ impl<W: WalTypes> WalRecord<W> {
     }
 }
 
+fn misread(why: String) -> io::Error {
+    let message = format!(
+        "the codec can't read back what it wrote ({why}): the log could not be opened again; this is checked in \
+         builds with debug assertions only"
+    );
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+/// How often each byte occurs, less how often it has been written.
+struct Tally([i64; 256]);
+
+impl Tally {
+    fn of(bytes: &[u8]) -> Self {
+        let mut tally = Tally([0; 256]);
+        bytes.iter().for_each(|byte| tally.0[usize::from(*byte)] += 1);
+        tally
+    }
+
+    fn is_even(&self) -> bool {
+        self.0.iter().all(|n| *n == 0)
+    }
+}
+
+impl Write for Tally {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        bytes.iter().for_each(|byte| self.0[usize::from(*byte)] -= 1);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads a value that takes all of `payload`.
 #[inline]
-fn decode_all<T: Decode>(payload: &[u8]) -> Result<T, Undecodable> {
+pub(crate) fn decode_all<T: Decode>(payload: &[u8]) -> Result<T, Undecodable> {
     let mut rest = payload;
     let value = T::decode(&mut rest).map_err(Undecodable::Codec)?;
     if !rest.is_empty() {

@@ -65,6 +65,8 @@ use stages::visit_rest;
 pub(crate) use survey::Survey;
 pub(crate) use survey::log_id_of_most;
 pub(crate) use survey::open_chunk;
+pub(crate) use survey::open_chunk_file;
+use survey::read_header;
 use survey::rename_anew;
 pub(crate) use survey::survey;
 

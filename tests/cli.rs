@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
+#[path = "cli/salvage.rs"]
+mod salvage;
 
 use std::fs;
 use std::io::BufRead;

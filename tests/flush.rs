@@ -10,6 +10,8 @@ mod panics;
 mod poison;
 #[path = "flush/queue.rs"]
 mod queue;
+#[path = "flush/room.rs"]
+mod room;
 #[path = "flush/taken_back.rs"]
 mod taken_back;
 #[path = "flush/tickets.rs"]

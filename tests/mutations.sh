@@ -59,6 +59,7 @@ mutation() {
 
 worker=src/flush/worker.rs
 housekeeper=src/flush/housekeeper.rs
+names='--test dir_syncs'
 
 mutation 'acknowledge before the sync' $worker \
     's/(            )(let turn = self\.shared\.positions\.begin_sync\()/$1let early = \&self.shared.positions;\n$1early.publish_sync(early.begin_sync(early.written()));\n$1$2/' "$crash"
@@ -122,6 +123,14 @@ mutation 'the mark that replaces a closing one is not synced' src/recovery/repai
     's/(data_len \+ SEAL_LEN, e\)\)\?;\n)        handle\.sync\(\)[^\n]*/$1        Ok(())/' "$recovery"
 mutation 'any amount may be written and not durable' $worker \
     's/ \|\| end - synced >= UNSYNCED_MAX//' "$flush"
+mutation 'an append believes its codec' src/chunk/open.rs \
+    's/if cfg!\(debug_assertions\) \{/if false {/' '--test codecs'
+mutation 'a decoded record is not compared' src/record.rs \
+    's/if tally\.is_even\(\)/if true/' '--test codecs'
+mutation 'salvage passes over a sound record' src/format/scan.rs \
+    's/self\.seen\.position \+ 8\);(\s+let Some\(position\) = next_sound)/self.seen.position + 48);$1/' '--lib format::tests::salvage'
+mutation 'salvage searches for proof at each place' src/format/scan.rs \
+    's/\(self\.successor, self\.end\) = \(true, None\)/self.end = None/' '--lib format::tests::salvage'
 mutation 'the search for proof has no bound' src/format/scan.rs \
     's/\.min\(from\.saturating_add\(SEARCH_MAX\)\)//' "$format"
 mutation 'all is read behind a closing mark' src/format/scan.rs \
@@ -135,13 +144,19 @@ mutation 'a file that has another name is used again' $housekeeper \
 mutation 'kept files stay open when there are no descriptors' src/chunk/read.rs \
     's/            give_up_kept_files\(\);\n//' '--test directory'
 mutation 'a name is trusted that a failed sync may have left in the cache' src/recovery/repair.rs \
-    's/self\.records == 1 \&\& /false \&\& self.records == 1 \&\& /' "$recovery"
+    's/self\.records == 1 \&\& /false \&\& self.records == 1 \&\& /' "$names a_new"
 mutation 'a removal is only synced again' $housekeeper \
-    's/let from = self\.state\.lock\(\)\.renamed\.clone\(\)\.unwrap_or_else\(\|\| path\.to_owned\(\)\);/let from = path.to_owned();/' "$recovery"
+    's/filter\(\|_\| before\.is_some\(\)\)/filter(|_| false)/' "$names a_removal"
 mutation 'a spare of an earlier process keeps its name' src/recovery/repair.rs \
-    's/storage\.rename_new\(path, \&renamed\)\.map\(/Ok::<(), std::io::Error>(()).map(/; s/let renamed = config\.dir\.join\(spare_name\(\)\);/let _ = spare_name();\n            let renamed = path.clone();/' "$recovery"
+    's/None if is_wanted => kept/_ if is_wanted => kept/' "$names a_removal"
 mutation 'a chunk that a crash caught without its name stays so' src/wal/open.rs \
-    's/if found\.put_back\(\&\*storage, \&dir\)\? \{/if false {/' "$recovery"
+    's/    found\.put_back\(&\*storage, &dir\)\?;\n//' "$names an_open"
+mutation 'a name that is proven is made anew' src/recovery/repair.rs \
+    's/self\.records == 1 \&\& /self.records > 0 \&\& /; s/!matches!\(self\.verdict, Verdict::Continue \{ mark: Some\(_\) \}\)/true/' "$names a_name"
+mutation 'a removal needs a name' $housekeeper \
+    's/ErrorKind::StorageFull \| ErrorKind::QuotaExceeded, _\)\) => match/ErrorKind::Deadlock, _)) => match/' "$names a_directory"
+mutation 'a rotation gives up no spare for its name' $worker \
+    's/\n                    && self\.shared\.housekeeper\.give_up_spare\(\) =>/ \&\& false =>/' "$names a_directory"
 mutation 'the same salt in a second life' src/wal/chunks.rs \
     's/let salt = random_u64\(\);/let salt = 7;/' '--test crash each_life'
 mutation 'position left out of the CRC' src/format/frame.rs \
@@ -182,7 +197,7 @@ mutation 'a sync mark before the sync' $worker \
 mutation 'a spare of an earlier life says it is new' $housekeeper \
     's/let earlier_life = matches!\(life, Life::Earlier\);/let earlier_life = matches!(life, Life::Earlier) && false;/' "$recovery"
 mutation 'a spare is used that is a chunk as well' src/recovery/repair.rs \
-    's/ \|\| is_a_chunk \|\|/ || (false \&\& is_a_chunk) ||/' "$crash"
+    's/ && !is_a_chunk && !is_kept;/ \&\& (is_a_chunk || !is_kept);/' "$crash"
 
 read_only='--test read_only nothing_is_read'
 directory=src/reader/directory.rs

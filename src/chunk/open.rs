@@ -214,6 +214,12 @@ impl FrameEncoder<'_> {
         let payload_begin = begin + FRAME_HEADER_LEN;
         tail.stage(0, payload_begin);
         let mut len = stage_payload(tail, payload_begin, record, payload_max)?;
+        if cfg!(debug_assertions) {
+            // A record that can't be decoded would end the log at the next open.
+            let payload_end = payload_begin + len as usize;
+            let payload = &tail.stage(payload_end, payload_end)[payload_begin..];
+            record.check_payload(payload).map_err(|e| Error::Encode { source: Arc::new(e) })?;
+        }
         let mut flags = 0;
         if let Some(compressor) = compressor {
             let payload_end = payload_begin + len as usize;

@@ -14,6 +14,7 @@
 //!   tried again at the next occasion.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -87,8 +88,8 @@ struct State {
     /// Spares that an earlier process left.
     leftovers: Vec<PathBuf>,
     removals: VecDeque<Arc<ChunkFile>>,
-    /// The name that the first of them has now: it was renamed, and the sync of that failed.
-    renamed: Option<PathBuf>,
+    /// The names that the file of the first may have while its removal is under way.
+    moving: Option<[PathBuf; 2]>,
     /// The first removal failed; none is tried before the next occasion.
     stalled: bool,
     /// A failed removal that nobody was told of yet.
@@ -378,40 +379,50 @@ impl Housekeeper {
         Ok(())
     }
 
-    /// Takes a chunk's name away, durably, and keeps its file as a spare or removes it. Where the directory's
-    /// sync failed before, the name is changed once more: a second sync alone would prove nothing.
+    /// Takes a chunk's name away, durably, and keeps its file as a spare or removes it.
     fn remove_one(&self, chunk: &ChunkFile, path: &Path) -> Result<()> {
         let storage = &self.config.storage;
         let reuse = chunk.retire() && self.state.lock().spares.len() < self.config.spares_max;
-        let from = self.state.lock().renamed.clone().unwrap_or_else(|| path.to_owned());
-        let spare_path = self.spare_path();
-        let is_there = match storage.rename_new(&from, &spare_path) {
-            Ok(()) => {
-                self.state.lock().renamed = Some(spare_path.clone());
-                true
-            }
-            // By somebody else's hand.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
-            // No space for the longer name of a spare: the file must go at once.
-            Err(e) if e.kind() == std::io::ErrorKind::StorageFull => {
-                storage.remove(&from).map_err(|e| Error::io("remove", &from, e))?;
-                false
-            }
-            Err(e) => return Err(Error::io("rename", path, e)),
-        };
+        let spare = self.rename_to_spare(path)?;
         // Before the next removal, so that no crash brings this one back without its successor; and
         // before the file is overwritten, so that no crash leaves other bytes under the old name.
         storage.sync_dir(&self.config.dir).map_err(|e| Error::io("sync directory", &self.config.dir, e))?;
-        if is_there && !reuse {
-            storage.remove(&spare_path).map_err(|e| Error::io("remove", &spare_path, e))?;
+        if let Some(spare) = spare.as_ref().filter(|_| !reuse) {
+            storage.remove(spare).map_err(|e| Error::io("remove", spare, e))?;
         }
-        self.state.lock().renamed = None;
-        let kept = if is_there && reuse { ", its file is kept as a spare" } else { "" };
+        self.state.lock().moving = None;
+        let spare = spare.filter(|_| reuse);
+        let kept = if spare.is_some() { ", its file is kept as a spare" } else { "" };
         report(|| log::info!("removed {}{kept}", chunk.id()));
-        if is_there && reuse {
-            self.work(Job::Prepare(spare_path));
+        if let Some(spare) = spare {
+            self.work(Job::Prepare(spare));
         }
         Ok(())
+    }
+
+    /// Gives the file of the first chunk to be removed the name of a spare, which it returns; `None` if there is
+    /// no file any more. After an attempt that failed, its name is changed once more, from whichever it has: a
+    /// directory's sync that has failed may have dropped the change, and a second sync would not tell.
+    fn rename_to_spare(&self, path: &Path) -> Result<Option<PathBuf>> {
+        let storage = &self.config.storage;
+        let before = self.state.lock().moving.clone();
+        let [one, other] = before.clone().unwrap_or_else(|| [self.spare_path(), self.spare_path()]);
+        self.state.lock().moving = Some([one.clone(), other.clone()]);
+        let again = [(&*one, &other), (&other, &one)];
+        for (from, to) in again.into_iter().filter(|_| before.is_some()).chain([(path, &one)]) {
+            match storage.rename_new(from, to).map_err(|e| (e.kind(), e)) {
+                Ok(()) => return Ok(Some(to.clone())),
+                Err((ErrorKind::NotFound, _)) => {}
+                // No space for another name: the file goes at once.
+                Err((ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _)) => match storage.remove(from) {
+                    Ok(()) => return Ok(None),
+                    Err(e) if e.kind() == ErrorKind::NotFound => {}
+                    Err(e) => return Err(Error::io("remove", from, e)),
+                },
+                Err((_, e)) => return Err(Error::io("rename", from, e)),
+            }
+        }
+        Ok(None)
     }
 }
 

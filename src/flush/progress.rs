@@ -310,7 +310,8 @@ impl Positions {
         self.wake_tasks();
     }
 
-    fn wake_tasks(&self) {
+    /// Wakes the tasks registered, each of which looks again.
+    pub(crate) fn wake_tasks(&self) {
         if !self.has_tasks() {
             return;
         }

@@ -232,6 +232,7 @@ impl<W: WalTypes> Worker<W> {
         self.guarded(Self::work);
         self.fail_rest();
         drop(done);
+        self.release(0);
         self.look()
     }
 
@@ -303,6 +304,12 @@ impl<W: WalTypes> Worker<W> {
         Error::io("flush", &self.dir, std::io::Error::other(what))
     }
 
+    /// Gives room in the queue back, and wakes the tasks that may wait for it.
+    fn release(&self, bytes: u64) {
+        self.shared.queue.release(bytes);
+        self.shared.positions.wake_tasks();
+    }
+
     /// Works off the batch.
     fn work(&mut self) -> Result<()> {
         loop {
@@ -314,7 +321,7 @@ impl<W: WalTypes> Worker<W> {
             match item {
                 Request::Rotate(rotation) => {
                     self.rotate(*rotation)?;
-                    self.shared.queue.release(bytes);
+                    self.release(bytes);
                 }
                 Request::Remove(chunks) => self.shared.housekeeper.remove(chunks),
                 Request::Flush(_) => {}
@@ -358,7 +365,7 @@ impl<W: WalTypes> Worker<W> {
         if let Some(sync) = sync {
             self.publish_sync(sync);
         }
-        self.shared.queue.release(bytes);
+        self.release(bytes);
         self.complete(entries);
         Ok(())
     }
@@ -481,7 +488,10 @@ impl<W: WalTypes> Worker<W> {
     fn name_chunk(&self, spare: &Path, path: &Path) -> Result<()> {
         let renamed = match self.storage.rename_new(spare, path) {
             // A directory takes space for a name now and then; another spare has some.
-            Err(e) if e.kind() == ErrorKind::StorageFull && self.shared.housekeeper.give_up_spare() => {
+            Err(e)
+                if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+                    && self.shared.housekeeper.give_up_spare() =>
+            {
                 self.storage.rename_new(spare, path)
             }
             renamed => renamed,

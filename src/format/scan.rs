@@ -18,6 +18,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::ops::Range;
 
 use super::Block;
 use super::DataCrc;
@@ -39,6 +40,7 @@ use super::place::inspect;
 use super::seal::SEAL_PAYLOAD_LEN;
 use super::search::Origin;
 use super::search::Search;
+use super::search::next_sound;
 use super::search::search;
 use super::window::Window;
 use crate::error::Damage;
@@ -252,6 +254,22 @@ impl<R: ReadAt> Scan<R> {
     /// How the records end, after [`next`](Self::next) has returned `None`.
     pub(crate) fn end(&self) -> Option<&ScanEnd> {
         self.end.as_ref()
+    }
+
+    /// Moves on from an end in damage or in a torn write to the next sound frame behind it, and returns the
+    /// global offsets skipped; `None` if there is no such end or no such frame.
+    ///
+    /// From there on no proof is searched for at each damaged place, so the whole stays linear: the first
+    /// end is the verdict on the chunk, and later ones only say that records end there.
+    pub(crate) fn skip_damage(&mut self) -> io::Result<Option<Range<u64>>> {
+        if !matches!(self.end, Some(ScanEnd::Corrupt { .. } | ScanEnd::Torn { .. })) {
+            return Ok(None);
+        }
+        let (from, behind) = (self.offset(), self.seen.position + 8);
+        let Some(position) = next_sound(&mut self.window, &self.origin, behind)? else { return Ok(None) };
+        (self.seen.position, self.seen.is_partial) = (position, true);
+        (self.successor, self.end) = (true, None);
+        Ok(Some(from..self.offset()))
     }
 
     /// The global offset below which everything in this chunk was durable, as far as the frames seen

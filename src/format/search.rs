@@ -204,3 +204,20 @@ pub(super) fn crc_ok<R: ReadAt>(
     }
     Ok(crc.value() == header.crc)
 }
+
+/// The position of the first sound frame of this chunk's life that begins at `from` or behind it.
+pub(super) fn next_sound<R: ReadAt>(
+    window: &mut Window<R>,
+    origin: &Origin,
+    from: u64,
+) -> io::Result<Option<u64>> {
+    let (mut next, until) = (from, window.len());
+    while let Some((position, header)) = next_candidate(window, origin, next, until)? {
+        let size = header.frame_size();
+        if size <= window.rest(position) && crc_ok(window, origin, &header, position, size)? {
+            return Ok(Some(position));
+        }
+        next = position + 8;
+    }
+    Ok(None)
+}

@@ -7,6 +7,7 @@ mod damage;
 mod encoding;
 mod ends;
 mod model;
+mod salvage;
 
 use std::cell::Cell;
 

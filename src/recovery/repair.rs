@@ -1,5 +1,6 @@
 //! The writes of an open: everything replayed becomes durable, and the newest chunk fit to go on.
 
+use std::io::ErrorKind;
 use std::io::IoSlice;
 use std::path::Path;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use super::RecoveryReport;
 use super::Survey;
 use super::Verdict;
 use super::open_chunk;
+use super::read_header;
 use super::rename_anew;
 use crate::chunk::ClosedChunk;
 use crate::chunk::FileBytes;
@@ -36,7 +38,6 @@ use crate::record::WalTypes;
 use crate::storage::Access;
 use crate::storage::Storage;
 use crate::storage::StorageFile;
-use crate::storage::read_full_at;
 use crate::storage::write_all_at;
 
 /// A log all of which is on stable storage.
@@ -76,7 +77,7 @@ impl<W: WalTypes> Recovered<W> {
         // Names come first: the newest chunk was found under its final name, which may not be durable
         // yet after a kill. A mark or a seal in it, which readers of other processes trust, must not
         // come before that. Nor may the name of a chunk that was removed be on the disk still.
-        let spares = tidy_spares(storage, config, &survey);
+        let spares = tidy_spares(storage, config, &survey)?;
         if let Some(newest) = newest.as_ref().filter(|newest| newest.has_doubtful_name()) {
             rename_anew(storage, &config.dir, ChunkId(newest.header.chunk_id))?;
         }
@@ -103,38 +104,33 @@ impl<W: WalTypes> Recovered<W> {
 /// One that was a chunk gets another name. If the sync of its removal failed, the disk may still have the old
 /// name, and a change of either name is what makes the next sync cover it. A crash in the middle of a rename
 /// may leave both names of a file: it must not be overwritten as a spare while it is a chunk, nor be two spares.
-fn tidy_spares(storage: &dyn Storage, config: &Config, survey: &Survey) -> Vec<PathBuf> {
+fn tidy_spares(storage: &dyn Storage, config: &Config, survey: &Survey) -> Result<Vec<PathBuf>> {
     let wanted = usize::try_from(config.spare_chunks).unwrap_or(usize::MAX);
     let (mut kept, mut lives) = (Vec::new(), Vec::new());
     for path in &survey.spares {
-        let header = header_of(storage, path);
+        let header = read_header(storage, path);
         let is_a_chunk =
             header.is_some_and(|header| survey.chunks.binary_search(&ChunkId(header.chunk_id)).is_ok());
         let is_kept = header.is_some_and(|header| lives.contains(&header.salt));
-        let tidied = if kept.len() >= wanted || is_a_chunk || is_kept {
-            storage.remove(path)
-        } else if let Some(header) = header {
-            let renamed = config.dir.join(spare_name());
-            storage.rename_new(path, &renamed).map(|()| {
+        let is_wanted = kept.len() < wanted && !is_a_chunk && !is_kept;
+        let renamed = config.dir.join(spare_name());
+        match header {
+            None if is_wanted => kept.push(path.clone()),
+            Some(header) if is_wanted && storage.rename_new(path, &renamed).is_ok() => {
                 lives.push(header.salt);
                 kept.push(renamed);
-            })
-        } else {
-            kept.push(path.clone());
-            Ok(())
-        };
-        if let Err(error) = tidied {
-            log::warn!("a spare file can't be renamed or removed: '{}': {error}", path.display());
+            }
+            // Or there is no space for another name.
+            _ => match storage.remove(path) {
+                Ok(()) => {}
+                Err(e) if header.is_some() && e.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io("remove", path, e));
+                }
+                Err(error) => log::warn!("a spare file can't be removed: '{}': {error}", path.display()),
+            },
         }
     }
-    kept
-}
-
-/// The header of the chunk that a spare was, if it was one.
-fn header_of(storage: &dyn Storage, path: &Path) -> Option<Header> {
-    let mut buf = [0; HEADER_LEN as usize];
-    let read = storage.open(path, Access::Read).and_then(|file| read_full_at(&*file, &mut buf, 0));
-    Header::decode(&buf[..read.ok()?]).ok()
+    Ok(kept)
 }
 
 impl<C> Newest<C> {

@@ -20,13 +20,14 @@ use crate::lock::LOCK_NAME;
 use crate::position::ChunkId;
 use crate::storage::Access;
 use crate::storage::Storage;
+use crate::storage::read_full_at;
 
 /// The names in a log's directory, sorted out.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     /// Oldest first.
     pub(crate) chunks: Vec<ChunkId>,
-    /// Chunks whose opening was cut short while their file had another name.
+    /// Those of them whose name an open was just making anew.
     pub(crate) away: Vec<ChunkId>,
     pub(crate) spares: Vec<PathBuf>,
     /// What is not the log's.
@@ -52,32 +53,43 @@ pub(crate) fn survey(storage: &dyn Storage, dir: &Path) -> Result<Survey> {
             survey.foreign.push(dir.join(name));
         }
     }
+    // Under whichever name, it is there. Who reads the log without writing to it finds no file of its own name
+    // for a moment, and looks again.
+    survey.chunks.extend(&survey.away);
     survey.chunks.sort_unstable();
+    survey.chunks.dedup();
     survey.spares.sort_unstable();
     survey.foreign.sort_unstable();
     Ok(survey)
 }
 
 impl Survey {
-    /// Whether there is no log.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.chunks.is_empty() && self.away.is_empty()
-    }
-
-    /// Gives chunks their names back that a crash has caught without, see [`rename_anew`]. `false` if there
-    /// was none.
-    pub(crate) fn put_back(&self, storage: &dyn Storage, dir: &Path) -> Result<bool> {
+    /// Gives chunks their names back that a crash has caught without, see [`rename_anew`]. The log is locked.
+    pub(crate) fn put_back(&self, storage: &dyn Storage, dir: &Path) -> Result<()> {
         for id in &self.away {
             let (away, path) = (dir.join(id.away_name()), dir.join(id.file_name()));
-            let done = match storage.rename_new(&away, &path) {
-                // The same file under both names, by a crash in the middle of the rename.
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => storage.remove(&away),
-                renamed => renamed,
-            };
-            done.map_err(|e| Error::io("rename", &path, e))?;
+            let header = |path: &Path| read_header(storage, path);
+            match storage.rename_new(&away, &path) {
+                Ok(()) => {}
+                // Both names of one file, by a crash in the middle of the rename.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    if header(&away).is_none() || header(&away) != header(&path) {
+                        return Err(Error::ChunkExists { path: away });
+                    }
+                    storage.remove(&away).map_err(|e| Error::io("remove", away, e))?;
+                }
+                Err(e) => return Err(Error::no_space("rename", away, 0, e)),
+            }
         }
-        Ok(!self.away.is_empty())
+        Ok(())
     }
+}
+
+/// A file's header, if it looks like a chunk.
+pub(crate) fn read_header(storage: &dyn Storage, path: &Path) -> Option<Header> {
+    let mut buf = [0; HEADER_LEN as usize];
+    let read = storage.open(path, Access::Read).and_then(|file| read_full_at(&*file, &mut buf, 0));
+    Header::decode(&buf[..read.ok()?]).ok()
 }
 
 /// Gives a chunk its name once more, so that the next sync of the directory covers it. After a sync that has
@@ -85,18 +97,28 @@ impl Survey {
 pub(crate) fn rename_anew(storage: &dyn Storage, dir: &Path, id: ChunkId) -> Result<()> {
     let (away, path) = (dir.join(id.away_name()), dir.join(id.file_name()));
     let renamed = storage.rename_new(&path, &away).and_then(|()| storage.rename_new(&away, &path));
-    renamed.map_err(|e| Error::io("rename", path, e))
+    renamed.map_err(|e| Error::no_space("rename", path, 0, e))
 }
 
 /// Opens a chunk for reading and checks its header against its name.
 pub(crate) fn open_chunk(storage: &dyn Storage, path: &Path, id: ChunkId) -> Result<(Header, FileBytes)> {
+    open_chunk_file(storage, path, Some(id))
+}
+
+/// Opens a chunk for reading, and checks its header against `id` if it has to be that chunk.
+pub(crate) fn open_chunk_file(
+    storage: &dyn Storage,
+    path: &Path,
+    id: Option<ChunkId>,
+) -> Result<(Header, FileBytes)> {
     let file = storage.open(path, Access::Read).map_err(|e| Error::io("open", path, e))?;
     let len = file.len().map_err(|e| Error::io("measure", path, e))?;
     let bytes = FileBytes::new(file, len);
     let mut buf = [0; HEADER_LEN as usize];
     let n = bytes.read_at(&mut buf, 0).map_err(|e| Error::io("read", path, e))?;
-    let header = Header::decode(&buf[..n]).map_err(|error| header_error(error, path, id))?;
-    if header.chunk_id != id.0 {
+    let header =
+        Header::decode(&buf[..n]).map_err(|error| header_error(error, path, id.unwrap_or_default()))?;
+    if let Some(id) = id.filter(|id| id.0 != header.chunk_id) {
         let reason = Foreign::Name { named: id, header: ChunkId(header.chunk_id) };
         return Err(Error::ForeignChunk { path: path.to_owned(), reason });
     }

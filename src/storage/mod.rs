@@ -70,6 +70,7 @@ pub trait Storage: Send + Sync + fmt::Debug {
     ///
     /// [`AlreadyExists`](io::ErrorKind::AlreadyExists), and nothing has changed.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.open(from, Access::Read)?;
         match self.open(to, Access::Read) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => self.rename(from, to),
             _ => Err(io::ErrorKind::AlreadyExists.into()),

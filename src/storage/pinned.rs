@@ -123,6 +123,7 @@ impl Storage for PinnedDir {
         match rename_new_at(&self.dir, from, to) {
             Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => {
                 // A file system or system without it. Nobody else makes names here, by the lock.
+                rustix::fs::statat(&self.dir, from, AtFlags::SYMLINK_NOFOLLOW)?;
                 match rustix::fs::statat(&self.dir, to, AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(_) => Err(ErrorKind::AlreadyExists.into()),
                     Err(Errno::NOENT) => Ok(rustix::fs::renameat(&self.dir, from, &self.dir, to)?),

@@ -1,4 +1,4 @@
-//! Crash tests, of this log and of your own state machine on it.
+//! Crash tests, of this log and of your own state machine on it; and [`check_codec`], for your codecs.
 //!
 //! ```text
 //! script ─► log on a disk in memory ─► before every operation of the disk: a cut
@@ -63,6 +63,7 @@
 //! # Ok::<(), Box<chunked_wal::testing::CrashFailure>>(())
 //! ```
 
+mod codec;
 mod dice;
 mod explore;
 mod facts;
@@ -79,6 +80,7 @@ mod spelling;
 mod steps;
 mod workload;
 
+pub use codec::check_codec;
 pub use failure::CrashFailure;
 pub use run::CrashReport;
 pub use run::CrashTest;

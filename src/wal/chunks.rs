@@ -124,14 +124,17 @@ impl<W: WalTypes> ChunkedWal<W> {
             created_ms: unix_ms(),
             previous_crc: self.open.as_ref().map_or(self.previous_crc, |open| open.seal().data_crc),
         };
-        let bytes = self.end() - self.handed_over + head_len;
-        let bytes =
-            bytes.max((self.config.flush_queue_max_bytes / ROTATIONS_WAITING).min(ROTATION_WEIGHT_MAX));
+        let bytes = self.rotation_weight(self.end() - self.handed_over + head_len);
         if let Err(error) = self.wait_for_room(bytes, "close_open_chunk") {
             self.shared.housekeeper.return_spare(spare);
             return Err(error);
         }
         self.rotate(header, staged, spare, checkpoint, compressor, bytes)
+    }
+
+    /// What a rotation that hands over so many bytes counts for in the queue.
+    pub(super) fn rotation_weight(&self, bytes: u64) -> u64 {
+        bytes.max((self.config.flush_queue_max_bytes / ROTATIONS_WAITING).min(ROTATION_WEIGHT_MAX))
     }
 
     /// Sees to it that the open chunk has space for its seal. It has, unless a crash has taken back

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -142,10 +143,13 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// The record is in memory then, and readable; [`flush`](Self::flush) or [`sync`](Self::sync)
     /// takes it to the disk. Nothing is written or synced here. Once
-    /// [`Config::open_buffer_max_bytes`] wait in memory they are handed over as a [`Flush::Write`],
-    /// which blocks while the queue is full. The disk is only asked for space: by the first append
+    /// [`Config::open_buffer_max_bytes`] wait in memory they are handed over as a [`Flush::Write`]; while the
+    /// queue is full that is left to the next append, which blocks until there is [room](Self::room). The disk is only asked for space: by the first append
     /// after opening a log that goes on in its last chunk, and by a record that passes what its chunk
     /// was given. On a full disk it waits for removals under way.
+    ///
+    /// In builds with debug assertions the record is decoded again: a codec that can't read back what it wrote
+    /// is [`Error::Encode`] here, and not an [`Error::Decode`] that keeps the log from opening.
     ///
     /// It does not rotate: see [`try_close_full_chunk`](Self::try_close_full_chunk).
     ///
@@ -221,7 +225,9 @@ impl<W: WalTypes> ChunkedWal<W> {
             self.spare_asked = true;
             self.shared.housekeeper.want_spare();
         }
-        if appended - self.handed_over >= self.config.open_buffer_max_bytes {
+        // Without room the next append waits for it, before it takes a record.
+        let waiting = appended - self.handed_over;
+        if waiting >= self.config.open_buffer_max_bytes && self.shared.queue.has_room(waiting) {
             // The record is accepted whatever comes of this; a failure stays to be found.
             let _poisoned_or_inside = self.hand_over(Flush::Write, &mut None, 0, "append");
         }
@@ -269,6 +275,40 @@ impl<W: WalTypes> ChunkedWal<W> {
             return Err(TryFlushError::Full(callback));
         }
         self.flush(mode, callback).map_err(TryFlushError::Failed)
+    }
+
+    /// Waits, without blocking the thread, until the queue has room for what is appended: then a
+    /// [`flush`](Self::flush) or [`try_flush`](Self::try_flush), one [`append`](Self::append), and a rotation
+    /// don't wait for room. It is ready at once for a log that has failed: the next call says why.
+    ///
+    /// ```
+    /// # use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
+    /// # struct Log;
+    /// # impl WalTypes for Log { type Action = String; type Checkpoint = (); type Callback = (); }
+    /// use chunked_wal::TryFlushError;
+    ///
+    /// async fn hand_over(wal: &mut ChunkedWal<Log>) -> Result<(), chunked_wal::Error> {
+    ///     loop {
+    ///         match wal.try_flush(Flush::Sync, None) {
+    ///             Ok(()) => return Ok(()),
+    ///             Err(TryFlushError::Full(_)) => wal.room().await,
+    ///             Err(TryFlushError::Failed(error)) => return Err(error),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn room(&self) -> impl Future<Output = ()> + Send + use<W> {
+        let shared = self.shared.clone();
+        let bytes = self.rotation_weight(self.end() - self.handed_over);
+        std::future::poll_fn(move |context| {
+            let is_ready = || shared.queue.has_room(bytes) || shared.positions.check().is_err();
+            if is_ready() {
+                return Poll::Ready(());
+            }
+            shared.positions.register(context.waker());
+            // It may have come between the look and the registration.
+            if is_ready() { Poll::Ready(()) } else { Poll::Pending }
+        })
     }
 
     /// As [`flush`](Self::flush), with a ticket to wait for or `.await` instead of a callback.

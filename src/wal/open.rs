@@ -179,7 +179,8 @@ impl<W: WalTypes> OpenOptions<W> {
         let Locked { storage, lock, survey } = lock_and_survey(&storage, &config, absent, lock)?;
         config.dir = lock.dir().to_owned();
         for name in &survey.foreign {
-            log::warn!("not the log's, left alone: '{}'", name.display());
+            // Escaped: whoever may make files there chose the name.
+            log::warn!("not the log's, left alone: {name:?}");
         }
         let mut options = ReplayOptions::new(replay, on_chunk_persisted);
         (options.mending, options.unreadable) = (mending, unreadable);
@@ -260,7 +261,7 @@ fn lock_and_survey(
     let pinned = storage.in_dir(&dir, config.file_mode).map_err(|e| Error::io("open directory", &dir, e))?;
     let storage = pinned.unwrap_or_else(|| storage.clone());
     // Before the lock, which would leave a file in a directory that is no log's.
-    if !matches!(absent, Absent::Make) && survey(&*storage, &dir)?.is_empty() {
+    if !matches!(absent, Absent::Make) && survey(&*storage, &dir)?.chunks.is_empty() {
         refused()?;
     }
     let lock = match lock {
@@ -274,10 +275,8 @@ fn lock_and_survey(
             });
         }
     };
-    let mut found = survey(&*storage, &dir)?;
-    if found.put_back(&*storage, &dir)? {
-        found = survey(&*storage, &dir)?;
-    }
+    let found = survey(&*storage, &dir)?;
+    found.put_back(&*storage, &dir)?;
     if found.chunks.is_empty() {
         refused()?;
     }

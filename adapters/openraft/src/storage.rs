@@ -159,6 +159,7 @@ impl<C: RaftTypeConfig<Entry: Clone>> LogStore<C> {
         if self.dead_chunks() > 0 {
             // It would do so by itself, but wait for room on this thread.
             self.flush(Flush::Sync, None).await?;
+            self.wal().room().await;
             self.remove_dead_chunks()?;
         }
         Ok(())

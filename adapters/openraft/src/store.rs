@@ -14,7 +14,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chunked_wal::ChunkedWal;
 use chunked_wal::Config;
@@ -26,7 +25,6 @@ use chunked_wal::StateMachine;
 use chunked_wal::TryFlushError;
 use chunked_wal::WalRecord;
 use openraft::RaftTypeConfig;
-use openraft::type_config::TypeConfigExt;
 use parking_lot::RwLock;
 
 use crate::error::OpenError;
@@ -36,11 +34,7 @@ use crate::record::Flushed;
 use crate::record::RaftWal;
 use crate::state::State;
 
-/// How long to wait before asking a full queue again.
-const FULL_QUEUE_WAIT: Duration = Duration::from_millis(1);
-
-/// Appended bytes that are handed over to be written before more is appended. Less than what makes the
-/// log do so by itself, which would block on a full queue.
+/// Appended bytes that are handed over to be written before more is appended.
 const UNFLUSHED_MAX_BYTES: u64 = 512 * 1024;
 
 /// A raft log: openraft's `RaftLogStorage`.
@@ -147,6 +141,8 @@ impl<C: RaftTypeConfig<Entry: Clone>> LogStore<C> {
             // With what is appended out of the way, a rotation has little to wait for.
             self.flush(Flush::Write, None).await?;
         }
+        // Neither the append nor a rotation blocks on a full queue then.
+        self.wal.room().await;
         let state = &self.reader.state;
         if self.wal.is_open_chunk_full() {
             let checkpoint = state.read().checkpoint();
@@ -171,7 +167,7 @@ impl<C: RaftTypeConfig<Entry: Clone>> LogStore<C> {
                 Err(TryFlushError::Failed(error)) => return Err(error),
                 Err(TryFlushError::Full(given_back)) => callback = given_back,
             }
-            C::sleep(FULL_QUEUE_WAIT).await;
+            self.wal.room().await;
         }
         self.unflushed_bytes = 0;
         Ok(())

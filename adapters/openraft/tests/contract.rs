@@ -291,9 +291,29 @@ fn readers_see_no_hole_while_chunks_are_removed() {
 /// A disk that takes its time holds up whoever waits for it, and not the runtime's only thread.
 #[test]
 fn a_full_queue_does_not_block_the_runtime() {
+    let long = 3 << 19;
+    // Small entries; entries that pass all that the log holds back by itself; and chunks of one of these.
+    appends_to_a_held_disk(1500, 1000, |_| {});
+    appends_to_a_held_disk(4, long, |_| {});
+    appends_to_a_held_disk(4, long, |config| config.chunk_max_size = 1 << 20);
+    appends_to_a_held_disk(1500, 1000, |config| config.open_buffer_max_bytes = 5000);
+}
+
+/// Syncs are held until the runtime's thread has done 20 other things, or for 5 s if it does none.
+fn appends_to_a_held_disk(count: u64, len: usize, change: impl FnOnce(&mut Config)) {
+    let disk = MemoryStorage::default();
+    let (ran, has_run) = std::sync::mpsc::channel();
+    let watchdog = {
+        let disk = disk.clone();
+        std::thread::spawn(move || {
+            let outcome = has_run.recv_timeout(Duration::from_secs(5));
+            disk.pause_syncs(false);
+            outcome
+        })
+    };
     run(async {
-        let disk = MemoryStorage::default();
         let mut config = Config::new("/log");
+        change(&mut config);
         config.flush_queue_max_bytes = 1000;
         let mut store = open(&disk, config).unwrap();
         disk.pause_syncs(true);
@@ -310,22 +330,24 @@ fn a_full_queue_does_not_block_the_runtime() {
             }
         });
         let resume = {
-            let (disk, ticks) = (disk.clone(), ticks.clone());
+            let ticks = ticks.clone();
             tokio::spawn(async move {
                 while ticks.load(Relaxed) < 20 {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                disk.pause_syncs(false);
+                ran.send(()).unwrap();
             })
         };
         // More than the log holds back by itself, so that the queue is full in the middle.
-        let text = "x".repeat(1000);
-        let many = (0..1500).map(|index| entry(1, index, &text));
+        let text = "x".repeat(len);
+        let many = (0..count).map(|index| entry(1, index, &text));
         store.blocking_append(many).await.unwrap();
         resume.await.unwrap();
         ticker.abort();
-        assert_eq!(all(&mut store).await.len(), 1500);
+        let (_, last) = state(&mut store).await;
+        assert_eq!(last, Some(count - 1));
     });
+    watchdog.join().unwrap().expect("the runtime's thread was blocked");
 }
 
 #[test]

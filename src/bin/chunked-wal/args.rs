@@ -66,6 +66,9 @@ pub(crate) struct VerifyArgs {
     /// How many chunks to check at a time; one for each processor unless given
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
+    /// Look behind damage, too: say which bytes are lost, and how many sound records follow them
+    #[arg(long)]
+    pub(crate) salvage: bool,
     /// Print a JSON object for each log, in a line of its own
     #[arg(long)]
     pub(crate) json: bool,
@@ -74,12 +77,18 @@ pub(crate) struct VerifyArgs {
 /// Print a log's records, oldest first
 ///
 /// It prints all sound records: those that opening the log would replay, durable or not. Where a chunk
-/// is damaged it says so on standard error and goes on with the next.
+/// is damaged it says so on standard error and goes on with the next; with --salvage, with the next sound
+/// record of the same chunk.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = HELP)]
 pub(crate) struct DumpArgs {
-    /// The log's directory
+    /// The log's directory, or one chunk's file by any name, such as 'repair' puts aside
     pub(crate) dir: PathBuf,
+    /// Go on at the next sound record behind damage, and say on standard error which bytes are skipped
+    ///
+    /// Records keep their offsets. Those behind a torn write may never have been acknowledged.
+    #[arg(long)]
+    pub(crate) salvage: bool,
     /// Begin with the first record at or behind this global offset
     #[arg(long, value_name = "OFFSET", default_value_t = 0)]
     pub(crate) from: u64,

@@ -1,56 +1,173 @@
 //! `dump`: every sound record, one behind the other.
+//!
+//! ```text
+//! next ─► record, record, ... ─► damage ──────► the next chunk
+//!  ▲                               │ --salvage
+//!  └── the next sound record ◄─────┘ the bytes between are named
+//! ```
 
+use std::ops::Range;
+
+use chunked_wal::ChunkId;
 use chunked_wal::Error;
 use chunked_wal::raw::ChunkEnd;
 use chunked_wal::raw::ChunkPlace;
 use chunked_wal::raw::RawChunk;
+use chunked_wal::raw::RawRecords;
 
 use crate::args::DumpArgs;
 use crate::look;
 use crate::outcome::Failure;
 use crate::outcome::Outcome;
 use crate::outcome::is_damage;
+use crate::print;
 use crate::print::Printer;
 use crate::survey::survey;
 
-pub(crate) fn run(args: &DumpArgs) -> Result<Outcome, Failure> {
-    let listing = survey(&args.dir)?;
-    let mut printer = Printer::new(&args.print);
-    let mut outcome = Outcome::Sound;
-    let mut expected = None;
-    for (i, id) in listing.chunks.iter().enumerate() {
-        // A chunk's records end where the next one begins.
-        if printer.is_done() || listing.chunks.get(i + 1).is_some_and(|next| next.0 <= args.from) {
-            continue;
-        }
-        if let Some(expected) = expected.filter(|expected| *expected != id.0) {
-            let path = args.dir.join(id.file_name());
-            outcome = tell(&mut printer, &Error::Gap { path, expected, found: id.0 })?;
-        }
-        match dump_chunk(args, listing.place(i), *id, &mut printer) {
-            Ok(end) => expected = end,
-            Err(Stopped::ByOutput(failure)) => return Err(failure),
-            // Removed by the process that has the log open; its file may be another chunk's already.
-            Err(Stopped::ByLog(_)) if look::is_removed(&args.dir, *id) => expected = None,
-            Err(Stopped::ByLog(error)) if is_damage(&error) => {
-                expected = None;
-                outcome = tell(&mut printer, &error)?;
-            }
-            Err(Stopped::ByLog(error)) => {
-                printer.flush()?;
-                return Err(error.into());
-            }
-        }
-    }
-    printer.flush()?;
-    Ok(outcome)
+/// A dump under way.
+struct Dump<'a> {
+    args: &'a DumpArgs,
+    printer: Printer<'a>,
+    outcome: Outcome,
+    /// The first offset that was not dealt with yet.
+    next: u64,
 }
 
-/// Says on standard error what is damaged, behind the records before it.
-fn tell(printer: &mut Printer<'_>, error: &Error) -> Result<Outcome, Failure> {
-    printer.flush()?;
-    eprintln!("chunked-wal: {error}");
-    Ok(Outcome::Corrupt)
+pub(crate) fn run(args: &DumpArgs) -> Result<Outcome, Failure> {
+    let printer = Printer::new(&args.print);
+    let mut dump = Dump { args, printer, outcome: Outcome::Sound, next: args.from };
+    let done = if args.dir.is_file() { dump.file() } else { dump.log() };
+    dump.printer.flush()?;
+    done.map(|()| dump.outcome)
+}
+
+impl Dump<'_> {
+    fn log(&mut self) -> Result<(), Failure> {
+        let listing = survey(&self.args.dir)?;
+        let mut expected = None;
+        for (i, id) in listing.chunks.iter().enumerate() {
+            // A chunk's records end where the next one begins.
+            let is_before = listing.chunks.get(i + 1).is_some_and(|next| next.0 <= self.args.from);
+            if self.printer.is_done() || is_before {
+                continue;
+            }
+            if let Some(expected) = expected.filter(|expected| *expected != id.0) {
+                let path = self.args.dir.join(id.file_name());
+                self.tell(&Error::Gap { path, expected, found: id.0 })?;
+            }
+            expected = match self.chunk(*id, listing.place(i)) {
+                Ok(end) => end,
+                Err(Stopped::ByOutput(failure)) => return Err(failure),
+                // Removed by the process that has the log open; its file may be another chunk's already.
+                Err(Stopped::ByLog(_)) if look::is_removed(&self.args.dir, *id) => None,
+                Err(Stopped::ByLog(error)) if is_damage(&error) => {
+                    self.tell(&error)?;
+                    None
+                }
+                Err(Stopped::ByLog(error)) => return Err(error.into()),
+            };
+        }
+        Ok(())
+    }
+
+    /// Dumps the file of one chunk, which nobody writes.
+    fn file(&mut self) -> Result<(), Failure> {
+        let chunk = match RawChunk::open_file(&self.args.dir) {
+            Err(Error::NotAChunk { .. }) => {
+                let why = "is a file, and no chunk; a log is a directory";
+                return Err(Failure::no_directory(&self.args.dir, why));
+            }
+            opened => opened?,
+        };
+        // A seal without a successor is as good an end as any.
+        let mut records = chunk.records(ChunkPlace::Newest);
+        let ended = self.records(chunk.id(), &mut records);
+        match ended.and_then(|()| self.end(&mut records, chunk.id())) {
+            Ok(()) => Ok(()),
+            Err(Stopped::ByOutput(failure)) => Err(failure),
+            Err(Stopped::ByLog(error)) => Err(error.into()),
+        }
+    }
+
+    /// Says on standard error what is damaged, behind the records before it.
+    fn tell(&mut self, error: &Error) -> Result<(), Failure> {
+        self.printer.flush()?;
+        eprintln!("chunked-wal: {error}");
+        self.outcome = self.outcome.max(Outcome::Corrupt);
+        Ok(())
+    }
+
+    /// Dumps a chunk; returns where the next one begins, if that is known.
+    fn chunk(&mut self, id: ChunkId, place: ChunkPlace) -> Result<Option<u64>, Stopped> {
+        match self.chunk_once(id, place) {
+            // A chunk that ends is cut to its length: the rest is read up to its new end.
+            Err(Stopped::ByLog(Error::Io { .. })) => self.chunk_once(id, place),
+            other => other,
+        }
+    }
+
+    fn chunk_once(&mut self, id: ChunkId, place: ChunkPlace) -> Result<Option<u64>, Stopped> {
+        let chunk = RawChunk::open(&self.args.dir, id)?;
+        let mut records = chunk.records(place);
+        self.records(id, &mut records)?;
+        match records.end() {
+            // Enough was printed.
+            None => Ok(None),
+            Some(ChunkEnd::Sealed { .. }) => Ok(Some(records.sound_end())),
+            Some(ChunkEnd::Damaged(_)) => {
+                // What looks damaged may be what is being written, or a chunk removed meanwhile.
+                let look = look::look(&self.args.dir, id, place, &mut |_| {})?;
+                if matches!(look.state, look::State::Damaged(_)) {
+                    self.end(&mut records, id)?;
+                }
+                Ok(None)
+            }
+            Some(_) => self.end(&mut records, id).map(|()| None),
+        }
+    }
+
+    /// Prints records until they end, or enough are printed.
+    fn records(&mut self, id: ChunkId, records: &mut RawRecords<'_>) -> Result<(), Stopped> {
+        while let Some(record) = records.next()? {
+            if record.offset >= self.next {
+                self.printer.print(id, &record)?;
+                self.next = record.offset + record.size;
+            }
+            if self.printer.is_done() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deals with the end of a chunk: tells of damage, and goes on behind it if that is asked for.
+    fn end(&mut self, records: &mut RawRecords<'_>, id: ChunkId) -> Result<(), Stopped> {
+        match records.end() {
+            Some(ChunkEnd::Damaged(error)) if is_damage(&error) => self.tell(&error)?,
+            Some(ChunkEnd::Damaged(error)) => return Err(error.into()),
+            _ => {}
+        }
+        while self.args.salvage
+            && !self.printer.is_done()
+            && let Some(skipped) = records.skip_damage()?
+        {
+            self.skip(&skipped)?;
+            self.records(id, records)?;
+        }
+        Ok(())
+    }
+
+    /// Says on standard error what is lost. What a crash tore is not there, unless there is more behind it.
+    fn skip(&mut self, skipped: &Range<u64>) -> Result<(), Failure> {
+        self.outcome = self.outcome.max(Outcome::Torn);
+        if skipped.end <= self.next {
+            return Ok(());
+        }
+        self.next = skipped.end;
+        self.printer.flush()?;
+        eprintln!("chunked-wal: {}", print::skipped(skipped));
+        Ok(())
+    }
 }
 
 /// Why a chunk was not dumped to its end.
@@ -68,51 +185,5 @@ impl From<Error> for Stopped {
 impl From<Failure> for Stopped {
     fn from(failure: Failure) -> Self {
         Stopped::ByOutput(failure)
-    }
-}
-
-/// Dumps a chunk; returns where the next one begins, if that is known.
-fn dump_chunk(
-    args: &DumpArgs,
-    place: ChunkPlace,
-    id: chunked_wal::ChunkId,
-    printer: &mut Printer<'_>,
-) -> Result<Option<u64>, Stopped> {
-    let mut next = args.from;
-    match dump_from(args, place, id, printer, &mut next) {
-        // A chunk that ends is cut to its length: the rest is read up to its new end.
-        Err(Stopped::ByLog(Error::Io { .. })) => dump_from(args, place, id, printer, &mut next),
-        other => other,
-    }
-}
-
-/// Dumps a chunk from an offset on, which moves behind what is printed.
-fn dump_from(
-    args: &DumpArgs,
-    place: ChunkPlace,
-    id: chunked_wal::ChunkId,
-    printer: &mut Printer<'_>,
-    next: &mut u64,
-) -> Result<Option<u64>, Stopped> {
-    let chunk = RawChunk::open(&args.dir, id)?;
-    let mut records = chunk.records(place);
-    while let Some(record) = records.next()? {
-        if record.offset >= *next {
-            printer.print(id, &record)?;
-            *next = record.offset + record.size;
-        }
-        if printer.is_done() {
-            return Ok(None);
-        }
-    }
-    match records.end() {
-        // What is being written, or what a crash tore, is not there.
-        Some(ChunkEnd::Torn { .. } | ChunkEnd::Clean { .. }) => Ok(None),
-        Some(ChunkEnd::Damaged(error)) => {
-            // What looks damaged may be what is being written, or a chunk removed meanwhile.
-            let look = look::look(&args.dir, id, place, &mut |_| {})?;
-            if matches!(look.state, look::State::Damaged(_)) { Err(error.into()) } else { Ok(None) }
-        }
-        _ => Ok(Some(records.sound_end())),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::path::PathBuf;
 
 use chunked_wal::ChunkId;
 use chunked_wal::raw::ChunkPlace;
@@ -212,8 +213,8 @@ impl Report<'_> {
             ),
         });
         line(format!("spares     {}", self.listing.spares.len()));
-        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let foreign: Vec<_> = self.listing.foreign.iter().map(|path| name(path)).collect();
+        let name = |path: &PathBuf| print::name(path.file_name().unwrap_or_default());
+        let foreign: Vec<_> = self.listing.foreign.iter().map(name).collect();
         line(format!("foreign    {}", if foreign.is_empty() { "none".into() } else { foreign.join(", ") }));
         for damage in self.damage() {
             let _infallible = write!(text, "\nDAMAGED: {damage}\n");
@@ -225,7 +226,7 @@ impl Report<'_> {
         let (records, bytes) = self.totals();
         let chunks: Vec<Value> = self.rows.iter().map(|row| self.row_json(row)).collect();
         json!({
-            "dir": self.dir.display().to_string(),
+            "dir": print::path(self.dir),
             "log_id": self.log_id(),
             "open_by_writer": self.is_open,
             "chunks": chunks,
@@ -236,8 +237,8 @@ impl Report<'_> {
             })),
             "ended_unmarked": self.ended_unmarked(),
             "chunks_read_in_part": self.read_in_part(),
-            "spares": self.listing.spares.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
-            "foreign": self.listing.foreign.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
+            "spares": self.listing.spares.iter().map(print::path).collect::<Vec<_>>(),
+            "foreign": self.listing.foreign.iter().map(print::path).collect::<Vec<_>>(),
             "damage": self.damage().collect::<Vec<_>>(),
         })
     }

@@ -14,6 +14,9 @@ use chunked_wal::raw::ChunkEnd;
 use chunked_wal::raw::ChunkPlace;
 use chunked_wal::raw::RawChunk;
 
+use crate::outcome::is_damage;
+use crate::print;
+
 /// How often to look at a chunk that changes all the time.
 const LOOKS_MAX: u32 = 20;
 
@@ -134,7 +137,7 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
     let chunk = match RawChunk::open(dir, id) {
         Ok(chunk) => chunk,
         Err(error) if is_gone(&error) => return Ok(Look::default()),
-        Err(error) if crate::outcome::is_damage(&error) => {
+        Err(error) if is_damage(&error) => {
             return Ok(Look { data_end: id.0, state: State::Damaged(error), ..Look::default() });
         }
         Err(error) => return Err(error),
@@ -171,6 +174,26 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
         look.state = State::Removed;
     }
     Ok(look)
+}
+
+/// What of a damaged chunk is lost and what follows it, each gap in a line.
+pub(crate) fn salvage(dir: &Path, id: ChunkId, place: ChunkPlace) -> Result<Vec<String>, Error> {
+    let chunk = match RawChunk::open(dir, id) {
+        Ok(chunk) => chunk,
+        // Without its header nothing of a chunk can be checked.
+        Err(error) if is_gone(&error) || is_damage(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut records = chunk.records(place);
+    while records.next()?.is_some() {}
+    let mut lines = Vec::new();
+    while let Some(skipped) = records.skip_damage()? {
+        let before = records.count();
+        while records.next()?.is_some() {}
+        let follow = print::count(records.count() - before, "sound record");
+        lines.push(format!("{}: {}; {follow} behind", id.file_name(), print::skipped(&skipped)));
+    }
+    Ok(lines)
 }
 
 fn chunk_unread(chunk: &RawChunk) -> Error {

@@ -1,9 +1,13 @@
 //! Records on standard output, and other words for people.
 
+use std::ffi::OsStr;
 use std::io;
 use std::io::BufWriter;
 use std::io::StdoutLock;
 use std::io::Write;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use chunked_wal::ChunkId;
 use chunked_wal::raw::RawRecord;
@@ -126,4 +130,27 @@ pub(crate) fn torn(lost: u64, at: u64, cut_at: Option<u64>) -> String {
         ),
         None => torn,
     }
+}
+
+/// Bytes that are lost between sound records.
+pub(crate) fn skipped(offsets: &Range<u64>) -> String {
+    let Range { start, end } = offsets;
+    format!("skipped {} from offset {start} to {end}", count(end - start, "byte"))
+}
+
+/// A name that somebody else chose, for a list of names on a terminal: in quotes and escaped, unless all of it
+/// is plain.
+pub(crate) fn name(name: &OsStr) -> String {
+    let plain = |text: &str| text.chars().all(|c| c.is_alphanumeric() || "._-+=@#~:".contains(c));
+    match name.to_str() {
+        Some(text) if plain(text) => text.to_string(),
+        _ => format!("{name:?}"),
+    }
+}
+
+/// A path for JSON, which escapes what has to be. One that is not UTF-8 is escaped here, so that two of them
+/// don't become the same.
+pub(crate) fn path(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    path.to_str().map_or_else(|| path.as_os_str().as_bytes().escape_ascii().to_string(), str::to_string)
 }

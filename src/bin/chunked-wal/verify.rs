@@ -27,6 +27,7 @@ use crate::look::LogLook;
 use crate::look::Look;
 use crate::look::State;
 use crate::look::look;
+use crate::look::salvage;
 use crate::outcome::Failure;
 use crate::outcome::Outcome;
 use crate::print;
@@ -61,7 +62,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Failure> {
         }
         let result = match (listing, failure) {
             (Err(failure), _) | (Ok(_), Some(failure)) => LogResult::unread(dir, &failure),
-            (Ok(_), None) => LogResult::of(dir, &LogLook::of(dir, of_log)),
+            (Ok(_), None) => LogResult::of(dir, &LogLook::of(dir, of_log), args.salvage)?,
         };
         outcome = outcome.max(result.outcome);
         result.print(args, started.elapsed())?;
@@ -147,7 +148,7 @@ impl LogResult {
         }
     }
 
-    fn of(dir: &Path, log: &LogLook) -> Self {
+    fn of(dir: &Path, log: &LogLook, and_behind: bool) -> Result<Self, Failure> {
         let is_open = is_open(dir);
         let mut result = LogResult {
             dir: dir.to_owned(),
@@ -157,7 +158,7 @@ impl LogResult {
             bytes: 0,
             findings: Vec::new(),
         };
-        for (id, look) in &log.chunks {
+        for (i, (id, look)) in log.chunks.iter().enumerate() {
             result.records = result.records.saturating_add(look.records);
             result.bytes = result.bytes.saturating_add(look.data_end - id.0);
             // The end of a log that is open is being written.
@@ -171,8 +172,13 @@ impl LogResult {
                 result.outcome = result.outcome.max(Outcome::Corrupt);
                 result.findings.push(error.to_string());
             }
+            if and_behind && matches!(look.state, State::Damaged(_) | State::Torn { .. }) {
+                let is_newest = i + 1 == log.chunks.len();
+                let place = if is_newest { ChunkPlace::Newest } else { ChunkPlace::Older };
+                result.findings.extend(salvage(dir, *id, place)?);
+            }
         }
-        result
+        Ok(result)
     }
 
     fn verdict(&self) -> &'static str {
@@ -188,7 +194,7 @@ impl LogResult {
         let LogResult { dir, chunks, records, bytes, findings, .. } = self;
         if args.json {
             let line = json!({
-                "dir": dir.display().to_string(),
+                "dir": print::path(dir),
                 "verdict": self.verdict(),
                 "chunks": chunks,
                 "records": records,

@@ -203,9 +203,12 @@ impl Storage for MemoryStorage {
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         let line = |name: &str| format!("rename {name} -> {}", shown(to));
-        self.shared.pass(OpKind::Rename, On::Path(from), line, |disk, _| match disk.resolve_file(to) {
-            Err(e) if e.kind() == ErrorKind::NotFound => disk.rename(from, to),
-            _ => Err(Errno::EXIST.into()),
+        self.shared.pass(OpKind::Rename, On::Path(from), line, |disk, _| {
+            disk.resolve_file(from)?;
+            match disk.resolve_file(to) {
+                Err(e) if e.kind() == ErrorKind::NotFound => disk.rename(from, to),
+                _ => Err(Errno::EXIST.into()),
+            }
         })
     }
 

@@ -1,0 +1,107 @@
+//! Room in the queue as something to await.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::pin::pin;
+use std::sync::atomic::AtomicUsize;
+use std::task::Context;
+use std::task::Wake;
+use std::task::Waker;
+
+use super::*;
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// Polls once; whether it is ready, and who was told to be woken.
+fn poll(future: Pin<&mut impl Future<Output = ()>>) -> (bool, Arc<Wakes>) {
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(wakes.clone());
+    (future.poll(&mut Context::from_waker(&waker)).is_ready(), wakes)
+}
+
+fn wait_for(wakes: &Wakes) {
+    let start = Instant::now();
+    while wakes.0.load(SeqCst) == 0 {
+        assert!(start.elapsed() < Duration::from_secs(5), "nobody woke the task");
+        thread::yield_now();
+    }
+}
+
+/// A log with a full queue, whose worker is held in a sync.
+fn full() -> (Disk, Wal, Arc<Gate>) {
+    let disk = Disk::with(|config| config.flush_queue_max_bytes = 100);
+    let (mut wal, _) = disk.open();
+    wal.wait_idle().unwrap();
+    let gate = sync_gate(&disk);
+    wal.append(&action("first")).unwrap();
+    wal.flush(Flush::Sync, None).unwrap();
+    gate.wait_for(1);
+    wal.append(&action(&"x".repeat(60))).unwrap();
+    while wal.try_flush(Flush::Sync, None).is_ok() {
+        wal.append(&action("more")).unwrap();
+    }
+    (disk, wal, gate)
+}
+
+#[test]
+fn a_task_is_woken_when_there_is_room() {
+    let (_disk, mut wal, gate) = full();
+    let mut room = pin!(wal.room());
+    let (ready, wakes) = poll(room.as_mut());
+    assert!(!ready);
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!(wakes.0.load(SeqCst), 0, "nothing has happened");
+    gate.open();
+    wait_for(&wakes);
+    wal.wait_idle().unwrap();
+    assert!(poll(room.as_mut()).0);
+    wal.try_flush(Flush::Sync, None).unwrap();
+    assert!(poll(pin!(wal.room())).0, "there is room at once");
+}
+
+#[test]
+fn a_failed_log_wakes_it_too() {
+    let (disk, wal, gate) = full();
+    let mut room = pin!(wal.room());
+    let (ready, wakes) = poll(room.as_mut());
+    assert!(!ready);
+    disk.storage.fail(Fault::new(OpKind::Sync, 0, FaultHow::Io));
+    gate.open();
+    wait_for(&wakes);
+    let _failed = wal.wait_idle();
+    assert!(poll(room.as_mut()).0);
+}
+
+#[test]
+fn an_append_leaves_a_full_queue_to_the_next_one() {
+    let disk = Disk::with(|config| {
+        config.flush_queue_max_bytes = 100;
+        config.open_buffer_max_bytes = 1000;
+    });
+    let (mut wal, _) = disk.open();
+    wal.wait_idle().unwrap();
+    let gate = sync_gate(&disk);
+    wal.append(&action("first")).unwrap();
+    wal.flush(Flush::Sync, None).unwrap();
+    gate.wait_for(1);
+    let (done, returned) = channel();
+    let appender = thread::spawn(move || {
+        for _ in 0..2 {
+            wal.append(&action(&"x".repeat(2000))).unwrap();
+            done.send(()).unwrap();
+        }
+        wal
+    });
+    returned.recv_timeout(Duration::from_secs(5)).expect("the first doesn't wait for the disk");
+    let second = returned.recv_timeout(Duration::from_millis(50));
+    gate.open();
+    assert!(second.is_err(), "the memory that waits is bounded");
+    appender.join().unwrap().close().unwrap();
+}
