@@ -30,7 +30,7 @@ use table::quantile;
 /// A measurement, with logs in the directory, and its table.
 type Measure = fn(&Path) -> String;
 
-const MEASURES: [(&str, Measure); 14] = [
+const MEASURES: [(&str, Measure); 15] = [
     ("sync", calls::sync),
     ("completions", calls::completions),
     ("batches", calls::batches),
