@@ -26,6 +26,20 @@ const READ_BUFFER_LIMIT: u64 = 64 * MIB;
 /// The largest `zero_ahead_bytes`: a sync may have to wait for as many.
 const ZERO_AHEAD_LIMIT: u64 = 64 * MIB;
 
+/// What becomes of the mark that a log writes behind its last record once it has been idle for 5 ms.
+///
+/// It is the proof that the last records had been durable: without it, a last batch that is damaged later can't
+/// be told from one that a crash has torn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IdleMark {
+    /// It is written, and reaches the disk when the operating system writes it back, with the next sync, or
+    /// with a close.
+    #[default]
+    Written,
+    /// It is synced: one sync more for each burst, in the background. A sync that comes meanwhile waits for it.
+    Synced,
+}
+
 /// How records of closed chunks are read at random, by [`read_record`](crate::WalReader::read_record).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -151,6 +165,10 @@ pub struct Config {
     /// unless set.
     pub zero_ahead_bytes: u64,
 
+    /// Whether the mark that an idle log writes behind its last record is synced, too. [`IdleMark::Written`]
+    /// unless set.
+    pub idle_mark: IdleMark,
+
     /// Whether payloads are compressed, in chunks begun from now on: a chunk that is continued and was
     /// begun without compression takes none before the next rotation. A build without the cargo feature
     /// `lz4` refuses a log with a chunk begun with it: [`Error::Unsupported`]. [`Compression::None`]
@@ -185,6 +203,7 @@ impl Config {
             truncate_torn_tail: true,
             spare_chunks: 2,
             zero_ahead_bytes: MIB,
+            idle_mark: IdleMark::Written,
             compression: Compression::None,
             read_buffer_size: MIB,
             closed_reads: ClosedReads::Positional,

@@ -13,6 +13,7 @@ use crate::position::ChunkId;
 use crate::position::Segment;
 use crate::record::WalRecord;
 use crate::record::WalTypes;
+use crate::recovery::log_id_of_most;
 use crate::recovery::open_chunk;
 use crate::recovery::scan_error;
 use crate::recovery::survey;
@@ -38,7 +39,8 @@ impl<W: WalTypes> ChunkedWal<W> {
     ) -> Result<(), E> {
         config.validate()?;
         let found = survey(&DiskStorage, lock.dir())?;
-        let mut log = LogSoFar::default();
+        let log_id = log_id_of_most(&DiskStorage, lock.dir(), &found.chunks);
+        let mut log = LogSoFar { log_id, end: None };
         for (i, id) in found.chunks.iter().enumerate() {
             let path = lock.dir().join(id.file_name());
             let successor = i + 1 < found.chunks.len();
@@ -58,8 +60,8 @@ impl<W: WalTypes> ChunkedWal<W> {
 }
 
 /// What the chunks before have told.
-#[derive(Default)]
 struct LogSoFar {
+    /// The log that most chunks are of.
     log_id: Option<[u8; 16]>,
     /// Where the chunk before ends, if that is known.
     end: Option<u64>,

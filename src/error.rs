@@ -108,7 +108,7 @@ pub enum Error {
     },
 
     /// The newest chunk ends in a torn write, and `Config::truncate_torn_tail` is off.
-    #[error("'{}' ends in a torn write: sound up to offset {data_end}, {lost} bytes behind it were never acknowledged; set `truncate_torn_tail` to have them cut off", path.display())]
+    #[error("'{}' ends in a torn write: sound up to offset {data_end}, and nothing proves that the {lost} bytes behind it had been durable; set `truncate_torn_tail` to have them cut off", path.display())]
     TornTail {
         /// The chunk's file.
         path: PathBuf,
@@ -261,8 +261,8 @@ pub enum Error {
         expected: Option<ChunkId>,
     },
 
-    /// The disk is full. All that was accepted is kept; remove chunks or make room, then go on.
-    #[error("no space for '{}' ({needed} bytes): {source}; nothing was appended, all accepted records are kept. Remove old chunks or make room, then try again", path.display())]
+    /// The disk is full. All that was accepted is kept; make room or remove chunks, then go on.
+    #[error("no space for '{}' ({needed} bytes): {source}; nothing was appended, all accepted records are kept. Make room on that file system, or remove old chunks if the log has any, then try again", path.display())]
     StorageFull {
         /// The file that could not be given its space.
         path: PathBuf,
@@ -475,7 +475,7 @@ impl fmt::Display for Proof {
 pub enum Foreign {
     /// Its log id is not that of the other chunks.
     LogId {
-        /// The log id of the oldest chunk.
+        /// The log id of most chunks; of the oldest, where as many are of another.
         expected: [u8; 16],
         /// The log id of this one.
         found: [u8; 16],

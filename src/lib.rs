@@ -138,6 +138,7 @@ pub use crate::chunk::ChunkStat;
 pub use crate::config::ClosedReads;
 pub use crate::config::Compression;
 pub use crate::config::Config;
+pub use crate::config::IdleMark;
 pub use crate::error::Damage;
 pub use crate::error::Error;
 pub use crate::error::Foreign;

@@ -445,6 +445,12 @@ pub enum ChunkEnd {
     Damaged(Error),
 }
 
+/// The log that most of the chunks are of, the oldest of them where that is undecided: a chunk that was copied
+/// in may be the oldest. `None` if no header can be read.
+pub fn log_id(dir: &Path, chunks: &[ChunkId]) -> Option<[u8; 16]> {
+    recovery::log_id_of_most(&DiskStorage, dir, chunks)
+}
+
 /// A chunk that is damaged where the rest of the log proves what was there.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

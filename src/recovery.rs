@@ -64,6 +64,7 @@ pub(crate) use repair::cut_chunk;
 use stages::Stages;
 use stages::visit_rest;
 pub(crate) use survey::Survey;
+pub(crate) use survey::log_id_of_most;
 pub(crate) use survey::open_chunk;
 pub(crate) use survey::open_chunk_file;
 use survey::read_header;
@@ -104,8 +105,8 @@ pub struct RecoveryReport {
     pub elapsed: Duration,
 }
 
-/// A write that a crash caught, cut off behind the last sound record. Nobody had been told that it is
-/// durable.
+/// A write that a crash caught, cut off behind the last sound record. Nothing that is left proves that it
+/// had been durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TornTail {
     /// The chunk that it was in, the newest.
@@ -203,6 +204,7 @@ pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
     let mut replayer = Replayer {
         storage,
         config,
+        chunks: &survey.chunks,
         options,
         state_machine: &mut *state_machine,
         closed: Vec::new(),
@@ -245,6 +247,8 @@ pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
 struct Replayer<'a, W: WalTypes, SM> {
     storage: &'a Arc<dyn Storage>,
     config: &'a Config,
+    /// All that there are, oldest first.
+    chunks: &'a [ChunkId],
     options: &'a ReplayOptions<W>,
     state_machine: &'a mut SM,
     closed: Vec<ClosedChunk<W::Checkpoint>>,
@@ -377,12 +381,22 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         mend.map_or(Ok(()), |mend| self.mend(mend))?;
         let expected = *self.log_id.get_or_insert(header.log_id);
         if header.log_id != expected {
-            return Err(Error::ForeignChunk {
-                path,
-                reason: Foreign::LogId { expected, found: header.log_id },
-            });
+            return Err(self.foreign(path, expected, header.log_id));
         }
         Ok(InHand { id, path, header, bytes })
+    }
+
+    /// The error for a chunk, at `path`, that is of the log `found`, where the oldest is of `first`: it goes by
+    /// most of them, since the one that was copied in may be the oldest.
+    fn foreign(&self, path: PathBuf, first: [u8; 16], found: [u8; 16]) -> Error {
+        let most = log_id_of_most(&**self.storage, &self.config.dir, self.chunks);
+        match self.chunks.first().filter(|_| most == Some(found)) {
+            Some(oldest) => Error::ForeignChunk {
+                path: self.config.chunk_path(*oldest),
+                reason: Foreign::LogId { expected: found, found: first },
+            },
+            None => Error::ForeignChunk { path, reason: Foreign::LogId { expected: first, found } },
+        }
     }
 
     /// Takes note of what is to be mended.

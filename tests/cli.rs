@@ -596,7 +596,7 @@ fn a_torn_tail_is_cut_on_request() {
     let ran = run(&["repair", "."], dir.path());
     assert_eq!((ran.code, ran.err.as_str()), (1, ""));
     expect(&ran.out, "
-        .: r-00_000_000_000_000_000_272.wal: a torn write of 100 bytes behind offset 416; the next open cuts it off; nobody was told that any of it is durable
+        .: r-00_000_000_000_000_000_272.wal: a torn write of 100 bytes behind offset 416; the next open cuts it off; nothing proves that any of it had been durable
           would cut r-00_000_000_000_000_000_272.wal at offset 416: keeps 3 records, loses the torn write
         nothing was changed; --apply does it
         ");
@@ -605,7 +605,7 @@ fn a_torn_tail_is_cut_on_request() {
     let ran = run(&["repair", "--apply", "."], dir.path());
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     expect(&ran.out, "
-        .: r-00_000_000_000_000_000_272.wal: a torn write of 100 bytes behind offset 416; the next open cuts it off; nobody was told that any of it is durable
+        .: r-00_000_000_000_000_000_272.wal: a torn write of 100 bytes behind offset 416; the next open cuts it off; nothing proves that any of it had been durable
         done: cut r-00_000_000_000_000_000_272.wal at offset 416: keeps 3 records, loses the torn write; first copied to r-00_000_000_000_000_000_272.wal.broken
         repaired: 3 chunks with 9 records are left
         ");
@@ -765,6 +765,47 @@ fn what_can_be_written_anew_is_kept_beside_what_is_given_up() {
         assert_eq!(run(&["verify", "."], dir.path()).code, 0);
         assert_eq!(words_in(dir.path()), words);
     }
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_not_called_torn_without_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut list = List::default();
+    let mut wal = Wal::open(Config::new(dir.path()), &mut list).unwrap();
+    for i in 0..1000 {
+        wal.append_and_apply(format!("{i:0100}"), &mut list).unwrap();
+    }
+    wal.close().unwrap();
+    let newest = fs::OpenOptions::new().write(true).open(chunk_path(dir.path(), 0)).unwrap();
+    newest.set_len(50_000).unwrap();
+    for command in ["inspect", "verify", "repair"] {
+        let ran = run(&[command, "."], dir.path());
+        assert_eq!(ran.code, 1);
+        assert!(ran.out.contains("the file ends in it, after 50000 bytes"), "{command}: {ran:?}");
+        assert!(ran.out.contains("if the file was cut short, records that were acknowledged are missing"));
+        assert!(!ran.out.contains("nobody was told"));
+    }
+}
+
+#[test]
+fn a_foreign_oldest_chunk_is_the_one_that_is_named_and_dropped() {
+    let dir = three_chunks();
+    let id = run(&["inspect", "."], dir.path()).out;
+    let id = id.lines().find(|line| line.starts_with("log ")).unwrap().to_string();
+    let other = three_chunks();
+    fs::copy(chunk_path(other.path(), 0), chunk_path(dir.path(), 0)).unwrap();
+    let foreign = format!("{}' doesn't belong here", ChunkId(0).file_name());
+    for command in ["inspect", "verify", "repair"] {
+        let ran = run(&[command, "."], dir.path());
+        assert!(ran.code == 2 && ran.out.contains(&foreign), "{ran:?}");
+        assert_eq!(ran.out.matches("doesn't belong here").count(), 1, "{ran:?}");
+        assert!(command != "inspect" || ran.out.contains(&id), "{ran:?}");
+    }
+    let error = Wal::open(config(dir.path()), &mut List::default()).unwrap_err();
+    assert!(error.to_string().contains(&foreign), "{error}");
+    let ran = run(&["repair", "--apply", "."], dir.path());
+    assert!(ran.code == 0 && ran.out.contains("drop r-00_000_000_000_000_000_000.wal"), "{ran:?}");
+    assert_eq!(words_in(dir.path()), ["a", "b", "c", "d", "e", "f"], "the checkpoint has it all");
 }
 
 // Live logs ----------------------------------------------------------------------------------------

@@ -61,7 +61,13 @@ fn a_new_log_needs_space_and_leaves_nothing_if_there_is_none() {
     for capacity in [0, CHUNK - 1] {
         let disk = Disk::default();
         disk.storage.set_capacity(Some(capacity));
-        assert_full(disk.try_open().map(drop));
+        let full = disk.try_open().map(drop);
+        // What is needed, where, and nothing to be removed that isn't there.
+        let words = full.as_ref().unwrap_err().to_string();
+        assert!(words.contains("'/log/") && words.contains(&format!("({CHUNK} bytes)")), "{words}");
+        assert!(words.contains("Make room on that file system"), "{words}");
+        assert!(words.contains("remove old chunks if the log has any"), "{words}");
+        assert_full(full);
         assert_eq!(disk.storage.files("/log"), ["LOCK"]);
         disk.storage.set_capacity(Some(CHUNK));
         let (mut wal, mut list) = disk.open();

@@ -91,6 +91,12 @@ mutation 'an unreadable sector is torn, whatever proves it' src/recovery.rs \
     's/(        let \(end, mut verdict, mut torn\) = match scan\.end\(\) \{\n)/$1            Some(ScanEnd::Corrupt { at, .. }) if chunk.bytes.filled_to().is_some() => (*at, Verdict::Seal, None),\n/' '--test unreadable'
 mutation 'an unreadable sector is cut unasked' src/recovery.rs \
     's/if self\.options\.unreadable == Unreadable::Cut \{/if true {/' '--test unreadable'
+mutation 'the mark of an idle log is not synced' $worker \
+    's/if self\.idle_mark == IdleMark::Synced \{/if false {/' '--test idle_mark'
+mutation 'the mark after an open is not synced' src/recovery/repair.rs \
+    's/Ok\(\(\)\) if config\.idle_mark == IdleMark::Synced/Ok(()) if false/' '--test idle_mark'
+mutation 'the oldest chunk is never foreign' src/recovery.rs \
+    's/filter\(\|_\| most == Some\(found\)\)/filter(|_| most.is_none())/' "$recovery"
 mutation 'mend: also unasked' src/recovery.rs \
     's/if self\.options\.mending == Mending::Refuse \{/if false {/' "$recovery"
 mutation 'sync on open, but no rewrite' src/recovery/repair.rs \

@@ -956,6 +956,21 @@ fn a_chunk_of_another_log_is_refused() {
 }
 
 #[test]
+fn the_chunk_that_fewest_are_like_is_the_foreign_one() {
+    let theirs = *b"another log's id";
+    let second = second().seal();
+    let third = second.next().checkpoint("a,b,c,d").mark();
+    let chunks = [first(), second, third];
+    let reason = Foreign::LogId { expected: LOG_ID, found: theirs };
+    for i in 0..3 {
+        let mut mixed = chunks.clone();
+        mixed[i] = chunks[i].clone().header(32, &theirs);
+        let expected = Error::ForeignChunk { path: path(mixed[i].id), reason };
+        assert_refused("one of three", &[&mixed[0], &mixed[1], &mixed[2]], &expected);
+    }
+}
+
+#[test]
 fn a_chunk_of_another_history_of_the_log_is_refused() {
     // As long, sealed, of the same log, and with its own name: only its records are others.
     let other = Forge::chunk(0).checkpoint("").action("a").action("x").seal();

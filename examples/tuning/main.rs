@@ -30,7 +30,7 @@ use table::quantile;
 /// A measurement, with logs in the directory, and its table.
 type Measure = fn(&Path) -> String;
 
-const MEASURES: [(&str, Measure); 14] = [
+const MEASURES: [(&str, Measure); 15] = [
     ("sync", calls::sync),
     ("completions", calls::completions),
     ("batches", calls::batches),
@@ -44,6 +44,7 @@ const MEASURES: [(&str, Measure); 14] = [
     ("flush_batch_wait", settings::flush_batch_wait),
     ("spare_chunks", settings::spare_chunks),
     ("zero_ahead_bytes", settings::zero_ahead_bytes),
+    ("idle_mark", settings::idle_mark),
     ("read_buffer_size", settings::read_buffer_size),
 ];
 

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
 
+use chunked_wal::IdleMark;
 use chunked_wal::Replay;
 
 use crate::common::Home;
@@ -20,6 +21,7 @@ use crate::turns::append_with_callbacks;
 use crate::turns::commit_by_ticket;
 use crate::turns::commit_rate;
 use crate::turns::quantiles;
+use crate::turns::time_each;
 use crate::turns::us;
 use crate::turns::warm_log;
 
@@ -196,6 +198,32 @@ pub(crate) fn zero_ahead_bytes(dir: &Path) -> String {
     };
     let columns = ["4 KiB durable in a new file, p50 µs", "p99 µs", "p99.9 µs"];
     compare("`zero_ahead_bytes`", &columns, [0, 256 * KIB, MIB, 8 * MIB].map(contestant).into())
+}
+
+/// A record now and then: the log is idle between them for long enough to have its mark written.
+pub(crate) fn idle_mark(dir: &Path) -> String {
+    let contestant = |mark: IdleMark| -> Contestant<'_> {
+        let mut home = Home::new_in(dir, 16 * MIB);
+        home.config.idle_mark = mark;
+        let mut log = home.open(Replay::All).unwrap();
+        let turn = move || {
+            let mut took = Vec::new();
+            for pause_ms in [7, 20] {
+                let record = payload(4096);
+                let mut syncs = Vec::new();
+                for _ in 0..100 {
+                    std::thread::sleep(Duration::from_millis(pause_ms));
+                    log.append_to_short_log(&record).unwrap();
+                    syncs.extend(time_each(1, || log.wal.sync().unwrap()));
+                }
+                took.extend(quantiles(syncs, [0.5, 0.99]));
+            }
+            took
+        };
+        (format!("`{mark:?}`"), Box::new(turn))
+    };
+    let columns = ["4 KiB durable each 7 ms, p50 µs", "p99 µs", "each 20 ms, p50 µs", "p99 µs"];
+    compare("`idle_mark`", &columns, [IdleMark::Written, IdleMark::Synced].map(contestant).into())
 }
 
 pub(crate) fn read_buffer_size(dir: &Path) -> String {

@@ -45,6 +45,7 @@ use super::batch::ChunkBeginning;
 use super::queue::BatchLimit;
 use super::queue::Wake;
 use crate::chunk::Tail;
+use crate::config::IdleMark;
 use crate::error::Error;
 use crate::error::Result;
 use crate::format::SEAL_LEN;
@@ -158,6 +159,7 @@ pub(crate) struct Worker<W: WalTypes> {
     pub(crate) dir: PathBuf,
     pub(crate) limit: BatchLimit,
     pub(crate) zero_ahead_bytes: u64,
+    pub(crate) idle_mark: IdleMark,
     pub(crate) on_chunk_persisted: Option<OnChunkPersisted<W>>,
     /// None until the log's first rotation, if it was opened without a chunk to go on in. Whatever is to be
     /// written or synced before that is an error.
@@ -522,6 +524,9 @@ impl<W: WalTypes> Worker<W> {
         if !chunk.marked && written == synced {
             let mark = sync_mark(synced, &chunk.salt);
             chunk.write(&mark, synced)?;
+            if self.idle_mark == IdleMark::Synced {
+                chunk.sync()?;
+            }
             chunk.marked = true;
         }
         Ok(())

@@ -17,6 +17,7 @@ use super::rename_anew;
 use crate::chunk::ClosedChunk;
 use crate::chunk::FileBytes;
 use crate::config::Config;
+use crate::config::IdleMark;
 use crate::error::Error;
 use crate::error::Result;
 use crate::flush::spare_name;
@@ -163,6 +164,9 @@ impl<C> Newest<C> {
             Verdict::Continue { mark: None } => match self.mark(&*handle) {
                 // No space for it: the next record brings some, or waits for it.
                 Err(Error::StorageFull { .. }) => {}
+                Ok(()) if config.idle_mark == IdleMark::Synced => {
+                    handle.sync().map_err(|e| Error::io("sync", path, e))?;
+                }
                 marked => marked?,
             },
         }

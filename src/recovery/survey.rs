@@ -1,5 +1,6 @@
 //! What is in the directory, by name, and what a chunk's header says.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -122,6 +123,17 @@ pub(crate) fn open_chunk_file(
         return Err(Error::ForeignChunk { path: path.to_owned(), reason });
     }
     Ok((header, bytes))
+}
+
+/// The log that most of the chunks are of, the oldest of them where that is undecided; `None` if no header can be
+/// read. A chunk that was copied in may be the oldest.
+pub(crate) fn log_id_of_most(storage: &dyn Storage, dir: &Path, chunks: &[ChunkId]) -> Option<[u8; 16]> {
+    let open = |id: &ChunkId| open_chunk(storage, &dir.join(id.file_name()), *id).ok();
+    let ids: Vec<_> = chunks.iter().filter_map(open).map(|(header, _)| header.log_id).collect();
+    let mut counts = BTreeMap::new();
+    ids.iter().for_each(|id| *counts.entry(id).or_insert(0_u64) += 1);
+    // Of several that are the most, `max_by_key` takes the last.
+    ids.iter().rev().max_by_key(|id| counts.get(id)).copied()
 }
 
 fn header_error(error: HeaderError, path: &Path, chunk_id: ChunkId) -> Error {

@@ -371,6 +371,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             dir: config.dir.clone(),
             limit: BatchLimit::of(&config),
             zero_ahead_bytes: config.zero_ahead_bytes,
+            idle_mark: config.idle_mark,
             on_chunk_persisted,
             chunk: worker_chunk,
             batch: VecDeque::new(),

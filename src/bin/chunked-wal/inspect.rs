@@ -33,7 +33,6 @@ struct Row {
 
 struct RowHeader {
     created: String,
-    log_id: [u8; 16],
     is_reused: bool,
     may_be_compressed: bool,
     file_len: u64,
@@ -51,9 +50,11 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Failure> {
     let header_of = |id: ChunkId, headers: &mut Vec<(ChunkId, Option<RowHeader>)>| {
         headers.iter_mut().find(|(of, _)| *of == id).and_then(|(_, header)| header.take())
     };
+    let log_id = log.log_id;
     let row = |(id, look)| Row { id, look, header: header_of(id, &mut headers) };
     let rows: Vec<Row> = log.chunks.into_iter().map(row).collect();
-    let report = Report { dir: &args.dir, listing: &listing, is_open: is_open(&args.dir), rows: &rows };
+    let report =
+        Report { dir: &args.dir, listing: &listing, is_open: is_open(&args.dir), log_id, rows: &rows };
     print::all(if args.json { format!("{:#}\n", report.json()) } else { report.text() }.as_bytes())?;
     Ok(report.outcome())
 }
@@ -62,7 +63,6 @@ fn read_header(dir: &Path, id: ChunkId) -> Result<Option<RowHeader>, Failure> {
     match RawChunk::open(dir, id) {
         Ok(chunk) => Ok(Some(RowHeader {
             created: humantime::format_rfc3339_seconds(chunk.created()).to_string(),
-            log_id: chunk.log_id(),
             is_reused: chunk.is_reused(),
             may_be_compressed: chunk.may_be_compressed(),
             file_len: chunk.file_len(),
@@ -101,6 +101,7 @@ struct Report<'a> {
     dir: &'a Path,
     listing: &'a Listing,
     is_open: bool,
+    log_id: Option<[u8; 16]>,
     rows: &'a [Row],
 }
 
@@ -127,10 +128,10 @@ impl Row {
 }
 
 impl Report<'_> {
-    fn torn(&self) -> Option<(&Row, u64)> {
+    fn torn(&self) -> Option<(&Row, u64, Option<u64>)> {
         let row = self.rows.last().filter(|_| !self.is_open)?;
         match row.look.state {
-            State::Torn { lost } => Some((row, lost)),
+            State::Torn { lost, cut_at } => Some((row, lost, cut_at)),
             _ => None,
         }
     }
@@ -164,8 +165,7 @@ impl Report<'_> {
     }
 
     fn log_id(&self) -> Option<String> {
-        let header = self.rows.iter().find_map(|row| row.header.as_ref())?;
-        Some(format!("{:032x}", u128::from_be_bytes(header.log_id)))
+        self.log_id.map(|id| format!("{:032x}", u128::from_be_bytes(id)))
     }
 
     fn text(&self) -> String {
@@ -201,7 +201,9 @@ impl Report<'_> {
                 "torn tail  none; no mark either: the writer did not close it".into()
             }
             None => "torn tail  none".into(),
-            Some((row, lost)) => format!("torn tail  {}", print::torn(lost, row.look.data_end)),
+            Some((row, lost, cut_at)) => {
+                format!("torn tail  {}", print::torn(lost, row.look.data_end, cut_at))
+            }
         });
         line(match self.read_in_part() {
             0 => "read       every record".into(),
@@ -230,7 +232,7 @@ impl Report<'_> {
             "chunks": chunks,
             "records": records,
             "bytes": bytes,
-            "torn_tail": self.torn().map(|(row, lost)| json!({
+            "torn_tail": self.torn().map(|(row, lost, _)| json!({
                 "chunk": row.id.0, "data_end": row.look.data_end, "lost": lost,
             })),
             "ended_unmarked": self.ended_unmarked(),

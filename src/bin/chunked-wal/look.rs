@@ -52,6 +52,8 @@ pub(crate) enum State {
     },
     Torn {
         lost: u64,
+        /// The size of the file, where it ends in the torn write.
+        cut_at: Option<u64>,
     },
     Damaged(Error),
     /// Removed before it was read to its end.
@@ -159,7 +161,10 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
     look.state = match records.end() {
         Some(ChunkEnd::Sealed { .. }) => State::Sealed,
         Some(ChunkEnd::Clean { marked, .. }) => State::Open { marked },
-        Some(ChunkEnd::Torn { lost, .. }) => State::Torn { lost },
+        Some(ChunkEnd::Torn { data_end, lost }) => {
+            let (len, reaches) = (chunk.file_len(), data_end + lost - id.0);
+            State::Torn { lost, cut_at: (reaches >= len).then_some(len) }
+        }
         Some(ChunkEnd::Damaged(error @ Error::Unsupported { .. })) => return Err(error),
         Some(ChunkEnd::Damaged(error)) => State::Damaged(error),
         _ => return Err(chunk_unread(&chunk)),
@@ -208,6 +213,8 @@ pub(crate) fn is_gone(error: &Error) -> bool {
 /// All chunks of a log, each on its own and as a chain.
 #[derive(Debug)]
 pub(crate) struct LogLook {
+    /// The log that most chunks are of.
+    pub(crate) log_id: Option<[u8; 16]>,
     pub(crate) chunks: Vec<(ChunkId, Look)>,
 }
 
@@ -215,8 +222,8 @@ impl LogLook {
     /// Puts together what was found of each chunk of a listing, in order.
     pub(crate) fn of(dir: &Path, looks: Vec<(ChunkId, Look)>) -> Self {
         let mut chunks: Vec<(ChunkId, Look)> = Vec::with_capacity(looks.len());
-        let mut log_id = None;
         let ids: Vec<ChunkId> = looks.iter().map(|(id, _)| *id).collect();
+        let log_id = raw::log_id(dir, &ids);
         for (i, (id, mut look)) in looks.into_iter().enumerate() {
             look.find_mendable(dir, id, ids.get(i + 1).copied());
             match look.state {
@@ -228,8 +235,7 @@ impl LogLook {
                 }
                 State::Damaged(_) if !look.is_mendable => {}
                 _ => {
-                    let expected = *log_id.get_or_insert(look.log_id);
-                    if let (Some(expected), Some(found)) = (expected, look.log_id)
+                    if let (Some(expected), Some(found)) = (log_id, look.log_id)
                         && expected != found
                     {
                         let reason = chunked_wal::Foreign::LogId { expected, found };
@@ -248,6 +254,6 @@ impl LogLook {
             }
             chunks.push((id, look));
         }
-        LogLook { chunks }
+        LogLook { log_id, chunks }
     }
 }

@@ -120,9 +120,16 @@ pub(crate) fn count(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// A torn tail in words.
-pub(crate) fn torn(lost: u64, at: u64) -> String {
-    format!("a torn write of {lost} bytes behind offset {at}; the next open cuts it off")
+/// A torn tail in words. `cut_at`: the size of the file, where it ends in the torn write. A crash may leave that,
+/// where the disk has lost a size that was only reserved; but so does a copy that was interrupted.
+pub(crate) fn torn(lost: u64, at: u64, cut_at: Option<u64>) -> String {
+    let torn = format!("a torn write of {lost} bytes behind offset {at}; the next open cuts it off");
+    match cut_at {
+        Some(len) => format!(
+            "{torn}; the file ends in it, after {len} bytes, though a log reserves space behind its records: if the file was cut short, records that were acknowledged are missing"
+        ),
+        None => torn,
+    }
 }
 
 /// Bytes that are lost between sound records.

@@ -150,9 +150,9 @@ fn describe_damage(args: &RepairArgs, log: &LogLook, outcome: Outcome) -> String
         Outcome::Sound => format!("{dir}: sound, nothing to repair\n"),
         Outcome::Torn => {
             let (id, look) = &log.chunks[log.chunks.len() - 1];
-            let State::Torn { lost } = look.state else { return String::new() };
-            let torn = print::torn(lost, look.data_end);
-            format!("{dir}: {}: {torn}; nobody was told that any of it is durable\n", id.file_name())
+            let State::Torn { lost, cut_at } = look.state else { return String::new() };
+            let torn = print::torn(lost, look.data_end, cut_at);
+            format!("{dir}: {}: {torn}; nothing proves that any of it had been durable\n", id.file_name())
         }
         _ => log.chunks.iter().filter_map(|(_, look)| look.damage()).map(|e| format!("{e}\n")).collect(),
     }

@@ -162,11 +162,11 @@ impl LogResult {
             result.records = result.records.saturating_add(look.records);
             result.bytes = result.bytes.saturating_add(look.data_end - id.0);
             // The end of a log that is open is being written.
-            if let State::Torn { lost } = look.state
+            if let State::Torn { lost, cut_at } = look.state
                 && !is_open
             {
                 result.outcome = result.outcome.max(Outcome::Torn);
-                result.findings.push(print::torn(lost, look.data_end));
+                result.findings.push(print::torn(lost, look.data_end, cut_at));
             }
             if let Some(error) = look.damage() {
                 result.outcome = result.outcome.max(Outcome::Corrupt);
