@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example crash -- --states 1000000 --seed 7
+//! cargo run --release --example crash -- --states 1000000 --unkind on    # a disk that is less kind
 //! cargo run --release --example crash -- --replay 'size=512 spares=1; a7x3 s r @ 7#57:s123'
 //! ```
 //!
@@ -20,10 +21,15 @@ use chunked_wal::Segment;
 use chunked_wal::StateMachine;
 use chunked_wal::WalRecord;
 use chunked_wal::WalTypes;
+use chunked_wal::storage::Evictions;
+use chunked_wal::storage::FreshSpace;
+use chunked_wal::storage::MemoryStorage;
+use chunked_wal::storage::ReservedSizes;
+use chunked_wal::storage::TornRenames;
 use chunked_wal::testing::CrashTest;
 use chunked_wal::testing::Subject;
 
-const USAGE: &str = "crash [--states N] [--seed S] [--threads T] [--replay SCRIPT]";
+const USAGE: &str = "crash [--states N] [--seed S] [--threads T] [--unkind on|off] [--replay SCRIPT]";
 
 /// Actions are texts of any length; a checkpoint is a hash of all of them.
 struct Texts;
@@ -104,6 +110,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// Every switch of the disk that the log's promises cover.
+fn unkind(disk: &MemoryStorage) {
+    disk.set_reserved_sizes(ReservedSizes::MayBeLost);
+    disk.set_fresh_space(FreshSpace::OlderBytes);
+    disk.set_evictions(Evictions::Drawn(11));
+    disk.set_torn_renames(TornRenames::Possible);
+}
+
 fn test_from(mut args: impl Iterator<Item = String>) -> Result<CrashTest<AnyText>, String> {
     let mut test = CrashTest::new(AnyText).states(100_000);
     while let Some(name) = args.next() {
@@ -113,6 +127,8 @@ fn test_from(mut args: impl Iterator<Item = String>) -> Result<CrashTest<AnyText
             "--states" => test.states(number()?),
             "--seed" => test.seed(number()?),
             "--threads" => test.threads(number()? as usize),
+            "--unkind" if value == "on" => test.disk(unkind),
+            "--unkind" if value == "off" => test,
             "--replay" => test.replay(&value)?,
             _ => return Err(format!("{name} is unknown")),
         };

@@ -15,9 +15,11 @@ use chunked_wal::Segment;
 use chunked_wal::StateMachine;
 use chunked_wal::WalRecord;
 use chunked_wal::WalTypes;
+use chunked_wal::storage::Evictions;
 use chunked_wal::storage::FreshSpace;
 use chunked_wal::storage::MemoryStorage;
 use chunked_wal::storage::ReservedSizes;
+use chunked_wal::storage::TornRenames;
 use chunked_wal::testing::CrashFailure;
 use chunked_wal::testing::CrashReport;
 use chunked_wal::testing::CrashTest;
@@ -107,12 +109,23 @@ fn every_cut_leaves_a_log_that_opens_with_all_it_promised() {
     assert!(report.exhausted_cuts > report.cuts / 2, "{report}");
 }
 
+/// The others are a matter of those who read a log that somebody else writes (listings), or not covered
+/// (sectors that can't be read any more, or whose neighbours go with them).
+fn all_covered_switches(disk: &MemoryStorage) {
+    disk.set_reserved_sizes(ReservedSizes::MayBeLost);
+    disk.set_fresh_space(FreshSpace::OlderBytes);
+    disk.set_evictions(Evictions::Drawn(11));
+    disk.set_torn_renames(TornRenames::Possible);
+}
+
 /// Switches of the disk that are off unless set, and that the promises cover.
 #[test]
 fn less_kind_disks_lose_nothing_either() {
-    let switches: [fn(&MemoryStorage); 2] = [
+    let switches: [fn(&MemoryStorage); 4] = [
         |disk| disk.set_reserved_sizes(ReservedSizes::MayBeLost),
         |disk| disk.set_fresh_space(FreshSpace::OlderBytes),
+        |disk| disk.set_evictions(Evictions::Drawn(7)),
+        all_covered_switches,
     ];
     let states = setting("CRASH_STATES", 200_000) / 40;
     for switch in switches {

@@ -197,7 +197,8 @@ impl<S: Subject> Runner<'_, S> {
 
     fn arm(&mut self, after: u64, how: FaultHow) {
         let fault = match how {
-            FaultHow::SyncLies => Fault::new(OpKind::Sync, after % 4, how),
+            FaultHow::SyncLies if after % 2 == 0 => Fault::new(OpKind::Sync, after / 2 % 4, how),
+            FaultHow::SyncLies => Fault::new(OpKind::SyncDir, after / 2 % 4, how),
             how => Fault::any(after, how),
         };
         self.disk.fail(fault);

@@ -229,13 +229,18 @@ impl MemoryStorage {
     }
 
     /// When pages are evicted that are clean and not on the medium; never unless set. A read then finds the
-    /// medium's bytes again. What was only written, not synced, doesn't survive the process then: a
-    /// [`CrashTest`](crate::testing::CrashTest) would call that a loss.
+    /// medium's bytes again, so what was only written, not synced, may not survive the process. The log's
+    /// promises cover it.
     pub fn set_evictions(&self, evictions: Evictions) {
         self.shared.state.lock().disk.evictions = match evictions {
             Evictions::Never => None,
             Evictions::Drawn(seed) => Some(seed),
         };
+    }
+
+    /// Whether [`set_evictions`](Self::set_evictions) has evictions drawn.
+    pub(crate) fn evicts(&self) -> bool {
+        self.shared.state.lock().disk.evictions.is_some()
     }
 
     /// Evicts all such pages now.
