@@ -4,6 +4,10 @@
 //! Errors are [`Clone`] (sources sit in [`Arc`]s), because the first failure of a log is handed to
 //! every completion that waits for it.
 
+#[cfg(feature = "blob")]
+#[path = "error/no_blob.rs"]
+mod no_blob;
+
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -11,6 +15,9 @@ use std::sync::Arc;
 
 use crate::position::ChunkId;
 use crate::position::Segment;
+
+#[cfg(feature = "blob")]
+pub use no_blob::NoBlob;
 
 /// The result of nearly everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -327,35 +334,6 @@ fn no_chunk_advice(found: &[u8]) -> &'static str {
                 carry the records over with a program that has both versions";
     }
     "restore it from a copy, or move it out of the log's directory if it never was one of its chunks"
-}
-
-/// How a blob reference was seen to lead nowhere.
-#[cfg(feature = "blob")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NoBlob {
-    /// The store had such a chunk; it was removed.
-    Removed,
-    /// The store never had such a chunk.
-    UnknownChunk,
-    /// The chunk has no such bytes.
-    OutOfRange,
-    /// The chunk is there, but no blob of this length begins at this place.
-    NotThere,
-}
-
-#[cfg(feature = "blob")]
-impl fmt::Display for NoBlob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NoBlob::Removed => "the chunk was removed",
-            NoBlob::UnknownChunk => "the store never had such a chunk; is the reference another store's?",
-            NoBlob::OutOfRange => "the chunk has no such bytes; is the reference another store's?",
-            NoBlob::NotThere => {
-                "no blob of this length begins there; is the reference another store's, or the file damaged?"
-            }
-        })
-    }
 }
 
 /// What is wrong with bytes that should be a header or a frame.
