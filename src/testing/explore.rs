@@ -137,7 +137,7 @@ impl<'a, S: Subject> Explorer<'a, S> {
         'a: 'b,
     {
         let bounds = &cut.bounds;
-        let floor = floor(&cut.disk, bounds, left);
+        let floor = bounds.floor(&cut.disk, left);
         Claims { history: &self.recording.lives[bounds.life], bounds, floor }
     }
 
@@ -253,7 +253,7 @@ impl<'a, S: Subject> Explorer<'a, S> {
                 _ if cut + 1 < cuts.len() => (&used.history, &used.using),
                 _ => (&used.history, &used.closed),
             };
-            let floor = floor(&disk, bounds, left);
+            let floor = bounds.floor(&disk, left);
             let route = route.with(Crossing { cut, left });
             let rest = then.map(|then| then.split_first().map_or(then, |(_, rest)| rest));
             self.examine(disk, &Claims { history, bounds, floor }, route, rest)?;
@@ -272,10 +272,4 @@ struct Used<S: Subject> {
     history: History<Types<S>>,
     using: Bounds,
     closed: Bounds,
-}
-
-/// Below this everything is found, whatever was left of the disk.
-fn floor(disk: &MemoryStorage, bounds: &Bounds, left: Left) -> u64 {
-    // What was only written may go with a page, once its sync has failed.
-    if left == Left::Killed && !disk.evicts() { bounds.written } else { bounds.durable }
 }

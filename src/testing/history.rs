@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use super::probe::Probed;
 use super::probe::plain;
+use super::route::Left;
 use crate::config::Compression;
 use crate::format::FRAME_HEADER_LEN;
 use crate::format::HEADER_LEN;
@@ -21,6 +22,7 @@ use crate::position::Segment;
 use crate::record::StateMachine;
 use crate::record::WalRecord;
 use crate::record::WalTypes;
+use crate::storage::MemoryStorage;
 
 /// A record and its place.
 pub(super) struct Entry<W: WalTypes> {
@@ -209,6 +211,12 @@ impl Bounds {
             opening: false,
             ..*self
         }
+    }
+
+    /// Below this, everything is found on what is left of the disk.
+    pub(super) fn floor(&self, disk: &MemoryStorage, left: Left) -> u64 {
+        // What was only written may go with its page, once a sync has failed.
+        if left == Left::Killed && !disk.evicts() { self.written } else { self.durable }
     }
 
     /// Of the same log while it is opened after a crash.

@@ -29,6 +29,7 @@ use super::ledger::Ledger;
 use super::ledger::Tape;
 use super::plan::Plan;
 use super::probe::Watched;
+use super::route::Left;
 use super::script::Pace;
 use super::script::Script;
 use crate::error::Error;
@@ -190,7 +191,7 @@ impl<S: Subject> Runner<'_, S> {
     /// Ends the process and opens the log: everything written is there, and not all of it durable.
     pub(super) fn kill(&mut self) -> Result<(), Stop> {
         let Cut { disk, bounds, .. } = self.ledger.cut(&self.disk, String::new());
-        let floor = bounds.written;
+        let floor = bounds.floor(&disk, Left::Killed);
         self.go_on_with(disk, bounds, floor)
     }
 
