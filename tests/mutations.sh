@@ -252,6 +252,8 @@ mutation 'ring: damage looks like the end' src/embedded/walk.rs \
 mutation 'ring: frames bound to places, not positions' src/embedded/frame.rs \
     's/let position = self\.end\(\);/let position = self.end() % 1024;/' "$ring"
 
+mutation 'a reader overlooks the other name' src/recovery/survey.rs \
+    's/\(Err\(e\), Some\(id\)\) if e\.kind\(\) == io::ErrorKind::NotFound =>/(Err(e), Some(id)) if false =>/' '--test read_only nothing_is'
 mutation 'a closed log keeps its files open' src/reader.rs \
     's/            file\.end\(\);\n//' '--test directory a_reader'
 mutation 'a file that somebody reads is used again after a close' src/chunk/read.rs \
