@@ -72,7 +72,7 @@ mutation 'no directory sync after the rename' $worker \
 mutation 'no sync of a new chunk before its rename' $worker \
     's/(final name proves that header and first frame are durable\.\n)\s+chunk\.sync\(\)\?;/$1/' "$crash"
 mutation 'no sync of the directory above a new one' src/wal/open.rs \
-    's/if survey\.chunks\.is_empty\(\) && !made \{/if false && !made {/' "$crash"
+    's/if found\.chunks\.is_empty\(\) && !made \{/if false && !made {/' "$crash"
 mutation 'no rewrite and sync on open' src/recovery/repair.rs \
     's/if self\.proven < self\.end \{/if false {/' "$crash"
 mutation 'no directory sync on open' src/recovery/repair.rs \
