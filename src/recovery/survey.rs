@@ -111,7 +111,15 @@ pub(crate) fn open_chunk_file(
     path: &Path,
     id: Option<ChunkId>,
 ) -> Result<(Header, FileBytes)> {
-    let file = storage.open(path, Access::Read).map_err(|e| Error::io("open", path, e))?;
+    let file = match storage.open(path, Access::Read) {
+        // A writer that renames it away and back is at it, or was killed there: the listing has it, too.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let away = id.map(|id| path.with_file_name(id.away_name()));
+            away.and_then(|away| storage.open(&away, Access::Read).ok()).ok_or(e)
+        }
+        opened => opened,
+    };
+    let file = file.map_err(|e| Error::io("open", path, e))?;
     let len = file.len().map_err(|e| Error::io("measure", path, e))?;
     let bytes = FileBytes::new(file, len);
     let mut buf = [0; HEADER_LEN as usize];
