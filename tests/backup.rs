@@ -54,8 +54,13 @@ fn write(dir: &Path, stop: &AtomicBool) {
     wal.close().unwrap();
 }
 
-/// The guide's way; returns where the copy ends, which is where the chunk left out begins.
-fn back_up(log: &Path, links: &Path, copy: &Path) -> io::Result<Option<ChunkId>> {
+/// The guide's way, with something happening after each link; returns where the copy ends, which is where the chunk left out begins.
+fn back_up(
+    log: &Path,
+    links: &Path,
+    copy: &Path,
+    mut meanwhile: impl FnMut(),
+) -> io::Result<Option<ChunkId>> {
     let mut chunks = Listing::of(log)?.chunks;
     // It is being written.
     let newest = chunks.pop();
@@ -65,6 +70,7 @@ fn back_up(log: &Path, links: &Path, copy: &Path) -> io::Result<Option<ChunkId>>
             Err(e) if e.kind() == io::ErrorKind::NotFound => break,
             linked => linked?,
         }
+        meanwhile();
     }
     // From here on the log may do what it likes: what is linked is not used again.
     for entry in fs::read_dir(links)? {
@@ -74,6 +80,15 @@ fn back_up(log: &Path, links: &Path, copy: &Path) -> io::Result<Option<ChunkId>>
     Ok(newest)
 }
 
+/// Stops the writer, also when the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 #[test]
 fn links_to_all_chunks_but_the_newest_make_a_copy_of_a_running_log() {
     let log = tempfile::tempdir().unwrap();
@@ -81,30 +96,66 @@ fn links_to_all_chunks_but_the_newest_make_a_copy_of_a_running_log() {
     let (mut copies, mut began_later) = (0, 0);
     thread::scope(|scope| {
         let writer = scope.spawn(|| write(log.path(), &stop));
+        let stopping = Stop(&stop);
         let start = Instant::now();
         while start.elapsed() < RUNS_FOR && !writer.is_finished() {
             let (links, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-            let newest = back_up(log.path(), links.path(), copy.path()).unwrap();
+            let newest = back_up(log.path(), links.path(), copy.path(), || {}).unwrap();
             if fs::read_dir(copy.path()).unwrap().next().is_none() {
                 continue;
             }
             copies += 1;
             let mut list = List::default();
-            let wal = Wal::open(config(copy.path()), &mut list).unwrap_or_else(|e| {
-                stop.store(true, SeqCst);
-                panic!("copy {copies}: {e}")
-            });
+            let wal =
+                Wal::open(config(copy.path()), &mut list).unwrap_or_else(|e| panic!("copy {copies}: {e}"));
             // Nothing is missing from the first to the last.
             assert_eq!(Some(wal.open_chunk_id()), newest);
             began_later += u32::from(wal.closed_chunk_stats()[0].chunk_id.0 > 0);
             let numbers: Vec<u64> = list.words.iter().filter_map(|word| word.parse().ok()).collect();
             assert!(numbers.windows(2).all(|two| two[0] + 1 == two[1]), "{numbers:?}");
         }
-        stop.store(true, SeqCst);
+        drop(stopping);
         writer.join().unwrap();
     });
     println!("{copies} copies, {began_later} of a log of which chunks were gone");
     assert!(copies > 20 && began_later > 10, "{copies} copies, {began_later} later");
+}
+
+#[test]
+fn chunks_that_go_while_others_are_linked_leave_no_gap() {
+    let (log, links, copy) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut list = List::default();
+    let mut wal = Wal::open(config(log.path()), &mut list).unwrap();
+    for n in 0..6 {
+        wal.append_and_apply(format!("{n}"), &mut list).unwrap();
+        wal.close_open_chunk(&list).unwrap();
+    }
+    wal.wait_idle().unwrap();
+    let mut linked = 0;
+    let newest = back_up(log.path(), links.path(), copy.path(), || {
+        linked += 1;
+        // The two oldest go in the middle, and their files are used again for what comes.
+        if linked == 3 {
+            let mut goes = [true, true, false].into_iter();
+            let drained = wal.drain_closed_chunks_while(|_| goes.next().unwrap());
+            wal.remove_chunks(drained).unwrap();
+            wal.wait_idle().unwrap();
+            for n in 6..10 {
+                wal.append_and_apply(format!("{n}"), &mut list).unwrap();
+                wal.close_open_chunk(&list).unwrap();
+            }
+            wal.wait_idle().unwrap();
+        }
+    });
+    assert_eq!(linked, 4, "two of six were gone");
+    let mut copied = List::default();
+    let copied_wal = Wal::open(config(copy.path()), &mut copied).unwrap();
+    assert_eq!(copied.words, ["0", "1", "2", "3", "4", "5"]);
+    assert_eq!(
+        (Some(copied_wal.open_chunk_id()), copied_wal.closed_chunk_stats().len()),
+        (newest.unwrap(), 4)
+    );
 }
 
 #[test]

@@ -105,3 +105,37 @@ fn an_append_leaves_a_full_queue_to_the_next_one() {
     assert!(second.is_err(), "the memory that waits is bounded");
     appender.join().unwrap().close().unwrap();
 }
+
+/// Polls its future when it is woken, on the thread that wakes it.
+struct Task {
+    future: Mutex<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    ready: Mutex<std::sync::mpsc::Sender<()>>,
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        let waker = Waker::from(self.clone());
+        let ready = self.future.lock().unwrap().as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        if ready {
+            let _nobody_waits = self.ready.lock().unwrap().send(());
+        }
+    }
+}
+
+/// Woken by the sync, it finds the queue still full: the room itself must wake it, too.
+#[test]
+fn a_task_that_looks_too_early_is_woken_again() {
+    let disk = Disk::with(|config| config.flush_queue_max_bytes = 100);
+    let (mut wal, _) = disk.open();
+    wal.wait_idle().unwrap();
+    let gate = sync_gate(&disk);
+    wal.append(&action(&"x".repeat(200))).unwrap();
+    wal.flush(Flush::Sync, None).unwrap();
+    gate.wait_for(1);
+    let (ready, told) = channel();
+    let task = Arc::new(Task { future: Mutex::new(Box::pin(wal.room())), ready: Mutex::new(ready) });
+    task.wake();
+    assert!(told.recv_timeout(Duration::from_millis(20)).is_err(), "the queue is full");
+    gate.open();
+    told.recv_timeout(Duration::from_secs(5)).expect("there is room, and nobody says so");
+}
