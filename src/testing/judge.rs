@@ -73,13 +73,20 @@ pub(super) fn open<S: Subject>(
     disk: &MemoryStorage,
     config: Config,
     replay: Replay,
-    listen: impl FnOnce(OpenOptions<Probed<Types<S>>>) -> OpenOptions<Probed<Types<S>>>,
+    listen: impl Fn(OpenOptions<Probed<Types<S>>>) -> OpenOptions<Probed<Types<S>>>,
     claims: &Claims<'_, Types<S>>,
 ) -> Result<Opened<S>, Refusal> {
     let facts = Facts::of(disk, &config);
-    let mut machine = Watched::new(subject.state_machine());
-    let options = ChunkedWal::options(config).replay(replay).storage(Arc::new(disk.clone()));
-    let wal = listen(options).open(&mut machine).map_err(Refusal::Error)?;
+    let (wal, machine) = loop {
+        let mut machine = Watched::new(subject.state_machine());
+        let options = ChunkedWal::options(config.clone()).replay(replay).storage(Arc::new(disk.clone()));
+        match listen(options).open(&mut machine) {
+            Ok(wal) => break (wal, machine),
+            // A page went that had been read: the next attempt finds what the disk has.
+            Err(Error::Io { op: "read again", .. }) if disk.evicts() => {}
+            Err(error) => return Err(Refusal::Error(error)),
+        }
+    };
 
     let all = all_records::<S>(&wal)?;
     let found = facts.count_found(&all)?;

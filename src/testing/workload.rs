@@ -151,6 +151,7 @@ impl<S: Subject> Runner<'_, S> {
             let ledger = self.ledger.clone();
             let config = self.plan.config(self.script);
             let listen = |options: crate::wal::OpenOptions<_>| {
+                let ledger = ledger.clone();
                 options.on_chunk_persisted(move |persisted, _| ledger.durable(persisted.synced))
             };
             match judge::open(self.plan.subject, &self.disk, config, replay, listen, &claims) {
