@@ -72,7 +72,7 @@ mutation 'no directory sync after the rename' $worker \
 mutation 'no sync of a new chunk before its rename' $worker \
     's/(final name proves that header and first frame are durable\.\n)\s+chunk\.sync\(\)\?;/$1/' "$crash"
 mutation 'no sync of the directory above a new one' src/wal/open.rs \
-    's/if survey\.chunks\.is_empty\(\) && !made \{/if false && !made {/' "$crash"
+    's/if found\.chunks\.is_empty\(\) && !made \{/if false && !made {/' "$crash"
 mutation 'no rewrite and sync on open' src/recovery/repair.rs \
     's/if self\.proven < self\.end \{/if false {/' "$crash"
 mutation 'no directory sync on open' src/recovery/repair.rs \
@@ -100,7 +100,7 @@ mutation 'the oldest chunk is never foreign' src/recovery.rs \
 mutation 'mend: also unasked' src/recovery.rs \
     's/if self\.options\.mending == Mending::Refuse \{/if false {/' "$recovery"
 mutation 'sync on open, but no rewrite' src/recovery/repair.rs \
-    's/            rewrite\(&\*handle, path, from, to, config\.read_buffer_size\)\?;\n/            let _ = (from, to);\n/' "$crash"
+    's/            rewrite\(&handle, path, &self\.header, from, to, config\.read_buffer_size\)\?;\n/            let _ = (from, to);\n/' "$crash"
 mutation 'retry after a failed sync' $worker \
     's/self\.handle\.sync\(\)\.map_err/self.handle.sync().or_else(|_| self.handle.sync()).map_err/' "$crash"
 mutation 'treat a corrupt frame as torn' src/format/scan.rs \
@@ -150,7 +150,7 @@ mutation 'all is read behind a closing mark' src/format/scan.rs \
 mutation 'a log goes by the path of its directory' src/storage/disk.rs \
     's/Ok\(Some\(Arc::new\(PinnedDir::open\(dir, file_mode\)\?\)\)\)/let _ = PinnedDir::open(dir, file_mode)?;\n        Ok(None)/' '--test directory'
 mutation 'a name that the next chunk needs is replaced' $worker \
-    's/storage\.rename_new\(&spare/storage.rename(\&spare/' '--test directory'
+    's/storage\.rename_new\(spare, path/storage.rename(spare, path/g' '--test directory'
 mutation 'a file that has another name is used again' $housekeeper \
     's/if handle\.has_other_names\(\)/if false \&\& handle.has_other_names()/' '--test directory'
 mutation 'kept files stay open when there are no descriptors' src/chunk/read.rs \
@@ -252,6 +252,8 @@ mutation 'ring: damage looks like the end' src/embedded/walk.rs \
 mutation 'ring: frames bound to places, not positions' src/embedded/frame.rs \
     's/let position = self\.end\(\);/let position = self.end() % 1024;/' "$ring"
 
+mutation 'a reader overlooks the other name' src/recovery/survey.rs \
+    's/\(Err\(e\), Some\(id\)\) if e\.kind\(\) == io::ErrorKind::NotFound =>/(Err(e), Some(id)) if false =>/' '--test read_only nothing_is'
 mutation 'a closed log keeps its files open' src/reader.rs \
     's/            file\.end\(\);\n//' '--test directory a_reader'
 mutation 'a file that somebody reads is used again after a close' src/chunk/read.rs \

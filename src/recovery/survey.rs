@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::chunk::FileBytes;
 use crate::error::Damage;
@@ -20,6 +21,7 @@ use crate::lock::LOCK_NAME;
 use crate::position::ChunkId;
 use crate::storage::Access;
 use crate::storage::Storage;
+use crate::storage::StorageFile;
 use crate::storage::read_full_at;
 
 /// The names in a log's directory, sorted out.
@@ -111,15 +113,7 @@ pub(crate) fn open_chunk_file(
     path: &Path,
     id: Option<ChunkId>,
 ) -> Result<(Header, FileBytes)> {
-    let file = match storage.open(path, Access::Read) {
-        // A writer that renames it away and back is at it, or was killed there: the listing has it, too.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let away = id.map(|id| path.with_file_name(id.away_name()));
-            away.and_then(|away| storage.open(&away, Access::Read).ok()).ok_or(e)
-        }
-        opened => opened,
-    };
-    let file = file.map_err(|e| Error::io("open", path, e))?;
+    let file = open_by_either_name(storage, path, id).map_err(|e| Error::io("open", path, e))?;
     let len = file.len().map_err(|e| Error::io("measure", path, e))?;
     let bytes = FileBytes::new(file, len);
     let mut buf = [0; HEADER_LEN as usize];
@@ -142,6 +136,22 @@ pub(crate) fn log_id_of_most(storage: &dyn Storage, dir: &Path, chunks: &[ChunkI
     ids.iter().for_each(|id| *counts.entry(id).or_insert(0_u64) += 1);
     // Of several that are the most, `max_by_key` takes the last.
     ids.iter().rev().max_by_key(|id| counts.get(id)).copied()
+}
+
+/// Opens a chunk's file, also where a process was killed while it made the chunk's name anew: whoever only reads
+/// the log can't give it back.
+fn open_by_either_name(
+    storage: &dyn Storage,
+    path: &Path,
+    id: Option<ChunkId>,
+) -> io::Result<Arc<dyn StorageFile>> {
+    match (storage.open(path, Access::Read), id) {
+        (Err(e), Some(id)) if e.kind() == io::ErrorKind::NotFound => {
+            let away = path.with_file_name(id.away_name());
+            storage.open(&away, Access::Read).map_err(|_| e)
+        }
+        (opened, _) => opened,
+    }
 }
 
 fn header_error(error: HeaderError, path: &Path, chunk_id: ChunkId) -> Error {
