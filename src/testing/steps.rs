@@ -197,7 +197,7 @@ impl<S: Subject> Runner<'_, S> {
 
     fn arm(&mut self, after: u64, how: FaultHow) {
         let fault = match how {
-            FaultHow::SyncLies if after % 2 == 0 => Fault::new(OpKind::Sync, after / 2 % 4, how),
+            FaultHow::SyncLies if after.is_multiple_of(2) => Fault::new(OpKind::Sync, after / 2 % 4, how),
             FaultHow::SyncLies => Fault::new(OpKind::SyncDir, after / 2 % 4, how),
             how => Fault::any(after, how),
         };
