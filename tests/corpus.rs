@@ -35,6 +35,7 @@ fn every_input_of_the_corpus_ends_in_a_verdict() {
         "Corrupt SealMismatch Seal",
         "Corrupt FirstFrameKind FinalName",
         "Corrupt Header FinalName",
+        "Corrupt HeaderBit FinalName",
         "Decode",
         "ForeignChunk",
         "Gap",

@@ -395,7 +395,7 @@ fn every_crash_leaves_a_log_that_opens_with_all_it_promised() {
     let test = CrashTest::new(AnyText).states(states).config(|config| config.compression = ON);
     let report = test.run().unwrap_or_else(|failure| panic!("{failure}"));
     println!("{report}");
-    // Of the states of a log, with compression or without, 10 to 17 in a hundred end in a torn write,
-    // whatever the seed: with half of that, torn frames are under test.
-    assert!(report.states >= states && report.torn_tails > states / 20, "{report}");
+    // Of the states of a log, with compression or without, 3 to 6 in a hundred end in a torn write, whatever
+    // the seed: with half of that, torn frames are under test.
+    assert!(report.states >= states && report.torn_tails > states / 60, "{report}");
 }
