@@ -214,7 +214,7 @@ fn chunks_that_a_crash_kept_are_removed_when_the_log_is_opened() {
         no_spares.spare_chunks = 0;
         let mut store = open(&disk, no_spares).unwrap();
         store.blocking_append(entries(1, 0..50)).await.unwrap();
-        disk.fail(Fault::new(OpKind::Remove, 0, FaultHow::Io).sticky());
+        disk.fail(Fault::new(OpKind::Rename, 0, FaultHow::Io).sticky());
         store.purge(log_id(1, 40)).await.unwrap();
         store.wal().wait_idle().unwrap_err();
         let killed = disk.kill();
