@@ -14,10 +14,12 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
-use chunked_wal_fuzz::run;
+use chunked_wal_fuzz::TARGETS;
+use chunked_wal_fuzz::Target;
 use chunked_wal_fuzz::seeds::seeds;
 
-const USAGE: &str = "usage: chunked-wal-fuzz seeds DIR | replay FILE-OR-DIR... | fuzz DIR [SECONDS [SEED]]";
+const USAGE: &str =
+    "usage: chunked-wal-fuzz [TARGET] seeds DIR | replay FILE-OR-DIR... | fuzz DIR [SECONDS [SEED]]";
 
 /// A run that takes longer hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(20);
@@ -32,13 +34,18 @@ static RUNNING: Mutex<Option<(Instant, Vec<u8>)>> = Mutex::new(None);
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let named = TARGETS.into_iter().find(|(name, _)| words.first() == Some(name));
+    if named.is_some() {
+        words.remove(0);
+    }
+    let (_, target) = named.unwrap_or(TARGETS[0]);
     let done = match words[..] {
         ["seeds", dir] => write_seeds(Path::new(dir)),
-        ["replay", ref paths @ ..] if !paths.is_empty() => replay(paths),
-        ["fuzz", dir] => fuzz(dir, 60, 1),
-        ["fuzz", dir, seconds] => fuzz(dir, number(seconds), 1),
-        ["fuzz", dir, seconds, seed] => fuzz(dir, number(seconds), number(seed)),
+        ["replay", ref paths @ ..] if !paths.is_empty() => replay(target, paths),
+        ["fuzz", dir] => fuzz(target, dir, 60, 1),
+        ["fuzz", dir, seconds] => fuzz(target, dir, number(seconds), 1),
+        ["fuzz", dir, seconds, seed] => fuzz(target, dir, number(seconds), number(seed)),
         _ => Err(io::Error::other(USAGE)),
     };
     match done {
@@ -80,10 +87,10 @@ fn inputs(paths: &[&str]) -> io::Result<BTreeMap<String, Vec<u8>>> {
     Ok(inputs)
 }
 
-fn replay(paths: &[&str]) -> io::Result<()> {
+fn replay(target: Target, paths: &[&str]) -> io::Result<()> {
     watch_for_hangs();
     for (name, input) in inputs(paths)? {
-        match guarded(&input) {
+        match guarded(target, &input) {
             Some(kind) => println!("{kind:<40} {name}"),
             None => return Err(io::Error::other(format!("{name}: panicked"))),
         }
@@ -91,10 +98,10 @@ fn replay(paths: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
-/// The kind of the verdict; `None` after a panic on any thread.
-fn guarded(input: &[u8]) -> Option<String> {
+/// What the target says; `None` after a panic on any thread.
+fn guarded(target: Target, input: &[u8]) -> Option<String> {
     *RUNNING.lock().unwrap() = Some((Instant::now(), input.to_vec()));
-    let verdict = catch_unwind(|| run(input).kind);
+    let verdict = catch_unwind(|| target(input));
     *RUNNING.lock().unwrap() = None;
     verdict.ok().filter(|_| !PANICKED.load(SeqCst))
 }
@@ -131,7 +138,7 @@ fn keep(input: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn fuzz(dir: &str, seconds: u64, seed: u64) -> io::Result<()> {
+fn fuzz(target: Target, dir: &str, seconds: u64, seed: u64) -> io::Result<()> {
     watch_for_hangs();
     let mut pool: Vec<Vec<u8>> = inputs(&[dir])?.into_values().collect();
     pool.push(Vec::new());
@@ -141,7 +148,7 @@ fn fuzz(dir: &str, seconds: u64, seed: u64) -> io::Result<()> {
     let mut runs = 0_u64;
     while started.elapsed() < Duration::from_secs(seconds) {
         let input = mutate(&pool, &mut random);
-        let Some(kind) = guarded(&input) else {
+        let Some(kind) = guarded(target, &input) else {
             keep(&input)?;
             return Err(io::Error::other(format!("a finding after {runs} runs, seed {seed}")));
         };
@@ -152,7 +159,7 @@ fn fuzz(dir: &str, seconds: u64, seed: u64) -> io::Result<()> {
         }
     }
     let rate = runs as f64 / started.elapsed().as_secs_f64();
-    println!("{runs} runs, {rate:.0}/s, seed {seed}, no finding; {} kinds of verdicts:", kinds.len());
+    println!("{runs} runs, {rate:.0}/s, seed {seed}, no finding; {} outcomes:", kinds.len());
     kinds.iter().for_each(|kind| println!("  {kind}"));
     Ok(())
 }

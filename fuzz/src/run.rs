@@ -37,6 +37,9 @@ pub const BASES: u8 = 9;
 const STEPS_MAX: usize = 32;
 const FILE_MAX: usize = 64 << 10;
 
+/// Bytes of a file that a rule has filled.
+const MEGABYTE: usize = 1 << 20;
+
 /// A log in memory, and the settings to open it with.
 pub struct Disk {
     pub storage: MemoryStorage,
@@ -59,7 +62,7 @@ pub type Placed = (ChunkId, Segment, Record);
 
 /// Everything that was replayed.
 #[derive(Default)]
-struct Seen(Vec<Placed>);
+pub struct Seen(Vec<Placed>);
 
 impl StateMachine<Words> for Seen {
     type Error = std::convert::Infallible;
@@ -79,6 +82,8 @@ impl StateMachine<Words> for Seen {
 pub struct Verdict {
     /// The kind of end, to tell verdicts apart: `opened`, `Corrupt FrameChecksum LaterFrame`, ...
     pub kind: String,
+    /// The kind, how much was replayed, and how much the storage was asked for: what a new input may do anew.
+    pub feature: String,
     /// What was replayed, oldest first.
     pub outcome: Result<Vec<Placed>, Error>,
 }
@@ -91,14 +96,18 @@ pub fn run(data: &[u8]) -> Verdict {
 
 /// Opens a directory in both modes, each on its own copy, and holds the log to what it promises.
 pub fn examine(storage: &MemoryStorage, config: &Config) -> Verdict {
-    let outcome = open_and_use(&storage.kill(), config, Replay::All);
+    let all = storage.kill();
+    let outcome = open_and_use(&all, config, Replay::All);
     let newest = open_and_use(&storage.kill(), config, Replay::FromLastCheckpoint);
     if let Ok(all) = &outcome {
         let newest =
             newest.unwrap_or_else(|error| panic!("it opens, but not from its last checkpoint: {error}"));
         assert!(all.ends_with(&newest), "the newest chunk replays other records alone");
     }
-    Verdict { kind: kind(&outcome), outcome }
+    let kind = kind(&outcome);
+    let replayed = outcome.as_ref().map_or(0, |records| records.len().min(9));
+    let feature = format!("{kind}, {replayed} records, {} operations", all.operations().min(60));
+    Verdict { kind, feature, outcome }
 }
 
 fn kind(outcome: &Result<Vec<Placed>, Error>) -> String {
@@ -241,7 +250,7 @@ pub fn decode(data: &[u8]) -> Disk {
     config.read_buffer_size = [4096, 64, 100, 1][usize::from(settings >> 3 & 3)];
     let storage = MemoryStorage::default();
     for (name, mut bytes) in files {
-        bytes.truncate(FILE_MAX);
+        bytes.truncate(MEGABYTE);
         // A name that no disk would have is no directory entry.
         let _no_such_name = storage.write_file(config.dir.join(name), &bytes);
     }
@@ -283,7 +292,7 @@ fn base(which: u8) -> Files {
 
 /// One change to the directory.
 fn step(files: &mut Files, input: &mut Input<'_>) {
-    let what = input.byte() % 12;
+    let what = input.byte() % 13;
     if what == 0 {
         let name = String::from_utf8_lossy(input.bytes()).replace('/', "_");
         let contents = input.bytes().to_vec();
@@ -325,7 +334,38 @@ fn step(files: &mut Files, input: &mut Input<'_>) {
         }
         9 => header(file, input),
         10 => frame(file, input),
-        _ => hostile_length(file, input),
+        11 => hostile_length(file, input),
+        _ => fill(file, input),
+    }
+}
+
+/// Makes the file up to a megabyte longer, by a rule: runs of a byte, small integers, what looks like the
+/// lengths in frame headers, frames of this chunk over and over.
+fn fill(file: &mut Vec<u8>, input: &mut Input<'_>) {
+    let (rule, byte) = (input.byte(), input.byte());
+    let size = (file.len() + (usize::from(input.byte()) << 12)).min(MEGABYTE);
+    let from = file.len().next_multiple_of(8);
+    let mut piece = vec![0; 1 << 10];
+    file.resize(from, 0);
+    while file.len() < size {
+        let at = file.len();
+        match rule % 4 {
+            0 => piece.fill(byte),
+            1 => piece
+                .chunks_exact_mut(8)
+                .zip(at as u64..)
+                .for_each(|(word, i)| word.copy_from_slice(&i.to_le_bytes())),
+            2 => {
+                let word = ((size / 2) as u64) << 32 | u64::from(byte % 6);
+                piece.chunks_exact_mut(8).for_each(|piece| piece.copy_from_slice(&word.to_le_bytes()));
+            }
+            _ => {
+                let (id, salt) = (header_field(file, 16), header_field(file, 24));
+                let len = u32::from(byte) << 8;
+                piece[..16].copy_from_slice(&begun_frame(salt, id.wrapping_add(at as u64), len));
+            }
+        }
+        file.extend_from_slice(&piece);
     }
 }
 

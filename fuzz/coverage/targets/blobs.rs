@@ -1,0 +1,6 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let (_, target) = chunked_wal_fuzz::TARGETS[3];
+    target(data);
+});
