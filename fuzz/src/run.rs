@@ -325,7 +325,10 @@ fn step(files: &mut Files, input: &mut Input<'_>) {
             let n = input.word().min(other.len() - from);
             overwrite(file, to, &other[from..from + n]);
         }
-        6 => file.extend_from_slice(&other),
+        6 => {
+            file.extend_from_slice(&other);
+            file.truncate(MEGABYTE);
+        }
         7 => drop(files.remove(&name)),
         8 => {
             let id = input.long();
