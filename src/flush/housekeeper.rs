@@ -99,8 +99,10 @@ struct State {
     spare_wanted: bool,
     /// A rotation waits for it.
     spare_awaited: bool,
-    /// Why the last spare could not be made.
-    spare_error: Option<Error>,
+    /// Attempts begun to make a spare.
+    attempts: u64,
+    /// Which of them failed last, and why.
+    spare_error: Option<(u64, Error)>,
     busy: bool,
     closed: bool,
 }
@@ -119,6 +121,7 @@ impl State {
         // Before removals, which may be many: the appender waits.
         if std::mem::take(&mut self.spare_awaited) && self.spares.is_empty() && !self.closed {
             self.spare_wanted = false;
+            self.attempts += 1;
             return Some(Job::Make);
         }
         if !self.stalled
@@ -128,6 +131,7 @@ impl State {
         }
         let make = self.spare_wanted && self.spares.is_empty() && !self.closed;
         self.spare_wanted = false;
+        self.attempts += u64::from(make);
         make.then_some(Job::Make)
     }
 
@@ -139,7 +143,7 @@ impl State {
     /// A job ended by a panic: those who wait for what it was to do must hear of it.
     fn fail(&mut self, error: Error) {
         self.stalled = true;
-        self.spare_error = Some(error.clone());
+        self.spare_error = Some((self.attempts, error.clone()));
         self.removal_error.get_or_insert(error);
     }
 
@@ -180,7 +184,7 @@ impl Housekeeper {
     /// Why none can be made: [`Error::StorageFull`] or what the operating system said.
     pub(crate) fn take_spare(&self) -> Result<Spare> {
         let mut state = self.state.lock();
-        let mut asked = false;
+        let (mut asked, mut before) = (false, 0);
         loop {
             if let Some(spare) = state.spares.pop_front() {
                 // Asked for while this one was made, another would be too many.
@@ -194,13 +198,17 @@ impl Housekeeper {
             }
             if !asked {
                 asked = true;
+                before = state.attempts;
                 state.spare_error = None;
                 state.spare_wanted = true;
                 state.spare_awaited = true;
                 state.retry();
                 self.changed.notify_all();
-            } else if let Some(error) = state.spare_error.take() {
-                return Err(error);
+            } else if let Some((attempt, error)) = state.spare_error.take() {
+                // One that was under way before may have met a disk that was still full.
+                if attempt > before {
+                    return Err(error);
+                }
             }
             self.changed.wait(&mut state);
         }
@@ -240,7 +248,7 @@ impl Housekeeper {
             self.changed.wait(&mut state);
         }
         match state.removal_error.take() {
-            None => state.spare_error.take().map_or(Ok(()), Err),
+            None => state.spare_error.take().map_or(Ok(()), |(_, error)| Err(error)),
             Some(error) => {
                 state.retry();
                 self.changed.notify_all();
@@ -306,7 +314,8 @@ impl Housekeeper {
                 let path = self.spare_path();
                 if let Err(error) = self.guard(&path, || self.make(&path)).and_then(|done| done) {
                     self.note_failure(|| log::warn!("no spare file could be made: {error}"));
-                    self.state.lock().spare_error = Some(error);
+                    let mut state = self.state.lock();
+                    state.spare_error = Some((state.attempts, error));
                 }
             }
             Job::Remove(chunk) => {
