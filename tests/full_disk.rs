@@ -332,3 +332,24 @@ fn no_space_in_a_write_that_was_promised_space_poisons() {
     assert!(matches!(wal.append(&action("b")), Err(Error::Poisoned { .. })));
     assert_eq!(wal.read_record(segment).unwrap(), action("a"));
 }
+
+#[test]
+fn a_file_that_could_not_be_made_before_room_was_is_no_error_of_a_later_rotation() {
+    let disk = Disk::default();
+    let (mut wal, list) = disk.open();
+    wal.wait_idle().unwrap();
+    disk.storage.fail(Fault::new(OpKind::Allocate, 0, FaultHow::NoSpace));
+    let gate = Gate::new(&disk.storage, |op| op.kind == OpKind::Create);
+    // Half full: the next chunk's file is begun, and held.
+    wal.append(&action(&"x".repeat(4200))).unwrap();
+    gate.wait_for(1);
+    let rotating = std::thread::spawn(move || {
+        let rotated = wal.close_open_chunk(&list).map(drop);
+        (wal, rotated)
+    });
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    gate.open();
+    let (wal, rotated) = rotating.join().unwrap();
+    rotated.unwrap();
+    wal.close().unwrap();
+}

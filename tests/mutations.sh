@@ -169,6 +169,8 @@ mutation 'a removal needs a name' $housekeeper \
     's/ErrorKind::StorageFull \| ErrorKind::QuotaExceeded, _\)\) => match/ErrorKind::Deadlock, _)) => match/' "$names a_directory"
 mutation 'a rotation gives up no spare for its name' $worker \
     's/\n                    && self\.shared\.housekeeper\.give_up_spare\(\) =>/ \&\& false =>/' "$names a_directory"
+mutation 'an older attempt to make a file counts' $housekeeper \
+    's/if attempt > before \{/if attempt > 0 || attempt > before {/' '--test full_disk a_file_that'
 mutation 'the same salt in a second life' src/wal/chunks.rs \
     's/let salt = random_u64\(\);/let salt = 7;/' '--test crash each_life'
 mutation 'position left out of the CRC' src/format/frame.rs \
