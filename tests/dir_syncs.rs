@@ -372,3 +372,17 @@ fn a_failed_sync_of_one_thread_takes_no_name_from_the_other() {
         survives_crashes(&format!("{first:?} first"), &disk, &acknowledged);
     }
 }
+
+#[test]
+fn a_doubtful_name_without_room_to_make_it_anew_is_a_full_disk_and_nothing_is_lost() {
+    let (disk, mut wal, mut list) = log_of(2, 2);
+    fill_chunk(&mut wal, &mut list, "before").unwrap();
+    let disk = disk.on(disk.storage.kill());
+    assert_eq!(wal.last_segment().offset, wal.open_chunk_id().0 + 64);
+    disk.storage.fail(Fault::new(OpKind::Rename, 0, FaultHow::NoSpace).sticky());
+    let opened = disk.try_open();
+    assert!(matches!(opened, Err(Error::StorageFull { .. })), "{opened:?}");
+    disk.storage.heal();
+    survives_crashes("without room", &disk, &list.words);
+    assert_eq!(disk.open().1.words, list.words);
+}
