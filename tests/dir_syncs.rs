@@ -4,12 +4,26 @@
 
 mod common;
 
+use std::any::Any;
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::time::Duration;
+
 use chunked_wal::ChunkId;
+use chunked_wal::ChunkedWal;
 use chunked_wal::Error;
+use chunked_wal::storage::Access;
 use chunked_wal::storage::Fault;
 use chunked_wal::storage::FaultHow;
 use chunked_wal::storage::MemoryStorage;
 use chunked_wal::storage::OpKind;
+use chunked_wal::storage::Storage;
+use chunked_wal::storage::StorageFile;
 use common::*;
 
 /// Crashes that each case is tried with.
@@ -239,4 +253,136 @@ fn a_directory_without_room_for_a_name_is_no_end_where_there_is_a_way() {
     assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
     disk.storage.heal();
     disk.open().0.close().unwrap();
+}
+
+/// Who syncs the directory first once both threads have changed a name in it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum First {
+    Housekeeper,
+    Worker,
+}
+
+/// What the worker and the housekeeper have done since they meet.
+#[derive(Debug, Default)]
+struct Meeting {
+    first: Option<First>,
+    removed: bool,
+    named: bool,
+    synced: [bool; 2],
+}
+
+/// Lets the two threads change names at once, if nothing keeps them from it, and sync one after the other.
+#[derive(Debug)]
+struct Meet {
+    disk: MemoryStorage,
+    state: Mutex<Meeting>,
+    changed: Condvar,
+}
+
+impl Meet {
+    fn note(&self, change: impl FnOnce(&mut Meeting)) {
+        change(&mut self.state.lock().unwrap());
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, done: impl Fn(&Meeting) -> bool) {
+        let state = self.state.lock().unwrap();
+        let at_most = Duration::from_millis(500);
+        drop(self.changed.wait_timeout_while(state, at_most, |s| s.first.is_some() && !done(s)).unwrap());
+    }
+}
+
+impl Storage for Meet {
+    fn create_dir(&self, dir: &Path) -> io::Result<PathBuf> {
+        self.disk.create_dir(dir)
+    }
+    fn resolve_dir(&self, dir: &Path) -> io::Result<PathBuf> {
+        self.disk.resolve_dir(dir)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        self.disk.list(dir)
+    }
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        self.disk.create(path)
+    }
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn StorageFile>> {
+        self.disk.open(path, access)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let is_chunk = to.file_name().unwrap().to_str().unwrap().starts_with("r-");
+        if is_chunk {
+            self.wait(|state| state.removed);
+        }
+        self.disk.rename_new(from, to)?;
+        self.note(|state| if is_chunk { state.named = true } else { state.removed = true });
+        Ok(())
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let is_worker = std::thread::current().name() == Some("wal-flush");
+        self.wait(|state| {
+            let goes_first = (state.first == Some(First::Worker)) == is_worker;
+            state.removed && state.named && (goes_first || state.synced[usize::from(!is_worker)])
+        });
+        let synced = self.disk.sync_dir(dir);
+        self.note(|state| state.synced[usize::from(is_worker)] = true);
+        synced
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
+        self.disk.lock(path)
+    }
+}
+
+#[test]
+fn a_failed_sync_of_one_thread_takes_no_name_from_the_other() {
+    for first in [First::Worker, First::Housekeeper] {
+        let disk = Disk::with(|config| config.spare_chunks = 2);
+        let state = Mutex::default();
+        let meet = Arc::new(Meet { disk: disk.storage.clone(), state, changed: Condvar::new() });
+        let mut list = List::default();
+        let options = ChunkedWal::options(disk.config.clone()).storage(meet.clone());
+        let mut wal: Wal = options.open(&mut list).unwrap();
+        for chunk in 0..5 {
+            fill_chunk(&mut wal, &mut list, &format!("word-{chunk}")).unwrap();
+        }
+        // Leaves a spare, so that the rotation need not wait for one.
+        remove(&mut wal, 1).unwrap();
+
+        meet.note(|state| *state = Meeting { first: Some(first), ..Meeting::default() });
+        disk.storage.fail(lying());
+        let ids = drain(&mut wal, 2);
+        wal.remove_chunks(ids).unwrap();
+        let filled = fill_chunk(&mut wal, &mut list, "before");
+        meet.note(|state| state.first = None);
+        let mut acknowledged = list.words.clone();
+        if filled.is_ok()
+            && wal.append_and_apply("acknowledged".to_string(), &mut list).is_ok()
+            && wal.sync().is_ok()
+        {
+            acknowledged.clone_from(&list.words);
+        }
+        // Whatever failed, what the housekeeper goes on with comes to its end.
+        let _told = wal.wait_idle();
+        let _told = wal.close();
+        survives_crashes(&format!("{first:?} first"), &disk, &acknowledged);
+    }
+}
+
+#[test]
+fn a_doubtful_name_without_room_to_make_it_anew_is_a_full_disk_and_nothing_is_lost() {
+    let (disk, mut wal, mut list) = log_of(2, 2);
+    fill_chunk(&mut wal, &mut list, "before").unwrap();
+    let disk = disk.on(disk.storage.kill());
+    assert_eq!(wal.last_segment().offset, wal.open_chunk_id().0 + 64);
+    disk.storage.fail(Fault::new(OpKind::Rename, 0, FaultHow::NoSpace).sticky());
+    let opened = disk.try_open();
+    assert!(matches!(opened, Err(Error::StorageFull { .. })), "{opened:?}");
+    disk.storage.heal();
+    survives_crashes("without room", &disk, &list.words);
+    assert_eq!(disk.open().1.words, list.words);
 }

@@ -81,6 +81,8 @@ pub(crate) struct Housekeeper {
     config: HousekeeperConfig,
     state: Mutex<State>,
     changed: Condvar,
+    /// Held from a change of names to the sync that makes it durable.
+    naming: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -156,7 +158,8 @@ impl State {
 impl Housekeeper {
     pub(crate) fn new(config: HousekeeperConfig, leftovers: Vec<PathBuf>) -> Self {
         let state = State { leftovers, ..State::default() };
-        Housekeeper { config, state: Mutex::new(state), changed: Condvar::new() }
+        let naming = Mutex::default();
+        Housekeeper { config, state: Mutex::new(state), changed: Condvar::new(), naming }
     }
 
     /// Starts the thread. `keep` is held until it ends.
@@ -175,6 +178,12 @@ impl Housekeeper {
             state.spare_wanted = true;
             self.changed.notify_all();
         }
+    }
+
+    /// To be held from a change of names to the directory's sync: a sync that fails may drop the changes of
+    /// both threads, and the next, the other's, would succeed without them.
+    pub(crate) fn naming(&self) -> MutexGuard<'_, ()> {
+        self.naming.lock()
     }
 
     /// Takes a spare: one that is ready, or else one that is made now.
@@ -392,10 +401,12 @@ impl Housekeeper {
     fn remove_one(&self, chunk: &ChunkFile, path: &Path) -> Result<()> {
         let storage = &self.config.storage;
         let reuse = chunk.retire() && self.state.lock().spares.len() < self.config.spares_max;
+        let naming = self.naming();
         let spare = self.rename_to_spare(path)?;
         // Before the next removal, so that no crash brings this one back without its successor; and
         // before the file is overwritten, so that no crash leaves other bytes under the old name.
         storage.sync_dir(&self.config.dir).map_err(|e| Error::io("sync directory", &self.config.dir, e))?;
+        drop(naming);
         if let Some(spare) = spare.as_ref().filter(|_| !reuse) {
             storage.remove(spare).map_err(|e| Error::io("remove", spare, e))?;
         }

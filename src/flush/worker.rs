@@ -474,10 +474,12 @@ impl<W: WalTypes> Worker<W> {
         }
         // The final name proves that header and first frame are durable.
         chunk.sync()?;
+        let naming = self.shared.housekeeper.naming();
         self.name_chunk(&spare.path, &path)?;
         chunk.path = path;
         // The new name must be durable before a record in it is acknowledged.
         self.storage.sync_dir(&self.dir).map_err(|e| Error::io("sync directory", &self.dir, e))?;
+        drop(naming);
         report(|| log::info!("began {}", chunk.id));
         self.chunk = Some(chunk);
         if let Some(head) = head {

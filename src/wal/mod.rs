@@ -275,8 +275,8 @@ impl<W: WalTypes> ChunkedWal<W> {
     }
 
     /// Waits, without blocking the thread, until the queue has room for what is appended: then a
-    /// [`flush`](Self::flush) or [`try_flush`](Self::try_flush), one [`append`](Self::append), and a rotation
-    /// don't wait for room. It is ready at once for a log that has failed: the next call says why.
+    /// [`flush`](Self::flush) or [`try_flush`](Self::try_flush), and one [`append`](Self::append), don't wait
+    /// for room, and a rotation for no more than its checkpoint takes. It is ready at once for a log that has failed: the next call says why.
     ///
     /// ```
     /// # use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
