@@ -401,6 +401,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri does not know the flags that files are opened with")]
     fn a_file_that_is_held_or_was_retired_before_is_not_used_again() {
         let dir = tempfile::tempdir().unwrap();
         let files = OpenFiles::new(Arc::new(DiskStorage), dir.path(), ClosedReads::Positional);
@@ -419,6 +420,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri does not know the flags that files are opened with")]
     fn a_file_that_is_read_when_the_log_is_closed_is_not_used_again() {
         let dir = tempfile::tempdir().unwrap();
         let files = OpenFiles::new(Arc::new(DiskStorage), dir.path(), ClosedReads::Positional);
@@ -437,6 +439,7 @@ mod tests {
 
     #[cfg(feature = "mmap")]
     #[test]
+    #[cfg_attr(miri, ignore = "Miri does not know the flags that files are opened with")]
     fn a_map_that_is_held_holds_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let files = OpenFiles::new(Arc::new(DiskStorage), dir.path(), ClosedReads::Mapped);
@@ -459,6 +462,7 @@ mod tests {
 
     #[cfg(feature = "mmap")]
     #[test]
+    #[cfg_attr(miri, ignore = "Miri does not know the flags that files are opened with")]
     fn a_log_that_ends_waits_for_those_who_read_in_a_map() {
         let dir = tempfile::tempdir().unwrap();
         let files = OpenFiles::new(Arc::new(DiskStorage), dir.path(), ClosedReads::Mapped);
