@@ -241,7 +241,7 @@ fn read_and_check(path: &Path) -> Outcome<u64> {
     }
 }
 
-/// What the file system takes for cutting off all but the beginning, as opening does behind a torn end.
+/// How long the file system takes to cut a file to its beginning, which opening does after a torn end.
 fn cut(path: &Path) -> Outcome<Duration> {
     let file = File::options().write(true).open(path)?;
     let began = Instant::now();

@@ -120,7 +120,7 @@ mutation 'keep appending to a file after a torn tail' src/recovery.rs \
 mutation 'a closing mark stays when the log is opened' src/recovery/repair.rs \
     's/self\.mark_anew\(&\*handle\) \{/Ok::<(), Error>(()) {/' "$recovery"
 mutation 'the mark that replaces a closing one is not synced' src/recovery/repair.rs \
-    's/(data_len \+ SEAL_LEN, e\)\)\?;\n)        handle\.sync\(\)[^\n]*/$1        Ok(())/' "$recovery"
+    's/(self\.write_mark\(handle\)\?;\n)        handle\.sync\(\)[^\n]*/$1        Ok(())/' "$recovery"
 mutation 'any amount may be written and not durable' $worker \
     's/ \|\| end - synced >= UNSYNCED_MAX//' "$flush"
 mutation 'a void frame counts by its own checksum' src/format/scan.rs \

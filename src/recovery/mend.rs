@@ -16,6 +16,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use super::open_chunk;
+use super::repair::REPAIR_READ;
 use super::repair::seal_chunk;
 use super::stages::Stages;
 use super::stages::visit_rest;
@@ -186,7 +187,7 @@ pub(crate) fn find_mends(
         Err(_) => return Ok(None),
     };
     let mut mends: Vec<Mend> = mend.into_iter().collect();
-    let mut scan = Scan::new(&bytes, &header, successor.is_some(), READ);
+    let mut scan = Scan::new(&bytes, &header, successor.is_some(), REPAIR_READ);
     visit_rest(&mut scan, path, Stages::One, |_| Ok(()))?;
     let data_end = scan.last_segment().map_or(id.0, |(offset, size)| offset + size);
     if let Some(ScanEnd::Corrupt { .. } | ScanEnd::Unsupported { .. }) = scan.end() {
@@ -198,6 +199,3 @@ pub(crate) fn find_mends(
     let (log_id, records) = (header.log_id, scan.records());
     Ok((!mends.is_empty()).then_some(Mendable { mends, log_id, records, data_end }))
 }
-
-/// How much is read at a time.
-const READ: usize = 1 << 20;

@@ -175,27 +175,28 @@ impl<C> Newest<C> {
 
     /// All is synced and nothing is under way: a log that stays idle from here on has its proof.
     fn mark(&self, handle: &dyn StorageFile) -> Result<()> {
-        let data_len = self.end - self.header.chunk_id;
-        let needed = data_len + SEAL_LEN;
+        let needed = self.end - self.header.chunk_id + SEAL_LEN;
         // A crash may have taken back what was allocated behind the last record.
         if handle.len().map_err(|e| Error::io("measure", &self.path, e))? < needed {
             let allocated = handle.allocate(needed);
             allocated.map_err(|e| Error::no_space("allocate", &self.path, needed, e))?;
         }
-        let mark = sync_mark(self.end, &Salt::new(self.header.salt));
-        write_all_at(handle, &mut [IoSlice::new(&mark)], data_len)
-            .map_err(|e| Error::no_space("write", &self.path, needed, e))
+        self.write_mark(handle)
     }
 
     /// Puts an ordinary mark in the place of the one that is there. That may be a closing mark, which says
     /// that nothing follows, and soon records will; or it may be one on the disk behind what the cache shows,
     /// where an earlier open was killed here or its sync failed.
     fn mark_anew(&self, handle: &dyn StorageFile) -> Result<()> {
+        self.write_mark(handle)?;
+        handle.sync().map_err(|e| Error::io("sync", &self.path, e))
+    }
+
+    fn write_mark(&self, handle: &dyn StorageFile) -> Result<()> {
         let data_len = self.end - self.header.chunk_id;
         let mark = sync_mark(self.end, &Salt::new(self.header.salt));
         write_all_at(handle, &mut [IoSlice::new(&mark)], data_len)
-            .map_err(|e| Error::no_space("write", &self.path, data_len + SEAL_LEN, e))?;
-        handle.sync().map_err(|e| Error::io("sync", &self.path, e))
+            .map_err(|e| Error::no_space("write", &self.path, data_len + SEAL_LEN, e))
     }
 
     /// Writes the seal and cuts the file behind it. In this order, because the place of the seal has
@@ -229,13 +230,13 @@ pub(super) fn seal_chunk(
 pub(crate) fn cut_chunk(storage: &dyn Storage, path: &Path, id: ChunkId, end: u64) -> Result<()> {
     let (header, bytes) = open_chunk(storage, path, id)?;
     let handle = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open", path, e))?;
-    let mut scan = Scan::new(&bytes, &header, false, CUT_READ);
+    let mut scan = Scan::new(&bytes, &header, false, REPAIR_READ);
     while scan.next().map_err(|e| Error::from_read(path, e))?.is_some() {
         let (records, data_crc) = (scan.records(), scan.data_crc());
         match scan.last_segment().map(|(offset, size)| offset + size) {
             Some(at) if at < end => {}
             Some(at) if at == end => {
-                rewrite(&handle, path, &header, HEADER_LEN, end - id.0, CUT_READ as u64)?;
+                rewrite(&handle, path, &header, HEADER_LEN, end - id.0, REPAIR_READ as u64)?;
                 handle.sync().map_err(|e| Error::io("sync", path, e))?;
                 return seal_chunk(&*handle, path, &header, end, records, &data_crc);
             }
@@ -246,8 +247,8 @@ pub(crate) fn cut_chunk(storage: &dyn Storage, path: &Path, id: ChunkId, end: u6
     Err(Error::NotInLog { offset: end, size, start, end: scan.last_segment().map_or(start, |(o, s)| o + s) })
 }
 
-/// The reads with which a chunk is cut.
-const CUT_READ: usize = 1 << 20;
+/// The reads with which a chunk is cut, mended, or has a record taken out.
+pub(super) const REPAIR_READ: usize = 1 << 20;
 
 /// Writes the frames between two file positions once more, where they are, so that the next sync covers
 /// them. Each is checked after it was read and before it is written: since it was replayed, the operating

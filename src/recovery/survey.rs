@@ -29,7 +29,7 @@ use crate::storage::read_full_at;
 pub(crate) struct Survey {
     /// Oldest first.
     pub(crate) chunks: Vec<ChunkId>,
-    /// Those of them whose name an open was just making anew.
+    /// Chunks, listed above too, whose name an open was making anew when it stopped.
     pub(crate) away: Vec<ChunkId>,
     pub(crate) spares: Vec<PathBuf>,
     /// What is not the log's.
@@ -55,8 +55,7 @@ pub(crate) fn survey(storage: &dyn Storage, dir: &Path) -> Result<Survey> {
             survey.foreign.push(dir.join(name));
         }
     }
-    // Under whichever name, it is there. Who reads the log without writing to it finds no file of its own name
-    // for a moment, and looks again.
+    // Such a chunk is part of the log under either name; `open_chunk` looks for both.
     survey.chunks.extend(&survey.away);
     survey.chunks.sort_unstable();
     survey.chunks.dedup();

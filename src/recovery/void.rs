@@ -4,6 +4,7 @@ use std::io::IoSlice;
 use std::path::Path;
 
 use super::open_chunk_file;
+use super::repair::REPAIR_READ;
 use super::scan_error;
 use crate::error::Error;
 use crate::error::Result;
@@ -21,16 +22,13 @@ use crate::storage::Storage;
 use crate::storage::read_full_at;
 use crate::storage::write_all_at;
 
-/// How much is read at a time.
-const READ: usize = 1 << 20;
-
 /// Puts a void frame in the place of the record at `offset`, and syncs the file. Done already is done.
 ///
 /// The write is not atomic, so the file is to be a copy that gets the chunk's name afterwards.
 pub(crate) fn void_record(storage: &dyn Storage, path: &Path, offset: u64) -> Result<()> {
     let (header, bytes) = open_chunk_file(storage, path, None)?;
     let read = |e| Error::from_read(path, e);
-    let mut scan = Scan::new(&bytes, &header, false, READ);
+    let mut scan = Scan::new(&bytes, &header, false, REPAIR_READ);
     let not_voidable = |why| Error::NotVoidable { path: path.to_owned(), offset, why };
     let found = loop {
         match scan.next().map_err(read)? {
