@@ -316,6 +316,17 @@ fn inspect_says_what_it_did_not_read() {
     assert!(run(&["inspect", "."], one.path()).out.contains("read       every record\n"));
 }
 
+/// A clock can be wrong, or a header written by something else.
+#[test]
+fn inspect_shows_a_chunk_of_a_time_that_has_no_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let chunk = Forge::chunk(0).header(48, &u64::MAX.to_le_bytes()).checkpoint("").action("a").mark();
+    fs::write(chunk_path(dir.path(), 0), &chunk.bytes).unwrap();
+    let inspected = run(&["inspect", "."], dir.path());
+    assert_eq!((inspected.code, inspected.err.as_str()), (0, ""));
+    assert!(run(&["inspect", "--json", "."], dir.path()).out.contains(r#""created": null"#));
+}
+
 /// What a killed process leaves: no mark, and behind the last record what the file held before.
 #[test]
 fn a_log_that_was_not_closed_and_lost_nothing_is_told_from_a_torn_one() {
@@ -700,6 +711,12 @@ fn gaps_foreign_chunks_and_lost_headers_are_repaired_too() {
     let gap: &dyn Fn(&Path) = &|dir| fs::remove_file(chunk_path(dir, SECOND)).unwrap();
     assert_eq!(repaired(gap, "before"), ["a", "b"]);
     assert_eq!(repaired(gap, "behind"), ["a", "b", "c", "d", "e", "f"]);
+    // What follows a gap is given up whole, and not cut where it is damaged itself.
+    let gap_and_damage: &dyn Fn(&Path) = &|dir| {
+        gap(dir);
+        damage(&chunk_path(dir, NEWEST), END - NEWEST - 40);
+    };
+    assert_eq!(repaired(gap_and_damage, "before"), ["a", "b"]);
     let foreign: &dyn Fn(&Path) = &|dir| {
         let other = three_chunks();
         fs::copy(chunk_path(other.path(), SECOND), chunk_path(dir, SECOND)).unwrap();

@@ -5,6 +5,7 @@ mod looks;
 mod ring;
 mod run;
 pub mod seeds;
+mod tool;
 
 pub use run::run;
 
@@ -12,9 +13,10 @@ pub use run::run;
 pub type Target = fn(&[u8]) -> String;
 
 /// Each target by its name.
-pub const TARGETS: [(&str, Target); 4] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("directory", |data| run(data).feature),
     ("looks", looks::looks),
     ("ring", ring::ring),
     ("blobs", blobs::blobs),
+    ("tool", tool::tool),
 ];

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use chunked_wal::ChunkId;
 use chunked_wal::raw::ChunkPlace;
@@ -32,7 +33,8 @@ struct Row {
 }
 
 struct RowHeader {
-    created: String,
+    /// `None` where the header names a time after the year 9999, which RFC 3339 can't write.
+    created: Option<String>,
     is_reused: bool,
     may_be_compressed: bool,
     file_len: u64,
@@ -62,7 +64,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Failure> {
 fn read_header(dir: &Path, id: ChunkId) -> Result<Option<RowHeader>, Failure> {
     match RawChunk::open(dir, id) {
         Ok(chunk) => Ok(Some(RowHeader {
-            created: humantime::format_rfc3339_seconds(chunk.created()).to_string(),
+            created: rfc3339(chunk.created()),
             is_reused: chunk.is_reused(),
             may_be_compressed: chunk.may_be_compressed(),
             file_len: chunk.file_len(),
@@ -70,6 +72,12 @@ fn read_header(dir: &Path, id: ChunkId) -> Result<Option<RowHeader>, Failure> {
         Err(error) if is_gone(&error) || crate::outcome::is_damage(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// `to_string` would panic where the time can't be written.
+fn rfc3339(time: SystemTime) -> Option<String> {
+    let mut text = String::new();
+    write!(text, "{}", humantime::format_rfc3339_seconds(time)).ok().map(|()| text)
 }
 
 /// As [`look`], but a chunk whose seal is in its place is not read beyond its first record, unless it
@@ -148,7 +156,7 @@ impl Report<'_> {
     }
 
     fn damage(&self) -> impl Iterator<Item = String> {
-        self.rows.iter().filter_map(|row| row.look.damage()).map(ToString::to_string)
+        self.rows.iter().flat_map(|row| row.look.damage()).map(ToString::to_string)
     }
 
     fn outcome(&self) -> Outcome {
@@ -179,7 +187,7 @@ impl Report<'_> {
             "CHUNK", "RECORDS", "BYTES", "STATE", "CREATED", "CHECKPOINT", "LZ4"
         ));
         for row in self.rows {
-            let created = row.header.as_ref().map_or("-", |header| &header.created);
+            let created = row.header.as_ref().and_then(|header| header.created.as_deref()).unwrap_or("-");
             let checkpoint = row.look.checkpoint.map_or("-".into(), print::bytes);
             let lz4 = row.lz4().map_or("-".into(), |share| format!("{:.0}%", share * 100.0));
             line(format!(
@@ -253,7 +261,7 @@ impl Report<'_> {
             "bytes": row.bytes(),
             "end": row.look.data_end,
             "state": row.state(self.is_open),
-            "created": header.map(|header| header.created.clone()),
+            "created": header.and_then(|header| header.created.clone()),
             "reused_file": header.map(|header| header.is_reused),
             "checkpoint_bytes": row.look.checkpoint,
             "lz4_share": row.lz4(),

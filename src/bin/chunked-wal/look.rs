@@ -85,12 +85,13 @@ pub(crate) fn look(
 }
 
 impl Look {
-    /// What is wrong with the chunk or its place in the log.
-    pub(crate) fn damage(&self) -> Option<&Error> {
-        match &self.state {
+    /// What is wrong with the chunk's place in the log and with the chunk, in the order of the log.
+    pub(crate) fn damage(&self) -> impl Iterator<Item = &Error> {
+        let inside = match &self.state {
             State::Damaged(error) => Some(error),
-            _ => self.gap.as_ref(),
-        }
+            _ => None,
+        };
+        self.gap.iter().chain(inside)
     }
 
     /// Whether something is wrong by which records are lost.

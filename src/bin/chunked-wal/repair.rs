@@ -73,7 +73,7 @@ pub(crate) fn run(args: &RepairArgs) -> Result<Outcome, Failure> {
     let is_torn = matches!(log.chunks.last(), Some((_, Look { state: State::Torn { .. }, .. })));
     let is_torn = is_torn && (lock.is_some() || !is_open(&args.dir));
     let plans = plans(&log, is_torn);
-    let outcome = match log.chunks.iter().any(|(_, look)| look.damage().is_some()) {
+    let outcome = match log.chunks.iter().any(|(_, look)| look.damage().next().is_some()) {
         true => Outcome::Corrupt,
         false if is_torn => Outcome::Torn,
         false => Outcome::Sound,
@@ -125,13 +125,14 @@ fn plans(log: &LogLook, is_torn: bool) -> Vec<Plan> {
     };
     let mut plans = Vec::new();
     // Of a foreign chunk nothing is kept, however sound it is.
-    let is_ours = matches!(chunks[first].1.state, State::Damaged(Error::Corrupt { .. }));
-    let has_prefix = is_ours && chunks[first].1.records > 0;
+    let look = &chunks[first].1;
+    let is_ours = matches!(look.state, State::Damaged(Error::Corrupt { .. })) && look.gap.is_none();
+    let has_prefix = is_ours && look.records > 0;
     if first > 0 || has_prefix {
         let dropped = if has_prefix { first + 1 } else { first };
         let mut steps: Vec<Step> = mends(0..first).collect();
         steps.extend((dropped..chunks.len()).rev().map(Step::Drop));
-        steps.extend(has_prefix.then(|| Step::Cut(first, chunks[first].1.data_end)));
+        steps.extend(has_prefix.then(|| Step::Cut(first, look.data_end)));
         plans.push(Plan { keep: Keep::Before, steps });
     }
     let last = chunks.iter().rposition(|(_, look)| look.is_bad()).unwrap_or(first);
@@ -154,7 +155,7 @@ fn describe_damage(args: &RepairArgs, log: &LogLook, outcome: Outcome) -> String
             let torn = print::torn(lost, look.data_end, cut_at);
             format!("{dir}: {}: {torn}; nothing proves that any of it had been durable\n", id.file_name())
         }
-        _ => log.chunks.iter().filter_map(|(_, look)| look.damage()).map(|e| format!("{e}\n")).collect(),
+        _ => log.chunks.iter().flat_map(|(_, look)| look.damage()).map(|e| format!("{e}\n")).collect(),
     }
 }
 
@@ -220,7 +221,7 @@ fn describe(dir: &Path, log: &LogLook, step: Step) -> String {
         }
         Step::Mend(i) => {
             let (id, look) = &log.chunks[i];
-            let what = match look.damage() {
+            let what = match look.damage().last() {
                 Some(Error::Corrupt { damage: Damage::HeaderBit, .. }) => "header",
                 _ => "seal",
             };

@@ -168,7 +168,7 @@ impl LogResult {
                 result.outcome = result.outcome.max(Outcome::Torn);
                 result.findings.push(print::torn(lost, look.data_end, cut_at));
             }
-            if let Some(error) = look.damage() {
+            for error in look.damage() {
                 result.outcome = result.outcome.max(Outcome::Corrupt);
                 result.findings.push(error.to_string());
             }
