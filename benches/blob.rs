@@ -10,22 +10,9 @@ use std::convert::Infallible;
 use std::hint::black_box;
 use std::time::Duration;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use chunked_wal::blob::BlobConfig;
-use chunked_wal::blob::BlobRef;
-use chunked_wal::blob::BlobStore;
-use chunked_wal::blob::BlobWal;
-use criterion::BenchmarkId;
-use criterion::Criterion;
-use criterion::Throughput;
-use criterion::criterion_group;
-use criterion::criterion_main;
+use chunked_wal::blob::{BlobConfig, BlobRef, BlobStore, BlobWal};
+use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, StateMachine, WalRecord, WalTypes};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tempfile::TempDir;
 
 const SIZES: [usize; 4] = [1 << 10, 16 << 10, 256 << 10, 4 << 20];

@@ -9,14 +9,8 @@ use std::fs::File;
 use std::hint::black_box;
 use std::time::Duration;
 
-use chunked_wal::embedded::Checkpoint;
-use chunked_wal::embedded::EmbeddedWal;
-use chunked_wal::embedded::Region;
-use criterion::BenchmarkId;
-use criterion::Criterion;
-use criterion::Throughput;
-use criterion::criterion_group;
-use criterion::criterion_main;
+use chunked_wal::embedded::{Checkpoint, EmbeddedWal, Region};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const MIB: u64 = 1 << 20;
 

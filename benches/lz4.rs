@@ -14,15 +14,10 @@ mod common;
 
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chunked_wal::Compression;
-use chunked_wal::Replay;
-use chunked_wal::WalRecord;
-use common::Home;
-use common::Log;
-use common::Payloads;
+use chunked_wal::{Compression, Replay, WalRecord};
+use common::{Home, Log, Payloads};
 
 const SIZES: [usize; 3] = [256, 4 << 10, 64 << 10];
 const MODES: [Compression; 2] = [Compression::None, Compression::Lz4 { min_len: 64 }];

@@ -13,24 +13,12 @@ use std::fs::File;
 use std::hash::Hasher;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::path::PathBuf;
-use std::time::Duration;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Flush;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use chunked_wal::codeq::config::CodeqConfig;
-use chunked_wal::codeq::config::Crc32fast;
-use chunked_wal::embedded::Checkpoint;
-use chunked_wal::embedded::EmbeddedWal;
-use chunked_wal::embedded::Region;
+use chunked_wal::codeq::config::{CodeqConfig, Crc32fast};
+use chunked_wal::embedded::{Checkpoint, EmbeddedWal, Region};
+use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 

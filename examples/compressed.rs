@@ -7,14 +7,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Compression;
-use chunked_wal::Config;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
+use chunked_wal::{ChunkId, ChunkedWal, Compression, Config, Segment, StateMachine, WalRecord, WalTypes};
 
 struct Events;
 

@@ -10,24 +10,13 @@
 //! leave there is opened and compared with what was appended. The end is a count, or, with exit code
 //! 1, what is wrong and the shortest script that shows it.
 
-use std::hash::DefaultHasher;
-use std::hash::Hasher;
-use std::io::IsTerminal;
-use std::io::Write;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use chunked_wal::storage::Evictions;
-use chunked_wal::storage::FreshSpace;
-use chunked_wal::storage::MemoryStorage;
-use chunked_wal::storage::ReservedSizes;
-use chunked_wal::storage::TornRenames;
-use chunked_wal::testing::CrashTest;
-use chunked_wal::testing::Subject;
+use chunked_wal::storage::{Evictions, FreshSpace, MemoryStorage, ReservedSizes, TornRenames};
+use chunked_wal::testing::{CrashTest, Subject};
+use chunked_wal::{ChunkId, Segment, StateMachine, WalRecord, WalTypes};
 
 const USAGE: &str = "crash [--states N] [--seed S] [--threads T] [--unkind on|off] [--replay SCRIPT]";
 

@@ -13,13 +13,8 @@
 
 use std::collections::BTreeMap;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use chunked_wal::testing::CrashTest;
-use chunked_wal::testing::Subject;
+use chunked_wal::testing::{CrashTest, Subject};
+use chunked_wal::{ChunkId, Segment, StateMachine, WalRecord, WalTypes};
 
 /// The types of the bank's log. Codecs for tuples and strings come with `codeq`; for types of your
 /// own you write two functions.

@@ -15,27 +15,13 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::error::Error;
 use std::io;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use chunked_wal::blob::BlobConfig;
-use chunked_wal::blob::BlobRef;
-use chunked_wal::blob::BlobStore;
-use chunked_wal::blob::BlobWal;
-use chunked_wal::codeq::Decode;
-use chunked_wal::codeq::Encode;
+use chunked_wal::blob::{BlobConfig, BlobRef, BlobStore, BlobWal};
+use chunked_wal::codeq::{Decode, Encode};
+use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, StateMachine, WalRecord, WalTypes};
 
 const KILLS: u64 = 10;
 

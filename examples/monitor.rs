@@ -8,17 +8,12 @@
 //! `--checkpoints` reads the index of an SQLite WAL too; `--poll` doesn't ask the operating system.
 
 use std::fmt::Debug;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use chunked_wal::Error;
-use chunked_wal::monitor::MonitorOptions;
-use chunked_wal::monitor::SqliteFile;
-use chunked_wal::monitor::SqliteState;
-use chunked_wal::monitor::WalMonitor;
-use chunked_wal::monitor::Watch;
+use chunked_wal::monitor::{MonitorOptions, SqliteFile, SqliteState, WalMonitor, Watch};
 
 fn main() -> ExitCode {
     let mut options = MonitorOptions::new();

@@ -7,25 +7,12 @@
 //! ```
 
 use std::io;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
-use std::io::Write;
-use std::net::SocketAddr;
-use std::net::TcpListener;
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Flush;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use metrics_exporter_prometheus::PrometheusBuilder;
-use metrics_exporter_prometheus::PrometheusHandle;
+use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 struct Notes;
 

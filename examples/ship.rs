@@ -22,30 +22,18 @@
 //!   begins anew at the oldest chunk there is: a chunk begins with a checkpoint of all before it.
 
 use std::error::Error;
-use std::fs;
-use std::fs::File;
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use std::{fs, io};
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Error as WalError;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalReader;
-use chunked_wal::WalRecord;
-use chunked_wal::raw::ChunkPlace;
-use chunked_wal::raw::Listing;
-use chunked_wal::raw::Payload;
-use chunked_wal::raw::Raw;
-use chunked_wal::raw::RawChunk;
+use chunked_wal::raw::{ChunkPlace, Listing, Payload, Raw, RawChunk};
+use chunked_wal::{
+    ChunkId, ChunkedWal, Config, Error as WalError, Segment, StateMachine, WalReader, WalRecord,
+};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -8,19 +8,13 @@
 //! ```
 
 use std::error::Error;
-use std::fs::File;
-use std::fs::OpenOptions;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use chunked_wal::embedded::Checkpoint;
-use chunked_wal::embedded::EmbeddedWal;
-use chunked_wal::embedded::Region;
+use chunked_wal::embedded::{Checkpoint, EmbeddedWal, Region};
 
 const REGION: Region = Region { offset: 4096, len: 64 << 10 };
 const ACCOUNTS_AT: u64 = REGION.offset + REGION.len;

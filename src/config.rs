@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::format::Compressor;
-use crate::format::HEADER_LEN;
+use crate::format::{Compressor, HEADER_LEN};
 use crate::position::ChunkId;
 
 const KIB: u64 = 1024;

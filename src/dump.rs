@@ -3,20 +3,12 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::error::Error;
-use crate::error::Foreign;
-use crate::error::Result;
-use crate::format::Scan;
-use crate::format::ScanEnd;
+use crate::error::{Error, Foreign, Result};
+use crate::format::{Scan, ScanEnd};
 use crate::lock::WalLock;
-use crate::position::ChunkId;
-use crate::position::Segment;
-use crate::record::WalRecord;
-use crate::record::WalTypes;
-use crate::recovery::log_id_of_most;
-use crate::recovery::open_chunk;
-use crate::recovery::scan_error;
-use crate::recovery::survey;
+use crate::position::{ChunkId, Segment};
+use crate::record::{WalRecord, WalTypes};
+use crate::recovery::{log_id_of_most, open_chunk, scan_error, survey};
 use crate::storage::DiskStorage;
 use crate::wal::ChunkedWal;
 

@@ -135,49 +135,20 @@ mod wal;
 pub use codeq;
 
 pub use crate::chunk::ChunkStat;
-pub use crate::config::ClosedReads;
-pub use crate::config::Compression;
-pub use crate::config::Config;
-pub use crate::config::IdleMark;
-pub use crate::error::Damage;
-pub use crate::error::Error;
-pub use crate::error::Foreign;
+pub use crate::config::{ClosedReads, Compression, Config, IdleMark};
 #[cfg(feature = "blob")]
 pub use crate::error::NoBlob;
-pub use crate::error::Proof;
-pub use crate::error::Result;
-pub use crate::flush::Flush;
-pub use crate::flush::FlushMetrics;
-pub use crate::flush::FlushSender;
-pub use crate::flush::FlushTicket;
-pub use crate::flush::Latency;
-pub use crate::flush::Progress;
-pub use crate::flush::ProgressHandle;
+pub use crate::error::{Damage, Error, Foreign, Proof, Result};
+pub use crate::flush::{Flush, FlushMetrics, FlushSender, FlushTicket, Latency, Progress, ProgressHandle};
 pub use crate::lock::WalLock;
 #[cfg(feature = "monitor")]
 pub use crate::monitor::WalMonitor;
-pub use crate::position::ChunkId;
-pub use crate::position::Segment;
-pub use crate::reader::Follow;
-pub use crate::reader::ReadOnlyOptions;
-pub use crate::reader::ReadUpTo;
-pub use crate::reader::Records;
-pub use crate::reader::WalReader;
-pub use crate::record::Callback;
-pub use crate::record::CallbackFn;
-pub use crate::record::ChunkPersisted;
-pub use crate::record::StateMachine;
-pub use crate::record::WalRecord;
-pub use crate::record::WalTypes;
-pub use crate::recovery::Mended;
-pub use crate::recovery::RecoveryReport;
-pub use crate::recovery::Replay;
-pub use crate::recovery::TornTail;
-pub use crate::storage::Storage;
-pub use crate::storage::StorageFile;
-pub use crate::wal::ChunkedWal;
-pub use crate::wal::OpenOptions;
-pub use crate::wal::TryFlushError;
+pub use crate::position::{ChunkId, Segment};
+pub use crate::reader::{Follow, ReadOnlyOptions, ReadUpTo, Records, WalReader};
+pub use crate::record::{Callback, CallbackFn, ChunkPersisted, StateMachine, WalRecord, WalTypes};
+pub use crate::recovery::{Mended, RecoveryReport, Replay, TornTail};
+pub use crate::storage::{Storage, StorageFile};
+pub use crate::wal::{ChunkedWal, OpenOptions, TryFlushError};
 
 /// Runs the examples of the documents as tests.
 #[cfg(doctest)]

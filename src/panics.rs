@@ -1,7 +1,6 @@
 //! Panics of code that is not the log's own: callbacks, wakers, codecs, storages, loggers.
 
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `work`; `None` if it panicked.
 ///

@@ -1,8 +1,6 @@
 //! Random numbers for salts, log ids and spare names: they must differ, not be secret.
 
-use std::hash::BuildHasher;
-use std::hash::Hasher;
-use std::hash::RandomState;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::SystemTime;
 
 /// A number that no other call, in this process or another, is likely to have returned.

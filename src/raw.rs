@@ -47,33 +47,21 @@
 //! not read in one instant, even damaged. Such a finding counts once it has stayed the same for some
 //! looks.
 
-use std::fmt;
-use std::io;
 use std::ops::Range;
-use std::path::Path;
-use std::path::PathBuf;
-use std::time::Duration;
-use std::time::SystemTime;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use std::{fmt, io};
 
-use codeq::Decode;
-use codeq::Encode;
+use codeq::{Decode, Encode};
 
 use crate::chunk::FileBytes;
-use crate::error::Error;
-use crate::error::Result;
-use crate::error::Undecodable;
-use crate::format::Header;
-use crate::format::Kind;
-use crate::format::Scan;
-use crate::format::ScanEnd;
-use crate::format::find_seal;
+use crate::error::{Error, Result, Undecodable};
+use crate::format::{Header, Kind, Scan, ScanEnd, find_seal};
 use crate::lock::WalLock;
 use crate::position::ChunkId;
 use crate::record::WalTypes;
 use crate::recovery;
-use crate::recovery::Mendable;
-use crate::recovery::scan_error;
-use crate::recovery::survey_changing;
+use crate::recovery::{Mendable, scan_error, survey_changing};
 use crate::storage::DiskStorage;
 
 /// How much is read at a time.
@@ -206,6 +194,12 @@ impl RawChunk {
         SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
+    /// The checksum over the records of the chunk that was before it when it was begun, as that chunk's seal has
+    /// it: a chunk with another one is of another history of the log. 0 in a log's first chunk.
+    pub fn predecessor_checksum(&self) -> u32 {
+        self.header.previous_crc
+    }
+
     /// Whether the file had been another chunk's before, so that old bytes may stand behind its end.
     pub fn is_reused(&self) -> bool {
         self.header.earlier_life()
@@ -229,8 +223,11 @@ impl RawChunk {
     /// [`Error::Io`].
     pub fn seal(&self) -> Result<Option<ChunkSeal>> {
         let seal = find_seal(&self.bytes, &self.header).map_err(|e| Error::from_read(&self.path, e))?;
-        Ok(seal
-            .map(|seal| ChunkSeal { data_end: self.header.chunk_id + seal.data_len, records: seal.records }))
+        Ok(seal.map(|seal| ChunkSeal {
+            data_end: self.header.chunk_id + seal.data_len,
+            records: seal.records,
+            data_checksum: seal.data_crc,
+        }))
     }
 
     /// Reads the chunk's records, each checked, from the first on.
@@ -249,6 +246,8 @@ pub struct ChunkSeal {
     pub data_end: u64,
     /// How many records there are, checkpoints included.
     pub records: u64,
+    /// The checksum over their checksums, in order.
+    pub data_checksum: u32,
 }
 
 /// The records of one chunk, from [`RawChunk::records`].
@@ -360,6 +359,11 @@ impl RawRecords<'_> {
         self.count
     }
 
+    /// The checksum over the checksums of the records returned, in order: what the chunk's seal has, once all are.
+    pub fn data_checksum(&self) -> u32 {
+        self.scan.data_crc().value()
+    }
+
     /// The global offset behind the last record returned; the chunk's id before the first, and the data's end
     /// behind a sound end.
     pub fn sound_end(&self) -> u64 {
@@ -459,6 +463,10 @@ pub struct MendableChunk {
     pub damage: Vec<Error>,
     /// The log that the chunk is of.
     pub log_id: [u8; 16],
+    /// As [`RawChunk::predecessor_checksum`].
+    pub predecessor_checksum: u32,
+    /// As [`RawRecords::data_checksum`].
+    pub data_checksum: u32,
     /// Its records, all of them sound.
     pub records: u64,
     /// The global offset behind the last of them.
@@ -473,9 +481,11 @@ pub struct MendableChunk {
 /// [`Error::Io`].
 pub fn mendable(dir: &Path, id: ChunkId, successor: Option<ChunkId>) -> Result<Option<MendableChunk>> {
     let found = recovery::find_mends(&DiskStorage, &dir.join(id.file_name()), id, successor)?;
-    Ok(found.map(|Mendable { mends, log_id, records, data_end }| MendableChunk {
+    Ok(found.map(|Mendable { mends, header, data_crc, records, data_end }| MendableChunk {
         damage: mends.iter().map(recovery::Mend::error).collect(),
-        log_id,
+        log_id: header.log_id,
+        predecessor_checksum: header.previous_crc,
+        data_checksum: data_crc.value(),
         records,
         data_end,
     }))

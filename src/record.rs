@@ -1,21 +1,15 @@
 //! What the user of the log brings: types ([`WalTypes`]), a [`StateMachine`] and a [`Callback`].
 
 use std::cell::Cell;
-use std::fmt;
-use std::io;
 use std::io::Write;
 use std::sync::Arc;
+use std::{fmt, io};
 
-use codeq::Codec;
-use codeq::Decode;
-use codeq::Encode;
+use codeq::{Codec, Decode, Encode};
 
-use crate::error::Error;
-use crate::error::Undecodable;
-use crate::format::Frame;
-use crate::format::Kind;
-use crate::position::ChunkId;
-use crate::position::Segment;
+use crate::error::{Error, Undecodable};
+use crate::format::{Frame, Kind};
+use crate::position::{ChunkId, Segment};
 
 /// The types of one log, gathered so that everything else needs one parameter.
 ///

@@ -3,19 +3,14 @@
 
 mod common;
 
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
-use chunked_wal::ChunkId;
-use chunked_wal::Config;
-use chunked_wal::Error;
 use chunked_wal::raw::Listing;
+use chunked_wal::{ChunkId, Config, Error};
 use common::*;
 
 /// Closed chunks that the writer keeps.

@@ -3,8 +3,7 @@
 
 mod common;
 
-use chunked_wal::Flush;
-use chunked_wal::WalRecord;
+use chunked_wal::{Flush, WalRecord};
 use common::*;
 
 #[test]

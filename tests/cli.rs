@@ -8,21 +8,15 @@ mod salvage;
 mod void;
 
 use std::fs;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Config;
-use chunked_wal::Flush;
+use chunked_wal::{ChunkId, Config, Flush};
 use common::*;
 use tempfile::TempDir;
 
@@ -723,6 +717,19 @@ fn gaps_foreign_chunks_and_lost_headers_are_repaired_too() {
     };
     assert_eq!(repaired(foreign, "before"), ["a", "b"]);
     assert_eq!(repaired(foreign, "behind"), ["a", "b", "c", "d", "e", "f"]);
+    // As long and as sound as the one before, but of another history.
+    let other_history: &dyn Fn(&Path) = &|dir| {
+        let first = Forge::chunk(0).checkpoint("").action("a").action("b").seal();
+        let second = first.next().checkpoint("a,b").mark();
+        let other = Forge::chunk(0).checkpoint("").action("a").action("x").seal();
+        fs::remove_file(chunk_path(dir, NEWEST)).unwrap();
+        fs::write(chunk_path(dir, 0), &other.bytes).unwrap();
+        fs::rename(chunk_path(dir, SECOND), dir.join("aside")).unwrap();
+        fs::write(chunk_path(dir, second.id), &second.bytes).unwrap();
+        assert_eq!(run(&["inspect", "."], dir).code, 2);
+    };
+    assert_eq!(repaired(other_history, "before"), ["a", "x"]);
+    assert_eq!(repaired(other_history, "behind"), ["a", "b"]);
     let no_chunk: &dyn Fn(&Path) = &|dir| fs::write(chunk_path(dir, NEWEST), "").unwrap();
     assert_eq!(repaired(no_chunk, "before"), ["a", "b", "c", "d"]);
     let first: &dyn Fn(&Path) = &|dir| damage(&chunk_path(dir, 0), 30);

@@ -4,19 +4,10 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Read, Write};
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use chunked_wal::codeq;
 use chunked_wal::testing::check_codec;
+use chunked_wal::{ChunkId, ChunkedWal, Config, Error, Segment, StateMachine, WalRecord, WalTypes, codeq};
 
 /// Each variant has a codec of its own.
 #[derive(Debug, Clone, PartialEq)]

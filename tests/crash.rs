@@ -5,26 +5,13 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use chunked_wal::storage::Evictions;
-use chunked_wal::storage::FreshSpace;
-use chunked_wal::storage::MemoryStorage;
-use chunked_wal::storage::ReservedSizes;
-use chunked_wal::storage::TornRenames;
-use chunked_wal::testing::CrashFailure;
-use chunked_wal::testing::CrashReport;
-use chunked_wal::testing::CrashTest;
-use chunked_wal::testing::Script;
-use chunked_wal::testing::Subject;
+use chunked_wal::storage::{Evictions, FreshSpace, MemoryStorage, ReservedSizes, TornRenames};
+use chunked_wal::testing::{CrashFailure, CrashReport, CrashTest, Script, Subject};
+use chunked_wal::{ChunkId, Segment, StateMachine, WalRecord, WalTypes};
 use common::Disk;
 
 /// Actions are texts of any length; the state is their number and a hash of them all.

@@ -9,15 +9,10 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::RecoveryReport;
-use chunked_wal::Replay;
-use chunked_wal::Segment;
+use chunked_wal::{ChunkId, Error, RecoveryReport, Replay, Segment};
 use common::*;
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;

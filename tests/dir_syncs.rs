@@ -7,23 +7,12 @@ mod common;
 use std::any::Any;
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::Condvar;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Error;
-use chunked_wal::storage::Access;
-use chunked_wal::storage::Fault;
-use chunked_wal::storage::FaultHow;
-use chunked_wal::storage::MemoryStorage;
-use chunked_wal::storage::OpKind;
-use chunked_wal::storage::Storage;
-use chunked_wal::storage::StorageFile;
+use chunked_wal::storage::{Access, Fault, FaultHow, MemoryStorage, OpKind, Storage, StorageFile};
+use chunked_wal::{ChunkId, ChunkedWal, Error};
 use common::*;
 
 /// Crashes that each case is tried with.

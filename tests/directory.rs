@@ -7,16 +7,11 @@ mod common;
 
 use std::fs;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Segment;
+use chunked_wal::{ChunkId, Config, Error, Segment};
 use common::*;
 
 fn config(dir: &Path) -> Config {

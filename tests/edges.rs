@@ -3,34 +3,17 @@
 
 mod common;
 
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::channel;
-use std::task::Context;
-use std::task::Wake;
-use std::task::Waker;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::FlushTicket;
-use chunked_wal::Replay;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use chunked_wal::storage::Fault;
-use chunked_wal::storage::FaultHow;
-use chunked_wal::storage::OpKind;
-use chunked_wal::storage::TornRenames;
+use chunked_wal::storage::{Fault, FaultHow, OpKind, TornRenames};
+use chunked_wal::{ChunkId, Error, Flush, FlushTicket, Replay, Segment, StateMachine, WalRecord, WalTypes};
 use common::*;
 
 const SOON: Duration = Duration::from_secs(5);

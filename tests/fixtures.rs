@@ -13,19 +13,12 @@ mod common;
 
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::Replay;
-use chunked_wal::WalRecord;
 use chunked_wal::storage::MemoryStorage;
+use chunked_wal::{Config, Error, Flush, Replay, WalRecord};
 
-use common::Disk;
-use common::List;
-use common::Wal;
+use common::{Disk, List, Wal};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
@@ -270,8 +263,7 @@ fn write_fixtures_that_are_missing() {
 /// stays as it is though compression is on again when the log goes on in it.
 #[cfg(feature = "lz4")]
 fn half_compressed() -> Disk {
-    use chunked_wal::Compression::Lz4;
-    use chunked_wal::Compression::None;
+    use chunked_wal::Compression::{Lz4, None};
 
     let long = |n: usize| format!("{n} {}", "is a long word and goes on ".repeat(4 + n));
     let mut disk = Disk::default();

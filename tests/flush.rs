@@ -19,32 +19,18 @@ mod tickets;
 #[path = "flush/unsynced.rs"]
 mod unsynced;
 
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkPersisted;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::ProgressHandle;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::TryFlushError;
-use chunked_wal::WalRecord;
-use chunked_wal::storage::Fault;
-use chunked_wal::storage::FaultHow;
-use chunked_wal::storage::MemoryStorage;
-use chunked_wal::storage::OpKind;
+use chunked_wal::storage::{Fault, FaultHow, MemoryStorage, OpKind};
+use chunked_wal::{
+    ChunkId, ChunkPersisted, Error, Flush, ProgressHandle, Segment, StateMachine, TryFlushError, WalRecord,
+};
 use common::*;
 
 /// A gate for every sync of a file.

@@ -3,13 +3,8 @@
 
 mod common;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::Segment;
-use chunked_wal::storage::Fault;
-use chunked_wal::storage::FaultHow;
-use chunked_wal::storage::OpKind;
+use chunked_wal::storage::{Fault, FaultHow, OpKind};
+use chunked_wal::{ChunkId, Error, Flush, Segment};
 use common::*;
 
 /// Space that one chunk's file is given with the configuration of [`Disk`].

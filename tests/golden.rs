@@ -8,10 +8,8 @@ mod common;
 
 use std::fmt::Write;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::Flush;
 use chunked_wal::storage::OpKind;
+use chunked_wal::{ChunkId, Error, Flush};
 use common::*;
 
 /// What was done so far, and what it led to.

@@ -14,23 +14,16 @@ mod common;
 mod run;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::LazyLock;
-use std::sync::mpsc;
+use std::sync::{Arc, LazyLock, mpsc};
 use std::time::Duration;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Flush;
 use chunked_wal::storage::MemoryStorage;
+use chunked_wal::{ChunkId, ChunkedWal, Config, Error, Flush};
 use common::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use run::Placed;
-use run::Verdict;
+use run::{Placed, Verdict};
 
 /// No directory here takes a second; this much only a loop would.
 const SOON: Duration = Duration::from_secs(60);

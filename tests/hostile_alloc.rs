@@ -8,18 +8,12 @@ mod common;
 #[allow(dead_code, unreachable_pub, reason = "the fuzzer's, and the forge's, which it uses in part")]
 mod run;
 
-use std::alloc::GlobalAlloc;
-use std::alloc::Layout;
-use std::alloc::System;
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Replay;
+use chunked_wal::{ChunkId, ChunkedWal, Config, Error, Replay};
 use common::*;
 
 /// The system's allocator, which remembers the most that was held at once, over all threads.

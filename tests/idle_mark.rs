@@ -3,14 +3,9 @@
 
 mod common;
 
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::IdleMark;
-use chunked_wal::Proof;
+use chunked_wal::{ChunkId, Error, Flush, IdleMark, Proof};
 use common::*;
 
 fn disk(idle_mark: IdleMark) -> Disk {
@@ -92,9 +87,7 @@ fn the_mark_that_an_open_writes_is_synced_too() {
 
 #[test]
 fn a_mark_that_can_not_be_synced_stops_the_log() {
-    use chunked_wal::storage::Fault;
-    use chunked_wal::storage::FaultHow;
-    use chunked_wal::storage::OpKind;
+    use chunked_wal::storage::{Fault, FaultHow, OpKind};
     let disk = disk(IdleMark::Synced);
     let mut list = List::default();
     let mut wal = disk.options::<Words>().open(&mut list).unwrap();

@@ -8,11 +8,8 @@ mod common;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::storage::Fault;
-use chunked_wal::storage::FaultHow;
-use chunked_wal::storage::OpKind;
+use chunked_wal::storage::{Fault, FaultHow, OpKind};
+use chunked_wal::{Error, Flush};
 use common::*;
 
 struct Panicking;

@@ -7,26 +7,12 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Compression;
-use chunked_wal::Config;
-use chunked_wal::Damage;
-use chunked_wal::Error;
-use chunked_wal::Proof;
-use chunked_wal::ReadUpTo;
-use chunked_wal::Replay;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalReader;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use chunked_wal::raw::ChunkEnd;
-use chunked_wal::raw::ChunkPlace;
-use chunked_wal::raw::Listing;
-use chunked_wal::raw::RawChunk;
-use chunked_wal::testing::CrashTest;
-use chunked_wal::testing::Subject;
+use chunked_wal::raw::{ChunkEnd, ChunkPlace, Listing, RawChunk};
+use chunked_wal::testing::{CrashTest, Subject};
+use chunked_wal::{
+    ChunkId, ChunkedWal, Compression, Config, Damage, Error, Proof, ReadUpTo, Replay, Segment, StateMachine,
+    WalReader, WalRecord, WalTypes,
+};
 use common::*;
 use proptest::prelude::*;
 

@@ -5,21 +5,14 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::{fs, thread};
 
-use chunked_wal::ChunkedWal;
-use chunked_wal::ClosedReads;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Replay;
-use chunked_wal::Segment;
+use chunked_wal::{ChunkedWal, ClosedReads, Config, Error, Replay, Segment};
 use common::*;
 use tempfile::TempDir;
 

@@ -7,12 +7,9 @@ mod common;
 use std::collections::BTreeMap;
 
 use chunked_wal::Flush;
-use chunked_wal::storage::Fault;
-use chunked_wal::storage::FaultHow;
-use chunked_wal::storage::OpKind;
+use chunked_wal::storage::{Fault, FaultHow, OpKind};
 use common::*;
-use metrics_util::debugging::DebugValue;
-use metrics_util::debugging::DebuggingRecorder;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 /// Name, type, unit and value of each metric of a log.
 type Exported = BTreeMap<String, (&'static str, &'static str, DebugValue)>;

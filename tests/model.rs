@@ -11,22 +11,12 @@
 
 mod common;
 
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::panic::resume_unwind;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::channel;
-use std::time::Duration;
-use std::time::Instant;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::FlushTicket;
-use chunked_wal::Progress;
-use chunked_wal::Replay;
-use chunked_wal::Segment;
 use chunked_wal::storage::MemoryStorage;
+use chunked_wal::{ChunkId, Error, Flush, FlushTicket, Progress, Replay, Segment};
 use common::*;
 
 struct Rng(u64);

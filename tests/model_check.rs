@@ -9,7 +9,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs, reason = "parts of other rooms")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../src/error.rs"]
+#[path = "../src/error/mod.rs"]
 mod error;
 #[path = "model_check/flush.rs"]
 mod flush;
@@ -33,11 +33,8 @@ mod record {
 
 use std::time::Instant;
 
-use shuttle::Config;
-use shuttle::Runner;
-use shuttle::scheduler::DfsScheduler;
-use shuttle::scheduler::PctScheduler;
-use shuttle::scheduler::RandomScheduler;
+use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler};
+use shuttle::{Config, Runner};
 
 /// A model, and how many schedules of it are enough for every day.
 type Model = (&'static str, fn(), Search);

@@ -4,25 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chunked_wal::monitor::Changes;
-use chunked_wal::monitor::MonitorOptions;
-use chunked_wal::monitor::SqliteDefect;
-use chunked_wal::monitor::SqliteFile;
-use chunked_wal::monitor::SqliteState;
-use chunked_wal::monitor::WalMonitor;
+use chunked_wal::monitor::{Changes, MonitorOptions, SqliteDefect, SqliteFile, SqliteState, WalMonitor};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use rusqlite::types::Value;

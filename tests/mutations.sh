@@ -83,21 +83,21 @@ mutation 'mend: a seal that the next chunk does not prove' src/recovery/mend.rs 
     's/ && next\.previous_crc == data_crc\.value\(\)//' "$recovery"
 mutation 'mend: a header whose salt no frame proves' src/recovery/mend.rs \
     's/Ok\(has_first_frame\.then_some\(\(header, bytes\)\)\)/Ok((has_first_frame || true).then_some((header, bytes)))/' "$recovery"
-mutation 'a log that ended whole is called torn' src/recovery.rs \
+mutation 'a log that ended whole is called torn' src/recovery/mod.rs \
     's/Some\(ScanEnd::Torn \{ data_end, lost: 0 \}\)/Some(ScanEnd::Torn { data_end, lost: u64::MAX })/' "$recovery"
 mutation 'an unreadable sector stays behind the seal' src/recovery/repair.rs \
     's/if self\.cut_first \{/if false {/' '--test unreadable'
-mutation 'an unreadable sector is torn, whatever proves it' src/recovery.rs \
+mutation 'an unreadable sector is torn, whatever proves it' src/recovery/mod.rs \
     's/(        let \(end, mut verdict, mut torn\) = match scan\.end\(\) \{\n)/$1            Some(ScanEnd::Corrupt { at, .. }) if chunk.bytes.filled_to().is_some() => (*at, Verdict::Seal, None),\n/' '--test unreadable'
-mutation 'an unreadable sector is cut unasked' src/recovery.rs \
+mutation 'an unreadable sector is cut unasked' src/recovery/mod.rs \
     's/if self\.options\.unreadable == Unreadable::Cut \{/if true {/' '--test unreadable'
 mutation 'the mark of an idle log is not synced' $worker \
     's/if self\.idle_mark == IdleMark::Synced \{/if false {/' '--test idle_mark'
 mutation 'the mark after an open is not synced' src/recovery/repair.rs \
     's/Ok\(\(\)\) if config\.idle_mark == IdleMark::Synced/Ok(()) if false/' '--test idle_mark'
-mutation 'the oldest chunk is never foreign' src/recovery.rs \
+mutation 'the oldest chunk is never foreign' src/recovery/mod.rs \
     's/filter\(\|_\| most == Some\(found\)\)/filter(|_| most.is_none())/' "$recovery"
-mutation 'mend: also unasked' src/recovery.rs \
+mutation 'mend: also unasked' src/recovery/mod.rs \
     's/if self\.options\.mending == Mending::Refuse \{/if false {/' "$recovery"
 mutation 'sync on open, but no rewrite' src/recovery/repair.rs \
     's/            rewrite\(&handle, path, &self\.header, from, to, config\.read_buffer_size\)\?;\n/            let _ = (from, to);\n/' "$crash"
@@ -115,7 +115,7 @@ mutation 'a spare is offered before its old name is durably gone' $housekeeper \
     's/        storage\.sync_dir\(&self\.config\.dir\)[^;]*;\n//' "$crash"
 mutation 'a removal does not wait for what justifies it' src/wal/chunks.rs \
     's/if self\.sync_asked < self\.end\(\) \{/if false {/' "$crash"
-mutation 'keep appending to a file after a torn tail' src/recovery.rs \
+mutation 'keep appending to a file after a torn tail' src/recovery/mod.rs \
     's/(Torn \{ data_end, lost \}\) => \{.*?)Verdict::Seal/$1Verdict::Continue { mark: None }/s' '--test crash equal_records'
 mutation 'a closing mark stays when the log is opened' src/recovery/repair.rs \
     's/self\.mark_anew\(&\*handle\) \{/Ok::<(), Error>(()) {/' "$recovery"
@@ -129,7 +129,7 @@ mutation 'a void frame does not count' src/format/scan.rs \
     's/(self\.prove\(header\.synced\(offset\)\);\n)\s+self\.records \+= 1;(\s+self\.data_crc\.push\(crc\))/$1$2/' '--test cli void'
 mutation 'a void frame at the end stops the rewrite' src/recovery/repair.rs \
     's/if block\.is_empty\(\) && scan\.offset\(\) >= /if false \&\& scan.offset() >= /' '--test cli void'
-mutation 'a wrong segment is called damage' src/reader.rs \
+mutation 'a wrong segment is called damage' src/reader/mod.rs \
     's/Some\(found\) if \(found\.offset, found\.size\) != \(offset, size\)/Some(found) if false/' '--test reads'
 mutation 'nobody is told of room' $worker \
     's/(self\.shared\.queue\.release\(bytes\);\n)\s+self\.shared\.positions\.wake_tasks\(\);/$1/' '--test flush room'
@@ -194,7 +194,7 @@ mutation 'a header not written anew in a spare' $worker \
     's/chunk\.write\(head\.bytes\(\), head\.start\)\?;/let skip = if spare.earlier_life { 64 } else { 0 };\n            chunk.write(&head.bytes()[skip..], head.start + skip as u64)?;/' "$crash"
 mutation 'forget a queued callback on poison' $worker \
     's/callback\.complete\(outcome\.unwrap_or_else\(\|\| Err\(cause\.clone\(\)\)\)\);/drop((callback, outcome));/' "$flush"
-mutation 'a limit from Config used in the scan' src/recovery.rs \
+mutation 'a limit from Config used in the scan' src/recovery/mod.rs \
     's/(            let \(segment, record\) = chunk\.record::<W>\(frame\)\?;\n)(            self\.apply\(chunk)/$1            if segment.size > self.config.chunk_max_size { return Err(chunk.error(None)); }\n$2/' "$crash"
 mutation 'a flush that joins another is not waited for' src/flush/batch.rs \
     's/                last\.end = end;\n//' "$flush"
@@ -245,7 +245,7 @@ mutation 'search: a length is believed without its check' src/format/search.rs \
     's/if checks\.check\(u64[^{]*\{/if true {/' "$format"
 mutation 'a hole is read' src/format/search.rs \
     's/if in_hole \{/if false {/' "$format"
-mutation 'a predecessor of another history is taken' src/recovery.rs \
+mutation 'a predecessor of another history is taken' src/recovery/mod.rs \
     's/if expected == found \{/if true {/' "$recovery"
 mutation 'ring: a stale sequence is taken' src/embedded/walk.rs \
     's/if \(entry\.sequence, entry\.epoch\) != expected \{/if entry.epoch != expected.1 {/' "$ring"
@@ -256,7 +256,7 @@ mutation 'ring: frames bound to places, not positions' src/embedded/frame.rs \
 
 mutation 'a reader overlooks the other name' src/recovery/survey.rs \
     's/\(Err\(e\), Some\(id\)\) if e\.kind\(\) == io::ErrorKind::NotFound =>/(Err(e), Some(id)) if false =>/' '--test read_only nothing_is'
-mutation 'a closed log keeps its files open' src/reader.rs \
+mutation 'a closed log keeps its files open' src/reader/mod.rs \
     's/            file\.end\(\);\n//' '--test directory a_reader'
 mutation 'a file that somebody reads is used again after a close' src/chunk/read.rs \
     's/Handle::LetGo\(file\) => file\.strong_count\(\) == 0/Handle::LetGo(_) => true/' '--lib chunk::read'
@@ -278,9 +278,9 @@ mutation 'lz4: a chunk begun without goes on with it' src/wal/open.rs \
     's/(compression\.compressor\(\))\.filter\([^,]*\),/$1,/' "$lz4 a_chunk"
 mutation 'lz4: the flag is known in every chunk' src/format/header.rs \
     's/if self\.may_be_compressed\(\) \{ FLAG_LZ4 \} else \{ 0 \}/FLAG_LZ4/' "$lz4 what_can"
-mutation 'lz4: memory for what a length says' src/format/lz4.rs \
+mutation 'lz4: memory for what a length says' src/format/lz4/mod.rs \
     's/let mut len = raw_len\.min\(.*\);/let mut len = raw_len;/' '--test hostile_alloc'
-mutation 'lz4: a block that holds less than it says' src/format/lz4.rs \
+mutation 'lz4: a block that holds less than it says' src/format/lz4/mod.rs \
     's/\(n == raw_len\)\.then_some\(/(n <= raw_len).then_some(/' "$lz4 what_can"
 
 echo

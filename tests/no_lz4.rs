@@ -6,16 +6,10 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use chunked_wal::ChunkId;
-use chunked_wal::Compression;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Replay;
-use chunked_wal::WalReader;
 use chunked_wal::raw::RawChunk;
+use chunked_wal::{ChunkId, Compression, Config, Error, Replay, WalReader};
 use common::*;
 
 /// The chunks in a directory, and their bytes.

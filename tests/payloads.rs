@@ -6,16 +6,8 @@ mod common;
 
 use std::sync::Arc;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
 use chunked_wal::storage::MemoryStorage;
+use chunked_wal::{ChunkId, ChunkedWal, Config, Error, Flush, Segment, StateMachine, WalRecord, WalTypes};
 
 use common::Forge;
 

@@ -6,20 +6,12 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
-use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Flush;
+use chunked_wal::{Config, Error, Flush};
 use common::*;
 
 const ROLE: &str = "CHUNKED_WAL_TEST_ROLE";

@@ -8,22 +8,13 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use chunked_wal::ChunkId;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::ReadUpTo;
-use chunked_wal::Segment;
-use chunked_wal::WalReader;
-use chunked_wal::WalRecord;
 use chunked_wal::storage::MemoryStorage;
+use chunked_wal::{ChunkId, Config, Error, Flush, ReadUpTo, Segment, WalReader, WalRecord};
 use common::*;
 
 type Reader = WalReader<Words>;

@@ -4,22 +4,14 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::Segment;
-use chunked_wal::WalReader;
-use chunked_wal::WalRecord;
 use chunked_wal::codeq::Encode;
 use chunked_wal::storage::OpKind;
+use chunked_wal::{ChunkId, Error, Flush, Segment, WalReader, WalRecord};
 use common::*;
 
 /// What the appender has told of: every record so far by offset, and where what is kept begins.

@@ -8,34 +8,16 @@
 mod common;
 
 use std::io::IoSlice;
-use std::path::Path;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkPersisted;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Damage;
-use chunked_wal::Error;
-use chunked_wal::Foreign;
-use chunked_wal::Proof;
-use chunked_wal::RecoveryReport;
-use chunked_wal::Replay;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::TornTail;
-use chunked_wal::WalRecord;
-use chunked_wal::storage::Access;
-use chunked_wal::storage::DiskStorage;
-use chunked_wal::storage::Fault;
-use chunked_wal::storage::FaultHow;
-use chunked_wal::storage::MemoryStorage;
-use chunked_wal::storage::OpKind;
-use chunked_wal::storage::Storage;
+use chunked_wal::storage::{Access, DiskStorage, Fault, FaultHow, MemoryStorage, OpKind, Storage};
+use chunked_wal::{
+    ChunkId, ChunkPersisted, ChunkedWal, Config, Damage, Error, Foreign, Proof, RecoveryReport, Replay,
+    Segment, StateMachine, TornTail, WalRecord,
+};
 use common::*;
 
 // What is found ---------------------------------------------------------------------------------------

@@ -8,14 +8,11 @@
 mod ship;
 
 use std::path::Path;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use chunked_wal::ChunkedWal;
-use chunked_wal::raw::Listing;
-use chunked_wal::raw::Raw;
+use chunked_wal::raw::{Listing, Raw};
 
 const ROLE: &str = "CHUNKED_WAL_TEST_ROLE";
 const LOG: &str = "CHUNKED_WAL_TEST_LOG";

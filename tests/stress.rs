@@ -4,23 +4,14 @@
 
 mod common;
 
-use std::fs;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::RwLock;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
-use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::ProgressHandle;
-use chunked_wal::Segment;
-use chunked_wal::WalReader;
+use chunked_wal::{Config, Error, Flush, ProgressHandle, Segment, WalReader};
 use common::*;
 
 const RUNS_FOR: Duration = Duration::from_secs(5);

@@ -4,14 +4,10 @@
 mod common;
 
 use std::thread::sleep;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::storage::Fault;
-use chunked_wal::storage::FaultHow;
-use chunked_wal::storage::OpKind;
+use chunked_wal::storage::{Fault, FaultHow, OpKind};
+use chunked_wal::{ChunkId, Error};
 use common::*;
 
 fn sync_often(wal: &mut Wal, syncs: usize) {

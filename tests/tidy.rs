@@ -3,8 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Every room, each imports only from those above it.
 const ROOMS: [&str; 22] = [
@@ -209,6 +208,54 @@ fn imports_are_found_in_every_form() {
     assert_eq!(crooked(&source("chunk", code)).len(), 3);
     assert_eq!(crooked(&source("cellar", code)).len(), 1);
     assert_eq!(crooked(&source("wal", "use crate::Config;")).len(), 1);
+}
+
+/// The path of a `use` line up to its last name or its group, with what stands before it.
+fn imported_from(line: &str) -> Option<&str> {
+    let is_import = ["use ", "pub use ", "pub(crate) use ", "pub(super) use "].iter().any(|word| {
+        let code = line.trim_start();
+        code.starts_with(word)
+    });
+    if !is_import {
+        return None;
+    }
+    let end = line.find("::{").or_else(|| line.rfind("::"))?;
+    Some(&line[..end])
+}
+
+/// Imports of a block that name the same path as an earlier one.
+fn scattered(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    let (mut in_group, mut has_attribute) = (false, false);
+    for (number, line) in text.lines().enumerate() {
+        match imported_from(line) {
+            Some(from) => {
+                let is_own = has_attribute || line.contains(" as _;");
+                if !is_own && !seen.insert(from.to_string()) {
+                    found.push((number + 1, line.trim().to_string()));
+                }
+                (in_group, has_attribute) = (!line.ends_with(';'), false);
+            }
+            None if in_group => in_group = !line.trim_end().ends_with("};"),
+            // It belongs to the next import alone.
+            None if line.trim_start().starts_with("#[") => has_attribute = true,
+            None => seen.clear(),
+        }
+    }
+    found
+}
+
+#[test]
+fn imports_are_grouped_by_path() {
+    let code = "use a::b::C;\nuse a::b::{D,\n    E};\nuse a::f;\n\nuse a::b::G;\n";
+    assert_eq!(scattered(code).len(), 1);
+    let mut all = Vec::new();
+    for source in sources() {
+        let path = source.path.display();
+        all.extend(scattered(&source.code).into_iter().map(|(line, what)| format!("{path}:{line}: {what}")));
+    }
+    assert!(all.is_empty(), "one `use` for each path: {}", all.join("\n"));
 }
 
 #[test]

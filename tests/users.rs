@@ -4,43 +4,20 @@
 mod common;
 
 use std::fmt::Debug;
-use std::fs;
-use std::io;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::fs::symlink;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
-use std::sync::mpsc::Sender;
-use std::sync::mpsc::channel;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
+use std::{fs, io};
 
-use chunked_wal::CallbackFn;
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::FlushSender;
-use chunked_wal::FlushTicket;
-use chunked_wal::ProgressHandle;
-use chunked_wal::Records;
-use chunked_wal::RecoveryReport;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::Storage;
-use chunked_wal::StorageFile;
-use chunked_wal::TryFlushError;
-use chunked_wal::WalLock;
-use chunked_wal::WalReader;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
+use chunked_wal::{
+    CallbackFn, ChunkId, ChunkedWal, Config, Error, Flush, FlushSender, FlushTicket, ProgressHandle, Records,
+    RecoveryReport, Segment, StateMachine, Storage, StorageFile, TryFlushError, WalLock, WalReader,
+    WalRecord, WalTypes,
+};
 use common::*;
 use tempfile::TempDir;
 

@@ -3,21 +3,11 @@
 
 use std::convert::Infallible;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::Condvar;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use chunked_wal::Callback;
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Replay;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
+use chunked_wal::{
+    Callback, ChunkId, ChunkedWal, Config, Error, Replay, Segment, StateMachine, WalRecord, WalTypes,
+};
 use tempfile::TempDir;
 
 /// Actions are bytes; a checkpoint is how many there were.

@@ -1,27 +1,14 @@
 //! Whatever waits until it is durable.
 
 use std::hint::black_box;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use chunked_wal::Flush;
-use chunked_wal::Replay;
-use chunked_wal::WalRecord;
-use criterion::BenchmarkId;
-use criterion::Criterion;
-use criterion::Throughput;
+use chunked_wal::{Flush, Replay, WalRecord};
+use criterion::{BenchmarkId, Criterion, Throughput};
 
-use crate::MIB;
-use crate::SIZES;
-use crate::common::Completions;
-use crate::common::Home;
-use crate::common::Log;
-use crate::common::OneMore;
-use crate::common::Payloads;
-use crate::common::payload;
-use crate::home;
+use crate::common::{Completions, Home, Log, OneMore, Payloads, payload};
+use crate::{MIB, SIZES, home};
 
 pub(crate) fn append_sync_steady(c: &mut Criterion) {
     append_sync(c, "append_sync_steady", |home| {

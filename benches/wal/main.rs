@@ -31,18 +31,12 @@ mod reading;
 
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chunked_wal::Replay;
-use criterion::BenchmarkId;
-use criterion::Criterion;
-use criterion::Throughput;
-use criterion::criterion_group;
-use criterion::criterion_main;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use common::Home;
-use common::payload;
+use common::{Home, payload};
 
 const MIB: u64 = 1 << 20;
 const SIZES: [usize; 3] = [64, 256, 4096];

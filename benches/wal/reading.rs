@@ -3,20 +3,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use chunked_wal::ClosedReads;
-use chunked_wal::Replay;
-use chunked_wal::Segment;
-use chunked_wal::WalReader;
-use criterion::BatchSize;
-use criterion::BenchmarkId;
-use criterion::Criterion;
-use criterion::Throughput;
+use chunked_wal::{ClosedReads, Replay, Segment, WalReader};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 
-use crate::MIB;
-use crate::common::Log;
-use crate::common::Payloads;
-use crate::common::payload;
-use crate::home;
+use crate::common::{Log, Payloads, payload};
+use crate::{MIB, home};
 
 pub(crate) fn replay(c: &mut Criterion) {
     let mut group = c.benchmark_group("replay");

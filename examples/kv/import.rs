@@ -9,24 +9,19 @@
 //! many microseconds the last of these took. It is written after the log's word for it, never before.
 
 use std::io;
-use std::io::BufRead;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::mpsc;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::Sender;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
 
-use chunked_wal::Callback;
-use chunked_wal::Error;
 use chunked_wal::codeq::Decode;
+use chunked_wal::{Callback, Error};
 
 use crate::Outcome;
 use crate::record::Action;
-use crate::store::Missing;
-use crate::store::Store;
+use crate::store::{Missing, Store};
 
 /// How many actions are written one by one first, and for how long at most, to see what that costs.
 const ONE_BY_ONE_MAX: usize = 500;

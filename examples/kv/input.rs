@@ -1,13 +1,10 @@
 //! What is imported: the lines of text files.
 
-use std::fs;
-use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::Outcome;
-use crate::record::Action;
-use crate::record::Map;
+use crate::record::{Action, Map};
 
 /// The key that says, while an import runs, which file it is at. No file has a path that ends so.
 const IMPORTING: &str = "importing/";

@@ -27,14 +27,12 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::io;
 use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::record::Action;
 use crate::report::Progress;
-use crate::store::Missing;
-use crate::store::Store;
+use crate::store::{Missing, Store};
 
 /// What nearly everything here returns.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;

@@ -3,12 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Read, Write};
 
 use chunked_wal::WalTypes;
-use chunked_wal::codeq::Decode;
-use chunked_wal::codeq::Encode;
+use chunked_wal::codeq::{Decode, Encode};
 
 use crate::import::Acknowledge;
 use crate::snapshot::SnapshotId;

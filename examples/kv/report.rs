@@ -1,14 +1,10 @@
 //! What people see: a progress bar, numbers, a table.
 
 use std::io;
-use std::io::IsTerminal;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use indicatif::HumanBytes;
-use indicatif::HumanCount;
-use indicatif::ProgressBar;
-use indicatif::ProgressStyle;
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
 /// The column at which the text of a step begins.
 const INDENT: usize = 11;

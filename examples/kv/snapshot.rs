@@ -8,16 +8,13 @@
 //! - A name says how many actions the snapshot covers; the file says it again, and ends in a checksum
 //!   of everything before, so that another file or a damaged one is an error and never a wrong state.
 
-use std::fs;
 use std::fs::File;
-use std::io;
 use std::io::Write;
 use std::path::Path;
+use std::{fs, io};
 
-use chunked_wal::codeq::Decode;
-use chunked_wal::codeq::Encode;
-use chunked_wal::codeq::config::CodeqConfig;
-use chunked_wal::codeq::config::Crc32fast;
+use chunked_wal::codeq::config::{CodeqConfig, Crc32fast};
+use chunked_wal::codeq::{Decode, Encode};
 
 use crate::record::Map;
 

@@ -1,17 +1,11 @@
 //! The state machine: a map, and where in the log it stands.
 
 use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use chunked_wal::ChunkId;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
+use chunked_wal::{ChunkId, Segment, StateMachine, WalRecord};
 
-use crate::record::Checkpoint;
-use crate::record::Kv;
-use crate::record::Map;
+use crate::record::{Checkpoint, Kv, Map};
 use crate::snapshot;
 use crate::snapshot::SnapshotId;
 

@@ -26,23 +26,15 @@
 //! Opening ends with steps 3 to 5, which finishes what a crash interrupted. It needs no sync of its
 //! own for removals that an earlier process made: opening a log syncs its directory.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Flush;
-use chunked_wal::RecoveryReport;
-use chunked_wal::StateMachine;
+use chunked_wal::{ChunkedWal, Config, Flush, RecoveryReport, StateMachine};
 
-use crate::Outcome;
 use crate::import::Acknowledge;
-use crate::record::Action;
-use crate::record::Kv;
-use crate::record::Map;
-use crate::snapshot;
+use crate::record::{Action, Kv, Map};
 use crate::snapshot::SnapshotId;
 use crate::state::State;
+use crate::{Outcome, snapshot};
 
 /// Closed chunks at which [`Store::snapshot_if_due`] takes a snapshot.
 const CLOSED_CHUNKS_MAX: usize = 8;

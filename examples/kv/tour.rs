@@ -1,37 +1,21 @@
 //! The tour: a child process imports real text and is killed over it; what it was told is durable
 //! must be there, in order, and nothing else.
 
-use std::fs;
-use std::hash::BuildHasher;
-use std::hash::RandomState;
-use std::io;
+use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::ops::RangeInclusive;
-use std::path::Path;
-use std::path::PathBuf;
-use std::time::Duration;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use chunked_wal::WalRecord;
 
-use crate::Outcome;
-use crate::import;
-use crate::import::GROUP;
-use crate::import::IN_FLIGHT_MAX;
-use crate::input;
-use crate::record::Action;
-use crate::record::Map;
-use crate::report::Progress;
-use crate::report::Story;
-use crate::report::bytes;
-use crate::report::count;
-use crate::report::counted;
-use crate::report::latency;
-use crate::report::time;
-use crate::store::Missing;
-use crate::store::Store;
-use crate::victim;
+use crate::import::{GROUP, IN_FLIGHT_MAX};
+use crate::record::{Action, Map};
+use crate::report::{Progress, Story, bytes, count, counted, latency, time};
+use crate::store::{Missing, Store};
 use crate::victim::Killed;
+use crate::{Outcome, import, input, victim};
 
 /// Percent of the records, acknowledged, at which the child is killed; earlier where it was through
 /// before the kill came.

@@ -1,27 +1,18 @@
 //! The parent's side of the child that is to be killed.
 
-use std::io::BufReader;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Child;
-use std::process::ChildStdin;
-use std::process::ChildStdout;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chunked_wal::codeq::Encode;
 
-use crate::CHILD;
-use crate::Outcome;
-use crate::import::Acknowledged;
-use crate::import::How;
-use crate::import::Line;
+use crate::import::{Acknowledged, How, Line};
 use crate::record::Action;
 use crate::report::Progress;
+use crate::{CHILD, Outcome};
 
 const SIGKILL: i32 = 9;
 

@@ -1,26 +1,16 @@
 //! Which call for which need: ways to wait until records are durable.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use chunked_wal::Flush;
 
-use crate::common::Completions;
-use crate::common::Log;
-use crate::common::OneMore;
-use crate::common::payload;
-use crate::table::Contestant;
-use crate::table::compare;
-use crate::turns::append_with_callbacks;
-use crate::turns::commit_by_ticket;
-use crate::turns::commit_rate;
-use crate::turns::quantiles;
-use crate::turns::time_each;
-use crate::turns::us;
-use crate::turns::warm_log;
+use crate::common::{Completions, Log, OneMore, payload};
+use crate::table::{Contestant, compare};
+use crate::turns::{
+    append_with_callbacks, commit_by_ticket, commit_rate, quantiles, time_each, us, warm_log,
+};
 
 /// A way of doing it, and its name.
 type Way = (&'static str, fn(&mut Log));

@@ -21,8 +21,7 @@ mod turns;
 use std::error::Error;
 use std::fs;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use table::quantile;

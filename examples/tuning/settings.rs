@@ -2,28 +2,16 @@
 
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chunked_wal::IdleMark;
-use chunked_wal::Replay;
+use chunked_wal::{IdleMark, Replay};
 
-use crate::common::Home;
-use crate::common::Log;
-use crate::common::payload;
-use crate::table::Contestant;
-use crate::table::bytes;
-use crate::table::compare;
-use crate::turns::KIB;
-use crate::turns::MIB;
-use crate::turns::append_sync;
-use crate::turns::append_with_callbacks;
-use crate::turns::commit_by_ticket;
-use crate::turns::commit_rate;
-use crate::turns::quantiles;
-use crate::turns::time_each;
-use crate::turns::us;
-use crate::turns::warm_log;
+use crate::common::{Home, Log, payload};
+use crate::table::{Contestant, bytes, compare};
+use crate::turns::{
+    KIB, MIB, append_sync, append_with_callbacks, commit_by_ticket, commit_rate, quantiles, time_each, us,
+    warm_log,
+};
 
 pub(crate) fn chunk_max_size(dir: &Path) -> String {
     const RECORDS: u64 = 16 * KIB;

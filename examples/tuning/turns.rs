@@ -1,23 +1,13 @@
 //! What is done in a turn, by more than one measurement.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::Barrier;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::{Duration, Instant};
 
-use chunked_wal::Config;
-use chunked_wal::Flush;
-use chunked_wal::Replay;
+use chunked_wal::{Config, Flush, Replay};
 
-use crate::common::Completions;
-use crate::common::Home;
-use crate::common::Log;
-use crate::common::OneMore;
-use crate::common::payload;
+use crate::common::{Completions, Home, Log, OneMore, payload};
 use crate::table::quantile;
 
 pub(crate) const KIB: u64 = 1 << 10;

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use chunked_wal::blob::BlobConfig;
-use chunked_wal::blob::BlobRef;
-use chunked_wal::blob::BlobStore;
+use chunked_wal::blob::{BlobConfig, BlobRef, BlobStore};
 use chunked_wal::storage::MemoryStorage;
 
 /// Runs one input; a panic, a wait without end, or a blob that differs is a finding.

@@ -3,19 +3,11 @@
 use std::fs;
 use std::sync::Arc;
 
-use chunked_wal::ChunkedWal;
-use chunked_wal::ReadUpTo;
-use chunked_wal::WalReader;
-use chunked_wal::raw;
-use chunked_wal::raw::Listing;
-use chunked_wal::raw::RawChunk;
+use chunked_wal::raw::{Listing, RawChunk};
 use chunked_wal::storage::MemoryStorage;
+use chunked_wal::{ChunkedWal, ReadUpTo, WalReader, raw};
 
-use crate::run::Disk;
-use crate::run::Placed;
-use crate::run::Words;
-use crate::run::decode;
-use crate::run::examine;
+use crate::run::{Disk, Placed, Words, decode, examine};
 
 /// Runs one input; a panic, a wait without end or a difference is a finding.
 pub fn looks(data: &[u8]) -> String {

@@ -1,22 +1,17 @@
 //! Fuzzing on a stable compiler: replay a corpus, or change its inputs at random for a while.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
-use chunked_wal_fuzz::TARGETS;
-use chunked_wal_fuzz::Target;
 use chunked_wal_fuzz::seeds::seeds;
+use chunked_wal_fuzz::{TARGETS, Target};
 
 const USAGE: &str =
     "usage: chunked-wal-fuzz [TARGET] seeds DIR | replay FILE-OR-DIR... | fuzz DIR [SECONDS [SEED]]";

@@ -8,14 +8,8 @@ use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
 
-use chunked_wal::embedded::Checkpoint;
-use chunked_wal::embedded::EmbeddedReader;
-use chunked_wal::embedded::EmbeddedWal;
-use chunked_wal::embedded::Region;
-use chunked_wal::storage::Access;
-use chunked_wal::storage::MemoryStorage;
-use chunked_wal::storage::Storage;
-use chunked_wal::storage::StorageFile;
+use chunked_wal::embedded::{Checkpoint, EmbeddedReader, EmbeddedWal, Region};
+use chunked_wal::storage::{Access, MemoryStorage, Storage, StorageFile};
 
 const PATH: &str = "/host";
 

@@ -16,19 +16,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Replay;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
 use chunked_wal::storage::MemoryStorage;
+use chunked_wal::{ChunkId, ChunkedWal, Config, Error, Replay, Segment, StateMachine, WalRecord, WalTypes};
 
-use self::forge::Forge;
-use self::forge::check;
+use self::forge::{Forge, check};
 
 /// The directories to begin with.
 pub const BASES: u8 = 9;

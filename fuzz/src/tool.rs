@@ -6,17 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::Output;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use chunked_wal::Error;
 use chunked_wal::storage::MemoryStorage;
 
-use crate::run::Verdict;
-use crate::run::decode;
-use crate::run::examine;
+use crate::run::{Verdict, decode, examine};
 
 /// Runs one input; a panic, a wait without end or a difference is a finding.
 pub fn tool(data: &[u8]) -> String {
@@ -72,12 +68,19 @@ fn look(dir: &Path, verdict: &Verdict) -> String {
             assert!(verified <= 1, "it opens, but 'verify' says {verified}");
             assert!(replayed.len() <= lines.lines().count(), "{} replayed of {lines}", replayed.len());
         }
-        Err(Error::Corrupt { .. } | Error::Gap { .. } | Error::NotAChunk { .. }) => {
+        Err(error) if is_damage(error) => {
             assert!(verified >= 2, "it doesn't open, but 'verify' says {verified}");
         }
         _ => {}
     }
     format!("{inspected} {verified} {dumped} {planned}, {} records", lines.lines().count().min(9))
+}
+
+fn is_damage(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Corrupt { .. } | Error::Gap { .. } | Error::NotAChunk { .. } | Error::ForeignChunk { .. }
+    )
 }
 
 /// What was repaired has nothing left to repair, and opens as far as its records can be decoded.
@@ -95,10 +98,6 @@ fn repair(dir: &Path, data: &[u8]) -> String {
         let _no_such_name = storage.write_file(disk.config.dir.join(name), &bytes);
     }
     let verdict = examine(&storage, &disk.config);
-    let is_damage = matches!(
-        verdict.outcome,
-        Err(Error::Corrupt { .. } | Error::Gap { .. } | Error::NotAChunk { .. } | Error::ForeignChunk { .. })
-    );
-    assert!(!is_damage, "repaired, but {:?}", verdict.outcome);
+    assert!(!verdict.outcome.as_ref().is_err_and(is_damage), "repaired, but {:?}", verdict.outcome);
     format!("{keep} {}", verdict.kind)
 }

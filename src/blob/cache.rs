@@ -1,7 +1,6 @@
 //! Blobs that were read, kept in memory up to a number of bytes; those used longest ago go first.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::reader::StoredFrame;

@@ -1,8 +1,6 @@
 //! [`BlobWal`]: a log and the blobs that its records name.
 
-use crate::blob::Blob;
-use crate::blob::BlobRef;
-use crate::blob::BlobStore;
+use crate::blob::{Blob, BlobRef, BlobStore};
 use crate::error::Result;
 use crate::record::WalTypes;
 use crate::wal::ChunkedWal;

@@ -63,9 +63,6 @@ mod reference;
 mod store;
 
 pub use self::join::BlobWal;
-pub use self::read::Blob;
-pub use self::read::BlobReader;
+pub use self::read::{Blob, BlobReader};
 pub use self::reference::BlobRef;
-pub use self::store::BlobChunk;
-pub use self::store::BlobConfig;
-pub use self::store::BlobStore;
+pub use self::store::{BlobChunk, BlobConfig, BlobStore};

@@ -2,18 +2,13 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Read, Write};
 
-use codeq::Decode;
-use codeq::Encode;
+use codeq::{Decode, Encode};
 
-use crate::position::ChunkId;
-use crate::position::Segment;
+use crate::position::{ChunkId, Segment};
 use crate::random::random_u64;
-use crate::record::StateMachine;
-use crate::record::WalRecord;
-use crate::record::WalTypes;
+use crate::record::{StateMachine, WalRecord, WalTypes};
 
 /// The store's log: actions are payloads, a checkpoint is the number of the chunk that it begins.
 #[derive(Debug)]

@@ -4,23 +4,15 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::blob::BlobRef;
 use crate::blob::cache::Cache;
-use crate::blob::payload::Blobs;
-use crate::blob::payload::Number;
-use crate::error::Damage;
-use crate::error::Error;
-use crate::error::NoBlob;
-use crate::error::Result;
-use crate::format::FRAME_HEADER_LEN;
-use crate::format::Kind;
-use crate::position::Segment;
-use crate::position::ceil8;
-use crate::reader::StoredFrame;
-use crate::reader::WalReader;
+use crate::blob::payload::{Blobs, Number};
+use crate::error::{Damage, Error, NoBlob, Result};
+use crate::format::{FRAME_HEADER_LEN, Kind};
+use crate::position::{Segment, ceil8};
+use crate::reader::{StoredFrame, WalReader};
 
 /// A blob's bytes. Cheap to clone; clones, and later reads while it is in the cache, share them.
 ///

@@ -1,14 +1,11 @@
 //! [`BlobRef`]: where a blob is.
 
 use std::io;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Read, Write};
 
-use codeq::Decode;
-use codeq::Encode;
+use codeq::{Decode, Encode};
 
-use crate::error::Error;
-use crate::error::NoBlob;
+use crate::error::{Error, NoBlob};
 
 /// Where a blob is: what [`append`](super::BlobStore::append) gives back and
 /// [`read`](super::BlobStore::read) takes. 20 bytes as a codec, to be put into an action.

@@ -3,25 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::blob::Blob;
-use crate::blob::BlobReader;
-use crate::blob::BlobRef;
-use crate::blob::payload::Blobs;
-use crate::blob::payload::Newest;
-use crate::blob::payload::Number;
-use crate::blob::payload::Payload;
+use crate::blob::payload::{Blobs, Newest, Number, Payload};
 use crate::blob::read::Chunks;
+use crate::blob::{Blob, BlobReader, BlobRef};
 use crate::config::Config;
-use crate::error::Error;
-use crate::error::NoBlob;
-use crate::error::Result;
-use crate::flush::Flush;
-use crate::flush::FlushTicket;
+use crate::error::{Error, NoBlob, Result};
+use crate::flush::{Flush, FlushTicket};
 use crate::record::WalRecord;
-use crate::recovery::RecoveryReport;
-use crate::recovery::Replay;
-use crate::storage::DiskStorage;
-use crate::storage::Storage;
+use crate::recovery::{RecoveryReport, Replay};
+use crate::storage::{DiskStorage, Storage};
 use crate::wal::ChunkedWal;
 
 const MIB: u64 = 1 << 20;

@@ -14,13 +14,6 @@ mod tail;
 
 pub use closed::ChunkStat;
 pub(crate) use closed::ClosedChunk;
-pub(crate) use open::FrameEncoder;
-pub(crate) use open::OpenChunk;
-pub(crate) use open::OpenChunkState;
-pub(crate) use open::Staged;
-pub(crate) use read::ChunkFile;
-pub(crate) use read::FileBytes;
-pub(crate) use read::OpenFiles;
-pub(crate) use read::with_a_descriptor;
-pub(crate) use tail::Tail;
-pub(crate) use tail::TailWriter;
+pub(crate) use open::{FrameEncoder, OpenChunk, OpenChunkState, Staged};
+pub(crate) use read::{ChunkFile, FileBytes, OpenFiles, with_a_descriptor};
+pub(crate) use tail::{Tail, TailWriter};

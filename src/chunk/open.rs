@@ -13,26 +13,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::ChunkFile;
-use super::TailWriter;
+use super::{ChunkFile, TailWriter};
 use crate::config::Config;
-use crate::error::Error;
-use crate::error::Result;
-use crate::format::Compressor;
-use crate::format::DataCrc;
-use crate::format::FLAG_LZ4;
-use crate::format::FRAME_HEADER_LEN;
-use crate::format::SEAL_LEN;
-use crate::format::Salt;
-use crate::format::Seal;
-use crate::format::finish_frame;
-use crate::format::unsynced;
-use crate::position::ALIGN;
-use crate::position::ChunkId;
-use crate::position::Segment;
-use crate::position::ceil8;
-use crate::record::WalRecord;
-use crate::record::WalTypes;
+use crate::error::{Error, Result};
+use crate::format::{
+    Compressor, DataCrc, FLAG_LZ4, FRAME_HEADER_LEN, SEAL_LEN, Salt, Seal, finish_frame, unsynced,
+};
+use crate::position::{ALIGN, ChunkId, Segment, ceil8};
+use crate::record::{WalRecord, WalTypes};
 use crate::storage::StorageFile;
 
 /// Allocations grow by whole steps of this size, so that a run of records past the end does not ask

@@ -3,29 +3,20 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::Weak;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rustix::io::Errno;
 
 use crate::config::ClosedReads;
-use crate::error::Error;
-use crate::error::Result;
-use crate::format::Header;
-use crate::format::ReadAt;
-use crate::format::Salt;
+use crate::error::{Error, Result};
+use crate::format::{Header, ReadAt, Salt};
 use crate::position::ChunkId;
-use crate::storage::Access;
-use crate::storage::Storage;
-use crate::storage::StorageFile;
-use crate::storage::read_full_at;
+use crate::storage::{Access, Storage, StorageFile, read_full_at};
 
 /// Files of closed chunks that stay open between reads.
 const OPEN_MAX: usize = 64;

@@ -21,8 +21,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::buffer::Buffer;
-use super::buffer::BufferWriter;
+use super::buffer::{Buffer, BufferWriter};
 
 /// Bytes of a piece, unless a frame needs more: few enough to stay in a core's cache until they are
 /// written.

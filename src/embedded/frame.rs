@@ -14,13 +14,7 @@
 //!   give up stays given up, since no later life has the same epoch.
 
 use crate::embedded::Checkpoint;
-use crate::format::FRAME_HEADER_LEN;
-use crate::format::FrameHeader;
-use crate::format::Kind;
-use crate::format::Salt;
-use crate::format::array_at;
-use crate::format::finish_frame;
-use crate::format::unsynced;
+use crate::format::{FRAME_HEADER_LEN, FrameHeader, Kind, Salt, array_at, finish_frame, unsynced};
 use crate::position::ceil8;
 
 /// Bytes of a payload before the data.

@@ -2,17 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::embedded::Checkpoint;
-use crate::embedded::Region;
-use crate::embedded::RingStats;
-use crate::embedded::error::Error;
-use crate::embedded::error::Result;
-use crate::embedded::frame::CHECKPOINT_LEN;
-use crate::embedded::frame::looks_like_entry;
+use crate::embedded::error::{Error, Result};
+use crate::embedded::frame::{CHECKPOINT_LEN, looks_like_entry};
 use crate::embedded::records::Records;
 use crate::embedded::ring::Ring;
-use crate::embedded::walk::Step;
-use crate::embedded::walk::Walk;
+use crate::embedded::walk::{Step, Walk};
+use crate::embedded::{Checkpoint, Region, RingStats};
 use crate::position::ALIGN;
 use crate::random::random_u64;
 use crate::storage::StorageFile;

@@ -61,14 +61,11 @@ mod walk;
 use std::fs::File;
 use std::sync::Arc;
 
-use crate::storage::DiskFile;
-use crate::storage::StorageFile;
+use crate::storage::{DiskFile, StorageFile};
 
-pub use self::error::Error;
-pub use self::error::Result;
+pub use self::error::{Error, Result};
 pub use self::records::Records;
-pub use self::wal::EmbeddedReader;
-pub use self::wal::EmbeddedWal;
+pub use self::wal::{EmbeddedReader, EmbeddedWal};
 
 /// The part of the host's file that is the log's, in bytes. Any offset will do; of the length, what
 /// passes a multiple of 8 isn't used.

@@ -4,8 +4,7 @@ use std::fmt;
 
 use crate::embedded::error::Result;
 use crate::embedded::log::Log;
-use crate::embedded::walk::Step;
-use crate::embedded::walk::Walk;
+use crate::embedded::walk::{Step, Walk};
 use crate::error::Proof;
 
 /// The records behind some sequence, oldest first: each record's sequence and bytes.

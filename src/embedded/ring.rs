@@ -14,17 +14,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::embedded::Region;
-use crate::embedded::error::Error;
-use crate::embedded::error::Result;
-use crate::embedded::frame::CHECKPOINT_LEN;
-use crate::embedded::frame::salt;
-use crate::embedded::frame::stored_salt;
-use crate::format::ReadAt;
-use crate::format::Salt;
+use crate::embedded::error::{Error, Result};
+use crate::embedded::frame::{CHECKPOINT_LEN, salt, stored_salt};
+use crate::format::{ReadAt, Salt};
 use crate::position::ALIGN;
-use crate::storage::StorageFile;
-use crate::storage::read_full_at;
-use crate::storage::write_all_at;
+use crate::storage::{StorageFile, read_full_at, write_all_at};
 
 /// The smallest region: three checkpoints and the shortest record.
 const LEN_MIN: u64 = 3 * CHECKPOINT_LEN + 32;

@@ -2,20 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::embedded::Checkpoint;
-use crate::embedded::CheckpointWhen;
-use crate::embedded::HostFile;
-use crate::embedded::Region;
-use crate::embedded::RingStats;
-use crate::embedded::error::Error;
-use crate::embedded::error::Result;
-use crate::embedded::frame::Batch;
-use crate::embedded::frame::CHECKPOINT_LEN;
-use crate::embedded::frame::Entry;
-use crate::embedded::frame::checkpoint_data;
-use crate::embedded::frame::record_size;
+use crate::embedded::error::{Error, Result};
+use crate::embedded::frame::{Batch, CHECKPOINT_LEN, Entry, checkpoint_data, record_size};
 use crate::embedded::log::Log;
 use crate::embedded::records::Records;
+use crate::embedded::{Checkpoint, CheckpointWhen, HostFile, Region, RingStats};
 use crate::format::Kind;
 use crate::random::random_u64;
 

@@ -12,21 +12,11 @@
 //! - All frames are inside the lap that begins with the checkpoint.
 
 use crate::embedded::Checkpoint;
-use crate::embedded::error::Error;
-use crate::embedded::error::Result;
-use crate::embedded::frame::CHECKPOINT_LEN;
-use crate::embedded::frame::Entry;
-use crate::embedded::ring::Lap;
-use crate::embedded::ring::Ring;
+use crate::embedded::error::{Error, Result};
+use crate::embedded::frame::{CHECKPOINT_LEN, Entry};
+use crate::embedded::ring::{Lap, Ring};
 use crate::error::Proof;
-use crate::format::FRAME_HEADER_LEN;
-use crate::format::FrameHeader;
-use crate::format::Kind;
-use crate::format::Origin;
-use crate::format::Search;
-use crate::format::Window;
-use crate::format::search;
-use crate::format::verify_frame;
+use crate::format::{FRAME_HEADER_LEN, FrameHeader, Kind, Origin, Search, Window, search, verify_frame};
 
 /// The size of reads.
 const READ_SIZE: usize = 256 * 1024;

@@ -14,8 +14,7 @@
 //! - Begins behind the place of the sync mark, in a block that no frame has reached.
 //! - Only in space that the file has, and only in a file's first life.
 
-use crate::format::Header;
-use crate::format::SYNC_MARK_LEN;
+use crate::format::{Header, SYNC_MARK_LEN};
 
 /// A sync of more than this many bytes is not helped by it.
 const SMALL_SYNC: u64 = 64 * 1024;

@@ -4,10 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::BatchLimit;
-use super::Entry;
-use super::Flush;
-use super::Spare;
+use super::{BatchLimit, Entry, Flush, Spare};
 use crate::chunk::ChunkFile;
 use crate::config::Config;
 use crate::format::Seal;

@@ -5,8 +5,7 @@
 //! - `docs/metrics.md` lists them all; `tests/metrics.rs` compares.
 //! - Without the feature nothing of it is compiled: a [`Counter`] is an atomic.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A counter of the log's, and by feature of the program's. Used like an atomic.
 #[derive(Debug, Default)]
@@ -61,18 +60,12 @@ pub(crate) use registry::Registry;
 mod registry {
     use std::path::Path;
 
-    use ::metrics::Gauge;
-    use ::metrics::Histogram;
-    use ::metrics::Unit;
-    use ::metrics::counter;
-    use ::metrics::describe_counter;
-    use ::metrics::describe_gauge;
-    use ::metrics::describe_histogram;
-    use ::metrics::gauge;
-    use ::metrics::histogram;
+    use ::metrics::{
+        Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+        histogram,
+    };
 
-    use super::Counter;
-    use super::Largest;
+    use super::{Counter, Largest};
 
     /// Asks the recorder for the handles of one log.
     pub(crate) struct Registry {

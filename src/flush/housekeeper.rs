@@ -15,27 +15,19 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 
-use parking_lot::Condvar;
-use parking_lot::Mutex;
-use parking_lot::MutexGuard;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::Metrics;
-use crate::chunk::ChunkFile;
-use crate::chunk::with_a_descriptor;
-use crate::error::Error;
-use crate::error::Result;
-use crate::panics::catch;
-use crate::panics::report;
+use crate::chunk::{ChunkFile, with_a_descriptor};
+use crate::error::{Error, Result};
+use crate::panics::{catch, report};
 use crate::random::random_u64;
-use crate::storage::Access;
-use crate::storage::Storage;
-use crate::storage::StorageFile;
+use crate::storage::{Access, Storage, StorageFile};
 
 /// A file that is ready to become a chunk.
 #[derive(Debug)]

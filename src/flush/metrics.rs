@@ -11,8 +11,7 @@ use std::time::Duration;
 #[cfg(feature = "metrics")]
 use ::metrics::Unit;
 
-use super::export::Counter;
-use super::export::Largest;
+use super::export::{Counter, Largest};
 
 /// What flushing has cost since the log was opened. Up to date before the callback of the flush that
 /// it counts.

@@ -29,38 +29,20 @@ mod worker;
 mod write_back;
 
 pub(crate) use ahead::ZerosAhead;
-pub(crate) use batch::ChunkBeginning;
-pub(crate) use batch::FlushRequest;
-pub(crate) use batch::NewFlush;
-pub(crate) use batch::Request;
-pub(crate) use batch::Rotation;
+pub(crate) use batch::{ChunkBeginning, FlushRequest, NewFlush, Request, Rotation};
 #[cfg(feature = "metrics")]
 pub(crate) use export::Gauges;
 #[cfg(feature = "metrics")]
 pub(crate) use export::Registry;
-pub(crate) use housekeeper::Housekeeper;
-pub(crate) use housekeeper::HousekeeperConfig;
-pub(crate) use housekeeper::Spare;
-pub(crate) use housekeeper::is_spare_name;
-pub(crate) use housekeeper::spare_name;
-pub use metrics::FlushMetrics;
-pub use metrics::Latency;
+pub(crate) use housekeeper::{Housekeeper, HousekeeperConfig, Spare, is_spare_name, spare_name};
 pub(crate) use metrics::Metrics;
-pub(crate) use progress::Positions;
-pub use progress::Progress;
-pub use progress::ProgressHandle;
-pub(crate) use progress::SyncTurn;
-pub(crate) use queue::BatchLimit;
-pub(crate) use queue::Entry;
-pub(crate) use queue::Queue;
-pub(crate) use queue::Refused;
+pub use metrics::{FlushMetrics, Latency};
+pub(crate) use progress::{Positions, SyncTurn};
+pub use progress::{Progress, ProgressHandle};
+pub(crate) use queue::{BatchLimit, Entry, Queue, Refused};
 pub(crate) use reentry::Inside;
-pub use ticket::FlushSender;
-pub use ticket::FlushTicket;
-pub(crate) use worker::Shared;
-pub(crate) use worker::Worker;
-pub(crate) use worker::WorkerChunk;
-pub(crate) use worker::spawn_worker;
+pub use ticket::{FlushSender, FlushTicket};
+pub(crate) use worker::{Shared, Worker, WorkerChunk, spawn_worker};
 pub(crate) use write_back::WriteBack;
 
 /// How far a flush takes what was appended.

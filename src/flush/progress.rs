@@ -17,17 +17,10 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::Flush;
-use super::Inside;
-use crate::error::Error;
-use crate::error::Result;
-use crate::panics::catch;
-use crate::panics::report;
-use crate::sync::AtomicBool;
-use crate::sync::AtomicU64;
-use crate::sync::Event;
-use crate::sync::Mutex;
-use crate::sync::Ordering;
+use super::{Flush, Inside};
+use crate::error::{Error, Result};
+use crate::panics::{catch, report};
+use crate::sync::{AtomicBool, AtomicU64, Event, Mutex, Ordering};
 
 /// Three global offsets, `appended ≥ written ≥ synced`, that never go back while a log is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

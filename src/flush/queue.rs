@@ -14,12 +14,9 @@
 //! - After `close` nothing is pushed; the consumer still gets all that was.
 
 use std::collections::VecDeque;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::sync::Condvar;
-use crate::sync::Mutex;
-use crate::sync::MutexGuard;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// Entries that may be queued, whatever their size.
 const ENTRIES_MAX: usize = 65_536;

@@ -3,8 +3,7 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Logs inside one another that are told apart. Deeper than that, a wait for any log is refused.
 const DEPTH: usize = 8;

@@ -3,19 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
-use std::task::Poll;
-use std::task::Waker;
-use std::time::Duration;
-use std::time::Instant;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
-use super::Flush;
-use super::Positions;
-use crate::error::Error;
-use crate::error::Result;
+use super::{Flush, Positions};
+use crate::error::{Error, Result};
 use crate::record::Callback;
-use crate::sync::Condvar;
-use crate::sync::Mutex;
+use crate::sync::{Condvar, Mutex};
 
 /// Resolves when a flush is done: [`wait`](Self::wait) for it, or `.await` it.
 ///
@@ -186,8 +180,7 @@ impl Drop for FlushSender {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-    use std::sync::atomic::Ordering;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
     use super::*;

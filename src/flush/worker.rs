@@ -16,54 +16,29 @@
 //!   it is for logs that are idle, and would only stand in the way of one that is not.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
-use std::io::IoSlice;
-use std::path::Path;
-use std::path::PathBuf;
+use std::io::{ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::Entry;
-use super::Flush;
-use super::FlushRequest;
-use super::Housekeeper;
-use super::Inside;
-use super::Metrics;
-use super::Positions;
-use super::Queue;
-use super::Request;
-use super::Rotation;
-use super::SyncTurn;
-use super::WriteBack;
-use super::ZerosAhead;
 use super::batch::ChunkBeginning;
-use super::queue::BatchLimit;
-use super::queue::Wake;
+use super::queue::{BatchLimit, Wake};
+use super::{
+    Entry, Flush, FlushRequest, Housekeeper, Inside, Metrics, Positions, Queue, Request, Rotation, SyncTurn,
+    WriteBack, ZerosAhead,
+};
 use crate::chunk::Tail;
 use crate::config::IdleMark;
-use crate::error::Error;
-use crate::error::Result;
-use crate::format::SEAL_LEN;
-use crate::format::SYNC_MARK_LEN;
-use crate::format::Salt;
-use crate::format::Seal;
-use crate::format::closing_mark;
-use crate::format::sync_mark;
-use crate::panics::catch;
-use crate::panics::report;
+use crate::error::{Error, Result};
+use crate::format::{SEAL_LEN, SYNC_MARK_LEN, Salt, Seal, closing_mark, sync_mark};
+use crate::panics::{catch, report};
 use crate::position::ChunkId;
-use crate::record::Callback;
-use crate::record::ChunkPersisted;
-use crate::record::OnChunkPersisted;
-use crate::record::WalTypes;
-use crate::storage::Storage;
-use crate::storage::StorageFile;
-use crate::storage::write_all_at;
+use crate::record::{Callback, ChunkPersisted, OnChunkPersisted, WalTypes};
+use crate::storage::{Storage, StorageFile, write_all_at};
 
 /// The chunk that the worker writes to.
 #[derive(Debug)]

@@ -11,8 +11,7 @@
 
 use std::ops::Range;
 
-use super::Frame;
-use super::FrameHeader;
+use super::{Frame, FrameHeader};
 
 /// Some records of a chunk.
 #[derive(Debug, Default)]

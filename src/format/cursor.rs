@@ -12,17 +12,10 @@
 
 use std::io;
 
-use super::FRAME_HEADER_LEN;
-use super::FrameHeader;
-use super::HEADER_LEN;
-use super::Header;
-use super::Kind;
-use super::ReadAt;
-use super::read_exact_at;
-use super::search::Origin;
-use super::search::crc_ok;
+use super::search::{Origin, crc_ok};
 use super::void::is_void;
 use super::window::Window;
+use super::{FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header, Kind, ReadAt, read_exact_at};
 
 /// Bytes read at a time.
 const WINDOW: usize = 16 << 10;

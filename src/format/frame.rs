@@ -13,10 +13,8 @@
 //!   neither on purpose nor, more often than once in 4 billion positions, by chance.
 //! - 16 zero bytes are never a frame, as `kind` 0 is never used.
 
-use super::Crc;
-use super::array_at;
-use crate::position::ALIGN;
-use crate::position::ceil8;
+use super::{Crc, array_at};
+use crate::position::{ALIGN, ceil8};
 
 /// Bytes of a frame header.
 pub(crate) const FRAME_HEADER_LEN: usize = 16;

@@ -14,20 +14,12 @@
 
 use std::io;
 
-use super::FRAME_HEADER_LEN;
-use super::FrameHeader;
-use super::HEADER_LEN;
-use super::Header;
-use super::Kind;
-use super::ReadAt;
-use super::Seal;
-use super::place::Place;
-use super::place::inspect;
-use super::read_exact_at;
+use super::place::{Place, inspect};
 use super::seal::SEAL_PAYLOAD_LEN;
 use super::search::Origin;
 use super::void::is_void;
 use super::window::Window;
+use super::{FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header, Kind, ReadAt, Seal, read_exact_at};
 
 /// Where the sound frames of a chunk end, and what they prove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

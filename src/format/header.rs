@@ -8,9 +8,7 @@
 //! What tells a reader that it can't read comes before the checksum: magic, then version and
 //! features, then the CRC. A chunk of a later version may be checksummed in another way.
 
-use super::Crc;
-use super::FLAG_LZ4;
-use super::array_at;
+use super::{Crc, FLAG_LZ4, array_at};
 
 /// Bytes of a chunk header; the first frame follows.
 pub(crate) const HEADER_LEN: u64 = 64;

@@ -2,12 +2,9 @@
 
 use std::io;
 
-use super::FRAME_HEADER_LEN;
-use super::FrameHeader;
-use super::ReadAt;
-use super::search::Origin;
-use super::search::crc_ok;
+use super::search::{Origin, crc_ok};
 use super::window::Window;
+use super::{FRAME_HEADER_LEN, FrameHeader, ReadAt};
 use crate::error::Damage;
 
 /// What stands at a position where a frame may begin.

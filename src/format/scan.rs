@@ -20,34 +20,17 @@ use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
 
-use super::Block;
-use super::DataCrc;
-use super::FLAG_CLOSED;
-use super::FLAG_LZ4;
-use super::FRAME_HEADER_LEN;
-use super::FrameHeader;
-use super::HEADER_LEN;
-use super::Header;
-use super::Kind;
-use super::ReadAt;
-use super::SEAL_LEN;
-use super::SYNC_MARK_LEN;
-use super::Salt;
-use super::Seal;
 use super::lz4::decompress;
-use super::place::Place;
-use super::place::inspect;
+use super::place::{Place, inspect};
 use super::seal::SEAL_PAYLOAD_LEN;
-use super::search::Origin;
-use super::search::Search;
-use super::search::next_sound;
-use super::search::search;
-use super::void::VOID_LEN_MIN;
-use super::void::is_void;
-use super::void::voided_crc;
+use super::search::{Origin, Search, next_sound, search};
+use super::void::{VOID_LEN_MIN, is_void, voided_crc};
 use super::window::Window;
-use crate::error::Damage;
-use crate::error::Proof;
+use super::{
+    Block, DataCrc, FLAG_CLOSED, FLAG_LZ4, FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header, Kind, ReadAt,
+    SEAL_LEN, SYNC_MARK_LEN, Salt, Seal,
+};
+use crate::error::{Damage, Proof};
 
 /// A record of a chunk, borrowed from the scan's buffer until the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

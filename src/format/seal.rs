@@ -10,18 +10,10 @@
 
 use std::io;
 
-use super::Crc;
-use super::FRAME_HEADER_LEN;
-use super::FrameHeader;
-use super::HEADER_LEN;
-use super::Header;
-use super::Kind;
-use super::ReadAt;
-use super::Salt;
-use super::array_at;
-use super::finish_frame;
-use super::read_exact_at;
-use super::verify_frame;
+use super::{
+    Crc, FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header, Kind, ReadAt, Salt, array_at, finish_frame,
+    read_exact_at, verify_frame,
+};
 
 /// Bytes of a seal's payload.
 pub(super) const SEAL_PAYLOAD_LEN: usize = 24;

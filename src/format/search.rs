@@ -18,19 +18,12 @@
 
 use std::io;
 
-use super::FLAG_CLOSED;
-use super::FRAME_HEADER_LEN;
-use super::FrameHeader;
-use super::Header;
-use super::Kind;
-use super::ReadAt;
-use super::Salt;
-use super::UNSYNCED_UNKNOWN;
-use super::array_at;
 use super::seal::SEAL_PAYLOAD_LEN;
 use super::void::is_void;
-use super::window::Window;
-use super::window::is_zero;
+use super::window::{Window, is_zero};
+use super::{
+    FLAG_CLOSED, FRAME_HEADER_LEN, FrameHeader, Header, Kind, ReadAt, Salt, UNSYNCED_UNKNOWN, array_at,
+};
 use crate::error::Proof;
 
 /// What makes a frame one of this life of this chunk.

@@ -12,14 +12,7 @@
 
 use std::io;
 
-use super::FRAME_HEADER_LEN;
-use super::FrameHeader;
-use super::Header;
-use super::Kind;
-use super::ReadAt;
-use super::Salt;
-use super::array_at;
-use super::finish_frame;
+use super::{FRAME_HEADER_LEN, FrameHeader, Header, Kind, ReadAt, Salt, array_at, finish_frame};
 
 /// The shortest payload of a void frame.
 pub(super) const VOID_LEN_MIN: u32 = 8;

@@ -11,11 +11,7 @@
 use std::io;
 use std::ops::Range;
 
-use super::FRAME_HEADER_LEN;
-use super::FrameHeader;
-use super::ReadAt;
-use super::array_at;
-use super::read_exact_at;
+use super::{FRAME_HEADER_LEN, FrameHeader, ReadAt, array_at, read_exact_at};
 
 /// Smaller buffers would only be slow.
 const SIZE_MIN: usize = 64;

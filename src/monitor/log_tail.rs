@@ -16,18 +16,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Changes;
-use super::WalEvent;
 use super::shared::Tail;
+use super::{Changes, WalEvent};
 use crate::chunk::FileBytes;
-use crate::error::Error;
-use crate::error::Foreign;
-use crate::error::Result;
-use crate::format::Cursor;
-use crate::format::find_seal;
+use crate::error::{Error, Foreign, Result};
+use crate::format::{Cursor, find_seal};
 use crate::position::ChunkId;
-use crate::recovery::open_chunk;
-use crate::recovery::survey_changing;
+use crate::recovery::{open_chunk, survey_changing};
 use crate::storage::Storage;
 
 /// How often a look is tried while chunks are removed under it.

@@ -55,34 +55,26 @@ mod watcher;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use futures_core::Stream;
 
-pub use self::event::Changes;
-pub use self::event::WalEvent;
+pub use self::event::{Changes, WalEvent};
 pub use self::log_tail::LogState;
 pub use self::sqlite::SqliteDefect;
-pub use self::sqlite_tail::SqliteFile;
-pub use self::sqlite_tail::SqliteState;
+pub use self::sqlite_tail::{SqliteFile, SqliteState};
 
 use self::log_tail::LogTail;
-use self::shared::Shared;
-use self::shared::Tail;
+use self::shared::{Shared, Tail};
 use self::sqlite_tail::SqliteTail;
 use self::watcher::Target;
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::storage::DiskStorage;
 
 /// How a monitor learns that there is something to look at.

@@ -11,19 +11,14 @@
 //! - The slot is locked for moments only. Whoever looks holds the tail, which consumers never wait for
 //!   unless they look themselves.
 
-use std::task::Poll;
-use std::task::Waker;
-use std::time::Duration;
-use std::time::Instant;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
-use parking_lot::Condvar;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::WalEvent;
-use crate::error::Error;
-use crate::error::Result;
-use crate::panics::catch;
-use crate::panics::report;
+use crate::error::{Error, Result};
+use crate::panics::{catch, report};
 
 /// Between two looks at least. A log that syncs ten thousand times a second changes as often, and must
 /// not be slowed down by who looks each time.

@@ -13,29 +13,16 @@
 //!   new salts, or it is truncated, or deleted with the last connection. Only the index, in the file
 //!   that ends in `-shm`, says how much is checkpointed; it is read where that is asked for.
 
-use std::hash::DefaultHasher;
-use std::hash::Hasher;
+use std::hash::{DefaultHasher, Hasher};
 use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::WalEvent;
 use super::shared::Tail;
-use super::sqlite::Checksum;
-use super::sqlite::FRAME_HEADER_LEN;
-use super::sqlite::HEADER_LEN;
-use super::sqlite::Header;
-use super::sqlite::INDEX_LEN;
-use super::sqlite::SqliteDefect;
-use super::sqlite::backfilled;
-use crate::error::Error;
-use crate::error::Result;
-use crate::storage::Access;
-use crate::storage::DiskStorage;
-use crate::storage::Storage;
-use crate::storage::StorageFile;
-use crate::storage::read_full_at;
+use super::sqlite::{Checksum, FRAME_HEADER_LEN, HEADER_LEN, Header, INDEX_LEN, SqliteDefect, backfilled};
+use crate::error::{Error, Result};
+use crate::storage::{Access, DiskStorage, Storage, StorageFile, read_full_at};
 
 /// How often a look is tried while the file is restarted under it.
 const TRIES: usize = 4;

@@ -1,39 +1,23 @@
 //! What can only be seen from inside: what a look reads, and what happens where nothing can be watched.
 
 use std::cell::RefCell;
-use std::fs;
-use std::io;
 use std::io::IoSlice;
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{fs, io};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::Config;
-use crate::format::Cursor;
-use crate::format::HEADER_LEN;
-use crate::format::Header;
-use crate::format::Kind;
-use crate::format::ReadAt;
-use crate::format::Salt;
-use crate::format::finish_frame;
-use crate::format::sync_mark;
-use crate::position::ChunkId;
-use crate::position::Segment;
-use crate::raw::Payload;
-use crate::raw::Raw;
-use crate::record::StateMachine;
-use crate::record::WalRecord;
-use crate::storage::Fault;
-use crate::storage::FaultHow;
-use crate::storage::MemoryStorage;
-use crate::storage::OpKind;
-use crate::storage::StorageFile;
+use crate::format::{Cursor, HEADER_LEN, Header, Kind, ReadAt, Salt, finish_frame, sync_mark};
+use crate::position::{ChunkId, Segment};
+use crate::raw::{Payload, Raw};
+use crate::record::{StateMachine, WalRecord};
+use crate::storage::{Fault, FaultHow, MemoryStorage, OpKind, StorageFile};
 use crate::wal::ChunkedWal;
 
 const HEADER: Header = Header {

@@ -14,37 +14,21 @@
 //!   after its last one was wrong, or the read doesn't count.
 //! - No file stays open between calls: a removed chunk's space is free once nobody reads in it.
 
-use std::fmt;
-use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use parking_lot::Mutex;
 
 use crate::chunk::FileBytes;
-use crate::error::Damage;
-use crate::error::Error;
-use crate::error::Foreign;
-use crate::error::Proof;
-use crate::error::Result;
-use crate::format::FRAME_HEADER_LEN;
-use crate::format::Frame;
-use crate::format::Frontier;
-use crate::format::HEADER_LEN;
-use crate::format::Header;
-use crate::format::ReadAt;
-use crate::format::Scan;
-use crate::format::ScanEnd;
-use crate::format::frontier;
-use crate::format::is_void_at;
-use crate::position::ChunkId;
-use crate::position::Segment;
+use crate::error::{Damage, Error, Foreign, Proof, Result};
+use crate::format::{
+    FRAME_HEADER_LEN, Frame, Frontier, HEADER_LEN, Header, ReadAt, Scan, ScanEnd, frontier, is_void_at,
+};
+use crate::position::{ChunkId, Segment};
 use crate::reader::record_holding;
-use crate::recovery::open_chunk;
-use crate::recovery::scan_error;
-use crate::recovery::survey_changing;
+use crate::recovery::{open_chunk, scan_error, survey_changing};
 use crate::storage::Storage;
 
 /// How many looks in a row may find the directory in the middle of a change. The directory is sound at

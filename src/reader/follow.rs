@@ -1,17 +1,12 @@
 //! [`Follow`]: records as they come.
 
 use std::fmt;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::ReadUpTo;
-use super::Records;
-use super::WalReader;
+use super::{ReadUpTo, Records, WalReader};
 use crate::error::Result;
-use crate::position::ChunkId;
-use crate::position::Segment;
-use crate::record::WalRecord;
-use crate::record::WalTypes;
+use crate::position::{ChunkId, Segment};
+use crate::record::{WalRecord, WalTypes};
 
 /// The first pause before another look; doubled while nothing comes.
 const PAUSE_MIN: Duration = Duration::from_millis(1);

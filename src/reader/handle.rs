@@ -3,28 +3,18 @@
 use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Follow;
-use super::LiveRecords;
-use super::LogView;
-use super::ReadUpTo;
 #[cfg(feature = "blob")]
 use super::StoredFrame;
-use super::directory::Begin;
-use super::directory::Directory;
-use super::directory::DirectoryRecords;
+use super::directory::{Begin, Directory, DirectoryRecords};
+use super::{Follow, LiveRecords, LogView, ReadUpTo};
 use crate::config::Config;
-use crate::error::Error;
-use crate::error::Result;
-use crate::position::ChunkId;
-use crate::position::Segment;
-use crate::record::WalRecord;
-use crate::record::WalTypes;
-use crate::storage::DiskStorage;
-use crate::storage::Storage;
+use crate::error::{Error, Result};
+use crate::position::{ChunkId, Segment};
+use crate::record::{WalRecord, WalTypes};
+use crate::storage::{DiskStorage, Storage};
 
 /// Reads a log's records, from any thread, while its owner goes on appending.
 ///

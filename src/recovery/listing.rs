@@ -15,12 +15,10 @@
 use std::io;
 use std::path::Path;
 
-use super::Survey;
-use super::survey;
+use super::{Survey, survey};
 use crate::error::Result;
 use crate::position::ChunkId;
-use crate::storage::Access;
-use crate::storage::Storage;
+use crate::storage::{Access, Storage};
 
 /// How many listings in a row may differ. A log would have to begin or remove a chunk during each.
 const LISTINGS_MAX: u32 = 8;

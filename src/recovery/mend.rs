@@ -12,29 +12,16 @@
 //!   that it mends, or mended.
 
 use std::io::IoSlice;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::open_chunk;
-use super::repair::REPAIR_READ;
-use super::repair::seal_chunk;
-use super::stages::Stages;
-use super::stages::visit_rest;
+use super::repair::{REPAIR_READ, seal_chunk};
+use super::stages::{Stages, visit_rest};
 use crate::chunk::FileBytes;
-use crate::error::Damage;
-use crate::error::Error;
-use crate::error::Proof;
-use crate::error::Result;
-use crate::format::DataCrc;
-use crate::format::HEADER_LEN;
-use crate::format::Header;
-use crate::format::ReadAt;
-use crate::format::Scan;
-use crate::format::ScanEnd;
+use crate::error::{Damage, Error, Proof, Result};
+use crate::format::{DataCrc, HEADER_LEN, Header, ReadAt, Scan, ScanEnd};
 use crate::position::ChunkId;
-use crate::storage::Access;
-use crate::storage::Storage;
-use crate::storage::write_all_at;
+use crate::storage::{Access, Storage, write_all_at};
 
 /// Something damaged that was written anew when the log was opened, with
 /// [`OpenOptions::mend`](crate::OpenOptions::mend).
@@ -69,7 +56,8 @@ enum What {
 #[derive(Debug)]
 pub(crate) struct Mendable {
     pub(crate) mends: Vec<Mend>,
-    pub(crate) log_id: [u8; 16],
+    pub(crate) header: Header,
+    pub(crate) data_crc: DataCrc,
     pub(crate) records: u64,
     /// The global offset behind the last record.
     pub(crate) data_end: u64,
@@ -196,6 +184,6 @@ pub(crate) fn find_mends(
             None => return Ok(None),
         }
     }
-    let (log_id, records) = (header.log_id, scan.records());
-    Ok((!mends.is_empty()).then_some(Mendable { mends, log_id, records, data_end }))
+    let (data_crc, records) = (scan.data_crc(), scan.records());
+    Ok((!mends.is_empty()).then_some(Mendable { mends, header, data_crc, records, data_end }))
 }

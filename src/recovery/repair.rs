@@ -1,44 +1,18 @@
 //! The writes of an open: everything replayed becomes durable, and the newest chunk fit to go on.
 
-use std::io::ErrorKind;
-use std::io::IoSlice;
-use std::path::Path;
-use std::path::PathBuf;
+use std::io::{ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Newest;
-use super::Recovered;
-use super::RecoveryReport;
-use super::Survey;
-use super::Verdict;
-use super::open_chunk;
-use super::read_header;
-use super::rename_anew;
-use crate::chunk::ClosedChunk;
-use crate::chunk::FileBytes;
-use crate::config::Config;
-use crate::config::IdleMark;
-use crate::error::Error;
-use crate::error::Result;
+use super::{Newest, Recovered, RecoveryReport, Survey, Verdict, open_chunk, read_header, rename_anew};
+use crate::chunk::{ClosedChunk, FileBytes};
+use crate::config::{Config, IdleMark};
+use crate::error::{Error, Result};
 use crate::flush::spare_name;
-use crate::format::Block;
-use crate::format::DataCrc;
-use crate::format::HEADER_LEN;
-use crate::format::Header;
-use crate::format::Mark;
-use crate::format::SEAL_LEN;
-use crate::format::Salt;
-use crate::format::Scan;
-use crate::format::Seal;
-use crate::format::sync_mark;
+use crate::format::{Block, DataCrc, HEADER_LEN, Header, Mark, SEAL_LEN, Salt, Scan, Seal, sync_mark};
 use crate::position::ChunkId;
-use crate::record::ChunkPersisted;
-use crate::record::OnChunkPersisted;
-use crate::record::WalTypes;
-use crate::storage::Access;
-use crate::storage::Storage;
-use crate::storage::StorageFile;
-use crate::storage::write_all_at;
+use crate::record::{ChunkPersisted, OnChunkPersisted, WalTypes};
+use crate::storage::{Access, Storage, StorageFile, write_all_at};
 
 /// A log all of which is on stable storage.
 pub(crate) struct Repaired<W: WalTypes> {

@@ -19,20 +19,12 @@
 use std::io;
 use std::panic::resume_unwind;
 use std::path::Path;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::SyncSender;
-use std::sync::mpsc::channel;
-use std::sync::mpsc::sync_channel;
-use std::thread::Builder;
-use std::thread::scope;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread::{Builder, scope};
 use std::time::Instant;
 
-use crate::error::Error;
-use crate::error::Result;
-use crate::format::Block;
-use crate::format::Frame;
-use crate::format::ReadAt;
-use crate::format::Scan;
+use crate::error::{Error, Result};
+use crate::format::{Block, Frame, ReadAt, Scan};
 
 /// Blocks that wait, so that neither side waits for the other to wake up.
 const WAITING_MAX: usize = 1;

@@ -2,27 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::chunk::FileBytes;
-use crate::error::Damage;
-use crate::error::Error;
-use crate::error::Foreign;
-use crate::error::Proof;
-use crate::error::Result;
+use crate::error::{Damage, Error, Foreign, Proof, Result};
 use crate::flush::is_spare_name;
-use crate::format::HEADER_LEN;
-use crate::format::Header;
-use crate::format::HeaderError;
-use crate::format::ReadAt;
+use crate::format::{HEADER_LEN, Header, HeaderError, ReadAt};
 use crate::lock::LOCK_NAME;
 use crate::position::ChunkId;
-use crate::storage::Access;
-use crate::storage::Storage;
-use crate::storage::StorageFile;
-use crate::storage::read_full_at;
+use crate::storage::{Access, Storage, StorageFile, read_full_at};
 
 /// The names in a log's directory, sorted out.
 #[derive(Debug, Default)]

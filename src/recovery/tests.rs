@@ -6,10 +6,8 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io;
-use std::io::Read;
-use std::io::Write;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
+use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
@@ -18,10 +16,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::format::Kind;
-use crate::storage::Fault;
-use crate::storage::FaultHow;
-use crate::storage::MemoryStorage;
-use crate::storage::OpKind;
+use crate::storage::{Fault, FaultHow, MemoryStorage, OpKind};
 use crate::wal::ChunkedWal;
 
 const READ_SIZE: u64 = 64 << 10;

@@ -3,24 +3,12 @@
 use std::io::IoSlice;
 use std::path::Path;
 
-use super::open_chunk_file;
 use super::repair::REPAIR_READ;
-use super::scan_error;
-use crate::error::Error;
-use crate::error::Result;
-use crate::format::HEADER_LEN;
-use crate::format::ReadAt;
-use crate::format::Salt;
-use crate::format::Scan;
-use crate::format::ScanEnd;
-use crate::format::is_void_at;
-use crate::format::void_frame;
-use crate::position::ChunkId;
-use crate::position::Segment;
-use crate::storage::Access;
-use crate::storage::Storage;
-use crate::storage::read_full_at;
-use crate::storage::write_all_at;
+use super::{open_chunk_file, scan_error};
+use crate::error::{Error, Result};
+use crate::format::{HEADER_LEN, ReadAt, Salt, Scan, ScanEnd, is_void_at, void_frame};
+use crate::position::{ChunkId, Segment};
+use crate::storage::{Access, Storage, read_full_at, write_all_at};
 
 /// Puts a void frame in the place of the record at `offset`, and syncs the file. Done already is done.
 ///

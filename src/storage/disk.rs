@@ -9,26 +9,18 @@ compile_error!("chunked-wal needs positional reads and writes and directory sync
 
 use std::any::Any;
 use std::ffi::OsString;
-use std::fs;
-use std::fs::File;
-use std::fs::OpenOptions;
-use std::io;
-use std::io::ErrorKind;
-use std::io::IoSlice;
-use std::os::unix::fs::FileExt;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, IoSlice};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::Access;
-use super::Storage;
-use super::StorageFile;
 use super::pinned::PinnedDir;
+use super::{Access, Storage, StorageFile};
 
 /// Slices that one vectored write takes: `IOV_MAX` of the systems known.
 const SLICES_MAX: usize = 1024;

@@ -5,11 +5,9 @@
 
 use std::fs::File;
 use std::io;
-use std::io::ErrorKind;
-use std::io::IoSlice;
+use std::io::{ErrorKind, IoSlice};
 
-use memmap2::Mmap;
-use memmap2::MmapOptions;
+use memmap2::{Mmap, MmapOptions};
 
 use super::StorageFile;
 

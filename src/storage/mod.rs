@@ -21,15 +21,12 @@ mod pinned;
 mod tests;
 
 use std::any::Any;
-use std::fmt;
-use std::io;
 use std::io::IoSlice;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, io};
 
-pub use disk::DiskFile;
-pub use disk::DiskStorage;
+pub use disk::{DiskFile, DiskStorage};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::*;
 

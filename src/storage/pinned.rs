@@ -6,30 +6,19 @@
 //!   needs goes on.
 
 use std::any::Any;
-use std::ffi::OsStr;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::AtFlags;
-use rustix::fs::Dir;
-use rustix::fs::FileType;
-use rustix::fs::Mode;
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Access;
-use super::DiskStorage;
-use super::Storage;
-use super::StorageFile;
-use super::disk::DiskFile;
-use super::disk::lock_in;
-use super::disk::regular;
+use super::disk::{DiskFile, lock_in, regular};
+use super::{Access, DiskStorage, Storage, StorageFile};
 
 /// Real files in one directory.
 #[derive(Debug)]

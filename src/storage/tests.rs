@@ -4,10 +4,8 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::io::ErrorKind;
-use std::io::IoSlice;
-use std::path::Path;
-use std::path::PathBuf;
+use std::io::{ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::*;

@@ -19,9 +19,8 @@ pub(crate) use super::locked::Event;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod futex {
-    use std::sync::atomic::AtomicU32;
-    use std::sync::atomic::AtomicUsize;
     use std::sync::atomic::Ordering::SeqCst;
+    use std::sync::atomic::{AtomicU32, AtomicUsize};
 
     use rustix::thread::futex;
     use rustix::thread::futex::Timespec;

@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use crate::sync::Condvar;
-use crate::sync::Mutex;
+use crate::sync::{Condvar, Mutex};
 
 #[derive(Debug, Default)]
 pub(crate) struct Event {

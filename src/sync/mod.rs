@@ -8,12 +8,8 @@ mod event;
 #[cfg_attr(any(target_os = "linux", target_os = "android"), allow(unused, reason = "tested everywhere"))]
 mod locked;
 
-pub(crate) use std::sync::atomic::AtomicBool;
-pub(crate) use std::sync::atomic::AtomicU64;
-pub(crate) use std::sync::atomic::Ordering;
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-pub(crate) use parking_lot::Condvar;
-pub(crate) use parking_lot::Mutex;
-pub(crate) use parking_lot::MutexGuard;
+pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
 
 pub(crate) use event::Event;

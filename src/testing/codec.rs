@@ -1,7 +1,6 @@
 //! Whether a codec reads back what it writes.
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use codeq::Codec;
 

@@ -8,33 +8,22 @@
 //! ```
 
 use std::collections::HashSet;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::Mutex;
 
-use super::Subject;
-use super::dice::Dice;
-use super::dice::mix;
-use super::history::Bounds;
-use super::history::History;
-use super::judge;
-use super::judge::Claims;
-use super::judge::Opened;
-use super::judge::Refusal;
-use super::judge::Types;
+use super::dice::{Dice, mix};
+use super::history::{Bounds, History};
+use super::judge::{Claims, Opened, Refusal, Types};
 use super::ledger::Cut;
 use super::plan::Plan;
-use super::route::Crossing;
-use super::route::LISTED_MAX;
-use super::route::Left;
-use super::route::Route;
+use super::route::{Crossing, LISTED_MAX, Left, Route};
 use super::script::Script;
-use super::workload::Recording;
-use super::workload::panic_text;
+use super::workload::{Recording, panic_text};
+use super::{Subject, judge};
 use crate::config::Config;
 use crate::recovery::Replay;
 use crate::storage::MemoryStorage;

@@ -4,10 +4,7 @@ use std::rc::Rc;
 
 use super::history::Entry;
 use crate::config::Config;
-use crate::format::FrameHeader;
-use crate::format::HEADER_LEN;
-use crate::format::Header;
-use crate::format::Kind;
+use crate::format::{FrameHeader, HEADER_LEN, Header, Kind};
 use crate::position::ChunkId;
 use crate::record::WalTypes;
 use crate::recovery::RecoveryReport;

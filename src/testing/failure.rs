@@ -1,17 +1,13 @@
 //! [`CrashFailure`]: what is wrong, and the shortest way there that was found.
 
 use std::fmt;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Subject;
-use super::explore::Explorer;
-use super::explore::Found;
-use super::explore::Tally;
+use super::explore::{Explorer, Found, Tally};
 use super::plan::Plan;
 use super::route::Route;
-use super::script::Pace;
-use super::script::Script;
+use super::script::{Pace, Script};
 use super::workload::record;
 
 /// A crash test found something wrong.

@@ -10,18 +10,12 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::probe::Probed;
-use super::probe::plain;
+use super::probe::{Probed, plain};
 use super::route::Left;
 use crate::config::Compression;
-use crate::format::FRAME_HEADER_LEN;
-use crate::format::HEADER_LEN;
-use crate::position::ALIGN;
-use crate::position::ChunkId;
-use crate::position::Segment;
-use crate::record::StateMachine;
-use crate::record::WalRecord;
-use crate::record::WalTypes;
+use crate::format::{FRAME_HEADER_LEN, HEADER_LEN};
+use crate::position::{ALIGN, ChunkId, Segment};
+use crate::record::{StateMachine, WalRecord, WalTypes};
 use crate::storage::MemoryStorage;
 
 /// A record and its place.

@@ -11,20 +11,14 @@ use std::sync::Arc;
 
 use super::Subject;
 use super::facts::Facts;
-use super::history::Bounds;
-use super::history::Entry;
-use super::history::History;
-use super::probe::Probed;
-use super::probe::Watched;
+use super::history::{Bounds, Entry, History};
+use super::probe::{Probed, Watched};
 use crate::config::Config;
 use crate::error::Error;
-use crate::record::StateMachine;
-use crate::record::WalRecord;
-use crate::record::WalTypes;
+use crate::record::{StateMachine, WalRecord, WalTypes};
 use crate::recovery::Replay;
 use crate::storage::MemoryStorage;
-use crate::wal::ChunkedWal;
-use crate::wal::OpenOptions;
+use crate::wal::{ChunkedWal, OpenOptions};
 
 /// The types of a subject's log.
 pub(super) type Types<S> = <S as Subject>::Types;

@@ -12,15 +12,12 @@ use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use parking_lot::Condvar;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::history::Bounds;
 use crate::error::Error;
-use crate::flush::Flush;
-use crate::flush::ProgressHandle;
-use crate::storage::MemoryStorage;
-use crate::storage::Op;
+use crate::flush::{Flush, ProgressHandle};
+use crate::storage::{MemoryStorage, Op};
 
 /// A disk at some moment, and what must hold of it.
 pub(super) struct Cut {

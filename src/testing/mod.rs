@@ -82,14 +82,10 @@ mod workload;
 
 pub use codec::check_codec;
 pub use failure::CrashFailure;
-pub use run::CrashReport;
-pub use run::CrashTest;
-pub use script::Pace;
-pub use script::Script;
-pub use script::Step;
+pub use run::{CrashReport, CrashTest};
+pub use script::{Pace, Script, Step};
 
-use crate::record::StateMachine;
-use crate::record::WalTypes;
+use crate::record::{StateMachine, WalTypes};
 
 /// What a [`CrashTest`] tests: a state machine, and what to do to it.
 pub trait Subject: Sync {

@@ -5,12 +5,8 @@ use std::marker::PhantomData;
 
 use super::history::Entry;
 use crate::error::Error;
-use crate::position::ChunkId;
-use crate::position::Segment;
-use crate::record::CallbackFn;
-use crate::record::StateMachine;
-use crate::record::WalRecord;
-use crate::record::WalTypes;
+use crate::position::{ChunkId, Segment};
+use crate::record::{CallbackFn, StateMachine, WalRecord, WalTypes};
 
 /// The user's types, with a callback of the test's own.
 pub(super) struct Probed<W>(PhantomData<fn() -> W>);

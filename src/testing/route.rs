@@ -3,8 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::dice::Dice;
-use super::dice::mix;
+use super::dice::{Dice, mix};
 use crate::storage::MemoryStorage;
 
 /// Which of the disks that may be left.

@@ -1,27 +1,17 @@
 //! [`CrashTest`]: workload after workload, on as many threads as there are, until enough was seen.
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::{Duration, Instant};
 
-use parking_lot::Condvar;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::Subject;
 use super::dice::mix;
-use super::explore::Explorer;
-use super::explore::Found;
-use super::explore::Tally;
-use super::failure::CrashFailure;
-use super::failure::Place;
-use super::failure::minimize;
-use super::failure::replay;
-use super::plan::Plan;
-use super::plan::Prepare;
-use super::plan::Tune;
+use super::explore::{Explorer, Found, Tally};
+use super::failure::{CrashFailure, Place, minimize, replay};
+use super::plan::{Plan, Prepare, Tune};
 use super::route::Route;
 use super::script::Script;
 use super::workload::record;

@@ -2,8 +2,7 @@
 
 use super::dice::Dice;
 use crate::config::Config;
-use crate::storage::FaultHow;
-use crate::storage::TornRenames;
+use crate::storage::{FaultHow, TornRenames};
 
 /// One thing that a workload does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

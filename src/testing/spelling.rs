@@ -8,11 +8,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::script::Pace;
-use super::script::Script;
-use super::script::Step;
-use crate::storage::FaultHow;
-use crate::storage::TornRenames;
+use super::script::{Pace, Script, Step};
+use crate::storage::{FaultHow, TornRenames};
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,21 +3,13 @@
 use super::Subject;
 use super::judge::Types;
 use super::probe::Probed;
-use super::script::Pace;
-use super::script::Step;
-use super::workload::Log;
-use super::workload::Runner;
-use super::workload::Stop;
+use super::script::{Pace, Step};
+use super::workload::{Log, Runner, Stop};
 use crate::error::Error;
 use crate::flush::Flush;
 use crate::position::Segment;
-use crate::record::CallbackFn;
-use crate::record::StateMachine;
-use crate::record::WalRecord;
-use crate::record::WalTypes;
-use crate::storage::Fault;
-use crate::storage::FaultHow;
-use crate::storage::OpKind;
+use crate::record::{CallbackFn, StateMachine, WalRecord, WalTypes};
+use crate::storage::{Fault, FaultHow, OpKind};
 
 impl<S: Subject> Runner<'_, S> {
     pub(super) fn step(&mut self, step: &Step) -> Result<(), Stop> {

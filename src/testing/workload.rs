@@ -11,30 +11,19 @@
 //! - A record stands in the history before it is given to the log, so that no cut can find one that
 //!   the history doesn't know.
 
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::Subject;
-use super::history::Bounds;
-use super::history::Entry;
-use super::history::History;
-use super::judge;
-use super::judge::Claims;
-use super::judge::Refusal;
-use super::judge::Types;
-use super::judge::Wal;
-use super::ledger::Cut;
-use super::ledger::Ledger;
-use super::ledger::Tape;
+use super::history::{Bounds, Entry, History};
+use super::judge::{Claims, Refusal, Types, Wal};
+use super::ledger::{Cut, Ledger, Tape};
 use super::plan::Plan;
 use super::probe::Watched;
 use super::route::Left;
-use super::script::Pace;
-use super::script::Script;
+use super::script::{Pace, Script};
+use super::{Subject, judge};
 use crate::error::Error;
-use crate::record::StateMachine;
-use crate::record::WalTypes;
+use crate::record::{StateMachine, WalTypes};
 use crate::recovery::Replay;
 use crate::storage::MemoryStorage;
 

@@ -5,35 +5,15 @@ use std::time::SystemTime;
 
 use super::ChunkedWal;
 use super::head::Head;
-use crate::chunk::ChunkFile;
-use crate::chunk::ChunkStat;
-use crate::chunk::ClosedChunk;
-use crate::chunk::FrameEncoder;
-use crate::chunk::OpenChunk;
-use crate::chunk::OpenChunkState;
-use crate::chunk::Staged;
-use crate::error::Error;
-use crate::error::Result;
-use crate::flush::ChunkBeginning;
-use crate::flush::Flush;
-use crate::flush::Inside;
-use crate::flush::Request;
-use crate::flush::Rotation;
-use crate::flush::Shared;
-use crate::flush::Spare;
-use crate::format::Compressor;
-use crate::format::DataCrc;
-use crate::format::FEATURE_EARLIER_LIFE;
-use crate::format::FEATURE_LZ4;
-use crate::format::HEADER_LEN;
-use crate::format::Header;
-use crate::format::SEAL_LEN;
-use crate::format::Salt;
+use crate::chunk::{ChunkFile, ChunkStat, ClosedChunk, FrameEncoder, OpenChunk, OpenChunkState, Staged};
+use crate::error::{Error, Result};
+use crate::flush::{ChunkBeginning, Flush, Inside, Request, Rotation, Shared, Spare};
+use crate::format::{
+    Compressor, DataCrc, FEATURE_EARLIER_LIFE, FEATURE_LZ4, HEADER_LEN, Header, SEAL_LEN, Salt,
+};
 use crate::position::ChunkId;
 use crate::random::random_u64;
-use crate::record::StateMachine;
-use crate::record::WalRecord;
-use crate::record::WalTypes;
+use crate::record::{StateMachine, WalRecord, WalTypes};
 
 /// Rotations that may wait in the queue, whatever their size: each has a file open.
 const ROTATIONS_WAITING: u64 = 64;

@@ -1,8 +1,7 @@
 //! Where a log takes records: its open chunk, or what the next chunk begins with.
 
 use crate::chunk::OpenChunk;
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What takes the next record. One of the two, always: a log with neither could only lose what it is given.
 #[allow(clippy::large_enum_variant, reason = "a log has one, and every record passes it")]

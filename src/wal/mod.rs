@@ -24,35 +24,18 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use self::head::Head;
-use crate::chunk::ChunkFile;
-use crate::chunk::TailWriter;
+use crate::chunk::{ChunkFile, TailWriter};
 use crate::config::Config;
-use crate::error::Error;
-use crate::error::Result;
-use crate::flush::BatchLimit;
-use crate::flush::Flush;
-use crate::flush::FlushMetrics;
-use crate::flush::FlushRequest;
-use crate::flush::FlushTicket;
-use crate::flush::Inside;
-use crate::flush::NewFlush;
-use crate::flush::Progress;
-use crate::flush::ProgressHandle;
-use crate::flush::Refused;
-use crate::flush::Request;
-use crate::flush::Shared;
-use crate::flush::Worker;
+use crate::error::{Error, Result};
+use crate::flush::{
+    BatchLimit, Flush, FlushMetrics, FlushRequest, FlushTicket, Inside, NewFlush, Progress, ProgressHandle,
+    Refused, Request, Shared, Worker,
+};
 use crate::lock::WalLock;
-use crate::panics::catch;
-use crate::panics::report;
+use crate::panics::{catch, report};
 use crate::position::Segment;
-use crate::reader::LogView;
-use crate::reader::Records;
-use crate::reader::WalReader;
-use crate::record::Callback;
-use crate::record::StateMachine;
-use crate::record::WalRecord;
-use crate::record::WalTypes;
+use crate::reader::{LogView, Records, WalReader};
+use crate::record::{Callback, StateMachine, WalRecord, WalTypes};
 use crate::recovery::RecoveryReport;
 
 pub use open::OpenOptions;

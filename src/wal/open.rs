@@ -1,62 +1,33 @@
 //! Opening a log: options, lock, recovery, and the threads that serve it.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
+use std::{fmt, io};
 
 use parking_lot::Mutex;
 
 use super::ChunkedWal;
 use super::head::Head;
-use crate::chunk::ChunkFile;
-use crate::chunk::OpenChunk;
-use crate::chunk::OpenChunkState;
-use crate::chunk::OpenFiles;
-use crate::chunk::Tail;
-use crate::chunk::TailWriter;
+use crate::chunk::{ChunkFile, OpenChunk, OpenChunkState, OpenFiles, Tail, TailWriter};
 use crate::config::Config;
-use crate::error::Error;
-use crate::error::Result;
-use crate::flush::BatchLimit;
-use crate::flush::Flush;
-use crate::flush::Housekeeper;
-use crate::flush::HousekeeperConfig;
-use crate::flush::Metrics;
-use crate::flush::Positions;
-use crate::flush::Queue;
-use crate::flush::Shared;
-use crate::flush::Worker;
-use crate::flush::WorkerChunk;
-use crate::flush::WriteBack;
-use crate::flush::ZerosAhead;
-use crate::flush::spawn_worker;
+use crate::error::{Error, Result};
+use crate::flush::{
+    BatchLimit, Flush, Housekeeper, HousekeeperConfig, Metrics, Positions, Queue, Shared, Worker,
+    WorkerChunk, WriteBack, ZerosAhead, spawn_worker,
+};
 use crate::lock::WalLock;
 use crate::position::Segment;
 use crate::random::random_u64;
-use crate::reader::Chunks;
-use crate::reader::LogView;
-use crate::record::ChunkPersisted;
-use crate::record::OnChunkPersisted;
-use crate::record::StateMachine;
-use crate::record::WalTypes;
-use crate::recovery::Mended;
-use crate::recovery::Mending;
-use crate::recovery::RecoveryReport;
-use crate::recovery::Repaired;
-use crate::recovery::RepairedChunk;
-use crate::recovery::Replay;
-use crate::recovery::ReplayOptions;
-use crate::recovery::Survey;
-use crate::recovery::TornTail;
-use crate::recovery::Unreadable;
-use crate::recovery::recover;
-use crate::recovery::survey;
-use crate::storage::DiskStorage;
-use crate::storage::Storage;
+use crate::reader::{Chunks, LogView};
+use crate::record::{ChunkPersisted, OnChunkPersisted, StateMachine, WalTypes};
+use crate::recovery::{
+    Mended, Mending, RecoveryReport, Repaired, RepairedChunk, Replay, ReplayOptions, Survey, TornTail,
+    Unreadable, recover, survey,
+};
+use crate::storage::{DiskStorage, Storage};
 
 /// How a log is opened: made by [`ChunkedWal::options`], ended by [`open`](Self::open).
 pub struct OpenOptions<W: WalTypes> {

@@ -2,22 +2,11 @@
 //! acknowledged is there, and every record in the log names a blob that is there, byte for byte.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Flush;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use chunked_wal::blob::BlobConfig;
-use chunked_wal::blob::BlobRef;
-use chunked_wal::blob::BlobStore;
-use chunked_wal::blob::BlobWal;
+use chunked_wal::blob::{BlobConfig, BlobRef, BlobStore, BlobWal};
 use chunked_wal::storage::MemoryStorage;
+use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
 
 /// An action is a blob's number and where it is.
 struct Named;

@@ -5,19 +5,13 @@
 mod crash;
 
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chunked_wal::Damage;
-use chunked_wal::Error;
-use chunked_wal::NoBlob;
-use chunked_wal::blob::BlobConfig;
-use chunked_wal::blob::BlobRef;
-use chunked_wal::blob::BlobStore;
-use chunked_wal::codeq::Decode;
-use chunked_wal::codeq::Encode;
+use chunked_wal::blob::{BlobConfig, BlobRef, BlobStore};
+use chunked_wal::codeq::{Decode, Encode};
 use chunked_wal::storage::MemoryStorage;
+use chunked_wal::{Damage, Error, NoBlob};
 
 fn config(dir: impl Into<PathBuf>) -> BlobConfig {
     let mut config = BlobConfig::new(dir);

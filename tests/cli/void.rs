@@ -2,15 +2,9 @@
 
 use std::convert::Infallible;
 
-use chunked_wal::ChunkedWal;
-use chunked_wal::Error;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalReader;
-use chunked_wal::WalRecord;
 use chunked_wal::codeq::Encode;
-use chunked_wal::raw::Payload;
-use chunked_wal::raw::Raw;
+use chunked_wal::raw::{Payload, Raw};
+use chunked_wal::{ChunkedWal, Error, Segment, StateMachine, WalReader, WalRecord};
 
 use super::*;
 

@@ -8,12 +8,10 @@ use std::hash::Hasher;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use chunked_wal::ChunkId;
-use chunked_wal::StorageFile;
 use chunked_wal::codeq::Encode;
-use chunked_wal::codeq::config::CodeqConfig;
-use chunked_wal::codeq::config::Crc32fast;
+use chunked_wal::codeq::config::{CodeqConfig, Crc32fast};
 use chunked_wal::storage::Storage;
+use chunked_wal::{ChunkId, StorageFile};
 
 use super::Disk;
 

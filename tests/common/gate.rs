@@ -1,11 +1,8 @@
 //! [`Gate`]: a place in the disk's work at which a test holds it up.
 
-use std::sync::Arc;
-use std::sync::Condvar;
-use std::sync::Mutex;
+use std::sync::{Arc, Condvar, Mutex};
 
-use chunked_wal::storage::MemoryStorage;
-use chunked_wal::storage::Op;
+use chunked_wal::storage::{MemoryStorage, Op};
 
 /// Holds the operations that it is for, until it is opened.
 #[derive(Debug, Default)]

@@ -7,21 +7,13 @@ mod forge;
 mod gate;
 mod spells;
 
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::OpenOptions;
-use chunked_wal::Replay;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
 use chunked_wal::storage::MemoryStorage;
+use chunked_wal::{
+    ChunkId, ChunkedWal, Config, Error, OpenOptions, Replay, Segment, StateMachine, WalRecord, WalTypes,
+};
 
 pub use gate::Gate;
 pub use spells::*;

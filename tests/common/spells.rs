@@ -1,21 +1,11 @@
 //! A log whose codec does what a test tells it to, and whose callbacks are closures.
 
-use std::fmt;
-use std::io;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
+use std::{fmt, io};
 
-use chunked_wal::CallbackFn;
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Error;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use chunked_wal::codeq::Decode;
-use chunked_wal::codeq::Encode;
+use chunked_wal::codeq::{Decode, Encode};
+use chunked_wal::{CallbackFn, ChunkId, ChunkedWal, Error, Segment, StateMachine, WalRecord, WalTypes};
 
 /// Records are [`Spell`]s, actions and checkpoints alike.
 #[derive(Debug)]

@@ -2,13 +2,9 @@
 //! cut again.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use chunked_wal::embedded::EmbeddedWal;
-use chunked_wal::embedded::Error;
-use chunked_wal::embedded::Region;
-use chunked_wal::embedded::Result;
+use chunked_wal::embedded::{EmbeddedWal, Error, Region, Result};
 use chunked_wal::storage::MemoryStorage;
 
 use crate::host::Host;
@@ -194,11 +190,7 @@ fn test(region: Region, steps: &[Step], tally: &mut Tally) {
 
 #[test]
 fn every_cut_leaves_all_that_was_acknowledged() {
-    use Step::Append;
-    use Step::Checkpoint;
-    use Step::Fill;
-    use Step::Forget;
-    use Step::Reopen;
+    use Step::{Append, Checkpoint, Fill, Forget, Reopen};
 
     let small = Region { offset: 504, len: 544 };
     // Sectors inside and at both ends.

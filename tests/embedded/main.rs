@@ -7,23 +7,11 @@ mod host;
 
 use std::hash::Hasher;
 
-use chunked_wal::codeq::config::CodeqConfig;
-use chunked_wal::codeq::config::Crc32fast;
-use chunked_wal::embedded::Checkpoint;
-use chunked_wal::embedded::CheckpointWhen;
-use chunked_wal::embedded::EmbeddedReader;
-use chunked_wal::embedded::EmbeddedWal;
-use chunked_wal::embedded::Error;
-use chunked_wal::embedded::Region;
-use chunked_wal::storage::Access;
-use chunked_wal::storage::Fault;
-use chunked_wal::storage::FaultHow;
-use chunked_wal::storage::OpKind;
+use chunked_wal::codeq::config::{CodeqConfig, Crc32fast};
+use chunked_wal::embedded::{Checkpoint, CheckpointWhen, EmbeddedReader, EmbeddedWal, Error, Region};
+use chunked_wal::storage::{Access, Fault, FaultHow, OpKind};
 
-use host::Host;
-use host::PATH;
-use host::REGION;
-use host::pending;
+use host::{Host, PATH, REGION, pending};
 
 fn record(sequence: u64, len: usize) -> Vec<u8> {
     (0..len).map(|i| (sequence as usize * 31 + i) as u8).collect()

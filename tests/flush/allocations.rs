@@ -1,17 +1,10 @@
 //! Steady appending and flushing takes no memory: buffers go round.
 #![allow(unsafe_code, reason = "an allocator that counts")]
 
-use std::alloc::GlobalAlloc;
-use std::alloc::Layout;
-use std::alloc::System;
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Flush;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
+use chunked_wal::{ChunkId, Flush, Segment, StateMachine, WalRecord, WalTypes};
 
 use crate::common::*;
 

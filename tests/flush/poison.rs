@@ -1,18 +1,11 @@
 //! The first failure on the write path is final; a failed removal or spare is none.
 
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::FlushMetrics;
-use chunked_wal::Progress;
-use chunked_wal::storage::Fault;
-use chunked_wal::storage::FaultHow;
-use chunked_wal::storage::OpKind;
+use chunked_wal::storage::{Fault, FaultHow, OpKind};
+use chunked_wal::{ChunkId, Error, Flush, FlushMetrics, Progress};
 
 use crate::common::*;
 

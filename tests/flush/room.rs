@@ -1,12 +1,9 @@
 //! Room in the queue as something to await.
 
 use std::future::Future;
-use std::pin::Pin;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::AtomicUsize;
-use std::task::Context;
-use std::task::Wake;
-use std::task::Waker;
+use std::task::{Context, Wake, Waker};
 
 use super::*;
 

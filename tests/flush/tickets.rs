@@ -1,13 +1,9 @@
 //! Tickets resolve by waiting and by `.await`, once.
 
 use std::pin::pin;
-use std::task::Context;
-use std::task::Poll;
-use std::task::Wake;
-use std::task::Waker;
+use std::task::{Context, Poll, Wake, Waker};
 
-use chunked_wal::Callback;
-use chunked_wal::FlushTicket;
+use chunked_wal::{Callback, FlushTicket};
 
 use super::*;
 

@@ -4,24 +4,13 @@ use std::any::Any;
 use std::ffi::OsString;
 use std::io;
 use std::io::IoSlice;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Flush;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use chunked_wal::storage::Access;
-use chunked_wal::storage::MemoryStorage;
-use chunked_wal::storage::Storage;
-use chunked_wal::storage::StorageFile;
+use chunked_wal::storage::{Access, MemoryStorage, Storage, StorageFile};
+use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
 
 /// A disk that forgets what is written to files, and counts their syncs.
 #[derive(Debug, Default)]

@@ -14,16 +14,9 @@ use crate::error::Result;
 
 #[cfg(feature = "metrics")]
 pub(crate) use export::Gauges;
-pub(crate) use progress::Positions;
-pub(crate) use progress::Progress;
-pub(crate) use progress::ProgressHandle;
-pub(crate) use queue::BatchLimit;
-pub(crate) use queue::Entry;
-pub(crate) use queue::Queue;
-pub(crate) use queue::Refused;
-pub(crate) use queue::Wake;
-pub(crate) use ticket::FlushSender;
-pub(crate) use ticket::FlushTicket;
+pub(crate) use progress::{Positions, Progress, ProgressHandle};
+pub(crate) use queue::{BatchLimit, Entry, Queue, Refused, Wake};
+pub(crate) use ticket::{FlushSender, FlushTicket};
 
 /// As in `src/flush/mod.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,20 +10,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Error;
-use crate::error::Result;
-use crate::flush::BatchLimit;
-use crate::flush::Entry;
-use crate::flush::Flush;
-use crate::flush::FlushSender;
-use crate::flush::FlushTicket;
-use crate::flush::Positions;
-use crate::flush::Queue;
-use crate::flush::Refused;
-use crate::flush::Wake;
+use crate::error::{Error, Result};
+use crate::flush::{BatchLimit, Entry, Flush, FlushSender, FlushTicket, Positions, Queue, Refused, Wake};
 use crate::record::Callback;
-use crate::sync::Condvar;
-use crate::sync::Mutex;
+use crate::sync::{Condvar, Mutex};
 
 /// A flush in the queue.
 pub(crate) struct Request {

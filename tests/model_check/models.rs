@@ -1,36 +1,20 @@
 //! The models: each is one run, repeated under many schedules. What they draw belongs to the schedule.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use shuttle::future::block_on;
-use shuttle::rand::Rng;
-use shuttle::rand::thread_rng;
+use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
-use crate::error::Error;
-use crate::error::Result;
-use crate::flush::BatchLimit;
-use crate::flush::Entry;
-use crate::flush::Flush;
-use crate::flush::FlushTicket;
-use crate::flush::Positions;
-use crate::flush::Progress;
-use crate::flush::ProgressHandle;
-use crate::flush::Queue;
-use crate::flush::Refused;
-use crate::flush::Wake;
-use crate::log_model::Appender;
-use crate::log_model::Shared;
-use crate::log_model::Worker;
-use crate::log_model::failure;
-use crate::log_model::run;
+use crate::error::{Error, Result};
+use crate::flush::{
+    BatchLimit, Entry, Flush, FlushTicket, Positions, Progress, ProgressHandle, Queue, Refused, Wake,
+};
+use crate::log_model::{Appender, Shared, Worker, failure, run};
 use crate::record::Callback;
-use crate::sync::AtomicU64;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
 
 fn draw(from: u64, to: u64) -> u64 {
     thread_rng().gen_range(from..=to)

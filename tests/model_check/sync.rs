@@ -4,21 +4,15 @@
 mod locked;
 
 use std::fmt;
-use std::ops::Deref;
-use std::ops::DerefMut;
-use std::sync::PoisonError;
-use std::sync::TryLockError;
+use std::ops::{Deref, DerefMut};
+use std::sync::{PoisonError, TryLockError};
 use std::time::Instant;
 
-pub(crate) use shuttle::sync::atomic::AtomicBool;
-pub(crate) use shuttle::sync::atomic::AtomicU64;
-pub(crate) use shuttle::sync::atomic::AtomicUsize;
-pub(crate) use shuttle::sync::atomic::Ordering;
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 pub(crate) use locked::Event;
 
-use shuttle::rand::Rng;
-use shuttle::rand::thread_rng;
+use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync;
 
 /// As `parking_lot::Mutex`: a panic leaves it usable.

@@ -13,29 +13,13 @@
 use std::convert::Infallible;
 use std::io::Cursor;
 use std::path::Path;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Flush;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
+use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
 use chunked_wal_openraft::LogStore;
-use criterion::Criterion;
-use criterion::Throughput;
-use criterion::criterion_group;
-use criterion::criterion_main;
-use openraft::CommittedLeaderId;
-use openraft::Entry;
-use openraft::EntryPayload;
-use openraft::LogId;
-use openraft::RaftTypeConfig;
-use openraft::storage::RaftLogStorage;
-use openraft::storage::RaftLogStorageExt;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
+use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, RaftTypeConfig};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 

@@ -9,8 +9,7 @@
 //! - A length that bytes claim is believed only as far as there are bytes; nesting has a limit.
 
 use std::io;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Read, Write};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

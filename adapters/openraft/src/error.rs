@@ -1,12 +1,7 @@
 //! What can go wrong: [`OpenError`] while opening, openraft's `StorageError` from then on.
 
 use chunked_wal::Error;
-use openraft::AnyError;
-use openraft::ErrorSubject;
-use openraft::ErrorVerb;
-use openraft::NodeId;
-use openraft::StorageError;
-use openraft::StorageIOError;
+use openraft::{AnyError, ErrorSubject, ErrorVerb, NodeId, StorageError, StorageIOError};
 
 /// Why a [`LogStore`](crate::LogStore) could not be opened. The files are as they were, but for a torn
 /// tail, which may have been cut off.

@@ -11,9 +11,5 @@ mod store;
 
 pub use error::OpenError;
 pub use reader::LogReader;
-pub use record::Action;
-pub use record::Flushed;
-pub use record::Meta;
-pub use record::RaftWal;
-pub use store::Limits;
-pub use store::LogStore;
+pub use record::{Action, Flushed, Meta, RaftWal};
+pub use store::{Limits, LogStore};

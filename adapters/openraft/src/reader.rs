@@ -10,29 +10,19 @@
 //!   looks again.
 
 use std::fmt;
-use std::ops::Bound;
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use chunked_wal::Error;
-use chunked_wal::WalReader;
-use chunked_wal::WalRecord;
-use openraft::AnyError;
-use openraft::ErrorSubject;
-use openraft::ErrorVerb;
-use openraft::OptionalSend;
-use openraft::RaftLogId;
-use openraft::RaftLogReader;
-use openraft::RaftTypeConfig;
-use openraft::StorageError;
-use openraft::StorageIOError;
+use chunked_wal::{Error, WalReader, WalRecord};
+use openraft::{
+    AnyError, ErrorSubject, ErrorVerb, OptionalSend, RaftLogId, RaftLogReader, RaftTypeConfig, StorageError,
+    StorageIOError,
+};
 use parking_lot::RwLock;
 
 use crate::error::failed;
-use crate::record::Action;
-use crate::record::RaftWal;
-use crate::state::Found;
-use crate::state::State;
+use crate::record::{Action, RaftWal};
+use crate::state::{Found, State};
 
 /// Reads the entries of a [`LogStore`](crate::LogStore), also those appended later. Cheap to clone.
 ///

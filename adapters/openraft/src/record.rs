@@ -9,23 +9,16 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-use chunked_wal::Callback;
-use chunked_wal::Error;
-use chunked_wal::WalTypes;
-use chunked_wal::codeq::Decode;
-use chunked_wal::codeq::Encode;
-use openraft::LogId;
-use openraft::RaftTypeConfig;
-use openraft::Vote;
+use chunked_wal::codeq::{Decode, Encode};
+use chunked_wal::{Callback, Error, WalTypes};
 use openraft::storage::LogFlushed;
-use serde::Deserialize;
-use serde::Serialize;
+use openraft::{LogId, RaftTypeConfig, Vote};
+use serde::{Deserialize, Serialize};
 
 use crate::codec;
 

@@ -12,29 +12,16 @@ use std::fmt::Debug;
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
-use chunked_wal::Callback;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use openraft::DefensiveError;
-use openraft::ErrorSubject;
-use openraft::ErrorVerb;
-use openraft::LogId;
-use openraft::LogIdOptionExt;
-use openraft::LogState;
-use openraft::OptionalSend;
-use openraft::RaftLogId;
-use openraft::RaftLogReader;
-use openraft::RaftTypeConfig;
-use openraft::StorageError;
-use openraft::Violation;
-use openraft::Vote;
-use openraft::storage::LogFlushed;
-use openraft::storage::RaftLogStorage;
+use chunked_wal::{Callback, Error, Flush};
+use openraft::storage::{LogFlushed, RaftLogStorage};
+use openraft::{
+    DefensiveError, ErrorSubject, ErrorVerb, LogId, LogIdOptionExt, LogState, OptionalSend, RaftLogId,
+    RaftLogReader, RaftTypeConfig, StorageError, Violation, Vote,
+};
 
 use crate::error::failed;
 use crate::reader::LogReader;
-use crate::record::Action;
-use crate::record::Flushed;
+use crate::record::{Action, Flushed};
 use crate::store::LogStore;
 
 impl<C: RaftTypeConfig<Entry: Clone>> RaftLogReader<C> for LogStore<C> {

@@ -15,23 +15,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::OpenOptions;
-use chunked_wal::Replay;
-use chunked_wal::StateMachine;
-use chunked_wal::TryFlushError;
-use chunked_wal::WalRecord;
+use chunked_wal::{
+    ChunkedWal, Config, Error, Flush, OpenOptions, Replay, StateMachine, TryFlushError, WalRecord,
+};
 use openraft::RaftTypeConfig;
 use parking_lot::RwLock;
 
 use crate::error::OpenError;
 use crate::reader::LogReader;
-use crate::record::Action;
-use crate::record::Flushed;
-use crate::record::RaftWal;
+use crate::record::{Action, Flushed, RaftWal};
 use crate::state::State;
 
 /// Appended bytes that are handed over to be written before more is appended.

@@ -5,49 +5,23 @@
 
 mod common;
 
-use std::alloc::GlobalAlloc;
-use std::alloc::Layout;
-use std::alloc::System;
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::io;
-use std::io::Cursor;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Cursor, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::WalTypes;
-use chunked_wal::codeq::Decode;
-use chunked_wal::codeq::Encode;
+use chunked_wal::codeq::{Decode, Encode};
 use chunked_wal::storage::MemoryStorage;
-use chunked_wal_openraft::Action;
-use chunked_wal_openraft::Limits;
-use chunked_wal_openraft::LogStore;
-use chunked_wal_openraft::Meta;
-use chunked_wal_openraft::OpenError;
-use chunked_wal_openraft::RaftWal;
-use openraft::Entry;
-use openraft::EntryPayload;
-use openraft::Membership;
-use openraft::RaftLogReader;
-use openraft::RaftTypeConfig;
-use openraft::Vote;
+use chunked_wal::{ChunkId, ChunkedWal, Config, Error, Segment, StateMachine, WalRecord, WalTypes};
+use chunked_wal_openraft::{Action, Limits, LogStore, Meta, OpenError, RaftWal};
 use openraft::storage::RaftLogStorageExt;
-use serde::Deserialize;
-use serde::Serialize;
+use openraft::{Entry, EntryPayload, Membership, RaftLogReader, RaftTypeConfig, Vote};
+use serde::{Deserialize, Serialize};
 
-use common::Texts;
-use common::entry;
-use common::log_id;
-use common::run;
+use common::{Texts, entry, log_id, run};
 
 /// The system's allocator, which remembers the largest piece asked for.
 struct Largest;

@@ -8,25 +8,11 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Replay;
-use chunked_wal::storage::Fault;
-use chunked_wal::storage::FaultHow;
-use chunked_wal::storage::MemoryStorage;
-use chunked_wal::storage::OpKind;
-use chunked_wal_openraft::Limits;
-use chunked_wal_openraft::LogReader;
-use chunked_wal_openraft::LogStore;
-use chunked_wal_openraft::OpenError;
-use chunked_wal_openraft::RaftWal;
-use openraft::RaftLogReader;
-use openraft::StorageError;
-use openraft::Violation;
-use openraft::Vote;
-use openraft::storage::RaftLogStorage;
-use openraft::storage::RaftLogStorageExt;
+use chunked_wal::storage::{Fault, FaultHow, MemoryStorage, OpKind};
+use chunked_wal::{ChunkId, ChunkedWal, Config, Replay};
+use chunked_wal_openraft::{Limits, LogReader, LogStore, OpenError, RaftWal};
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
+use openraft::{RaftLogReader, StorageError, Violation, Vote};
 
 use common::*;
 
@@ -149,8 +135,7 @@ fn a_range_may_be_anything() {
     run(async {
         let (_disk, mut store) = new();
         store.blocking_append(entries(1, 5..15)).await.unwrap();
-        use std::ops::Bound::Excluded;
-        use std::ops::Bound::Included;
+        use std::ops::Bound::{Excluded, Included};
         let count = async |store: &mut Store, range| store.try_get_log_entries(range).await.unwrap().len();
         assert_eq!(count(&mut store, (Included(0), Excluded(5))).await, 0);
         assert_eq!(count(&mut store, (Included(0), Included(5))).await, 1);

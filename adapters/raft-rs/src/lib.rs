@@ -27,8 +27,5 @@ mod record;
 mod store;
 
 pub use node::Node;
-pub use record::Action;
-pub use record::Meta;
-pub use record::RaftLog;
-pub use record::ReadyPersisted;
+pub use record::{Action, Meta, RaftLog, ReadyPersisted};
 pub use store::LogStore;

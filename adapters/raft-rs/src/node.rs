@@ -3,13 +3,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::mpsc;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 
 use chunked_wal::Error;
-use raft::RawNode;
-use raft::StateRole;
 use raft::eraftpb::Message;
+use raft::{RawNode, StateRole};
 
 use crate::record::ReadyPersisted;
 use crate::store::LogStore;

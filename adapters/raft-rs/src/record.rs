@@ -2,19 +2,13 @@
 //! checkpoint.
 
 use std::io;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::mpsc::Sender;
 
-use chunked_wal::Callback;
-use chunked_wal::Error;
-use chunked_wal::WalTypes;
-use chunked_wal::codeq::Decode;
-use chunked_wal::codeq::Encode;
+use chunked_wal::codeq::{Decode, Encode};
+use chunked_wal::{Callback, Error, WalTypes};
 use protobuf::Message;
-use raft::eraftpb::ConfState;
-use raft::eraftpb::Entry;
-use raft::eraftpb::HardState;
+use raft::eraftpb::{ConfState, Entry, HardState};
 
 /// The types of the log.
 #[derive(Debug)]

@@ -3,28 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Error;
-use chunked_wal::Flush;
-use chunked_wal::OpenOptions;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use raft::GetEntriesContext;
-use raft::RaftState;
-use raft::Storage;
-use raft::StorageError;
-use raft::eraftpb::ConfState;
-use raft::eraftpb::Entry;
-use raft::eraftpb::HardState;
-use raft::eraftpb::Snapshot;
+use chunked_wal::{ChunkId, ChunkedWal, Error, Flush, OpenOptions, Segment, StateMachine, WalRecord};
+use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::util::limit_size;
+use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
-use crate::record::Action;
-use crate::record::Meta;
-use crate::record::RaftLog;
-use crate::record::ReadyPersisted;
+use crate::record::{Action, Meta, RaftLog, ReadyPersisted};
 
 /// What the log is replayed into.
 #[derive(Debug, Default)]

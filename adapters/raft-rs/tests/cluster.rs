@@ -3,11 +3,9 @@
 
 use std::sync::Arc;
 
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
 use chunked_wal::storage::MemoryStorage;
-use chunked_wal_raft_rs::LogStore;
-use chunked_wal_raft_rs::Node;
+use chunked_wal::{ChunkedWal, Config};
+use chunked_wal_raft_rs::{LogStore, Node};
 use raft::Storage;
 
 fn open(disk: &MemoryStorage) -> LogStore {

@@ -3,10 +3,7 @@
 use std::path::PathBuf;
 
 use chunked_wal::raw::RecordKind;
-use clap::Args as ClapArgs;
-use clap::Parser;
-use clap::Subcommand;
-use clap::ValueEnum;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::outcome::HELP;
 

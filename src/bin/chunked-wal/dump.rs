@@ -8,21 +8,14 @@
 
 use std::ops::Range;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::raw::ChunkEnd;
-use chunked_wal::raw::ChunkPlace;
-use chunked_wal::raw::RawChunk;
-use chunked_wal::raw::RawRecords;
+use chunked_wal::raw::{ChunkEnd, ChunkPlace, RawChunk, RawRecords};
+use chunked_wal::{ChunkId, Error};
 
 use crate::args::DumpArgs;
-use crate::look;
-use crate::outcome::Failure;
-use crate::outcome::Outcome;
-use crate::outcome::is_damage;
-use crate::print;
+use crate::outcome::{Failure, Outcome, is_damage};
 use crate::print::Printer;
 use crate::survey::survey;
+use crate::{look, print};
 
 /// A dump under way.
 struct Dump<'a> {

@@ -2,22 +2,11 @@
 
 use std::time::Duration;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::Follow;
-use chunked_wal::ReadUpTo;
-use chunked_wal::Segment;
-use chunked_wal::WalReader;
-use chunked_wal::WalRecord;
-use chunked_wal::raw::Listing;
-use chunked_wal::raw::Raw;
-use chunked_wal::raw::RawRecord;
-use chunked_wal::raw::RecordKind;
+use chunked_wal::raw::{Listing, Raw, RawRecord, RecordKind};
+use chunked_wal::{ChunkId, Error, Follow, ReadUpTo, Segment, WalReader, WalRecord};
 
-use crate::args::FollowArgs;
-use crate::args::From;
-use crate::outcome::Failure;
-use crate::outcome::Outcome;
+use crate::args::{FollowArgs, From};
+use crate::outcome::{Failure, Outcome};
 use crate::print::Printer;
 use crate::survey::survey;
 

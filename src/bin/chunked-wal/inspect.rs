@@ -1,28 +1,18 @@
 //! `inspect`: a table of chunks, and what else there is.
 
 use std::fmt::Write;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use chunked_wal::ChunkId;
-use chunked_wal::raw::ChunkPlace;
-use chunked_wal::raw::Listing;
-use chunked_wal::raw::RawChunk;
-use serde_json::Value;
-use serde_json::json;
+use chunked_wal::raw::{ChunkPlace, Listing, RawChunk};
+use serde_json::{Value, json};
 
 use crate::args::InspectArgs;
-use crate::look::LogLook;
-use crate::look::Look;
-use crate::look::State;
-use crate::look::is_gone;
-use crate::look::look;
-use crate::outcome::Failure;
-use crate::outcome::Outcome;
+use crate::look::{LogLook, Look, State, is_gone, look};
+use crate::outcome::{Failure, Outcome};
 use crate::print;
-use crate::survey::is_open;
-use crate::survey::survey;
+use crate::survey::{is_open, survey};
 
 /// A row of the table.
 struct Row {
@@ -95,6 +85,8 @@ fn quick_look(dir: &Path, id: ChunkId, place: ChunkPlace) -> Result<Look, Failur
                 data_end: seal.data_end,
                 checkpoint: Some(first.payload.len() as u64),
                 log_id: Some(chunk.log_id()),
+                predecessor_checksum: chunk.predecessor_checksum(),
+                data_checksum: seal.data_checksum,
                 state: State::Sealed,
                 is_partial: true,
                 ..Look::default()

@@ -7,12 +7,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::raw;
-use chunked_wal::raw::ChunkEnd;
-use chunked_wal::raw::ChunkPlace;
-use chunked_wal::raw::RawChunk;
+use chunked_wal::raw::{ChunkEnd, ChunkPlace, RawChunk};
+use chunked_wal::{ChunkId, Error, Foreign, raw};
 
 use crate::outcome::is_damage;
 use crate::print;
@@ -34,13 +30,16 @@ pub(crate) struct Look {
     pub(crate) compressed: u64,
     pub(crate) checkpoint: Option<u64>,
     pub(crate) log_id: Option<[u8; 16]>,
+    /// Over the records of the chunk before it, and over its own: the first is the second of that chunk.
+    pub(crate) predecessor_checksum: u32,
+    pub(crate) data_checksum: u32,
     pub(crate) state: State,
     /// Of a sealed chunk only header, seal and first record were read.
     pub(crate) is_partial: bool,
     /// The damage is in what the rest of the log proves: it can be written anew.
     pub(crate) is_mendable: bool,
-    /// The chunk doesn't begin where the one before it ends.
-    pub(crate) gap: Option<Error>,
+    /// The chunk doesn't follow the one before it: it starts elsewhere, or after other records.
+    pub(crate) misplaced: Option<Error>,
 }
 
 /// How a chunk ends.
@@ -91,17 +90,29 @@ impl Look {
             State::Damaged(error) => Some(error),
             _ => None,
         };
-        self.gap.iter().chain(inside)
+        self.misplaced.iter().chain(inside)
     }
 
     /// Whether something is wrong by which records are lost.
     pub(crate) fn is_bad(&self) -> bool {
-        self.gap.is_some() || !self.is_whole()
+        self.misplaced.is_some() || !self.is_whole()
     }
 
     /// Whether all its records are there.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_mendable || !matches!(self.state, State::Damaged(_))
+    }
+
+    /// What is wrong with the place of this chunk, `id`, right after a whole one.
+    fn misplaced_after(&self, before: &Look, dir: &Path, id: ChunkId) -> Option<Error> {
+        let path = dir.join(id.file_name());
+        if before.data_end != id.0 {
+            return Some(Error::Gap { path, expected: before.data_end, found: id.0 });
+        }
+        let (expected, found) = (self.predecessor_checksum, before.data_checksum);
+        // The header of a chunk of which nothing is known may be what is damaged.
+        (self.log_id.is_some() && expected != found)
+            .then_some(Error::ForeignChunk { path, reason: Foreign::Predecessor { expected, found } })
     }
 
     fn is_wrong(&self) -> bool {
@@ -121,6 +132,8 @@ impl Look {
         self.state = State::Damaged(damage);
         self.is_mendable = true;
         self.log_id = Some(mendable.log_id);
+        self.predecessor_checksum = mendable.predecessor_checksum;
+        self.data_checksum = mendable.data_checksum;
         (self.records, self.data_end) = (mendable.records, mendable.data_end);
     }
 }
@@ -143,7 +156,11 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
         }
         Err(error) => return Err(error),
     };
-    let mut look = Look { log_id: Some(chunk.log_id()), ..Look::default() };
+    let mut look = Look {
+        log_id: Some(chunk.log_id()),
+        predecessor_checksum: chunk.predecessor_checksum(),
+        ..Look::default()
+    };
     let mut records = chunk.records(place);
     let mut told = id.0;
     while let Some(record) = records.next()? {
@@ -159,6 +176,7 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
         }
     }
     (look.records, look.data_end) = (records.count(), records.sound_end());
+    look.data_checksum = records.data_checksum();
     look.state = match records.end() {
         Some(ChunkEnd::Sealed { .. }) => State::Sealed,
         Some(ChunkEnd::Clean { marked, .. }) => State::Open { marked },
@@ -239,19 +257,17 @@ impl LogLook {
                     if let (Some(expected), Some(found)) = (log_id, look.log_id)
                         && expected != found
                     {
-                        let reason = chunked_wal::Foreign::LogId { expected, found };
+                        let reason = Foreign::LogId { expected, found };
                         let path = dir.join(id.file_name());
                         look.state = State::Damaged(Error::ForeignChunk { path, reason });
                         look.is_mendable = false;
                     }
                 }
             }
-            if let Some((_, before)) = chunks.last_mut()
+            if let Some((_, before)) = chunks.last()
                 && (matches!(before.state, State::Sealed) || before.is_mendable)
-                && before.data_end != id.0
             {
-                let path = dir.join(id.file_name());
-                look.gap = Some(Error::Gap { path, expected: before.data_end, found: id.0 });
+                look.misplaced = look.misplaced_after(before, dir, id);
             }
             chunks.push((id, look));
         }

@@ -19,13 +19,10 @@ mod void;
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
-use crate::args::Args;
-use crate::args::Command;
-use crate::outcome::Failure;
-use crate::outcome::Outcome;
+use crate::args::{Args, Command};
+use crate::outcome::{Failure, Outcome};
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {

@@ -2,9 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::io::BufWriter;
-use std::io::StdoutLock;
-use std::io::Write;
+use std::io::{BufWriter, StdoutLock, Write};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -14,8 +12,7 @@ use chunked_wal::raw::RawRecord;
 use indicatif::BinaryBytes;
 use serde_json::json;
 
-use crate::args::Format;
-use crate::args::PrintArgs;
+use crate::args::{Format, PrintArgs};
 use crate::outcome::Failure;
 
 /// Prints records as asked for.

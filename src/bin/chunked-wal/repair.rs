@@ -15,31 +15,16 @@
 use std::fs;
 use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Damage;
-use chunked_wal::Error;
-use chunked_wal::WalLock;
-use chunked_wal::raw;
-use chunked_wal::raw::Raw;
-use chunked_wal::raw::RawChunk;
+use chunked_wal::raw::{Raw, RawChunk};
+use chunked_wal::{ChunkId, ChunkedWal, Config, Damage, Error, WalLock, raw};
 
-use crate::args::Keep;
-use crate::args::RepairArgs;
-use crate::look::LogLook;
-use crate::look::Look;
-use crate::look::State;
-use crate::look::look;
-use crate::outcome::Failure;
-use crate::outcome::Outcome;
-use crate::print;
-use crate::survey::is_open;
-use crate::survey::survey;
-use crate::void;
+use crate::args::{Keep, RepairArgs};
+use crate::look::{LogLook, Look, State, look};
+use crate::outcome::{Failure, Outcome};
+use crate::survey::{is_open, survey};
+use crate::{print, void};
 
 /// One step of a repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,13 +111,13 @@ fn plans(log: &LogLook, is_torn: bool) -> Vec<Plan> {
     let mut plans = Vec::new();
     // Of a foreign chunk nothing is kept, however sound it is.
     let look = &chunks[first].1;
-    let is_ours = matches!(look.state, State::Damaged(Error::Corrupt { .. })) && look.gap.is_none();
+    let is_ours = matches!(look.state, State::Damaged(Error::Corrupt { .. })) && look.misplaced.is_none();
     let has_prefix = is_ours && look.records > 0;
     if first > 0 || has_prefix {
         let dropped = if has_prefix { first + 1 } else { first };
         let mut steps: Vec<Step> = mends(0..first).collect();
         steps.extend((dropped..chunks.len()).rev().map(Step::Drop));
-        steps.extend(has_prefix.then(|| Step::Cut(first, look.data_end)));
+        steps.extend(has_prefix.then_some(Step::Cut(first, look.data_end)));
         plans.push(Plan { keep: Keep::Before, steps });
     }
     let last = chunks.iter().rposition(|(_, look)| look.is_bad()).unwrap_or(first);

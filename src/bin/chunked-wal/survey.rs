@@ -1,14 +1,11 @@
 //! Whether a directory has a log in it, and who has it open.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::{fs, io};
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::raw::Listing;
-use chunked_wal::raw::RawChunk;
+use chunked_wal::raw::{Listing, RawChunk};
+use chunked_wal::{ChunkId, Error};
 
 use crate::outcome::Failure;
 

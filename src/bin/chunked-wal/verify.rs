@@ -5,34 +5,22 @@
 //! ```
 
 use std::io::IsTerminal;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chunked_wal::ChunkId;
-use chunked_wal::Error;
-use chunked_wal::raw::ChunkPlace;
-use chunked_wal::raw::Listing;
-use indicatif::ProgressBar;
-use indicatif::ProgressDrawTarget;
-use indicatif::ProgressStyle;
+use chunked_wal::raw::{ChunkPlace, Listing};
+use chunked_wal::{ChunkId, Error};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use crate::args::VerifyArgs;
-use crate::look::LogLook;
-use crate::look::Look;
-use crate::look::State;
-use crate::look::look;
-use crate::look::salvage;
-use crate::outcome::Failure;
-use crate::outcome::Outcome;
+use crate::look::{LogLook, Look, State, look, salvage};
+use crate::outcome::{Failure, Outcome};
 use crate::print;
-use crate::survey::is_open;
-use crate::survey::survey;
+use crate::survey::{is_open, survey};
 
 /// A chunk to be checked.
 struct Job {

@@ -11,22 +11,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Error;
-use chunked_wal::raw;
-use chunked_wal::raw::ChunkPlace;
-use chunked_wal::raw::Raw;
-use chunked_wal::raw::RawChunk;
+use chunked_wal::raw::{ChunkPlace, Raw, RawChunk};
+use chunked_wal::{ChunkId, ChunkedWal, Config, Error, raw};
 
 use crate::args::RepairArgs;
-use crate::outcome::Failure;
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 use crate::print;
-use crate::repair::copy;
-use crate::repair::free_name;
-use crate::repair::sync_dir;
+use crate::repair::{copy, free_name, sync_dir};
 use crate::survey::survey;
 
 pub(crate) fn run(args: &RepairArgs, offset: u64) -> Result<Outcome, Failure> {

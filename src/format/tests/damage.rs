@@ -1,8 +1,7 @@
 //! Files that a crash or decay has changed, each compared with what was written.
 
 use super::*;
-use crate::error::Damage;
-use crate::error::Proof;
+use crate::error::{Damage, Proof};
 
 /// One thing written to a chunk, and below which offset it proves all durable.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,7 @@
 //! How a scan ends: one test for each rule, undamaged and torn files.
 
 use super::*;
-use crate::error::Damage;
-use crate::error::Proof;
+use crate::error::{Damage, Proof};
 
 fn clean(data_end: u64, marked: bool) -> ScanEnd {
     ScanEnd::Clean { data_end, mark: marked.then_some(Mark::Idle) }

@@ -4,8 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::Damage;
-use crate::error::Proof;
+use crate::error::{Damage, Proof};
 
 struct Model<'a> {
     bytes: &'a [u8],

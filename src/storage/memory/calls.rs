@@ -6,27 +6,17 @@
 
 use std::any::Any;
 use std::ffi::OsString;
-use std::fmt;
-use std::io;
-use std::io::ErrorKind;
-use std::io::IoSlice;
-use std::path::Path;
-use std::path::PathBuf;
+use std::io::{ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use rustix::io::Errno;
 
-use super::MemoryStorage;
-use super::Shared;
-use super::fault::FaultHow;
-use super::fault::Op;
-use super::fault::OpKind;
-use super::fault::strike;
-use super::medium::Medium;
-use super::medium::normal;
-use crate::storage::Access;
-use crate::storage::Storage;
-use crate::storage::StorageFile;
+use super::fault::{FaultHow, Op, OpKind, strike};
+use super::medium::{Medium, normal};
+use super::{MemoryStorage, Shared};
+use crate::storage::{Access, Storage, StorageFile};
 
 /// What an operation is done to.
 #[derive(Clone, Copy)]

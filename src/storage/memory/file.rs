@@ -13,8 +13,7 @@
 //! - An *unreadable* sector was under write in a crash: reading it is an error until it is written as a
 //!   whole.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::io::IoSlice;
 use std::ops::Range;
@@ -23,11 +22,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::ReservedSizes;
-use super::bytes::Bytes;
-use super::bytes::PAGE;
-use super::bytes::Page;
-use super::bytes::SECTOR;
-use super::bytes::pieces;
+use super::bytes::{Bytes, PAGE, Page, SECTOR, pieces};
 
 /// Versions kept of a page. Past it one in the middle is forgotten: fewer crashes can be drawn, and
 /// all that can are still legal.

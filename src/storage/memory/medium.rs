@@ -4,29 +4,19 @@
 //! - A node lives as long as a handle is open on it, or a name leads to it now or after some crash.
 //! - Every change gets a number, so that a crash can speak of one operation in all places it touched.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::io::ErrorKind;
-use std::io::IoSlice;
-use std::path::Component;
-use std::path::Path;
-use std::path::PathBuf;
+use std::io::{ErrorKind, IoSlice};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::FreshSpace;
-use super::ReservedSizes;
-use super::SectorSize;
-use super::bytes::Bytes;
-use super::bytes::PAGE;
-use super::bytes::pieces;
+use super::bytes::{Bytes, PAGE, pieces};
 use super::crash::mix;
 use super::file::Inode;
-use super::names::Change;
-use super::names::Directory;
+use super::names::{Change, Directory};
+use super::{FreshSpace, ReservedSizes, SectorSize};
 
 /// The root directory.
 pub(super) const ROOT: u64 = 0;

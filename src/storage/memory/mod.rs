@@ -21,22 +21,15 @@ mod names;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, io};
 
-use parking_lot::Condvar;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use self::bytes::PAGE;
-pub use self::fault::Fault;
-pub use self::fault::FaultHow;
-pub use self::fault::Op;
-pub use self::fault::OpKind;
-use self::medium::Medium;
-use self::medium::Node;
+pub use self::fault::{Fault, FaultHow, Op, OpKind};
+use self::medium::{Medium, Node};
 
 /// A disk in memory that crashes and fails when asked to.
 ///

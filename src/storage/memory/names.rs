@@ -6,8 +6,7 @@
 //! - A *lied* change is one whose sync failed: later syncs don't write it, unless one of its names is
 //!   changed again.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 /// Names and what they lead to.

@@ -2,8 +2,7 @@
 //! port is ever taken by somebody else.
 
 use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::types::NodeId;
 

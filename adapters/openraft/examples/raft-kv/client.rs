@@ -4,16 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::Outcome;
-use crate::address;
 use crate::cluster::NODES;
-use crate::types::Answer;
-use crate::types::Map;
-use crate::types::NodeId;
-use crate::types::Write;
+use crate::types::{Answer, Map, NodeId, Write};
+use crate::{Outcome, address};
 
 /// How long a server may take to answer before another is asked.
 const PATIENCE: Duration = Duration::from_secs(1);

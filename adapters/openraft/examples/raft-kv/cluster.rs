@@ -5,20 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use openraft::BasicNode;
 
-use crate::Outcome;
-use crate::address;
 use crate::client::Client;
-use crate::killer;
 use crate::process::Process;
 use crate::report::Report;
-use crate::types::Map;
-use crate::types::NodeId;
-use crate::types::Status;
+use crate::types::{Map, NodeId, Status};
+use crate::{Outcome, address, killer};
 
 /// Servers, with ids from 1.
 pub(crate) const NODES: NodeId = 3;

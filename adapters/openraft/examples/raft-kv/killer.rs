@@ -1,8 +1,7 @@
 //! Kills the leader, waits for another, and starts the killed one anew; again and again.
 
 use std::path::Path;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::process::Process;

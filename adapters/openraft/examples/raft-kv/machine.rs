@@ -6,26 +6,16 @@ use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 
-use openraft::AnyError;
-use openraft::BasicNode;
-use openraft::Entry;
-use openraft::EntryPayload;
-use openraft::LogId;
-use openraft::OptionalSend;
-use openraft::RaftSnapshotBuilder;
-use openraft::Snapshot;
-use openraft::StorageError;
-use openraft::StorageIOError;
-use openraft::StoredMembership;
 use openraft::storage::RaftStateMachine;
+use openraft::{
+    AnyError, BasicNode, Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot,
+    StorageError, StorageIOError, StoredMembership,
+};
 use parking_lot::RwLock;
 
 use crate::snapshot;
-use crate::snapshot::Meta;
-use crate::snapshot::Snapshots;
-use crate::types::Kv;
-use crate::types::Map;
-use crate::types::NodeId;
+use crate::snapshot::{Meta, Snapshots};
+use crate::types::{Kv, Map, NodeId};
 
 type Failed = StorageError<NodeId>;
 

@@ -2,28 +2,18 @@
 
 use std::path::PathBuf;
 
-use openraft::BasicNode;
-use openraft::RaftNetwork;
-use openraft::RaftNetworkFactory;
-use openraft::error::InstallSnapshotError;
-use openraft::error::NetworkError;
-use openraft::error::RPCError;
-use openraft::error::RaftError;
-use openraft::error::RemoteError;
-use openraft::error::Unreachable;
+use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
 use openraft::network::RPCOption;
-use openraft::raft::AppendEntriesRequest;
-use openraft::raft::AppendEntriesResponse;
-use openraft::raft::InstallSnapshotRequest;
-use openraft::raft::InstallSnapshotResponse;
-use openraft::raft::VoteRequest;
-use openraft::raft::VoteResponse;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    VoteRequest, VoteResponse,
+};
+use openraft::{BasicNode, RaftNetwork, RaftNetworkFactory};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::address;
-use crate::types::Kv;
-use crate::types::NodeId;
+use crate::types::{Kv, NodeId};
 
 /// Makes a way to each server.
 #[derive(Debug, Clone)]

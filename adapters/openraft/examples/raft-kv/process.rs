@@ -1,18 +1,13 @@
 //! A server's process. It ends with this one, however this one ends.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::process::Child;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
-use crate::Outcome;
-use crate::address;
-use crate::types::NodeId;
-use crate::types::Status;
+use crate::types::{NodeId, Status};
+use crate::{Outcome, address};
 
 /// How long a server may take to listen, or to do what it is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);

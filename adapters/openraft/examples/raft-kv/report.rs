@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use crate::client::Written;
 use crate::killer::Killed;
-use crate::types::Map;
-use crate::types::Status;
+use crate::types::{Map, Status};
 
 /// What was done, and what is left of it.
 #[derive(Debug)]

@@ -4,40 +4,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::extract::State;
-use axum::routing::get;
-use axum::routing::post;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use chunked_wal::Config;
 use chunked_wal_openraft::LogStore;
-use openraft::BasicNode;
-use openraft::Raft;
-use openraft::ServerState;
-use openraft::SnapshotPolicy;
-use openraft::error::InitializeError;
-use openraft::error::InstallSnapshotError;
-use openraft::error::RaftError;
-use openraft::raft::AppendEntriesRequest;
-use openraft::raft::AppendEntriesResponse;
-use openraft::raft::InstallSnapshotRequest;
-use openraft::raft::InstallSnapshotResponse;
-use openraft::raft::VoteRequest;
-use openraft::raft::VoteResponse;
+use openraft::error::{InitializeError, InstallSnapshotError, RaftError};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    VoteRequest, VoteResponse,
+};
+use openraft::{BasicNode, Raft, ServerState, SnapshotPolicy};
 use tokio::net::TcpListener;
 
-use crate::Outcome;
-use crate::address;
 use crate::address::node_dir;
 use crate::machine::Machine;
 use crate::network::Network;
-use crate::types::Answer;
-use crate::types::Kv;
-use crate::types::Map;
-use crate::types::NodeId;
-use crate::types::Status;
-use crate::types::Write;
+use crate::types::{Answer, Kv, Map, NodeId, Status, Write};
+use crate::{Outcome, address};
 
 /// Small, so that chunks are removed in a run of some seconds.
 const CHUNK_MAX_SIZE: u64 = 256 * 1024;

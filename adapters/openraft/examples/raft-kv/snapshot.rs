@@ -1,21 +1,15 @@
 //! Snapshots on the disk: one file, which is the old one or the new one, whole, whenever the power goes.
 
-use std::fs;
 use std::fs::File;
-use std::io;
 use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use openraft::BasicNode;
-use openraft::LogId;
-use openraft::SnapshotMeta;
-use serde::Deserialize;
-use serde::Serialize;
+use openraft::{BasicNode, LogId, SnapshotMeta};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::types::Map;
-use crate::types::NodeId;
+use crate::types::{Map, NodeId};
 
 pub(crate) type Meta = SnapshotMeta<NodeId, BasicNode>;
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 openraft::declare_raft_types!(
     /// The types of this raft; those that are not named are openraft's own.

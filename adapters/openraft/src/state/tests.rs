@@ -4,25 +4,12 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use chunked_wal::testing::CrashTest;
-use chunked_wal::testing::Subject;
-use openraft::CommittedLeaderId;
-use openraft::Entry;
-use openraft::EntryPayload;
-use openraft::LogId;
-use openraft::RaftLogId;
-use openraft::Vote;
+use chunked_wal::testing::{CrashTest, Subject};
+use chunked_wal::{ChunkId, Segment, StateMachine, WalRecord};
+use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, RaftLogId, Vote};
 
-use super::Found;
-use super::Refused;
-use super::State;
-use crate::record::Action;
-use crate::record::Meta;
-use crate::record::RaftWal;
+use super::{Found, Refused, State};
+use crate::record::{Action, Meta, RaftWal};
 
 openraft::declare_raft_types!(
     /// Commands are texts.

@@ -6,18 +6,10 @@ use std::future::Future;
 use std::io::Cursor;
 use std::sync::Arc;
 
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
 use chunked_wal::storage::MemoryStorage;
-use chunked_wal_openraft::Limits;
-use chunked_wal_openraft::LogStore;
-use chunked_wal_openraft::OpenError;
-use chunked_wal_openraft::RaftWal;
-use openraft::CommittedLeaderId;
-use openraft::Entry;
-use openraft::EntryPayload;
-use openraft::LogId;
-use openraft::RaftLogReader;
+use chunked_wal::{ChunkedWal, Config};
+use chunked_wal_openraft::{Limits, LogStore, OpenError, RaftWal};
+use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, RaftLogReader};
 
 openraft::declare_raft_types!(
     /// Commands are texts.

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use openraft::LogId;
-use openraft::RaftLogReader;
-use openraft::Vote;
 use openraft::storage::RaftLogStorage;
+use openraft::{LogId, RaftLogReader, Vote};
 
-use crate::common::Store;
-use crate::common::log_id;
+use crate::common::{Store, log_id};
 
 /// All that can be read from a store.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -11,19 +11,12 @@
 use std::sync::Arc;
 
 use chunked_wal::Config;
-use chunked_wal::storage::Fault;
-use chunked_wal::storage::FaultHow;
-use chunked_wal::storage::MemoryStorage;
-use openraft::StorageError;
-use openraft::Vote;
-use openraft::storage::RaftLogStorage;
-use openraft::storage::RaftLogStorageExt;
+use chunked_wal::storage::{Fault, FaultHow, MemoryStorage};
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
+use openraft::{StorageError, Vote};
 use parking_lot::Mutex;
 
-use crate::common::Store;
-use crate::common::entry;
-use crate::common::log_id;
-use crate::common::open;
+use crate::common::{Store, entry, log_id, open};
 use crate::dice::Dice;
 use crate::model::Model;
 

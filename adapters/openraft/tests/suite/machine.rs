@@ -1,19 +1,13 @@
 //! The suite wants a state machine, too: one that holds what it must, in memory.
 
 use std::io::Cursor;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use openraft::Entry;
-use openraft::EntryPayload;
-use openraft::LogId;
-use openraft::OptionalSend;
-use openraft::RaftSnapshotBuilder;
-use openraft::Snapshot;
-use openraft::SnapshotMeta;
-use openraft::StorageError;
-use openraft::StoredMembership;
 use openraft::storage::RaftStateMachine;
+use openraft::{
+    Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta, StorageError,
+    StoredMembership,
+};
 
 use crate::common::Texts;
 

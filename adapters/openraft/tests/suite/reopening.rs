@@ -6,20 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use openraft::Entry;
-use openraft::LogId;
-use openraft::LogState;
-use openraft::OptionalSend;
-use openraft::RaftLogReader;
-use openraft::StorageError;
-use openraft::Vote;
-use openraft::storage::LogFlushed;
-use openraft::storage::RaftLogStorage;
-use tokio::sync::Mutex;
-use tokio::sync::MutexGuard;
+use openraft::storage::{LogFlushed, RaftLogStorage};
+use openraft::{Entry, LogId, LogState, OptionalSend, RaftLogReader, StorageError, Vote};
+use tokio::sync::{Mutex, MutexGuard};
 
-use crate::common::Store;
-use crate::common::Texts;
+use crate::common::{Store, Texts};
 
 static REOPENED: AtomicU64 = AtomicU64::new(0);
 

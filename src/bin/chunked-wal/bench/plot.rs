@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Row;
-use super::Unit;
+use super::{Row, Unit};
 use crate::print;
 
 const WIDTH: f64 = 760.0;

@@ -1,22 +1,11 @@
 //! One case of a crash, from a seed.
 
-use super::Cut;
-use super::Left;
-use crate::storage::memory::FreshSpace;
-use crate::storage::memory::SectorSize;
-use crate::storage::memory::bytes::Bytes;
-use crate::storage::memory::bytes::PAGE;
-use crate::storage::memory::bytes::Page;
-use crate::storage::memory::bytes::SECTOR;
-use crate::storage::memory::bytes::SECTORS;
-use crate::storage::memory::file::Inode;
-use crate::storage::memory::file::Size;
-use crate::storage::memory::file::Version;
+use super::{Cut, Left};
+use crate::storage::memory::bytes::{Bytes, PAGE, Page, SECTOR, SECTORS};
+use crate::storage::memory::file::{Inode, Size, Version};
 use crate::storage::memory::medium::Medium;
-use crate::storage::memory::names::Change;
-use crate::storage::memory::names::Directory;
-use crate::storage::memory::names::Kept;
-use crate::storage::memory::names::Names;
+use crate::storage::memory::names::{Change, Directory, Kept, Names};
+use crate::storage::memory::{FreshSpace, SectorSize};
 
 /// How many pages behind the last that was written show older bytes.
 const OLDER_PAGES: u64 = 8;

@@ -1,19 +1,13 @@
 //! All cases of a crash, where they are few.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::Cut;
-use super::Left;
-use crate::storage::memory::bytes::Bytes;
-use crate::storage::memory::bytes::Page;
-use crate::storage::memory::bytes::SECTOR;
-use crate::storage::memory::bytes::SECTORS;
+use super::{Cut, Left};
+use crate::storage::memory::bytes::{Bytes, Page, SECTOR, SECTORS};
 use crate::storage::memory::file::Inode;
 use crate::storage::memory::medium::Medium;
-use crate::storage::memory::names::Kept;
-use crate::storage::memory::names::Names;
+use crate::storage::memory::names::{Kept, Names};
 
 /// All disks, but for tears inside a sector; `None` if there are more than `limit`.
 pub(in crate::storage::memory) fn enumerate(disk: &Medium, limit: usize) -> Option<Vec<Medium>> {

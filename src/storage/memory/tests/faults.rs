@@ -1,7 +1,6 @@
 //! Operations that fail.
 
-use super::names::names;
-use super::names::names_left;
+use super::names::{names, names_left};
 use super::*;
 
 #[test]

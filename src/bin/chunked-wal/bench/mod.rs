@@ -8,32 +8,18 @@ mod plot;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::fs;
-use std::io;
 use std::io::IoSlice;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{fs, io};
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal::Flush;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::StorageFile;
-use chunked_wal::WalRecord;
-use chunked_wal::raw::Listing;
-use chunked_wal::raw::Payload;
-use chunked_wal::raw::Raw;
-use chunked_wal::storage::DiskStorage;
-use chunked_wal::storage::Storage;
+use chunked_wal::raw::{Listing, Payload, Raw};
+use chunked_wal::storage::{DiskStorage, Storage};
+use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, StorageFile, WalRecord};
 
 use crate::args::BenchArgs;
-use crate::outcome::Failure;
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 use crate::print;
 
 /// Bytes that a measurement of throughput writes at most.

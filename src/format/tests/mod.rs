@@ -11,8 +11,7 @@ mod salvage;
 
 use std::cell::Cell;
 
-use codeq::config::CodeqConfig;
-use codeq::config::Crc32fast;
+use codeq::config::{CodeqConfig, Crc32fast};
 
 use super::*;
 

@@ -18,18 +18,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use chunked_wal::ChunkId;
-use chunked_wal::Segment;
-use chunked_wal::StateMachine;
-use chunked_wal::WalRecord;
-use openraft::LogId;
-use openraft::RaftLogId;
-use openraft::RaftTypeConfig;
+use chunked_wal::{ChunkId, Segment, StateMachine, WalRecord};
+use openraft::{LogId, RaftLogId, RaftTypeConfig};
 
 use crate::recent::Recent;
-use crate::record::Action;
-use crate::record::Meta;
-use crate::record::RaftWal;
+use crate::record::{Action, Meta, RaftWal};
 
 /// What raft stores, and where its entries stand.
 #[derive(Debug)]

@@ -13,26 +13,15 @@
 mod draw;
 mod enumerate;
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub(super) use self::draw::draw;
-pub(super) use self::draw::mix;
+pub(super) use self::draw::{draw, mix};
 pub(super) use self::enumerate::enumerate;
-use super::bytes::Bytes;
-use super::bytes::PAGE;
-use super::bytes::Page;
-use super::bytes::SECTOR;
-use super::bytes::SECTORS;
-use super::file::Inode;
-use super::file::Size;
-use super::file::Version;
-use super::medium::Medium;
-use super::medium::Node;
-use super::medium::ROOT;
-use super::names::Directory;
-use super::names::Names;
+use super::bytes::{Bytes, PAGE, Page, SECTOR, SECTORS};
+use super::file::{Inode, Size, Version};
+use super::medium::{Medium, Node, ROOT};
+use super::names::{Directory, Names};
 
 impl Medium {
     fn directories(&self) -> impl Iterator<Item = (u64, &Directory)> {

@@ -7,12 +7,13 @@
 //! `CRASH_STATES` and `CRASH_SEED` ask for more, or for others.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "crash/dice.rs"]
+
 mod dice;
-#[path = "crash/model.rs"]
+
 mod model;
-#[path = "crash/workload.rs"]
+
 mod workload;
 
 use std::sync::atomic::AtomicU64;
@@ -21,11 +22,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use chunked_wal::Config;
 use chunked_wal::storage::MemoryStorage;
 use openraft::Vote;
-use openraft::storage::RaftLogStorage;
-use openraft::storage::RaftLogStorageExt;
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 
-use common::entries;
-use common::open;
+use common::{entries, open};
 use dice::Dice;
 use model::Model;
 use workload::Workload;

@@ -19,50 +19,28 @@ mod handle;
 mod recent;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::chunk::ChunkFile;
-use crate::chunk::ClosedChunk;
-use crate::chunk::OpenFiles;
-use crate::chunk::Tail;
-use crate::error::Damage;
-use crate::error::Error;
-use crate::error::Proof;
-use crate::error::Result;
-use crate::error::Undecodable;
+use crate::chunk::{ChunkFile, ClosedChunk, OpenFiles, Tail};
+use crate::error::{Damage, Error, Proof, Result, Undecodable};
 use crate::flush::Positions;
-use crate::format::FRAME_HEADER_LEN;
-use crate::format::Frame;
-use crate::format::FrameHeader;
-use crate::format::HEADER_LEN;
-use crate::format::Kind;
-use crate::format::ReadAt;
-use crate::format::Scan;
-use crate::format::ScanEnd;
-use crate::format::is_void_at;
-use crate::position::ALIGN;
-use crate::position::ChunkId;
-use crate::position::Segment;
-use crate::record::WalRecord;
-use crate::record::WalTypes;
-use crate::storage::StorageFile;
-use crate::storage::read_full_at;
+use crate::format::{
+    FRAME_HEADER_LEN, Frame, FrameHeader, HEADER_LEN, Kind, ReadAt, Scan, ScanEnd, is_void_at,
+};
+use crate::position::{ALIGN, ChunkId, Segment};
+use crate::record::{WalRecord, WalTypes};
+use crate::storage::{StorageFile, read_full_at};
 
 pub use directory::ReadUpTo;
 pub use follow::Follow;
-pub use handle::ReadOnlyOptions;
-pub use handle::Records;
-pub use handle::WalReader;
-use recent::Recent;
-use recent::Source;
+pub use handle::{ReadOnlyOptions, Records, WalReader};
+use recent::{Recent, Source};
 
 /// A record larger than this has its header read before memory is taken for the whole.
 const HEADER_FIRST: u64 = 64 * 1024;

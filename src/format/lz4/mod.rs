@@ -11,11 +11,9 @@
 
 use std::fmt;
 
-use lz4_flex::block::CompressTable;
-use lz4_flex::block::DecompressError;
-use lz4_flex::block::compress_into_with_table;
-use lz4_flex::block::decompress_into;
-use lz4_flex::block::get_maximum_output_size;
+use lz4_flex::block::{
+    CompressTable, DecompressError, compress_into_with_table, decompress_into, get_maximum_output_size,
+};
 
 use crate::position::ceil8;
 

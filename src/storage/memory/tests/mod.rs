@@ -8,16 +8,12 @@ mod names;
 mod watching;
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
-use std::io::IoSlice;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::io::{ErrorKind, IoSlice};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::storage::Access;
-use crate::storage::Storage;
-use crate::storage::StorageFile;
+use crate::storage::{Access, Storage, StorageFile};
 
 const A: &str = "/a";
 const SEEDS: u64 = 3000;

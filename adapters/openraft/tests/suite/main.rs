@@ -2,29 +2,23 @@
 //! and once more with the log closed and opened again before every operation.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "suite/machine.rs"]
+
 mod machine;
-#[path = "suite/reopening.rs"]
+
 mod reopening;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use chunked_wal::ChunkId;
-use chunked_wal::ChunkedWal;
-use chunked_wal::Config;
-use chunked_wal_openraft::LogStore;
-use chunked_wal_openraft::RaftWal;
+use chunked_wal::{ChunkId, ChunkedWal, Config};
+use chunked_wal_openraft::{LogStore, RaftWal};
 use openraft::StorageError;
-use openraft::testing::StoreBuilder;
-use openraft::testing::Suite;
+use openraft::testing::{StoreBuilder, Suite};
 use tempfile::TempDir;
 
-use common::Store;
-use common::Texts;
-use common::little;
-use common::tiny;
+use common::{Store, Texts, little, tiny};
 use machine::Machine;
 use reopening::Reopening;
 

@@ -5,16 +5,13 @@
 //! every completion that waits for it.
 
 #[cfg(feature = "blob")]
-#[path = "error/no_blob.rs"]
 mod no_blob;
 
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::{fmt, io};
 
-use crate::position::ChunkId;
-use crate::position::Segment;
+use crate::position::{ChunkId, Segment};
 
 #[cfg(feature = "blob")]
 pub use no_blob::NoBlob;
