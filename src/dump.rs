@@ -1,15 +1,12 @@
 //! Every record of a log that nobody has open, sound or not, without a state machine.
 
-use std::path::Path;
-
 use crate::config::Config;
+use crate::directory::{WalLock, list, log_id_of_most, open_chunk};
 use crate::error::{Error, Foreign, Result};
 use crate::format::{Scan, ScanEnd};
-use crate::lock::WalLock;
 use crate::position::{ChunkId, Segment};
 use crate::record::{WalRecord, WalTypes};
-use crate::recovery::{log_id_of_most, open_chunk, scan_error, survey};
-use crate::storage::DiskStorage;
+use crate::recovery::scan_error;
 use crate::wal::ChunkedWal;
 
 impl<W: WalTypes> ChunkedWal<W> {
@@ -30,14 +27,13 @@ impl<W: WalTypes> ChunkedWal<W> {
         mut visit: impl FnMut(ChunkId, u64, Result<(Segment, WalRecord<W>)>) -> Result<(), E>,
     ) -> Result<(), E> {
         config.validate()?;
-        let found = survey(&DiskStorage, lock.dir())?;
-        let log_id = log_id_of_most(&DiskStorage, lock.dir(), &found.chunks);
+        let found = list(&**lock.storage(), lock.dir())?;
+        let log_id = log_id_of_most(&**lock.storage(), lock.dir(), &found.chunks);
         let mut log = LogSoFar { log_id, end: None };
         for (i, id) in found.chunks.iter().enumerate() {
-            let path = lock.dir().join(id.file_name());
             let successor = i + 1 < found.chunks.len();
             let mut index = 0;
-            let read = dump_chunk(config, &path, *id, successor, &mut log, |item| {
+            let read = dump_chunk(config, lock, *id, successor, &mut log, |item| {
                 index += 1;
                 visit(*id, index - 1, item)
             });
@@ -67,14 +63,15 @@ enum Stopped<E> {
 
 fn dump_chunk<W: WalTypes, E>(
     config: &Config,
-    path: &Path,
+    lock: &WalLock,
     id: ChunkId,
     successor: bool,
     log: &mut LogSoFar,
     mut visit: impl FnMut(Result<(Segment, WalRecord<W>)>) -> Result<(), E>,
 ) -> Result<(), Stopped<E>> {
     let expected = log.end.take();
-    let (header, bytes) = open_chunk(&DiskStorage, path, id).map_err(Stopped::ByLog)?;
+    let path = &lock.dir().join(id.file_name());
+    let (header, bytes) = open_chunk(&**lock.storage(), path, id).map_err(Stopped::ByLog)?;
     let log_id = *log.log_id.get_or_insert(header.log_id);
     if log_id != header.log_id {
         let reason = Foreign::LogId { expected: log_id, found: header.log_id };

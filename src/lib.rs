@@ -110,13 +110,13 @@
 pub mod blob;
 mod chunk;
 mod config;
+mod directory;
 mod dump;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
 mod flush;
 mod format;
-mod lock;
 #[cfg(feature = "monitor")]
 pub mod monitor;
 mod panics;
@@ -136,11 +136,11 @@ pub use codeq;
 
 pub use crate::chunk::ChunkStat;
 pub use crate::config::{ClosedReads, Compression, Config, IdleMark};
+pub use crate::directory::WalLock;
 #[cfg(feature = "blob")]
 pub use crate::error::NoBlob;
 pub use crate::error::{Damage, Error, Foreign, Proof, Result};
 pub use crate::flush::{Flush, FlushMetrics, FlushSender, FlushTicket, Latency, Progress, ProgressHandle};
-pub use crate::lock::WalLock;
 #[cfg(feature = "monitor")]
 pub use crate::monitor::WalMonitor;
 pub use crate::position::{ChunkId, Segment};

@@ -44,11 +44,6 @@ impl ChunkId {
         format!("r-{}.wal", Padded(self.0))
     }
 
-    /// The name that the chunk's file has for a moment while its own is made anew.
-    pub(crate) fn away_name(self) -> String {
-        format!("{}.away", self.file_name())
-    }
-
     /// Reads a chunk id back from a file name; `None` for any name that
     /// [`file_name`](Self::file_name) can't have made.
     pub fn parse_file_name(name: &str) -> Option<Self> {

@@ -54,15 +54,16 @@ use std::{fmt, io};
 
 use codeq::{Decode, Encode};
 
-use crate::chunk::FileBytes;
+use crate::directory::{FileBytes, WalLock, log_id_of_most, open_chunk, open_chunk_file};
 use crate::error::{Error, Result, Undecodable};
 use crate::format::{Header, Kind, Scan, ScanEnd, find_seal};
-use crate::lock::WalLock;
 use crate::position::ChunkId;
 use crate::record::WalTypes;
 use crate::recovery;
-use crate::recovery::{Mendable, scan_error, survey_changing};
-use crate::storage::DiskStorage;
+use crate::recovery::{Mendable, scan_error};
+use crate::storage::{DiskStorage, Storage};
+
+pub use crate::directory::{ChunkPlace, Listing};
 
 /// How much is read at a time.
 const READ: usize = 1 << 20;
@@ -102,44 +103,6 @@ impl Decode for Payload {
     }
 }
 
-/// The names in a log's directory, sorted out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// The chunks, oldest first.
-    pub chunks: Vec<ChunkId>,
-    /// Files kept ready to become chunks.
-    pub spares: Vec<PathBuf>,
-    /// What is not the log's.
-    pub foreign: Vec<PathBuf>,
-}
-
-impl Listing {
-    /// Lists `dir`, in which a log may be at work, without leaving out a chunk: it lists again until two
-    /// listings agree.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`].
-    pub fn of(dir: &Path) -> Result<Self> {
-        let found = survey_changing(&DiskStorage, dir, &[])?;
-        Ok(Listing { chunks: found.chunks, spares: found.spares, foreign: found.foreign })
-    }
-
-    /// Where the `i`th chunk stands in the log.
-    pub fn place(&self, i: usize) -> ChunkPlace {
-        if i + 1 < self.chunks.len() { ChunkPlace::Older } else { ChunkPlace::Newest }
-    }
-}
-
-/// Where a chunk stands in its log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChunkPlace {
-    /// Another chunk follows, so it must end in a seal.
-    Older,
-    /// It may end in any way.
-    Newest,
-}
-
 /// One chunk, opened to be looked at.
 #[derive(Debug)]
 pub struct RawChunk {
@@ -157,8 +120,17 @@ impl RawChunk {
     /// [`Error::ForeignChunk`] for another chunk's name; [`Error::Io`], with
     /// [`NotFound`](io::ErrorKind::NotFound) inside if the chunk was removed meanwhile.
     pub fn open(dir: &Path, id: ChunkId) -> Result<Self> {
+        Self::open_on(&DiskStorage, dir, id)
+    }
+
+    /// As [`open`](Self::open), in a directory of another storage.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_on(storage: &dyn Storage, dir: &Path, id: ChunkId) -> Result<Self> {
         let path = dir.join(id.file_name());
-        let (header, bytes) = recovery::open_chunk(&DiskStorage, &path, id)?;
+        let (header, bytes) = open_chunk(storage, &path, id)?;
         Ok(RawChunk { path, header, bytes })
     }
 
@@ -169,7 +141,7 @@ impl RawChunk {
     ///
     /// As [`open`](Self::open), but for the name.
     pub fn open_file(path: &Path) -> Result<Self> {
-        let (header, bytes) = recovery::open_chunk_file(&DiskStorage, path, None)?;
+        let (header, bytes) = open_chunk_file(&DiskStorage, path, None)?;
         Ok(RawChunk { path: path.to_owned(), header, bytes })
     }
 
@@ -452,7 +424,12 @@ pub enum ChunkEnd {
 /// The log that most of the chunks are of, the oldest of them where that is undecided: a chunk that was copied
 /// in may be the oldest. `None` if no header can be read.
 pub fn log_id(dir: &Path, chunks: &[ChunkId]) -> Option<[u8; 16]> {
-    recovery::log_id_of_most(&DiskStorage, dir, chunks)
+    log_id_on(&DiskStorage, dir, chunks)
+}
+
+/// As [`log_id`], in a directory of another storage.
+pub fn log_id_on(storage: &dyn Storage, dir: &Path, chunks: &[ChunkId]) -> Option<[u8; 16]> {
+    log_id_of_most(storage, dir, chunks)
 }
 
 /// A chunk that is damaged where the rest of the log proves what was there.
@@ -480,7 +457,21 @@ pub struct MendableChunk {
 ///
 /// [`Error::Io`].
 pub fn mendable(dir: &Path, id: ChunkId, successor: Option<ChunkId>) -> Result<Option<MendableChunk>> {
-    let found = recovery::find_mends(&DiskStorage, &dir.join(id.file_name()), id, successor)?;
+    mendable_on(&DiskStorage, dir, id, successor)
+}
+
+/// As [`mendable`], in a directory of another storage.
+///
+/// # Errors
+///
+/// [`Error::Io`].
+pub fn mendable_on(
+    storage: &dyn Storage,
+    dir: &Path,
+    id: ChunkId,
+    successor: Option<ChunkId>,
+) -> Result<Option<MendableChunk>> {
+    let found = recovery::find_mends(storage, &dir.join(id.file_name()), id, successor)?;
     Ok(found.map(|Mendable { mends, header, data_crc, records, data_end }| MendableChunk {
         damage: mends.iter().map(recovery::Mend::error).collect(),
         log_id: header.log_id,
@@ -500,8 +491,9 @@ pub fn mendable(dir: &Path, id: ChunkId, successor: Option<ChunkId>) -> Result<O
 /// [`Error::StorageFull`], [`Error::Io`].
 pub fn mend_chunk(lock: &WalLock, id: ChunkId, successor: Option<ChunkId>) -> Result<()> {
     let path = lock.dir().join(id.file_name());
-    let found = recovery::find_mends(&DiskStorage, &path, id, successor)?;
-    found.iter().flat_map(|found| &found.mends).try_for_each(|mend| mend.apply(&DiskStorage))
+    let storage = &**lock.storage();
+    let found = recovery::find_mends(storage, &path, id, successor)?;
+    found.iter().flat_map(|found| &found.mends).try_for_each(|mend| mend.apply(storage))
 }
 
 /// Ends a chunk early: keeps the records before the global offset `data_end`, where one of them ends,
@@ -515,7 +507,7 @@ pub fn mend_chunk(lock: &WalLock, id: ChunkId, successor: Option<ChunkId>) -> Re
 /// [`Error::NotInLog`] if no sound record ends at `data_end`; as [`RawChunk::open`];
 /// [`Error::StorageFull`], [`Error::Io`].
 pub fn cut_chunk(lock: &WalLock, id: ChunkId, data_end: u64) -> Result<()> {
-    recovery::cut_chunk(&DiskStorage, &lock.dir().join(id.file_name()), id, data_end)
+    recovery::cut_chunk(&**lock.storage(), &lock.dir().join(id.file_name()), id, data_end)
 }
 
 /// Takes the record at the global `offset` out of a chunk's file, of any name: replay, readers and this module

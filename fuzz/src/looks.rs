@@ -1,10 +1,8 @@
-//! The same directory, by those who only look: readers that can't write, `raw`, and an open that mends.
+//! The same directory, by readers that can't write, by `raw`, and by an open that mends.
 
-use std::fs;
 use std::sync::Arc;
 
 use chunked_wal::raw::{Listing, RawChunk};
-use chunked_wal::storage::MemoryStorage;
 use chunked_wal::{ChunkedWal, ReadUpTo, WalReader, raw};
 
 use crate::run::{Disk, Placed, Words, decode, examine};
@@ -33,8 +31,7 @@ pub fn looks(data: &[u8]) -> String {
     if verdict.outcome.is_ok() {
         assert!(mended.is_ok(), "it opens, but not when it may mend: {mended:?}");
     }
-    // Files cost more than memory.
-    let raw = if data.len().is_multiple_of(4) { on_disk(&disk.storage) } else { String::new() };
+    let raw = raw(&disk);
     format!("{} | {} | {} | {raw}", verdict.kind, seen.join(" "), mended.is_ok())
 }
 
@@ -58,18 +55,15 @@ fn mend(disk: &Disk) -> Result<(), chunked_wal::Error> {
     options().open(&mut crate::run::Seen::default()).expect("what was mended opens").close()
 }
 
-/// `raw` looks at real files: every frame, also behind damage.
-fn on_disk(storage: &MemoryStorage) -> String {
-    let dir = tempfile::tempdir().expect("a directory for it");
-    for (path, bytes) in storage.snapshot() {
-        // A name that this file system would not have is in no such directory.
-        let _no_such_name = path.file_name().map(|name| fs::write(dir.path().join(name), &bytes));
-    }
-    let Ok(listing) = Listing::of(dir.path()) else { return "no listing".to_string() };
+/// `raw` looks at every frame, also behind damage.
+fn raw(disk: &Disk) -> String {
+    let (storage, dir) = (disk.storage.kill(), &disk.config.dir);
+    let Ok(listing) = Listing::of_storage(&storage, dir) else { return "no listing".to_string() };
     let (mut records, mut skipped) = (0, 0);
-    let _of_whom = raw::log_id(dir.path(), &listing.chunks);
+    let _of_whom = raw::log_id_on(&storage, dir, &listing.chunks);
     for (i, id) in listing.chunks.iter().enumerate() {
-        let Ok(chunk) = RawChunk::open(dir.path(), *id) else { continue };
+        let Ok(chunk) = RawChunk::open_on(&storage, dir, *id) else { continue };
+        let _mendable = raw::mendable_on(&storage, dir, *id, listing.chunks.get(i + 1).copied());
         let _sealed = chunk.seal();
         let mut frames = chunk.records(listing.place(i));
         loop {

@@ -15,5 +15,5 @@ mod tail;
 pub use closed::ChunkStat;
 pub(crate) use closed::ClosedChunk;
 pub(crate) use open::{FrameEncoder, OpenChunk, OpenChunkState, Staged};
-pub(crate) use read::{ChunkFile, FileBytes, OpenFiles, with_a_descriptor};
+pub(crate) use read::{ChunkFile, OpenFiles, with_a_descriptor};
 pub(crate) use tail::{Tail, TailWriter};

@@ -24,9 +24,9 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::Metrics;
 use crate::chunk::{ChunkFile, with_a_descriptor};
+use crate::directory::spare_name;
 use crate::error::{Error, Result};
 use crate::panics::{catch, report};
-use crate::random::random_u64;
 use crate::storage::{Access, Storage, StorageFile};
 
 /// A file that is ready to become a chunk.
@@ -38,21 +38,6 @@ pub(crate) struct Spare {
     pub(crate) allocated: u64,
     /// Whether bytes of an earlier chunk may stand in it.
     pub(crate) earlier_life: bool,
-}
-
-const SPARE_PREFIX: &str = "spare-";
-const SPARE_SUFFIX: &str = ".tmp";
-
-/// A name for a spare that no other file has.
-pub(crate) fn spare_name() -> String {
-    format!("{SPARE_PREFIX}{:016x}{SPARE_SUFFIX}", random_u64())
-}
-
-/// Whether a file of this name is a spare.
-pub(crate) fn is_spare_name(name: &str) -> bool {
-    name.strip_prefix(SPARE_PREFIX)
-        .and_then(|rest| rest.strip_suffix(SPARE_SUFFIX))
-        .is_some_and(|hex| hex.len() == 16 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 /// How the housekeeper keeps house.

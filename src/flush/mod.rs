@@ -34,7 +34,7 @@ pub(crate) use batch::{ChunkBeginning, FlushRequest, NewFlush, Request, Rotation
 pub(crate) use export::Gauges;
 #[cfg(feature = "metrics")]
 pub(crate) use export::Registry;
-pub(crate) use housekeeper::{Housekeeper, HousekeeperConfig, Spare, is_spare_name, spare_name};
+pub(crate) use housekeeper::{Housekeeper, HousekeeperConfig, Spare};
 pub(crate) use metrics::Metrics;
 pub use metrics::{FlushMetrics, Latency};
 pub(crate) use progress::{Positions, SyncTurn};

@@ -18,15 +18,11 @@ use std::sync::Arc;
 
 use super::shared::Tail;
 use super::{Changes, WalEvent};
-use crate::chunk::FileBytes;
+use crate::directory::{FileBytes, list_changing, open_chunk, settled};
 use crate::error::{Error, Foreign, Result};
 use crate::format::{Cursor, find_seal};
 use crate::position::ChunkId;
-use crate::recovery::{open_chunk, survey_changing};
 use crate::storage::Storage;
-
-/// How often a look is tried while chunks are removed under it.
-const TRIES: usize = 8;
 
 /// How a log stands. All 0 while there is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,8 +92,8 @@ impl LogTail {
 
     fn try_look(&self) -> Result<Known> {
         let known: Vec<ChunkId> = self.known.chunks.iter().map(|chunk| chunk.id).collect();
-        let ids = match survey_changing(&*self.storage, &self.dir, &known) {
-            Ok(survey) => survey.chunks,
+        let ids = match list_changing(&*self.storage, &self.dir, &known) {
+            Ok(listing) => listing.chunks,
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
@@ -151,19 +147,9 @@ impl LogTail {
 
 impl Tail<LogState> for LogTail {
     fn look(&mut self) -> Result<()> {
-        let mut tries = TRIES;
-        loop {
-            tries -= 1;
-            match self.try_look() {
-                Ok(known) => {
-                    self.known = known;
-                    return Ok(());
-                }
-                // A chunk that was listed may be removed by now, or its file be another chunk's.
-                Err(error) if tries == 0 => return Err(error),
-                Err(_) => {}
-            }
-        }
+        // A chunk that was listed may be removed by now, or its file be another chunk's.
+        self.known = settled(|| self.try_look())?;
+        Ok(())
     }
 
     fn seen(&self) -> &WalEvent<LogState> {

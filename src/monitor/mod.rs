@@ -75,7 +75,7 @@ use self::shared::{Shared, Tail};
 use self::sqlite_tail::SqliteTail;
 use self::watcher::Target;
 use crate::error::{Error, Result};
-use crate::storage::DiskStorage;
+use crate::storage::{DiskStorage, Storage};
 
 /// How a monitor learns that there is something to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,11 +108,17 @@ pub struct MonitorOptions {
     watch: Watch,
     poll_interval: Duration,
     read_wal_index: bool,
+    storage: Arc<dyn Storage>,
 }
 
 impl Default for MonitorOptions {
     fn default() -> Self {
-        MonitorOptions { watch: Watch::Os, poll_interval: Duration::from_secs(1), read_wal_index: false }
+        MonitorOptions {
+            watch: Watch::Os,
+            poll_interval: Duration::from_secs(1),
+            read_wal_index: false,
+            storage: Arc::new(DiskStorage),
+        }
     }
 }
 
@@ -146,6 +152,12 @@ impl MonitorOptions {
         self
     }
 
+    /// Uses another storage than the disk for a log, with [`Watch::Poll`] if the operating system doesn't watch it.
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = storage;
+        self
+    }
+
     /// Follows the log in `dir`; see [`WalMonitor::open`].
     ///
     /// # Errors
@@ -153,7 +165,7 @@ impl MonitorOptions {
     /// As [`WalMonitor::open`].
     pub fn open(self, dir: impl AsRef<Path>) -> Result<WalMonitor<LogState>> {
         let dir = absolute(dir.as_ref())?;
-        let tail = LogTail::new(Arc::new(DiskStorage), dir.clone());
+        let tail = LogTail::new(self.storage.clone(), dir.clone());
         self.start(Box::new(tail), dir, Default::default())
     }
 

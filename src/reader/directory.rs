@@ -16,27 +16,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use std::{fmt, io};
 
 use parking_lot::Mutex;
 
-use crate::chunk::FileBytes;
+use crate::directory::{FileBytes, Looks, list_changing, open_chunk, settled};
 use crate::error::{Damage, Error, Foreign, Proof, Result};
 use crate::format::{
     FRAME_HEADER_LEN, Frame, Frontier, HEADER_LEN, Header, ReadAt, Scan, ScanEnd, frontier, is_void_at,
 };
 use crate::position::{ChunkId, Segment};
 use crate::reader::record_holding;
-use crate::recovery::{open_chunk, scan_error, survey_changing};
+use crate::recovery::scan_error;
 use crate::storage::Storage;
-
-/// How many looks in a row may find the directory in the middle of a change. The directory is sound at
-/// any instant; a look takes longer than that, so each has a chance of its own.
-const LOOKS_MAX: u32 = 8;
-
-/// The pause before the second of those looks; doubled before each later one.
-const PAUSE: Duration = Duration::from_micros(50);
 
 /// Bytes read at a time where a look goes on from an earlier one.
 const READ_ON: usize = 16 << 10;
@@ -147,7 +139,6 @@ impl Directory {
         DirectoryRecords { directory: self.clone(), begin, at, end, current: None }
     }
 
-    /// Opens the chunk that holds `at`, to be read up to `end`.
     /// The record that holds the byte at `offset`, if it and all before it in its chunk are sound.
     pub(crate) fn record_at(&self, offset: u64) -> Option<Segment> {
         let (id, end) = self.view.lock().find(offset)?;
@@ -163,6 +154,7 @@ impl Directory {
         is_void_at(current.scan.source(), &header, offset).is_ok_and(|is_void| is_void).then_some(id)
     }
 
+    /// Opens the chunk that holds `at`, to be read up to `end`.
     fn open_at(&self, at: u64, end: u64) -> Result<Current> {
         let (found, expected) = {
             let view = self.view.lock();
@@ -182,39 +174,6 @@ impl Directory {
     }
 }
 
-/// Repeats a look while it finds the directory in the middle of a change.
-fn settled<T>(mut look: impl FnMut() -> Result<T>) -> Result<T> {
-    let mut pause = PAUSE;
-    for _ in 1..LOOKS_MAX {
-        match look() {
-            Err(error) if may_pass(&error) => {
-                log::debug!("a directory in the middle of a change, looking again: {error}");
-                std::thread::sleep(pause);
-                pause *= 2;
-            }
-            other => return other,
-        }
-    }
-    look()
-}
-
-/// Whether an error may be no more than a chunk being removed, its file used again, or its end cut off,
-/// while it was looked at.
-fn may_pass(error: &Error) -> bool {
-    match error {
-        Error::Io { source, .. } => {
-            matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
-        }
-        Error::NotAChunk { .. }
-        | Error::Unsupported { .. }
-        | Error::Corrupt { .. }
-        | Error::Gap { .. }
-        | Error::NotInLog { .. }
-        | Error::ForeignChunk { .. } => true,
-        _ => false,
-    }
-}
-
 /// Lists the chunks and finds out how far the newest goes, from where it went in `before` on.
 fn look(
     storage: &dyn Storage,
@@ -224,7 +183,7 @@ fn look(
     before: Option<&View>,
 ) -> Result<View> {
     let known = before.map_or(&[][..], |view| &view.chunks);
-    let chunks = survey_changing(storage, dir, known)?.chunks;
+    let chunks = list_changing(storage, dir, known)?.chunks;
     let Some(newest) = chunks.last() else { return Err(Error::NotFound { path: dir.to_owned() }) };
     let path = dir.join(newest.file_name());
     let (header, bytes) = open_chunk(storage, &path, *newest)?;
@@ -313,8 +272,7 @@ impl DirectoryRecords {
 
     /// Hands the next record to `f`; `None` at the end.
     pub(crate) fn next_with<T>(&mut self, f: impl FnOnce(ChunkId, Frame<'_>) -> T) -> Result<Option<T>> {
-        let mut pause = PAUSE;
-        let mut looks = 1;
+        let mut looks = Looks::new();
         while self.at < self.end {
             let Self { directory, current: held, .. } = self;
             let opened = match held.take() {
@@ -340,12 +298,7 @@ impl DirectoryRecords {
                     Err(e) => Error::from_read(directory.path(current.id), e),
                 },
             };
-            if looks == LOOKS_MAX || !may_pass(&error) {
-                return Err(error);
-            }
-            looks += 1;
-            std::thread::sleep(pause);
-            pause *= 2;
+            looks.again_after(error)?;
             self.look_again()?;
         }
         Ok(None)

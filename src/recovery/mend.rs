@@ -14,10 +14,9 @@
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 
-use super::open_chunk;
 use super::repair::{REPAIR_READ, seal_chunk};
 use super::stages::{Stages, visit_rest};
-use crate::chunk::FileBytes;
+use crate::directory::{FileBytes, open_chunk};
 use crate::error::{Damage, Error, Proof, Result};
 use crate::format::{DataCrc, HEADER_LEN, Header, ReadAt, Scan, ScanEnd};
 use crate::position::ChunkId;

@@ -1,7 +1,7 @@
 //! From a directory to a log that can be written: read, judge, replay; then, and only then, repair.
 //!
 //! ```text
-//! survey ──► replay, chunk by chunk ──► Recovered ──► repair ──► Repaired ──► ChunkedWal
+//! list ────► replay, chunk by chunk ──► Recovered ──► repair ──► Repaired ──► ChunkedWal
 //!  names       headers, frames, seals     verdict       writes
 //! ```
 //!
@@ -10,11 +10,9 @@
 //! - After `repair` everything replayed is on stable storage: what is not proven to be is written once
 //!   more and synced. Reading it back proves nothing, it may sit in the page cache alone.
 
-mod listing;
 mod mend;
 mod repair;
 mod stages;
-mod survey;
 #[cfg(test)]
 mod tests;
 mod void;
@@ -25,22 +23,20 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::chunk::{ChunkFile, ClosedChunk, FileBytes};
+use crate::chunk::{ChunkFile, ClosedChunk};
 use crate::config::Config;
+use crate::directory::{FileBytes, Listing, log_id_of_most};
 use crate::error::{Damage, Error, Foreign, Proof, Result};
 use crate::format::{DataCrc, Frame, Header, Mark, Scan, ScanEnd, Seal, find_seal};
 use crate::position::{ChunkId, Segment};
 use crate::record::{ChunkPersisted, OnChunkPersisted, StateMachine, WalRecord, WalTypes};
 use crate::storage::Storage;
 
-pub(crate) use listing::survey_changing;
 pub use mend::Mended;
 pub(crate) use mend::{Mend, Mendable, find_mends};
 use mend::{lost_seal, open_mendable};
 pub(crate) use repair::{Repaired, RepairedChunk, cut_chunk};
 use stages::{Stages, visit_rest};
-pub(crate) use survey::{Survey, log_id_of_most, open_chunk, open_chunk_file, survey};
-use survey::{read_header, rename_anew};
 pub(crate) use void::void_record;
 
 /// Which records are applied when a log is opened.
@@ -131,7 +127,7 @@ pub(crate) struct Recovered<W: WalTypes> {
     begin_with: Option<W::Checkpoint>,
     mends: Vec<Mend>,
     report: RecoveryReport,
-    survey: Survey,
+    listing: Listing,
 }
 
 /// The newest chunk and what is to become of it.
@@ -168,14 +164,14 @@ pub(crate) enum Verdict {
 pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
     storage: &Arc<dyn Storage>,
     config: &Config,
-    survey: Survey,
+    listing: Listing,
     options: &ReplayOptions<W>,
     state_machine: &mut SM,
 ) -> Result<Recovered<W>> {
     let mut replayer = Replayer {
         storage,
         config,
-        chunks: &survey.chunks,
+        chunks: &listing.chunks,
         options,
         state_machine: &mut *state_machine,
         closed: Vec::new(),
@@ -185,20 +181,20 @@ pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
         records: 0,
     };
     let mut newest: Option<Newest<W::Checkpoint>> = None;
-    for (i, id) in survey.chunks.iter().enumerate() {
-        match survey.chunks.get(i + 1) {
+    for (i, id) in listing.chunks.iter().enumerate() {
+        match listing.chunks.get(i + 1) {
             Some(successor) => replayer.closed_chunk(*id, *successor)?,
             None => newest = Some(replayer.newest_chunk(*id)?),
         }
     }
-    let start = survey.chunks.first().map_or(0, |id| id.0);
+    let start = listing.chunks.first().map_or(0, |id| id.0);
     let report = RecoveryReport {
-        chunks: survey.chunks.len() as u64,
+        chunks: listing.chunks.len() as u64,
         records: replayer.records,
         bytes: newest.as_ref().map_or(0, |newest| newest.end - start),
         torn_tail: newest.as_ref().and_then(|newest| newest.torn),
         mended: replayer.mends.iter().map(Mend::mended).collect(),
-        foreign_names: survey.foreign.clone(),
+        foreign_names: listing.foreign.clone(),
         elapsed: Duration::ZERO,
     };
     let (mut closed, mends) = (replayer.closed, replayer.mends);
@@ -211,7 +207,7 @@ pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
         let (end, records) = (newest.end, newest.records);
         closed.push(ClosedChunk { file, end, records, checkpoint: checkpoint.clone() });
     }
-    Ok(Recovered { closed, newest, begin_with, mends, report, survey })
+    Ok(Recovered { closed, newest, begin_with, mends, report, listing })
 }
 
 /// Goes through the chunks, oldest first.

@@ -4,11 +4,11 @@ use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Newest, Recovered, RecoveryReport, Survey, Verdict, open_chunk, read_header, rename_anew};
-use crate::chunk::{ClosedChunk, FileBytes};
+use super::{Newest, Recovered, RecoveryReport, Verdict};
+use crate::chunk::ClosedChunk;
 use crate::config::{Config, IdleMark};
+use crate::directory::{FileBytes, Listing, open_chunk, read_header, rename_anew, spare_name};
 use crate::error::{Error, Result};
-use crate::flush::spare_name;
 use crate::format::{Block, DataCrc, HEADER_LEN, Header, Mark, SEAL_LEN, Salt, Scan, Seal, sync_mark};
 use crate::position::ChunkId;
 use crate::record::{ChunkPersisted, OnChunkPersisted, WalTypes};
@@ -47,11 +47,11 @@ impl<W: WalTypes> Recovered<W> {
         config: &Config,
         on_chunk_persisted: Option<&OnChunkPersisted<W>>,
     ) -> Result<Repaired<W>> {
-        let Recovered { closed, newest, begin_with, mends, report, survey } = self;
+        let Recovered { closed, newest, begin_with, mends, report, listing } = self;
         // Names come first: the newest chunk was found under its final name, which may not be durable
         // yet after a kill. A mark or a seal in it, which readers of other processes trust, must not
         // come before that. Nor may the name of a chunk that was removed be on the disk still.
-        let spares = tidy_spares(storage, config, &survey)?;
+        let spares = tidy_spares(storage, config, &listing)?;
         if let Some(newest) = newest.as_ref().filter(|newest| newest.has_doubtful_name()) {
             rename_anew(storage, &config.dir, ChunkId(newest.header.chunk_id))?;
         }
@@ -78,13 +78,13 @@ impl<W: WalTypes> Recovered<W> {
 /// One that was a chunk gets another name. If the sync of its removal failed, the disk may still have the old
 /// name, and a change of either name is what makes the next sync cover it. A crash in the middle of a rename
 /// may leave both names of a file: it must not be overwritten as a spare while it is a chunk, nor be two spares.
-fn tidy_spares(storage: &dyn Storage, config: &Config, survey: &Survey) -> Result<Vec<PathBuf>> {
+fn tidy_spares(storage: &dyn Storage, config: &Config, listing: &Listing) -> Result<Vec<PathBuf>> {
     let wanted = usize::try_from(config.spare_chunks).unwrap_or(usize::MAX);
     let (mut kept, mut lives) = (Vec::new(), Vec::new());
-    for path in &survey.spares {
+    for path in &listing.spares {
         let header = read_header(storage, path);
         let is_a_chunk =
-            header.is_some_and(|header| survey.chunks.binary_search(&ChunkId(header.chunk_id)).is_ok());
+            header.is_some_and(|header| listing.chunks.binary_search(&ChunkId(header.chunk_id)).is_ok());
         let is_kept = header.is_some_and(|header| lives.contains(&header.salt));
         let is_wanted = kept.len() < wanted && !is_a_chunk && !is_kept;
         let renamed = config.dir.join(spare_name());

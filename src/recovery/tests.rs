@@ -15,6 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::*;
+use crate::directory::list;
 use crate::format::Kind;
 use crate::storage::{Fault, FaultHow, MemoryStorage, OpKind};
 use crate::wal::ChunkedWal;
@@ -173,7 +174,7 @@ fn replay_with_pauses(
     };
 
     let storage: Arc<dyn Storage> = Arc::new(disk.clone());
-    let found = survey(&*storage, Path::new("/log")).unwrap();
+    let found = list(&*storage, Path::new("/log")).unwrap();
     let mut book = Book { applied: Vec::new(), at };
     let recovered =
         catch_unwind(AssertUnwindSafe(|| recover(&storage, &config(), found, &options, &mut book)));

@@ -4,7 +4,8 @@ use std::io::IoSlice;
 use std::path::Path;
 
 use super::repair::REPAIR_READ;
-use super::{open_chunk_file, scan_error};
+use super::scan_error;
+use crate::directory::open_chunk_file;
 use crate::error::{Error, Result};
 use crate::format::{HEADER_LEN, ReadAt, Salt, Scan, ScanEnd, is_void_at, void_frame};
 use crate::position::{ChunkId, Segment};

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::history::Entry;
 use crate::config::Config;
+use crate::directory::away_name;
 use crate::format::{FrameHeader, HEADER_LEN, Header, Kind};
 use crate::position::ChunkId;
 use crate::record::WalTypes;
@@ -28,7 +29,7 @@ impl Facts {
         chunks.dedup();
         let newest = chunks.last().and_then(|id| {
             let read = |name| disk.read_file(config.dir.join(name));
-            read(ChunkId(*id).file_name()).or_else(|| read(ChunkId(*id).away_name()))
+            read(ChunkId(*id).file_name()).or_else(|| read(away_name(ChunkId(*id))))
         });
         Facts { chunks, newest: newest.unwrap_or_default(), evicts: disk.evicts() }
     }

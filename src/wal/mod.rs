@@ -26,12 +26,12 @@ use parking_lot::Mutex;
 use self::head::Head;
 use crate::chunk::{ChunkFile, TailWriter};
 use crate::config::Config;
+use crate::directory::WalLock;
 use crate::error::{Error, Result};
 use crate::flush::{
     BatchLimit, Flush, FlushMetrics, FlushRequest, FlushTicket, Inside, NewFlush, Progress, ProgressHandle,
     Refused, Request, Shared, Worker,
 };
-use crate::lock::WalLock;
 use crate::panics::{catch, report};
 use crate::position::Segment;
 use crate::reader::{LogView, Records, WalReader};

@@ -13,19 +13,19 @@ use super::ChunkedWal;
 use super::head::Head;
 use crate::chunk::{ChunkFile, OpenChunk, OpenChunkState, OpenFiles, Tail, TailWriter};
 use crate::config::Config;
+use crate::directory::{Listing, WalLock, list};
 use crate::error::{Error, Result};
 use crate::flush::{
     BatchLimit, Flush, Housekeeper, HousekeeperConfig, Metrics, Positions, Queue, Shared, Worker,
     WorkerChunk, WriteBack, ZerosAhead, spawn_worker,
 };
-use crate::lock::WalLock;
 use crate::position::Segment;
 use crate::random::random_u64;
 use crate::reader::{Chunks, LogView};
 use crate::record::{ChunkPersisted, OnChunkPersisted, StateMachine, WalTypes};
 use crate::recovery::{
-    Mended, Mending, RecoveryReport, Repaired, RepairedChunk, Replay, ReplayOptions, Survey, TornTail,
-    Unreadable, recover, survey,
+    Mended, Mending, RecoveryReport, Repaired, RepairedChunk, Replay, ReplayOptions, TornTail, Unreadable,
+    recover,
 };
 use crate::storage::{DiskStorage, Storage};
 
@@ -102,7 +102,7 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
-    /// Uses a lock that is already held, from [`ChunkedWal::acquire_lock`].
+    /// Uses a lock that is already held, from [`acquire_lock`](Self::acquire_lock).
     pub fn lock(mut self, lock: WalLock) -> Self {
         self.lock = Some(lock);
         self
@@ -112,6 +112,16 @@ impl<W: WalTypes> OpenOptions<W> {
     pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
         self.storage = storage;
         self
+    }
+
+    /// Takes the lock of the log's directory, which is made if it is missing, without opening the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChunkedWal::acquire_lock`].
+    pub fn acquire_lock(&self) -> Result<WalLock> {
+        self.config.validate()?;
+        lock_and_list(&self.storage, &self.config, Absent::Make, None).map(|locked| locked.lock)
     }
 
     /// Opens the log: locks the directory, replays what it holds into the state machine, makes all of
@@ -148,15 +158,15 @@ impl<W: WalTypes> OpenOptions<W> {
             (false, 0) => Absent::Make,
             (false, expected) => Absent::EndMissing { expected },
         };
-        let Locked { storage, lock, survey } = lock_and_survey(&storage, &config, absent, lock)?;
+        let Locked { storage, lock, listing } = lock_and_list(&storage, &config, absent, lock)?;
         config.dir = lock.dir().to_owned();
-        for name in &survey.foreign {
+        for name in &listing.foreign {
             // Escaped: whoever may make files there chose the name.
             log::warn!("not the log's, left alone: {name:?}");
         }
         let mut options = ReplayOptions::new(replay, on_chunk_persisted);
         (options.mending, options.unreadable) = (mending, unreadable);
-        let recovered = recover(&storage, &config, survey, &options, state_machine)?;
+        let recovered = recover(&storage, &config, listing, &options, state_machine)?;
         if recovered.end() < must_reach {
             return Err(Error::EndMissing { path: config.dir, expected: must_reach, found: recovered.end() });
         }
@@ -211,11 +221,11 @@ struct Locked {
     /// The storage, for this directory where it can be had for one.
     storage: Arc<dyn Storage>,
     lock: WalLock,
-    survey: Survey,
+    listing: Listing,
 }
 
 /// Takes the lock and looks what is there, making the directory where that is wanted.
-fn lock_and_survey(
+fn lock_and_list(
     storage: &Arc<dyn Storage>,
     config: &Config,
     absent: Absent,
@@ -233,11 +243,11 @@ fn lock_and_survey(
     let pinned = storage.in_dir(&dir, config.file_mode).map_err(|e| Error::io("open directory", &dir, e))?;
     let storage = pinned.unwrap_or_else(|| storage.clone());
     // Before the lock, which would leave a file in a directory that is no log's.
-    if !matches!(absent, Absent::Make) && survey(&*storage, &dir)?.chunks.is_empty() {
+    if !matches!(absent, Absent::Make) && list(&*storage, &dir)?.chunks.is_empty() {
         refused()?;
     }
     let lock = match lock {
-        None => WalLock::acquire(&*storage, dir.clone())?,
+        None => WalLock::acquire(storage.clone(), dir.clone())?,
         Some(lock) if lock.dir() == dir => lock,
         Some(lock) => {
             return Err(Error::InvalidConfig {
@@ -247,7 +257,7 @@ fn lock_and_survey(
             });
         }
     };
-    let found = survey(&*storage, &dir)?;
+    let found = list(&*storage, &dir)?;
     found.put_back(&*storage, &dir)?;
     if found.chunks.is_empty() {
         refused()?;
@@ -256,7 +266,7 @@ fn lock_and_survey(
         // Whoever made the directory may have been killed before its name was durable.
         create_dir(&*storage, config)?;
     }
-    Ok(Locked { storage, lock, survey: found })
+    Ok(Locked { storage, lock, listing: found })
 }
 
 fn create_dir(storage: &dyn Storage, config: &Config) -> Result<PathBuf> {
@@ -295,9 +305,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// [`Error::Locked`] at once if another writer has it, [`Error::InvalidConfig`], [`Error::Io`].
     pub fn acquire_lock(config: &Config) -> Result<WalLock> {
-        config.validate()?;
-        let disk: Arc<dyn Storage> = Arc::new(DiskStorage);
-        lock_and_survey(&disk, config, Absent::Make, None).map(|locked| locked.lock)
+        Self::options(config.clone()).acquire_lock()
     }
 
     /// Starts the threads of a log whose bytes are all on stable storage.

@@ -1,79 +1,16 @@
-//! What is in the directory, by name, and what a chunk's header says.
+//! A chunk's file by its name: opened and checked against it, or given its name once more.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::chunk::FileBytes;
+use super::FileBytes;
+use super::names::away_name;
 use crate::error::{Damage, Error, Foreign, Proof, Result};
-use crate::flush::is_spare_name;
 use crate::format::{HEADER_LEN, Header, HeaderError, ReadAt};
-use crate::lock::LOCK_NAME;
 use crate::position::ChunkId;
 use crate::storage::{Access, Storage, StorageFile, read_full_at};
-
-/// The names in a log's directory, sorted out.
-#[derive(Debug, Default)]
-pub(crate) struct Survey {
-    /// Oldest first.
-    pub(crate) chunks: Vec<ChunkId>,
-    /// Chunks, listed above too, whose name an open was making anew when it stopped.
-    pub(crate) away: Vec<ChunkId>,
-    pub(crate) spares: Vec<PathBuf>,
-    /// What is not the log's.
-    pub(crate) foreign: Vec<PathBuf>,
-}
-
-/// Lists a resolved directory.
-pub(crate) fn survey(storage: &dyn Storage, dir: &Path) -> Result<Survey> {
-    let names = storage.list(dir).map_err(|e| Error::io("list", dir, e))?;
-    let mut survey = Survey::default();
-    for name in names {
-        let text = name.to_str();
-        if text == Some(LOCK_NAME) {
-            continue;
-        }
-        if let Some(id) = text.and_then(ChunkId::parse_file_name) {
-            survey.chunks.push(id);
-        } else if let Some(id) = text.and_then(|name| ChunkId::parse_file_name(name.strip_suffix(".away")?)) {
-            survey.away.push(id);
-        } else if text.is_some_and(is_spare_name) {
-            survey.spares.push(dir.join(name));
-        } else {
-            survey.foreign.push(dir.join(name));
-        }
-    }
-    // Such a chunk is part of the log under either name; `open_chunk` looks for both.
-    survey.chunks.extend(&survey.away);
-    survey.chunks.sort_unstable();
-    survey.chunks.dedup();
-    survey.spares.sort_unstable();
-    survey.foreign.sort_unstable();
-    Ok(survey)
-}
-
-impl Survey {
-    /// Gives chunks their names back that a crash has caught without, see [`rename_anew`]. The log is locked.
-    pub(crate) fn put_back(&self, storage: &dyn Storage, dir: &Path) -> Result<()> {
-        for id in &self.away {
-            let (away, path) = (dir.join(id.away_name()), dir.join(id.file_name()));
-            let header = |path: &Path| read_header(storage, path);
-            match storage.rename_new(&away, &path) {
-                Ok(()) => {}
-                // Both names of one file, by a crash in the middle of the rename.
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    if header(&away).is_none() || header(&away) != header(&path) {
-                        return Err(Error::ChunkExists { path: away });
-                    }
-                    storage.remove(&away).map_err(|e| Error::io("remove", away, e))?;
-                }
-                Err(e) => return Err(Error::no_space("rename", away, 0, e)),
-            }
-        }
-        Ok(())
-    }
-}
 
 /// A file's header, if it looks like a chunk.
 pub(crate) fn read_header(storage: &dyn Storage, path: &Path) -> Option<Header> {
@@ -85,7 +22,7 @@ pub(crate) fn read_header(storage: &dyn Storage, path: &Path) -> Option<Header> 
 /// Gives a chunk its name once more, so that the next sync of the directory covers it. After a sync that has
 /// failed, a second one that succeeds proves nothing of changes that were made before.
 pub(crate) fn rename_anew(storage: &dyn Storage, dir: &Path, id: ChunkId) -> Result<()> {
-    let (away, path) = (dir.join(id.away_name()), dir.join(id.file_name()));
+    let (away, path) = (dir.join(away_name(id)), dir.join(id.file_name()));
     let renamed = storage.rename_new(&path, &away).and_then(|()| storage.rename_new(&away, &path));
     renamed.map_err(|e| Error::no_space("rename", path, 0, e))
 }
@@ -128,14 +65,14 @@ pub(crate) fn log_id_of_most(storage: &dyn Storage, dir: &Path, chunks: &[ChunkI
 
 /// Opens a chunk's file, also where a process was killed while it made the chunk's name anew: whoever only reads
 /// the log can't give it back.
-fn open_by_either_name(
+pub(super) fn open_by_either_name(
     storage: &dyn Storage,
     path: &Path,
     id: Option<ChunkId>,
 ) -> io::Result<Arc<dyn StorageFile>> {
     match (storage.open(path, Access::Read), id) {
         (Err(e), Some(id)) if e.kind() == io::ErrorKind::NotFound => {
-            let away = path.with_file_name(id.away_name());
+            let away = path.with_file_name(away_name(id));
             storage.open(&away, Access::Read).map_err(|_| e)
         }
         (opened, _) => opened,

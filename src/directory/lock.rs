@@ -1,14 +1,13 @@
-//! The advisory lock that makes one writer of many who might want to be.
+//! The advisory lock that keeps a log to one writer.
 
 use std::any::Any;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::names::LOCK_NAME;
 use crate::error::{Error, Result};
 use crate::storage::Storage;
-
-/// The file that is locked.
-pub(crate) const LOCK_NAME: &str = "LOCK";
 
 /// The exclusive lock of a log's directory; free again once dropped, or once the process ends.
 ///
@@ -17,22 +16,28 @@ pub(crate) const LOCK_NAME: &str = "LOCK";
 /// it over to [`OpenOptions::lock`](crate::OpenOptions::lock), or to
 /// [dump](crate::ChunkedWal::dump_records) a log.
 pub struct WalLock {
+    storage: Arc<dyn Storage>,
     dir: PathBuf,
     _held: Box<dyn Any + Send + Sync>,
 }
 
 impl WalLock {
     /// Locks `dir`, which exists and is resolved.
-    pub(crate) fn acquire(storage: &dyn Storage, dir: PathBuf) -> Result<Self> {
+    pub(crate) fn acquire(storage: Arc<dyn Storage>, dir: PathBuf) -> Result<Self> {
         let path = dir.join(LOCK_NAME);
         match storage.lock(&path) {
             Ok(Some(held)) => {
                 log::debug!("locked '{}'", path.display());
-                Ok(WalLock { dir, _held: held })
+                Ok(WalLock { storage, dir, _held: held })
             }
             Ok(None) => Err(Error::Locked { path }),
             Err(e) => Err(Error::io("lock", path, e)),
         }
+    }
+
+    /// The storage that the directory is on.
+    pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
     }
 
     /// The directory that is locked: absolute, links resolved.
