@@ -1,4 +1,4 @@
-//! Every record of a log that nobody has open, sound or not, without a state machine.
+//! Every record of a log that no process has open, sound or not, without a state machine.
 
 use crate::config::Config;
 use crate::directory::{WalLock, list, log_id_of_most, open_chunk};
@@ -13,14 +13,13 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Visits the records of a log that isn't open, oldest first: each with its chunk, its number in
     /// the chunk from 0 on, and its segment; changes nothing.
     ///
-    /// Where a chunk can't be read on, `visit` is given the error in the place of the next record (a
-    /// torn tail is one, [`Error::TornTail`]), and the next chunk comes. A gap before a chunk is told
-    /// in front of its records, which take the numbers behind it. An error that `visit` returns ends
-    /// the dump.
+    /// If a chunk can't be read on, `visit` gets the error in place of the next record, and the dump goes on with the
+    /// next chunk; a torn tail is an error too, [`Error::TornTail`]. A gap before a chunk takes the number 0, and the
+    /// chunk's records follow from 1 on. An error that `visit` returns ends the dump.
     ///
     /// # Errors
     ///
-    /// What `visit` returns; [`Error::Io`] if the directory can't be listed, [`Error::InvalidConfig`].
+    /// The errors of `visit`; [`Error::Io`] if the directory can't be listed, [`Error::InvalidConfig`].
     pub fn dump_records<E: From<Error>>(
         config: &Config,
         lock: &WalLock,
@@ -47,7 +46,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     }
 }
 
-/// What the chunks before have told.
+/// The facts from the chunks before.
 struct LogSoFar {
     /// The log that most chunks are of.
     log_id: Option<[u8; 16]>,

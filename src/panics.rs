@@ -10,8 +10,8 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).map_err(std::mem::forget).ok()
 }
 
-/// Runs what only reports: a line to the logger, a number for the program's metrics. Both run the
-/// user's code, and a panic there (stderr is gone) must not end what is reported on.
+/// Runs a report: a line to the logger, a number for the program's metrics. Both run the user's code, and a panic in
+/// it (stderr is gone) must not end the work that is reported.
 pub(crate) fn report(report: impl FnOnce()) {
     let _reported = catch(report);
 }

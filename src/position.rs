@@ -13,14 +13,14 @@
 use std::fmt;
 
 /// A region of the log: the global offset of a frame and its size in bytes, header and padding
-/// included. It is what [`append`](crate::ChunkedWal::append) gives back and what
-/// [`read_record`](crate::ChunkedWal::read_record) takes.
+/// included. [`append`](crate::ChunkedWal::append) returns it, and
+/// [`read_record`](crate::ChunkedWal::read_record) takes it.
 pub type Segment = codeq::Segment<codeq::config::Crc32fast>;
 
 /// Frames, and with them all offsets in the log, are aligned to this many bytes.
 pub(crate) const ALIGN: u64 = 8;
 
-/// Digits of a padded `u64`, and the groups they stand in.
+/// Digits of a padded `u64`, and of a group of them.
 const DIGITS: usize = 20;
 const GROUP: usize = 3;
 

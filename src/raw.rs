@@ -1,19 +1,18 @@
-//! Looks at any log, whatever its types, whoever has it open: names, headers, records as bytes, and how
-//! each chunk ends.
+//! Looks at any log, without its types, even while a process has it open: names, headers, records as bytes, and
+//! how each chunk ends.
 //!
 //! ```text
 //! Listing::of(dir) ─► RawChunk::open ─► header, seal
 //!                         └─► records ─► RawRecord, RawRecord, ... ─► end: sealed, clean, torn, damaged
 //!
 //! WalReader::<Raw>   the records that are durable, and those to come
-//! mend_chunk         writes anew what the rest of a log proves
+//! mend_chunk         rewrites a seal or header that the rest of the log proves
 //! cut_chunk          ends a damaged chunk early
 //! void_record        takes out a record that can't be decoded
 //! ```
 //!
-//! It is what the command `chunked-wal` is made of. To read a log for its records, take
-//! [`WalReader`](crate::WalReader), with your own types or with [`Raw`]. This module is for those who
-//! want to know what is wrong with one.
+//! The command `chunked-wal` is built on this module. To read a log's records, use [`WalReader`](crate::WalReader),
+//! with your own types or with [`Raw`]. Use this module to find out what is wrong with a log.
 //!
 //! ```
 //! use chunked_wal::raw::{Listing, RawChunk};
@@ -39,13 +38,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Sound records behind damage can still be had, with the offsets that they always had:
-//! [`RawRecords::skip_damage`] goes on at the next one. Their payloads are what the codec wrote, so
-//! [`Decode::decode`] reads them.
+//! Sound records after damage can still be read, at the offsets that they always had: [`RawRecords::skip_damage`]
+//! goes on at the next one. A payload has the bytes that the codec wrote, so [`Decode::decode`] reads it.
 //!
-//! A chunk that is being written may show a frame in flight, which looks torn, and, since its bytes are
-//! not read in one instant, even damaged. Such a finding counts once it has stayed the same for some
-//! looks.
+//! While a chunk is being written, its last frame may look torn, or even damaged, because its bytes are not read in
+//! one instant. Trust such a finding once several looks agree.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -70,8 +67,8 @@ const READ: usize = 1 << 20;
 
 /// The types of any log: records are their payloads.
 ///
-/// `WalReader::<Raw>` reads every log. `ChunkedWal::<Raw>` opens every log, too; what it appends is read
-/// by others only if the payloads are what their codecs write.
+/// `WalReader::<Raw>` reads every log. `ChunkedWal::<Raw>` opens every log too; other types can read the records it
+/// appends only if the payloads have the bytes that their codecs write.
 #[derive(Debug, Clone, Copy)]
 pub struct Raw;
 
@@ -160,19 +157,19 @@ impl RawChunk {
         self.header.log_id
     }
 
-    /// When the chunk was begun, by the clock of the machine that wrote it; for people only.
+    /// When the chunk was started, by the clock of the machine that wrote it; for people only.
     pub fn created(&self) -> SystemTime {
         let since = Duration::from_millis(self.header.created_ms);
         SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
-    /// The checksum over the records of the chunk that was before it when it was begun, as that chunk's seal has
-    /// it: a chunk with another one is of another history of the log. 0 in a log's first chunk.
+    /// The checksum over the records of the chunk before this one, as that chunk's seal has it. If the two differ,
+    /// the chunks are of different histories of the log. 0 in a log's first chunk.
     pub fn predecessor_checksum(&self) -> u32 {
         self.header.previous_crc
     }
 
-    /// Whether the file had been another chunk's before, so that old bytes may stand behind its end.
+    /// Whether the file was another chunk's before, so that old bytes may follow the data.
     pub fn is_reused(&self) -> bool {
         self.header.earlier_life()
     }
@@ -187,8 +184,8 @@ impl RawChunk {
         self.bytes.len
     }
 
-    /// The seal, if one stands where the file ends. It is found without reading the chunk, and tells
-    /// nothing of what stands before it.
+    /// The seal, if there is one at the end of the file. It is found without reading the chunk, and proves nothing
+    /// about the records before it.
     ///
     /// # Errors
     ///
@@ -214,7 +211,7 @@ impl RawChunk {
 /// What a seal says of its chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkSeal {
-    /// The global offset behind the last record.
+    /// The global offset after the last record.
     pub data_end: u64,
     /// How many records there are, checkpoints included.
     pub records: u64,
@@ -228,7 +225,7 @@ pub struct RawRecords<'a> {
     scan: Scan<&'a FileBytes>,
     count: u64,
     sound_end: u64,
-    /// The frame of a record that can't be decompressed: here they end.
+    /// The frame of a record that can't be decompressed: the records end before it.
     broken: Option<Range<u64>>,
     /// The first end that was skipped.
     damage: Option<ChunkEnd>,
@@ -237,7 +234,7 @@ pub struct RawRecords<'a> {
 }
 
 impl RawRecords<'_> {
-    /// The next record; `None` once the records end, and [`end`](Self::end) tells how.
+    /// The next record; `None` once the records end, and [`end`](Self::end) says how.
     ///
     /// # Errors
     ///
@@ -268,11 +265,11 @@ impl RawRecords<'_> {
         }))
     }
 
-    /// Goes on at the next sound frame behind the damage or the torn write in which the records ended:
+    /// Goes on at the next sound frame after the damage or the torn write in which the records ended:
     /// [`next`](Self::next) returns the records from there on. Returns the global offsets skipped, or `None`
     /// if nothing sound follows or the records ended in another way.
     ///
-    /// A frame counts as sound by its checksum. Behind a torn write there may be records that were never
+    /// A frame counts as sound by its checksum. After a torn write there may be records that were never
     /// acknowledged. Costs no more than reading the chunk once, however much of it is damaged.
     ///
     /// ```
@@ -304,8 +301,8 @@ impl RawRecords<'_> {
         Ok(skipped)
     }
 
-    /// How the records end, once [`next`](Self::next) has returned `None`. After
-    /// [`skip_damage`](Self::skip_damage) still the first damage: that is how the chunk ends for the log.
+    /// How the records end, once [`next`](Self::next) has returned `None`. After [`skip_damage`](Self::skip_damage)
+    /// it is still the first damage, because for the log the chunk ends there.
     pub fn end(&self) -> Option<ChunkEnd> {
         if self.damage.is_some() {
             return self.damage.clone();
@@ -331,16 +328,17 @@ impl RawRecords<'_> {
         self.count
     }
 
-    /// The checksum over the checksums of the records returned, in order: what the chunk's seal has, once all are.
+    /// The checksum over the checksums of the records returned, in order. Once all are returned, it is the one in the
+    /// chunk's seal.
     pub fn data_checksum(&self) -> u32 {
         self.scan.data_crc().value()
     }
 
-    /// The global offset behind the last record returned; the chunk's id before the first, and the data's end
-    /// behind a sound end.
+    /// The global offset after the last record returned; before the first, the chunk's id; after a sound end, the
+    /// end of the data.
     pub fn sound_end(&self) -> u64 {
         match self.scan.end() {
-            // Behind what a repair took out at the end.
+            // After a record that a repair took out at the end.
             Some(ScanEnd::Sealed { data_end, .. } | ScanEnd::Clean { data_end, .. }) => *data_end,
             _ => self.sound_end,
         }
@@ -398,31 +396,29 @@ impl fmt::Display for RecordKind {
 pub enum ChunkEnd {
     /// A seal that agrees with the records.
     Sealed {
-        /// The global offset behind the last record.
+        /// The global offset after the last record.
         data_end: u64,
     },
-    /// The newest chunk of a log that was closed or idle, or behind whose last record nothing is seen of
-    /// another write.
+    /// The newest chunk of a log that was closed or idle, or after whose last record no other write can be seen.
     Clean {
-        /// The global offset behind the last record.
+        /// The global offset after the last record.
         data_end: u64,
         /// All up to there is proven to be durable, by a mark.
         marked: bool,
     },
     /// The newest chunk ends in a write that a crash tore, or that is under way.
     Torn {
-        /// The global offset behind the last sound record.
+        /// The global offset after the last sound record.
         data_end: u64,
         /// Bytes of the torn write.
         lost: u64,
     },
-    /// What stands behind the last sound record makes the log unreadable: [`Error::Corrupt`],
-    /// or [`Error::Unsupported`].
+    /// The log can't be read on after the last sound record: [`Error::Corrupt`] or [`Error::Unsupported`].
     Damaged(Error),
 }
 
-/// The log that most of the chunks are of, the oldest of them where that is undecided: a chunk that was copied
-/// in may be the oldest. `None` if no header can be read.
+/// The id of the log that most of the chunks belong to, because a chunk that was copied in may be the oldest; with no
+/// majority, that of the oldest. `None` if no header can be read.
 pub fn log_id(dir: &Path, chunks: &[ChunkId]) -> Option<[u8; 16]> {
     log_id_on(&DiskStorage, dir, chunks)
 }
@@ -432,7 +428,7 @@ pub fn log_id_on(storage: &dyn Storage, dir: &Path, chunks: &[ChunkId]) -> Optio
     log_id_of_most(storage, dir, chunks)
 }
 
-/// A chunk that is damaged where the rest of the log proves what was there.
+/// A chunk with damage that can be mended, because the rest of the log proves the damaged bytes.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct MendableChunk {
@@ -446,7 +442,7 @@ pub struct MendableChunk {
     pub data_checksum: u32,
     /// Its records, all of them sound.
     pub records: u64,
-    /// The global offset behind the last of them.
+    /// The global offset after the last of them.
     pub data_end: u64,
 }
 
@@ -482,9 +478,9 @@ pub fn mendable_on(
     }))
 }
 
-/// Writes anew, in its place, what is damaged in a chunk and can be had from the rest of the log: its seal, or
-/// a header with one flipped bit. Nothing is lost by it, and it is on stable storage then. Does nothing where
-/// there is nothing to mend.
+/// Rewrites in place the damaged part of a chunk that the rest of the log proves: its seal, or a header with one
+/// flipped bit. No record is lost, and the mend is on stable storage on return. Does nothing if there is nothing to
+/// mend.
 ///
 /// # Errors
 ///
@@ -497,10 +493,10 @@ pub fn mend_chunk(lock: &WalLock, id: ChunkId, successor: Option<ChunkId>) -> Re
 }
 
 /// Ends a chunk early: keeps the records before the global offset `data_end`, where one of them ends,
-/// makes them durable and seals the chunk there. **What stands behind is lost**, acknowledged or not.
+/// makes them durable and seals the chunk there. **Everything after that is lost**, acknowledged or not.
 ///
-/// This is for people who repair a damaged log and have a copy of the file. The chunk has to be the
-/// newest of the log, or to become it.
+/// Use it to repair a damaged log, with a copy of the file at hand. The chunk must be the newest of the log, or
+/// become the newest.
 ///
 /// # Errors
 ///
@@ -514,7 +510,7 @@ pub fn cut_chunk(lock: &WalLock, id: ChunkId, data_end: u64) -> Result<()> {
 /// pass over its place. For a record that its codec can't decode, which keeps the log from opening.
 ///
 /// The write is not atomic. Give it a copy of the chunk's file, rename that over the chunk, and sync the
-/// directory, as `chunked-wal repair --void` does; nobody may have the log open. Seal and successor stay right.
+/// directory, as `chunked-wal repair --void` does; no process may have the log open. Seal and successor stay valid.
 ///
 /// # Errors
 ///

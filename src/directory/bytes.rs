@@ -1,4 +1,4 @@
-//! A file as the bytes that a scan reads, also where the disk can't give some of them any more.
+//! A file's bytes for a scan, with sectors that can't be read filled in if asked for.
 
 use std::io;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::storage::{StorageFile, read_full_at};
 pub(crate) struct FileBytes {
     pub(crate) file: Arc<dyn StorageFile>,
     pub(crate) len: u64,
-    /// The position behind the last sector that couldn't be read and was [filled](Self::filling), 0 for none;
-    /// `None` where such a sector is an error.
+    /// The position after the last sector that couldn't be read and was [filled](Self::filling), 0 for none;
+    /// `None` if an unreadable sector is an error.
     filled_to: Option<Arc<AtomicU64>>,
 }
 
@@ -34,7 +34,7 @@ impl FileBytes {
         FileBytes { filled_to: Some(Arc::default()), ..self }
     }
 
-    /// The position behind the last sector that was filled.
+    /// The position after the last sector that was filled.
     pub(crate) fn filled_to(&self) -> Option<u64> {
         self.filled_to.as_ref().map(|to| to.load(Relaxed)).filter(|to| *to > 0)
     }

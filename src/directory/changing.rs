@@ -9,8 +9,8 @@
 //!
 //! - A listing isn't one instant: a name that is added or removed meanwhile may be missing, or be there
 //!   twice. A name that no one touches is always there.
-//! - So two listings in a row that agree miss nothing: what the first could have missed is not touched
-//!   any more during the second.
+//! - So two listings in a row that agree miss no name: a name that the first could have missed is not touched during
+//!   the second.
 //! - A log that is read by polling knows its chunks, and a listing that agrees with them is enough.
 
 use std::io;
@@ -21,7 +21,7 @@ use super::chunk_file::open_by_either_name;
 use super::listing::{Listing, list};
 use crate::error::{Error, Result};
 use crate::position::ChunkId;
-use crate::storage::Storage;
+use crate::storage::{DiskStorage, Storage};
 
 /// How many listings in a row may differ. A log would have to begin or remove a chunk during each.
 const LISTINGS_MAX: u32 = 8;
@@ -32,6 +32,27 @@ const LOOKS_MAX: u32 = 8;
 
 /// The pause before the second of those looks; doubled before each later one.
 const PAUSE: Duration = Duration::from_micros(50);
+
+impl Listing {
+    /// Lists `dir`, in which a log may be at work, without leaving out a chunk: it lists again until two
+    /// listings agree.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn of(dir: &Path) -> Result<Self> {
+        Self::of_storage(&DiskStorage, dir)
+    }
+
+    /// As [`of`](Self::of), for a directory of another storage.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of).
+    pub fn of_storage(storage: &dyn Storage, dir: &Path) -> Result<Self> {
+        list_changing(storage, dir, &[])
+    }
+}
 
 /// Lists a resolved directory in which a log may be at work, without leaving out a chunk. `known` are the
 /// chunks that the last call returned; empty for none.
@@ -52,14 +73,13 @@ pub(crate) fn list_changing(storage: &dyn Storage, dir: &Path, known: &[ChunkId]
     Ok(merged(storage, dir, before, found))
 }
 
-/// What two listings that differ have in common: the log as it was at the first of them, without what has
-/// been removed since.
+/// Merges two listings that differ: the log as it was at the first of them, without the chunks removed since.
 fn merged(storage: &dyn Storage, dir: &Path, before: Listing, mut found: Listing) -> Listing {
     let Some(newest) = before.chunks.last() else { return found };
     found.chunks.extend(&before.chunks);
     found.chunks.sort_unstable();
     found.chunks.dedup();
-    // A chunk begun since then may be missing while its successor is there.
+    // A chunk started since then may be missing while its successor is listed.
     found.chunks.retain(|id| id <= newest);
     // Chunks are removed oldest first.
     let removed = found.chunks.partition_point(|id| is_removed(storage, dir, *id));

@@ -19,8 +19,8 @@ pub(crate) fn read_header(storage: &dyn Storage, path: &Path) -> Option<Header> 
     Header::decode(&buf[..read.ok()?]).ok()
 }
 
-/// Gives a chunk its name once more, so that the next sync of the directory covers it. After a sync that has
-/// failed, a second one that succeeds proves nothing of changes that were made before.
+/// Renames a chunk away and back, so that the next sync of the directory covers its name. After a failed sync, a
+/// second one that succeeds proves nothing about changes made before the first.
 pub(crate) fn rename_anew(storage: &dyn Storage, dir: &Path, id: ChunkId) -> Result<()> {
     let (away, path) = (dir.join(away_name(id)), dir.join(id.file_name()));
     let renamed = storage.rename_new(&path, &away).and_then(|()| storage.rename_new(&away, &path));
@@ -63,8 +63,8 @@ pub(crate) fn log_id_of_most(storage: &dyn Storage, dir: &Path, chunks: &[ChunkI
     ids.iter().rev().max_by_key(|id| counts.get(id)).copied()
 }
 
-/// Opens a chunk's file, also where a process was killed while it made the chunk's name anew: whoever only reads
-/// the log can't give it back.
+/// Opens a chunk's file, also under the name that it has after a process was killed in [`rename_anew`]: a reader
+/// can't give the chunk its own name back.
 pub(super) fn open_by_either_name(
     storage: &dyn Storage,
     path: &Path,

@@ -3,12 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::changing::list_changing;
 use super::chunk_file::read_header;
 use super::names::{FileName, away_name};
 use crate::error::{Error, Result};
 use crate::position::ChunkId;
-use crate::storage::{DiskStorage, Storage};
+use crate::storage::Storage;
 
 /// The names in a log's directory, sorted out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,32 +23,13 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Lists `dir`, in which a log may be at work, without leaving out a chunk: it lists again until two
-    /// listings agree.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`].
-    pub fn of(dir: &Path) -> Result<Self> {
-        Self::of_storage(&DiskStorage, dir)
-    }
-
-    /// As [`of`](Self::of), for a directory of another storage.
-    ///
-    /// # Errors
-    ///
-    /// As [`of`](Self::of).
-    pub fn of_storage(storage: &dyn Storage, dir: &Path) -> Result<Self> {
-        list_changing(storage, dir, &[])
-    }
-
     /// Where the `i`th chunk is in the log.
     pub fn place(&self, i: usize) -> ChunkPlace {
         if i + 1 < self.chunks.len() { ChunkPlace::Older } else { ChunkPlace::Newest }
     }
 
-    /// Gives chunks their names back that a crash has caught without, see [`rename_anew`](super::rename_anew). The
-    /// log is locked.
+    /// Gives chunks that a crash has caught in [`rename_anew`](super::rename_anew) their names back. The log is
+    /// locked.
     pub(crate) fn put_back(&self, storage: &dyn Storage, dir: &Path) -> Result<()> {
         for id in &self.away {
             let (away, path) = (dir.join(away_name(*id)), dir.join(id.file_name()));

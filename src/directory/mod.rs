@@ -11,9 +11,9 @@
 //!                  └───────────────────────────────────────────────────┘
 //! ```
 //!
-//! - Only this module knows how a file is named. [`Listing`] sorts the names out once for everybody.
-//! - Whoever holds no lock concludes nothing from one look: [`list_changing`] lists until two listings agree, and
-//!   [`Looks`] repeats what failed in a way that a change under way explains.
+//! - Only this module knows how a file is named. [`Listing`] sorts the names, once for all rooms.
+//! - Without the lock one look proves nothing: [`list_changing`] lists until two listings agree, and [`Looks`] repeats
+//!   a look that failed in a way that a change under way explains.
 
 mod bytes;
 mod changing;

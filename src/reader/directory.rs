@@ -1,18 +1,18 @@
-//! A log read from its directory, with no lock and no writes, whoever has it open.
+//! A log read from its directory, with no lock and no writes, while any process may have the log open.
 //!
 //! ```text
 //! refresh: list names ─► newest chunk: frontier ─► View { chunks, end }
-//! read:    View ─► open the file by its name ─► scan, up to the end that is known
-//!             ▲                                   │ not what it should be
-//!             └────────── refresh, try again ◄────┘ again? then it is an error
+//! read:    View ─► open the file by its name ─► scan, up to the known end
+//!             ▲                                   │ damaged or gone
+//!             └────────── refresh, try again ◄────┘ still so? then it is an error
 //! ```
 //!
-//! - Nothing is handed out that the writer could still lose, unless asked for: a chunk with a
-//!   successor is durable as a whole, in the newest one only what its own frames prove.
-//! - Nothing is concluded from one look. Meanwhile chunks are begun, sealed, cut and removed, and files
-//!   of removed ones are used again. A file has its chunk's name before its first byte is read and
-//!   after its last one was wrong, or the read doesn't count.
-//! - No file stays open between calls: a removed chunk's space is free once nobody reads in it.
+//! - With [`ReadUpTo::Durable`] no record is returned that the writer could still lose. A chunk with a successor is
+//!   durable as a whole; of the newest chunk, the records that its own frames prove.
+//! - One look proves no damage, because the writer starts, seals, cuts and removes chunks meanwhile, and uses the
+//!   files of removed chunks again. A read counts only if the file has its chunk's name before the first byte is
+//!   read, and still has the name after a byte was wrong.
+//! - No file stays open between calls: a removed chunk's space is free once the last read in it has ended.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use std::{fmt, io};
 
 use parking_lot::Mutex;
 
+use super::live::record_holding;
 use crate::directory::{FileBytes, Looks, list_changing, open_chunk, settled};
 use crate::error::{Damage, Error, Foreign, Proof, Result};
 use crate::format::{
     FRAME_HEADER_LEN, Frame, Frontier, HEADER_LEN, Header, ReadAt, Scan, ScanEnd, frontier, is_void_at,
 };
 use crate::position::{ChunkId, Segment};
-use crate::reader::record_holding;
 use crate::recovery::scan_error;
 use crate::storage::Storage;
 
@@ -36,10 +36,10 @@ const READ_ON: usize = 16 << 10;
 /// How far a log that is opened read-only is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReadUpTo {
-    /// To the end of what is proven to be durable: nothing read can be lost in a crash.
+    /// To the last record that is proven to be durable: no crash can lose a record that was read.
     ///
-    /// The proof of a record is what was written later: a record behind it, the mark of a log that has
-    /// gone idle, the end of its chunk. So it may come a little after the record.
+    /// A record is proven by something written later: a record after it, the mark of a log that has gone idle, or
+    /// the end of its chunk. So the proof may come a little after the record.
     #[default]
     Durable,
     /// To the last whole record written, which a crash of the machine may take back.
@@ -56,7 +56,7 @@ pub(crate) struct Directory {
     view: Mutex<View>,
 }
 
-/// What one look found.
+/// The result of one look.
 #[derive(Debug, Clone)]
 struct View {
     /// Oldest first, never empty.
@@ -64,7 +64,7 @@ struct View {
     /// The header of the newest.
     header: Header,
     frontier: Frontier,
-    /// What is handed out ends here.
+    /// The global offset at which the readable records end.
     end: u64,
 }
 
@@ -73,11 +73,11 @@ impl View {
         self.chunks.first().map_or(self.end, |id| id.0)
     }
 
-    /// The chunk that holds `offset`, and where what is read of it ends.
+    /// The chunk that holds `offset`, and the global offset at which its readable records end.
     fn find(&self, offset: u64) -> Option<(ChunkId, u64)> {
-        let behind = self.chunks.partition_point(|id| id.0 <= offset);
-        let id = *self.chunks.get(behind.checked_sub(1)?)?;
-        Some((id, self.chunks.get(behind).map_or(self.end, |next| next.0.min(self.end))))
+        let next = self.chunks.partition_point(|id| id.0 <= offset);
+        let id = *self.chunks.get(next.checked_sub(1)?)?;
+        Some((id, self.chunks.get(next).map_or(self.end, |next| next.0.min(self.end))))
     }
 }
 
@@ -97,13 +97,13 @@ impl Directory {
         Ok(Directory { storage, dir, read_up_to, read_buffer_size, view: Mutex::new(view) })
     }
 
-    /// The global offsets of the first byte that can be read, and behind the last.
+    /// The global offsets at which the readable records start and end.
     pub(crate) fn bounds(&self) -> (u64, u64) {
         let view = self.view.lock();
         (view.start(), view.end)
     }
 
-    /// The global offset below which what can be read is proven to be durable.
+    /// The global offset below which the readable records are proven to be durable.
     pub(crate) fn durable(&self) -> u64 {
         let view = self.view.lock();
         view.frontier.synced.max(view.header.chunk_id).min(view.end)
@@ -111,7 +111,7 @@ impl Directory {
 
     /// Looks again.
     pub(crate) fn refresh(&self) -> Result<()> {
-        // Held throughout: of two looks the later one stays.
+        // Held during the look, so that of two looks the later one stays.
         let mut view = self.view.lock();
         let found = settled(|| {
             look(&*self.storage, &self.dir, self.read_up_to, self.read_buffer_size, Some(&*view))
@@ -174,7 +174,7 @@ impl Directory {
     }
 }
 
-/// Lists the chunks and finds out how far the newest goes, from where it went in `before` on.
+/// Lists the chunks and finds the end of the newest one, starting at its end in `before`.
 fn look(
     storage: &dyn Storage,
     dir: &Path,
@@ -199,9 +199,8 @@ fn look(
     Ok(View { chunks, header, frontier, end })
 }
 
-/// Goes on from where an earlier look at the same chunk ended, so that a look costs what is new. Where the
-/// record before that place is gone, from the last place that is proven: what was only written before may
-/// have been lost.
+/// Goes on at the end of an earlier look at the same chunk, so that a look costs only the new bytes. If the record
+/// before that end is gone, goes on at the last proven end, because a crash may have taken unproven records back.
 fn read_on(
     bytes: &FileBytes,
     header: &Header,
@@ -211,11 +210,11 @@ fn read_on(
     let begin = header.chunk_id + HEADER_LEN;
     let Some(before) = before else { return frontier(bytes, header, begin, read_buffer_size) };
     let holds = before.holds(bytes, header)?;
-    if holds && stands_at(bytes, before.end - header.chunk_id, before.unchanged_while)? {
+    if holds && has_bytes_at(bytes, before.end - header.chunk_id, before.unchanged_while)? {
         return Ok(*before);
     }
     let mut found = if holds {
-        // Little is new, as a rule, and what follows it is space allocated ahead.
+        // Usually few bytes are new, and space allocated ahead follows them.
         let found = frontier(bytes, header, before.end, read_buffer_size.min(READ_ON))?;
         Frontier { last: found.last.or(before.last), ..found }
     } else {
@@ -225,8 +224,12 @@ fn read_on(
     Ok(found)
 }
 
-/// Whether these very bytes stand at a position.
-fn stands_at(bytes: &FileBytes, position: u64, expected: Option<[u8; FRAME_HEADER_LEN]>) -> io::Result<bool> {
+/// Whether the file has exactly these bytes at a position.
+fn has_bytes_at(
+    bytes: &FileBytes,
+    position: u64,
+    expected: Option<[u8; FRAME_HEADER_LEN]>,
+) -> io::Result<bool> {
     let mut found = [0; FRAME_HEADER_LEN];
     let n = bytes.read_at(&mut found, position)?;
     Ok(n == found.len() && Some(found) == expected)
@@ -243,16 +246,16 @@ pub(crate) struct DirectoryRecords {
     current: Option<Current>,
 }
 
-/// What it means if the place to begin at is removed before the first record is read.
+/// What follows if the chunk to start in is removed before the first record is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Begin {
-    /// The oldest record was asked for: then it is another one.
+    /// The oldest record was asked for: reading starts at the record that is the oldest by then.
     Oldest,
-    /// This very place was asked for.
+    /// This very offset was asked for: it is an error.
     Exactly,
 }
 
-/// A chunk in hand.
+/// The chunk that is being read.
 struct Current {
     id: ChunkId,
     end: u64,
@@ -304,7 +307,7 @@ impl DirectoryRecords {
         Ok(None)
     }
 
-    /// After a read that found something else than it should: the chunk may be gone.
+    /// Looks at the directory again after a read failed: the chunk may be gone.
     fn look_again(&mut self) -> Result<()> {
         self.current = None;
         self.directory.refresh()?;
@@ -320,7 +323,7 @@ impl DirectoryRecords {
 }
 
 impl Current {
-    /// What is wrong if the records don't end where they should.
+    /// The error if the records don't end where the chunk ends.
     fn wrong_end(&self, directory: &Directory) -> Option<Error> {
         let path = directory.path(self.id);
         match self.scan.end() {

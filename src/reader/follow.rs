@@ -11,17 +11,16 @@ use crate::record::{WalRecord, WalTypes};
 /// The first pause before another look; doubled while nothing comes.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 
-/// The longest pause between two looks, unless set.
+/// The longest pause between two looks, by default.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// The records of a log from some offset on, and those that come later: what [`WalReader::follow`]
-/// returns.
+/// The records of a log from an offset on, later ones included, from [`WalReader::follow`].
 ///
-/// It looks for more every millisecond, and less and less often while nothing comes, down to ten times a
-/// second. As an iterator it waits without end; [`next_timeout`](Self::next_timeout) doesn't.
+/// It looks for new records every millisecond, and less often while none comes, down to ten times a second. As an
+/// iterator it waits without a limit; [`next_timeout`](Self::next_timeout) has one.
 ///
-/// After an error the iterator ends. [`offset`](Self::offset) says where, and whoever wants to go on
-/// can call `next_timeout` again: it tries the same place once more.
+/// After an error the iterator ends. [`offset`](Self::offset) returns the place. To try the same place again, call
+/// `next_timeout`.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -32,7 +31,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// while let Some((_, segment, record)) = follow.next_timeout(Duration::from_secs(10))? {
 ///     println!("{}: {record:?}", segment.offset);
 /// }
-/// println!("nothing behind {} for ten seconds", follow.offset());
+/// println!("nothing after {} for ten seconds", follow.offset());
 /// # Ok(())
 /// # }
 /// ```
@@ -43,7 +42,7 @@ pub struct Follow<W: WalTypes> {
     offset: u64,
     pause: Duration,
     pause_max: Duration,
-    /// None: as far as the reader.
+    /// `None`: as far as the reader goes.
     read_up_to: Option<ReadUpTo>,
     failed: bool,
 }
@@ -56,32 +55,32 @@ impl<W: WalTypes> Follow<W> {
     }
 
     /// How far to read: [`Durable`](ReadUpTo::Durable) returns a record once no crash of the machine can
-    /// take it back, [`Written`](ReadUpTo::Written) once the operating system has it. Unless set, as far as
-    /// the reader goes, and never further: on a log that is open in this process up to the record that was
-    /// just appended, in memory alone perhaps.
+    /// take it back, [`Written`](ReadUpTo::Written) once the operating system has it, and neither goes further than
+    /// the reader. Default: as far as the reader goes; on a log that is open in this process that is the record just
+    /// appended, which may still be in memory only.
     pub fn up_to(mut self, read_up_to: ReadUpTo) -> Self {
         self.read_up_to = Some(read_up_to);
         self
     }
 
-    /// Looks at least this often while nothing comes; every 100 ms unless set.
+    /// The longest pause between two looks while no record comes. Default: 100 ms.
     pub fn pause_max(mut self, pause_max: Duration) -> Self {
         self.pause_max = pause_max;
         self
     }
 
-    /// Where the next record begins: behind the last one returned.
+    /// The global offset of the next record: the end of the last one returned.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The next record; `None` if none has come when `timeout` is over. With a timeout of zero it looks
-    /// once and returns at once.
+    /// Waits for the next record; `None` if none came within `timeout`. With a timeout of zero it looks once and
+    /// doesn't wait.
     ///
     /// # Errors
     ///
-    /// [`Error::NotInLog`](crate::Error::NotInLog) if the record at [`offset`](Self::offset) was removed
-    /// before its turn came; what [`WalReader::refresh`] and [`WalReader::records`] return.
+    /// [`Error::NotInLog`](crate::Error::NotInLog) if the record at [`offset`](Self::offset) was removed before it
+    /// was read; the errors of [`WalReader::refresh`] and [`WalReader::records`].
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<(ChunkId, Segment, WalRecord<W>)>> {
         let started = Instant::now();
         loop {
@@ -94,7 +93,7 @@ impl<W: WalTypes> Follow<W> {
             self.records = None;
             let end = self.reader.refresh()?;
             let until = self.read_up_to.map_or(end, |read_up_to| self.reader.end_up_to(read_up_to).min(end));
-            // What lies outside the log is an error, whatever the limit.
+            // An offset outside the log is an error even if the limit is below it.
             if until > self.offset || self.offset > end || self.offset < self.reader.start() {
                 self.records = Some(self.reader.records_between(self.offset, until)?);
                 continue;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 #[cfg(feature = "blob")]
 use super::StoredFrame;
 use super::directory::{Begin, Directory, DirectoryRecords};
-use super::{Follow, LiveRecords, LogView, ReadUpTo};
+use super::live::LiveRecords;
+use super::{Follow, LogView, ReadUpTo};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::position::{ChunkId, Segment};
@@ -52,11 +53,11 @@ impl<W: WalTypes> WalReader<W> {
     /// Opens a log for reading only, whether or not this or another process has it open; the short form
     /// of [`read_only_options`](Self::read_only_options).
     ///
-    /// It takes no lock, writes nothing, and needs no permission but to read. It reads sealed chunks,
-    /// and of the open one what is proven to be durable, so that no crash can take back what it has
-    /// read. The newest records may lack their proof for a moment: it comes with the next one written,
-    /// or with the mark that a log gets as soon as all of it is synced. A log that is open in this
-    /// process knows more: [`ChunkedWal::reader`](crate::ChunkedWal::reader).
+    /// It takes no lock, writes nothing, and needs read permission only. It reads sealed chunks, and of the open
+    /// chunk the records that are proven to be durable, so that no crash can take back a record that was read. The
+    /// newest records may lack their proof for a moment: the proof comes with the next record written, or with the
+    /// mark that a log gets as soon as all of it is synced. For a log that is open in this process,
+    /// [`ChunkedWal::reader`](crate::ChunkedWal::reader) knows more.
     ///
     /// Blocks while it reads the newest chunk once.
     ///
@@ -86,14 +87,13 @@ impl<W: WalTypes> WalReader<W> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if there is no such directory or no chunk in it; what is wrong with the
-    /// newest chunk's header: [`Error::NotAChunk`], [`Error::Unsupported`], [`Error::Corrupt`],
-    /// [`Error::ForeignChunk`]; [`Error::Io`].
+    /// [`Error::NotFound`] if there is no such directory or no chunk in it. For the newest chunk's header:
+    /// [`Error::NotAChunk`], [`Error::Unsupported`], [`Error::Corrupt`], [`Error::ForeignChunk`]. [`Error::Io`].
     pub fn open_read_only(dir: impl Into<PathBuf>) -> Result<Self> {
         Self::read_only_options(dir).open()
     }
 
-    /// The choices there are when opening a log for reading only.
+    /// The options for opening a log for reading only.
     pub fn read_only_options(dir: impl Into<PathBuf>) -> ReadOnlyOptions<W> {
         ReadOnlyOptions {
             dir: dir.into(),
@@ -111,7 +111,7 @@ impl<W: WalTypes> WalReader<W> {
         }
     }
 
-    /// The global offset behind the last record that can be read: of a directory, as of the last look.
+    /// The global offset after the last record that can be read; of a directory, as of the last look.
     pub fn end(&self) -> u64 {
         match &self.source {
             Source::Live(view) => view.positions.appended(),
@@ -122,8 +122,7 @@ impl<W: WalTypes> WalReader<W> {
     /// Looks at the directory again, for this reader and its clones, and returns the new
     /// [`end`](Self::end). A reader of a log that is open in this process is always up to date.
     ///
-    /// It costs a listing, and reading what was written to the newest chunk since the last look, durable or
-    /// not.
+    /// It costs a listing, and reading the bytes written to the newest chunk since the last look.
     ///
     /// # Errors
     ///
@@ -150,10 +149,9 @@ impl<W: WalTypes> WalReader<W> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotInLog`] for a segment outside what is kept, [`Error::NoSuchRecord`] for one inside that is no
-    /// record's, [`Error::Corrupt`] where the record's bytes, or those of a record before it in the chunk so
-    /// that nobody can tell, have decayed,
-    /// [`Error::Decode`], [`Error::Io`], [`Error::Closed`].
+    /// [`Error::NotInLog`] for a segment outside the log, [`Error::NoSuchRecord`] for one inside that is not a record.
+    /// [`Error::Corrupt`] if the record's bytes are damaged, or those of a record before it in the chunk, so that it
+    /// can't be told whether a record starts there. [`Error::Decode`], [`Error::Io`], [`Error::Closed`].
     pub fn read_record(&self, segment: Segment) -> Result<WalRecord<W>> {
         let directory = match &self.source {
             Source::Live(view) => return view.read_record(segment),
@@ -296,7 +294,7 @@ pub struct ReadOnlyOptions<W: WalTypes> {
 }
 
 impl<W: WalTypes> ReadOnlyOptions<W> {
-    /// How far to read; [`ReadUpTo::Durable`] unless set.
+    /// How far to read. Default: [`ReadUpTo::Durable`].
     pub fn up_to(mut self, read_up_to: ReadUpTo) -> Self {
         self.read_up_to = read_up_to;
         self
@@ -331,7 +329,7 @@ impl<W: WalTypes> fmt::Debug for ReadOnlyOptions<W> {
     }
 }
 
-/// The records of a log, oldest first: what [`WalReader::records`] returns.
+/// The records of a log, oldest first, from [`WalReader::records`].
 pub struct Records<W: WalTypes> {
     inner: Inner<W>,
 }

@@ -4,24 +4,22 @@
 //! WalReader ─┐
 //! WalReader ─┼─► LogView ─► chunks: which one? ─► Tail: still in memory? ─► OpenFiles: its file
 //! ChunkedWal ┘
-//! WalReader ─► Directory: a log that somebody else may have open, read by its names and bytes alone
+//! WalReader ─► Directory: a log that another process may have open, read by its names and bytes alone
 //! ```
 //!
-//! - A thread that reads where it has read before finds chunk and file at hand, in [`Recent`], and needs
-//!   no lock.
-//! - What is written is read from the file. For the rest memory is asked first: what it has let go of
-//!   is in the file.
+//! - A thread that reads in the same chunk again takes chunk and file from [`LastReads`], without a lock.
+//! - Written bytes are read from the file. Other bytes are looked for in memory first: those that memory has let go
+//!   of are in the file.
 //! - Every read is checked by the frame's CRC, with the chunk's salt and the frame's offset in it.
 
 mod directory;
 mod follow;
 mod handle;
-mod recent;
+mod last_reads;
+mod live;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
-use std::io;
-use std::ops::Deref;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,9 +28,7 @@ use parking_lot::RwLock;
 use crate::chunk::{ChunkFile, ClosedChunk, OpenFiles, Tail};
 use crate::error::{Damage, Error, Proof, Result, Undecodable};
 use crate::flush::Positions;
-use crate::format::{
-    FRAME_HEADER_LEN, Frame, FrameHeader, HEADER_LEN, Kind, ReadAt, Scan, ScanEnd, is_void_at,
-};
+use crate::format::{FRAME_HEADER_LEN, Frame, FrameHeader, HEADER_LEN, Kind, Scan, is_void_at};
 use crate::position::{ALIGN, ChunkId, Segment};
 use crate::record::{WalRecord, WalTypes};
 use crate::storage::{StorageFile, read_full_at};
@@ -40,21 +36,22 @@ use crate::storage::{StorageFile, read_full_at};
 pub use directory::ReadUpTo;
 pub use follow::Follow;
 pub use handle::{ReadOnlyOptions, Records, WalReader};
-use recent::{Recent, Source};
+use last_reads::{HeldFile, LastReads};
+use live::{ChunkBytes, record_holding};
 
 /// A record larger than this has its header read before memory is taken for the whole.
 const HEADER_FIRST: u64 = 64 * 1024;
 
-/// What readers share with the log: which chunks there are, and where their bytes stand.
+/// The part of the log that its readers share: the chunks, and where their bytes are.
 #[derive(Debug)]
 pub(crate) struct LogView<C> {
     pub(crate) positions: Arc<Positions>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) files: OpenFiles,
     pub(crate) chunks: RwLock<Chunks<C>>,
-    recent: Recent,
+    last_reads: LastReads,
     pub(crate) read_buffer_size: usize,
-    /// The writer is gone; the directory may have another one, which may use files again.
+    /// The writer is gone. Another one may have the directory, and may use files again.
     closed: AtomicBool,
 }
 
@@ -83,7 +80,24 @@ impl StoredFrame {
     }
 }
 
-/// A frame that was read and is right. Small, because it is handed on in a read's shortest way.
+/// Where a frame is read from.
+enum Source {
+    /// The frame is in this file, as a whole.
+    File(HeldFile),
+    /// Ask memory first; what memory has let go of is in the chunk's file, which has to be opened perhaps.
+    MemoryOrFile(Arc<ChunkFile>),
+}
+
+impl Source {
+    fn chunk(&self) -> &Arc<ChunkFile> {
+        match self {
+            Source::File(held) => &held.chunk,
+            Source::MemoryOrFile(chunk) => chunk,
+        }
+    }
+}
+
+/// A frame that was read and is right. Small, because the fastest way of a read passes it on.
 struct Found {
     kind: Kind,
     payload_len: u32,
@@ -112,7 +126,7 @@ impl Found {
         Frame { kind: self.kind, flags: self.flags, offset, size: bytes.len() as u64, payload }
     }
 
-    /// Whether this build can read it there.
+    /// Whether this build knows all the frame's flags.
     #[inline]
     fn is_known(&self, chunk: &ChunkFile) -> bool {
         self.flags & !chunk.header().record_flags() == 0
@@ -120,12 +134,12 @@ impl Found {
 }
 
 thread_local! {
-    /// What the thread's last small record was read into.
+    /// The buffer of the thread's last small record.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The thread's buffer, so that nothing is allocated or zeroed for a small record; whatever stands in it.
-/// A codec that reads a record itself finds it taken, and gets another.
+/// The thread's buffer, so that no memory is allocated or zeroed for a small record. Its old bytes are arbitrary.
+/// A codec that itself reads a record gets another buffer, because this one is taken.
 struct Buffer(Vec<u8>);
 
 impl Buffer {
@@ -166,7 +180,7 @@ impl<C> Chunks<C> {
         (offset < chunk.end).then_some((&chunk.file, Some(chunk.end)))
     }
 
-    /// The oldest closed chunk, unless nothing comes behind it.
+    /// The oldest closed chunk, unless it is the log's last.
     pub(crate) fn drainable(&self) -> Option<Arc<ClosedChunk<C>>> {
         let has_successor = self.open.is_some() || self.closed.len() > 1;
         self.closed.values().next().filter(|_| has_successor).cloned()
@@ -188,13 +202,13 @@ impl<C> LogView<C> {
         read_buffer_size: usize,
     ) -> Self {
         let closed = AtomicBool::new(false);
-        let (chunks, recent) = (RwLock::new(chunks), Recent::new());
-        LogView { positions, tail, files, chunks, recent, read_buffer_size, closed }
+        let (chunks, last_reads) = (RwLock::new(chunks), LastReads::new());
+        LogView { positions, tail, files, chunks, last_reads, read_buffer_size, closed }
     }
 
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.recent.forget_below(u64::MAX);
+        self.last_reads.forget_below(u64::MAX);
         self.files.close();
         let chunks = self.chunks.read();
         let closed = chunks.closed.values().map(|chunk| &chunk.file);
@@ -203,10 +217,10 @@ impl<C> LogView<C> {
         }
     }
 
-    /// Takes the oldest closed chunk out of the log: no read that begins later finds it.
+    /// Takes the oldest closed chunk out of the log: a read that starts later doesn't find it.
     pub(crate) fn drain(&self, chunk: &ClosedChunk<C>) {
         self.chunks.write().closed.remove(&chunk.file.id());
-        self.recent.forget_below(chunk.end);
+        self.last_reads.forget_below(chunk.end);
     }
 
     /// The global offset of the oldest byte that can be read.
@@ -215,7 +229,7 @@ impl<C> LogView<C> {
     }
 
     pub(crate) fn read_record<W: WalTypes<Checkpoint = C>>(&self, segment: Segment) -> Result<WalRecord<W>> {
-        // The codec is the user's: nothing is held any more when it runs.
+        // The codec is the user's, so no lock is held while it runs.
         if segment.size > HEADER_FIRST {
             let (frame, found) = self.read_large(segment)?;
             return self.decode(segment.offset, &frame, found);
@@ -237,7 +251,7 @@ impl<C> LogView<C> {
         frame: &[u8],
         found: Found,
     ) -> Result<WalRecord<W>> {
-        // Not by `map_err`: a record is moved for it once more.
+        // Not by `map_err`, which would move the record once more.
         match WalRecord::decode(&found.frame(offset, frame)) {
             Ok(record) => Ok(record),
             Err(e) => {
@@ -265,11 +279,11 @@ impl<C> LogView<C> {
         self.check()?;
         let source = self.locate(segment)?;
         if segment.size > HEADER_FIRST {
-            // What is asked for may be no frame at all: no memory for it before its header says so.
+            // The segment may be no frame at all: take memory for it only once a header says so.
             let mut header = [0; FRAME_HEADER_LEN];
             self.read_exact(&source, segment.offset, &mut header)?;
             if FrameHeader::parse(&header).frame_size() != segment.size {
-                return Err(self.no_frame(&source.chunk, segment.offset, segment.size));
+                return Err(self.no_frame(source.chunk(), segment.offset, segment.size));
             }
         }
         let mut frame = vec![0; segment.size as usize];
@@ -277,41 +291,41 @@ impl<C> LogView<C> {
         Ok((frame, found))
     }
 
-    /// Reads a frame from where this thread has read last. `None` if it is not there, or not right: then
-    /// the long way tells why.
+    /// Reads a frame from the file that this thread has read last. `None` if the frame is not in it, or not right:
+    /// then the long way finds the reason.
     #[inline]
     fn read_again(&self, segment: Segment, frame: &mut [u8]) -> Option<Found> {
         let Segment { offset, size, .. } = segment;
-        let source = self.recent.take(offset, offset.checked_add(size)?)?;
-        let file = source.file.as_deref()?;
-        let read = read_full_at(file, frame, offset - source.chunk.id().0);
+        let held = self.last_reads.take(offset, offset.checked_add(size)?)?;
+        let read = read_full_at(&*held.file, frame, offset - held.chunk.id().0);
         let whole = read.is_ok_and(|n| n == frame.len());
-        let found = whole.then(|| Found::check(&source.chunk, offset, frame).ok()).flatten();
-        let found = found.filter(|found| found.is_known(&source.chunk));
-        self.recent.put(offset, source);
+        let found = whole.then(|| Found::check(&held.chunk, offset, frame).ok()).flatten();
+        let found = found.filter(|found| found.is_known(&held.chunk));
+        self.last_reads.put(offset, held);
         found
     }
 
     /// Reads the frame that fills `frame`, and checks it.
     fn read_from(&self, source: Source, offset: u64, frame: &mut [u8]) -> Result<Found> {
         self.read_exact(&source, offset, frame)?;
-        let found = Found::check(&source.chunk, offset, frame);
+        let chunk = source.chunk();
+        let found = Found::check(chunk, offset, frame);
         let found = found.map_err(|damage| match damage {
-            Damage::FrameHeader => self.no_frame(&source.chunk, offset, frame.len() as u64),
-            damage => self.corrupt(source.chunk.id(), offset, damage),
+            Damage::FrameHeader => self.no_frame(chunk, offset, frame.len() as u64),
+            damage => self.corrupt(chunk.id(), offset, damage),
         })?;
-        if !found.is_known(&source.chunk) {
-            let (path, what) = (self.files.path(source.chunk.id()), "frame flags");
-            let (found, known) = (found.flags.into(), source.chunk.header().record_flags().into());
+        if !found.is_known(chunk) {
+            let (path, what) = (self.files.path(chunk.id()), "frame flags");
+            let (found, known) = (found.flags.into(), chunk.header().record_flags().into());
             return Err(Error::Unsupported { path, offset, what, found, known });
         }
-        if source.file.is_some() {
-            self.recent.put(offset, Box::new(source));
+        if let Source::File(held) = source {
+            self.last_reads.put(offset, Box::new(held));
         }
         Ok(found)
     }
 
-    /// Where the frame at `segment` is to be read from, if there may be one.
+    /// Where to read the frame at `segment`, if there may be one.
     fn locate(&self, segment: Segment) -> Result<Source> {
         let Segment { offset, size, .. } = segment;
         let end = offset.checked_add(size);
@@ -320,34 +334,37 @@ impl<C> LogView<C> {
         source.ok_or_else(|| self.not_in_log(offset, size))
     }
 
-    /// Where the bytes from `offset` to `end` are; `None` if there are no such frames.
+    /// Where the bytes from `offset` to `end` are; `None` if the log has no such frames.
     fn source(&self, offset: u64, end: u64) -> Option<Source> {
         let (chunk, closed_at, chunk_end) = {
             let chunks = self.chunks.read();
             let (chunk, closed_at) = chunks.find(offset)?;
-            // Under the lock: once the next chunk is begun, this is not where the open one ends.
+            // Under the lock: after a rotation `appended` is not the end of this chunk.
             (chunk.clone(), closed_at, closed_at.unwrap_or_else(|| self.positions.appended()))
         };
         let start = chunk.id().0;
         if offset < start + HEADER_LEN || chunk_end < end {
             return None;
         }
-        // What is written is in the file, whether or not memory has let go of it: no need to look there.
+        // Written bytes are in the file, even if memory still has them.
         let written = chunk_end.min(self.positions.written());
         let map = closed_at.filter(|closed_at| *closed_at == written);
         let map = map.and_then(|closed_at| self.files.map(&chunk, closed_at - start));
         let file = map.or_else(|| if end <= written { chunk.opened() } else { None });
-        Some(Source { chunk, end: written, file })
+        Some(match file {
+            Some(file) => Source::File(HeldFile { chunk, end: written, file }),
+            None => Source::MemoryOrFile(chunk),
+        })
     }
 
     /// Fills `buf` from the source's bytes at a global offset.
     fn read_exact(&self, source: &Source, offset: u64, buf: &mut [u8]) -> Result<()> {
         let size = buf.len();
-        let n = match &source.file {
-            Some(file) => self.read_file(&**file, source.chunk.id(), offset, buf)?,
-            None => self.read(&source.chunk, offset, buf)?,
+        let n = match source {
+            Source::File(held) => self.read_file(&*held.file, held.chunk.id(), offset, buf)?,
+            Source::MemoryOrFile(chunk) => self.read(chunk, offset, buf)?,
         };
-        if n == size { Ok(()) } else { Err(self.corrupt(source.chunk.id(), offset, Damage::FrameCutShort)) }
+        if n == size { Ok(()) } else { Err(self.corrupt(source.chunk().id(), offset, Damage::FrameCutShort)) }
     }
 
     fn read_file(&self, file: &dyn StorageFile, id: ChunkId, offset: u64, buf: &mut [u8]) -> Result<usize> {
@@ -362,7 +379,7 @@ impl<C> LogView<C> {
         };
         let size = buf.len() as u64;
         let gone = || self.check().err().unwrap_or_else(|| self.not_in_log(offset, size));
-        // Whoever has the directory once the log is closed may have removed the file.
+        // Once the log is closed, another writer may have removed the file.
         let file = self.files.get(chunk).map_err(|e| self.check().err().unwrap_or(e))?.ok_or_else(gone)?;
         let in_file = usize::try_from(memory_starts - offset).unwrap_or(usize::MAX).min(buf.len());
         let n = self.read_file(&*file, chunk.id(), offset, &mut buf[..in_file])?;
@@ -373,7 +390,7 @@ impl<C> LogView<C> {
         Ok(n + self.read(chunk, offset + n as u64, &mut buf[n..])?)
     }
 
-    /// An error if reading makes no sense any more.
+    /// [`Error::Closed`] once the log is closed.
     #[inline]
     fn check(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
@@ -407,7 +424,7 @@ impl<C> LogView<C> {
 
     fn corrupt(&self, chunk_id: ChunkId, offset: u64, damage: Damage) -> Error {
         if self.closed.load(Ordering::Acquire) {
-            // Whoever has the directory now may have used the file again.
+            // Another writer may have used the file again.
             return Error::Closed;
         }
         let path = self.files.path(chunk_id);
@@ -416,102 +433,5 @@ impl<C> LogView<C> {
 
     fn undecodable(&self, chunk_id: ChunkId, offset: u64, why: Undecodable) -> Error {
         Error::undecodable(self.files.path(chunk_id), chunk_id, offset, why)
-    }
-}
-
-/// The record that holds the byte at `offset`, if it and all before it are sound.
-fn record_holding<R: ReadAt>(mut scan: Scan<R>, offset: u64) -> Option<Segment> {
-    while let Ok(Some(frame)) = scan.next() {
-        if offset < frame.offset + frame.size {
-            return (frame.offset <= offset).then(|| Segment::new(frame.offset, frame.size));
-        }
-    }
-    None
-}
-
-type LiveScan<C> = Scan<ChunkBytes<Arc<LogView<C>>>>;
-
-/// The records of an open log, oldest first.
-struct LiveRecords<W: WalTypes> {
-    view: Arc<LogView<W::Checkpoint>>,
-    /// Chunks to come, each with its end.
-    chunks: VecDeque<(Arc<ChunkFile>, u64)>,
-    /// Where the first of them is begun, unless at its beginning.
-    from: u64,
-    current: Option<LiveScan<W::Checkpoint>>,
-}
-
-impl<W: WalTypes> LiveRecords<W> {
-    /// The records between two global offsets, where one begins and one ends; to the last if `until` is
-    /// greater.
-    fn new(view: Arc<LogView<W::Checkpoint>>, from: u64, until: u64) -> Self {
-        let chunks = {
-            let chunks = view.chunks.read();
-            // Under the lock, so that nothing is appended to a chunk that is unknown here.
-            let appended = view.positions.appended();
-            let closed = chunks.closed.values().map(|chunk| (chunk.file.clone(), chunk.end));
-            let open = chunks.open.iter().map(|open| (open.clone(), appended));
-            // A chunk that is just being begun has nothing appended yet.
-            let all = closed.chain(open).map(|(chunk, end)| (chunk, end.min(until)));
-            all.filter(|(chunk, end)| *end > from.max(chunk.id().0)).collect()
-        };
-        LiveRecords { view, chunks, from, current: None }
-    }
-
-    fn step(&mut self) -> Result<Option<(ChunkId, Segment, WalRecord<W>)>> {
-        loop {
-            if self.current.is_none() && self.chunks.is_empty() {
-                return Ok(None);
-            }
-            self.view.check()?;
-            let Some(scan) = &mut self.current else {
-                let Some((chunk, end)) = self.chunks.pop_front() else { return Ok(None) };
-                let header = *chunk.header();
-                let bytes = ChunkBytes { view: self.view.clone(), chunk, end };
-                let scan = Scan::new(bytes, &header, false, self.view.read_buffer_size);
-                self.current = Some(scan.beginning_at(self.from.saturating_sub(header.chunk_id)));
-                continue;
-            };
-            let chunk = scan.source().chunk.clone();
-            let end = scan.source().end;
-            let path = || self.view.files.path(chunk.id());
-            if let Some(frame) = scan.next().map_err(|e| Error::from_read(path(), e))? {
-                let record = WalRecord::decode(&frame);
-                let record = record.map_err(|e| self.view.undecodable(chunk.id(), frame.offset, e))?;
-                return Ok(Some((chunk.id(), Segment::new(frame.offset, frame.size), record)));
-            }
-            match scan.end() {
-                Some(ScanEnd::Clean { data_end, .. } | ScanEnd::Torn { data_end, .. })
-                    if *data_end == end => {}
-                Some(ScanEnd::Corrupt { at, damage, .. }) => {
-                    return Err(self.view.corrupt(chunk.id(), *at, *damage));
-                }
-                _ => {
-                    let at = scan.last_segment().map_or(chunk.id().0 + HEADER_LEN, |(o, size)| o + size);
-                    return Err(self.view.corrupt(chunk.id(), at, Damage::FrameHeader));
-                }
-            }
-            self.current = None;
-        }
-    }
-}
-
-/// A chunk's bytes up to a global offset, from memory or file, for the scan.
-#[derive(Debug)]
-struct ChunkBytes<V> {
-    view: V,
-    chunk: Arc<ChunkFile>,
-    end: u64,
-}
-
-impl<C, V: Deref<Target = LogView<C>>> ReadAt for ChunkBytes<V> {
-    fn len(&self) -> u64 {
-        self.end - self.chunk.id().0
-    }
-
-    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        let left = self.len().saturating_sub(position);
-        let n = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
-        Ok(self.view.read(&self.chunk, self.chunk.id().0 + position, &mut buf[..n])?)
     }
 }

@@ -1,4 +1,4 @@
-//! Damage by which nothing is lost: what the rest of the log proves is written anew.
+//! Damage that loses nothing: a structure that the rest of the log proves is written anew.
 //!
 //! ```text
 //!  | header x | frame | ...            one bit of a header: its own checksum says which, its first frame
@@ -31,9 +31,9 @@ pub struct Mended {
     pub chunk_id: ChunkId,
     /// The chunk's file.
     pub path: PathBuf,
-    /// The global offset of what was damaged.
+    /// The global offset of the damage.
     pub offset: u64,
-    /// What was wrong there.
+    /// The kind of damage.
     pub damage: Damage,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Mendable {
     pub(crate) header: Header,
     pub(crate) data_crc: DataCrc,
     pub(crate) records: u64,
-    /// The global offset behind the last record.
+    /// The global offset after the last record.
     pub(crate) data_end: u64,
 }
 
@@ -71,7 +71,7 @@ impl Mend {
         Mended { chunk_id: ChunkId(self.header.chunk_id), path: self.path.clone(), offset, damage }
     }
 
-    /// The error for those who didn't ask for it to be mended.
+    /// The error if mending was not asked for.
     pub(crate) fn error(&self) -> Error {
         let Mended { chunk_id, path, offset, damage } = self.mended();
         let proof = match self.what {

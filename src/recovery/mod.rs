@@ -6,9 +6,9 @@
 //! ```
 //!
 //! - Before the last verdict is in, nothing is written, so an error leaves the directory as it was.
-//! - Only the newest chunk may end without a seal; what a later proof says was durable is never cut.
-//! - After `repair` everything replayed is on stable storage: what is not proven to be is written once
-//!   more and synced. Reading it back proves nothing, it may sit in the page cache alone.
+//! - Only the newest chunk may end without a seal; bytes that a later frame proves to be durable are never cut.
+//! - After `repair` everything replayed is on stable storage: records without proof are written once more and synced.
+//!   Reading them back would prove nothing, because they may be in the page cache only.
 
 mod mend;
 mod repair;
@@ -45,9 +45,9 @@ pub enum Replay {
     /// Every record of every chunk kept.
     #[default]
     All,
-    /// The newest chunk's first checkpoint and what follows it. Older chunks are not read but for
-    /// header, seal and first record: a few small reads for each, whatever its size. Decay in the
-    /// bytes that are not read goes unnoticed until they are.
+    /// The newest chunk's first checkpoint and the records after it. Of older chunks only header, seal and first
+    /// record are read: a few small reads for each, whatever its size. Damage in other bytes goes unnoticed until they
+    /// are read.
     FromLastCheckpoint,
 }
 
@@ -72,17 +72,17 @@ pub struct RecoveryReport {
     pub elapsed: Duration,
 }
 
-/// A write that a crash caught, cut off behind the last sound record. Nothing that is left proves that it
-/// had been durable.
+/// A write that a crash interrupted, cut off after the last sound record. No byte that is left proves that it was
+/// durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TornTail {
     /// The chunk that it was in, the newest.
     pub chunk_id: ChunkId,
     /// The global offset at which the last sound record ends.
     pub data_end: u64,
-    /// Bytes of the torn write, more than 0: to the last one that isn't zero; in a file used again, where
-    /// old bytes can't be told from new ones, to the end of the last frame header that belongs here. Without
-    /// such a header the log ended whole, and there is no torn tail.
+    /// Bytes of the torn write, more than 0: up to the last one that isn't zero; in a file used again, whose old bytes
+    /// look like new ones, up to the end of the last frame header that belongs here. Without such a header the log
+    /// ended whole, and there is no torn tail.
     pub lost: u64,
 }
 
@@ -95,19 +95,19 @@ pub(crate) struct ReplayOptions<W: WalTypes> {
     stages: Stages,
 }
 
-/// What becomes of a sector at the end of the newest chunk that can't be read.
+/// What to do with a sector at the end of the newest chunk that can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreadable {
     /// It is an error.
     Refuse,
-    /// It is torn, unless something proves that it had been durable.
+    /// It is torn, unless a later frame proves that it was durable.
     Cut,
 }
 
-/// What becomes of damage by which nothing is lost.
+/// Whether to mend damage that loses nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mending {
-    /// It is an error, as other damage is.
+    /// It is an error like other damage.
     Refuse,
     Mend,
 }
@@ -130,12 +130,12 @@ pub(crate) struct Recovered<W: WalTypes> {
     listing: Listing,
 }
 
-/// The newest chunk and what is to become of it.
+/// The newest chunk and the verdict on it.
 #[derive(Debug)]
 pub(crate) struct Newest<C> {
     pub(crate) header: Header,
     pub(crate) path: PathBuf,
-    /// The global offset behind its last record.
+    /// The global offset after its last record.
     pub(crate) end: u64,
     pub(crate) records: u64,
     pub(crate) data_crc: DataCrc,
@@ -145,13 +145,13 @@ pub(crate) struct Newest<C> {
     /// All below is known to be durable.
     proven: u64,
     pub(crate) verdict: Verdict,
-    /// What stood behind `end` and is cut off.
+    /// The torn write after `end`, which is cut off.
     torn: Option<TornTail>,
-    /// Behind `end` is a sector that can't be read: it goes before anything is written there.
+    /// A sector after `end` can't be read: it is cut off before anything is written there.
     cut_first: bool,
 }
 
-/// What becomes of the newest chunk.
+/// How the newest chunk goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is whole: records are appended to it.
@@ -219,7 +219,7 @@ struct Replayer<'a, W: WalTypes, SM> {
     options: &'a ReplayOptions<W>,
     state_machine: &'a mut SM,
     closed: Vec<ClosedChunk<W::Checkpoint>>,
-    /// The chunk before the one in hand: closed, its checkpoint still to come.
+    /// The chunk before the current one: closed, its checkpoint still to come.
     previous: Option<Previous>,
     log_id: Option<[u8; 16]>,
     /// What is to be written anew.
@@ -227,7 +227,7 @@ struct Replayer<'a, W: WalTypes, SM> {
     records: u64,
 }
 
-/// A closed chunk whose checkpoint is the first record of the chunk in hand.
+/// A closed chunk whose checkpoint is the first record of the current chunk.
 struct Previous {
     file: ChunkFile,
     end: u64,
@@ -235,8 +235,8 @@ struct Previous {
     data_crc: u32,
 }
 
-/// A chunk in hand.
-struct InHand {
+/// The chunk that is being read.
+struct OpenedChunk {
     id: ChunkId,
     path: PathBuf,
     header: Header,
@@ -258,7 +258,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         let end = id.0 + data_len;
         if end != successor.0 {
             // A successor that isn't of this log, or not under its own name, says more than the gap.
-            let InHand { path, .. } = self.open(successor)?;
+            let OpenedChunk { path, .. } = self.open(successor)?;
             return Err(Error::Gap { path, expected: end, found: successor.0 });
         }
         let mut scan = match self.options.replay {
@@ -297,7 +297,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         }
     }
 
-    fn newest_of(&mut self, chunk: &InHand) -> Result<Newest<W::Checkpoint>> {
+    fn newest_of(&mut self, chunk: &OpenedChunk) -> Result<Newest<W::Checkpoint>> {
         let id = chunk.id;
         let mut scan = chunk.scan(false, self.config.read_buffer_size);
         let checkpoint = self.first_frame(chunk, &mut scan, None)?;
@@ -342,7 +342,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
     }
 
     /// Opens a chunk and checks that it belongs here.
-    fn open(&mut self, id: ChunkId) -> Result<InHand> {
+    fn open(&mut self, id: ChunkId) -> Result<OpenedChunk> {
         let path = self.config.chunk_path(id);
         let (header, bytes, mend) = open_mendable(&**self.storage, &path, id)?;
         mend.map_or(Ok(()), |mend| self.mend(mend))?;
@@ -350,7 +350,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         if header.log_id != expected {
             return Err(self.foreign(path, expected, header.log_id));
         }
-        Ok(InHand { id, path, header, bytes })
+        Ok(OpenedChunk { id, path, header, bytes })
     }
 
     /// The error for a chunk, at `path`, that is of the log `found`, where the oldest is of `first`: it goes by
@@ -366,7 +366,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         }
     }
 
-    /// Takes note of what is to be mended.
+    /// Adds to what is to be mended, or refuses.
     fn mend(&mut self, mend: Mend) -> Result<()> {
         if self.options.mending == Mending::Refuse {
             return Err(mend.error());
@@ -376,7 +376,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
     }
 
     /// Checks that a chunk began after just the chunk that is there before it.
-    fn check_follows(&self, chunk: &InHand) -> Result<()> {
+    fn check_follows(&self, chunk: &OpenedChunk) -> Result<()> {
         let (expected, found) = match &self.previous {
             Some(previous) => (chunk.header.previous_crc, previous.data_crc),
             None => return Ok(()),
@@ -388,9 +388,8 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         Err(Error::ForeignChunk { path: chunk.path.clone(), reason })
     }
 
-    /// Reads every frame of a chunk whose seal isn't at its file's end, and finds it before that, or learns
-    /// what it said.
-    fn verify_sealed(&mut self, chunk: &InHand, successor: ChunkId) -> Result<Seal> {
+    /// Reads every frame of a chunk that has no seal at its file's end, and finds the seal earlier, or derives it.
+    fn verify_sealed(&mut self, chunk: &OpenedChunk, successor: ChunkId) -> Result<Seal> {
         let mut scan = chunk.scan(true, self.config.read_buffer_size);
         visit_rest(&mut scan, &chunk.path, Stages::One, |_| Ok(()))?;
         match scan.end() {
@@ -412,7 +411,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
     /// is a predecessor.
     fn first_frame(
         &mut self,
-        chunk: &InHand,
+        chunk: &OpenedChunk,
         scan: &mut Scan<&FileBytes>,
         sealed_end: Option<u64>,
     ) -> Result<Option<W::Checkpoint>> {
@@ -444,14 +443,14 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         Ok(before)
     }
 
-    fn apply_rest(&mut self, chunk: &InHand, scan: &mut Scan<&FileBytes>) -> Result<()> {
+    fn apply_rest(&mut self, chunk: &OpenedChunk, scan: &mut Scan<&FileBytes>) -> Result<()> {
         visit_rest(scan, &chunk.path, self.options.stages, |frame| {
             let (segment, record) = chunk.record::<W>(frame)?;
             self.apply(chunk, segment, &record)
         })
     }
 
-    fn apply(&mut self, chunk: &InHand, segment: Segment, record: &WalRecord<W>) -> Result<()> {
+    fn apply(&mut self, chunk: &OpenedChunk, segment: Segment, record: &WalRecord<W>) -> Result<()> {
         self.state_machine.apply(record, chunk.id, segment).map_err(|e| Error::StateMachine {
             chunk_id: chunk.id,
             offset: segment.offset,
@@ -463,7 +462,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
 /// Reads of this size do where only a first frame is wanted.
 const SMALL_READ: u64 = 4096;
 
-impl InHand {
+impl OpenedChunk {
     fn scan(&self, successor: bool, read_buffer_size: u64) -> Scan<&FileBytes> {
         Scan::new(
             &self.bytes,
@@ -473,9 +472,9 @@ impl InHand {
         )
     }
 
-    /// Reading ahead has brought in space behind the end that was never written. Left in the cache it
-    /// is no hole any more, and would all have to be read by the next to look for the end; they read
-    /// as much as this scan did at any rate, which may be there.
+    /// Drops the pages after the end from the cache. Reading ahead has filled them from space that was never written,
+    /// and cached pages are no hole: the next scan would have to read all of them to find the end. The pages that
+    /// this scan itself has read may stay.
     fn forget_tail(&self, scan: &Scan<&FileBytes>) {
         if let Some(ScanEnd::Clean { data_end, .. }) = scan.end()
             && !self.header.earlier_life()
@@ -508,7 +507,7 @@ pub(crate) fn scan_error(end: Option<&ScanEnd>, chunk_id: ChunkId, path: &std::p
         Some(ScanEnd::Torn { data_end, lost }) => {
             Error::TornTail { path, chunk_id, data_end: *data_end, lost: *lost }
         }
-        // A scan that is told of a successor ends in none of these; they are no seal at any rate.
+        // A scan of a chunk with a successor ends in none of these. Treat them as a missing seal.
         Some(ScanEnd::Clean { data_end, .. } | ScanEnd::Sealed { data_end, .. }) => Error::Corrupt {
             path,
             chunk_id,

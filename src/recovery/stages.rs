@@ -8,13 +8,12 @@
 //!   └─ thread `wal-replay` ─┘     └─ caller's thread ─┘
 //! ```
 //!
-//! - The caller sees what it would see if it read by itself: every record before an error, in order,
-//!   then the error.
+//! - The caller sees the same as with one stage: every record before an error, in order, then the error.
 //! - Memory: one block being filled, one that waits and one in use, each of the size of a read, or of
-//!   one record that is larger.
-//! - Two stages are for records that take long to decode and apply. With others a second thread saves
-//!   less than it costs: blocks that go through both caches, and waking each other.
-//! - The thread ends before this returns or unwinds, at the latest with the block that it fills.
+//!   one larger record.
+//! - Two stages pay off for records that take long to decode and apply. For other records a second thread costs more
+//!   than it saves: blocks pass through both caches, and the threads wake each other.
+//! - The thread ends before `visit_rest` returns or unwinds, at the latest with the block that it fills.
 
 use std::io;
 use std::panic::resume_unwind;
@@ -60,7 +59,7 @@ pub(super) fn visit_rest<R: ReadAt + Send>(
     }
 }
 
-/// Goes through what is read already and one more block; tells which way is faster.
+/// Visits the records read already and one more block, and finds out which way is faster.
 fn time_a_block<R: ReadAt>(
     scan: &mut Scan<R>,
     path: &Path,
@@ -101,7 +100,7 @@ fn visit_blocks<R: ReadAt + Send>(
     })
 }
 
-/// Sends all records that the scan still has, unless nobody wants them any more.
+/// Sends all records that the scan still has, until the receiver is gone.
 fn send_blocks<R: ReadAt>(
     scan: &mut Scan<R>,
     blocks: &SyncSender<Block>,
