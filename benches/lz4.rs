@@ -45,7 +45,7 @@ impl Random {
 
 /// Words of the project's own documents in any order, or an order of a shop, or noise.
 fn payload(kind: &str, size: usize, seed: u64) -> Vec<u8> {
-    let words: Vec<&str> = include_str!("../docs/architecture.md").split_whitespace().collect();
+    let words: Vec<&str> = include_str!("../docs/design/architecture.md").split_whitespace().collect();
     let mut random = Random((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut bytes = Vec::new();
     while bytes.len() < size {

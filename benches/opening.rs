@@ -51,7 +51,7 @@ fn main() -> Outcome<()> {
     let size: u64 = mib << 20;
     println!("{mib} MiB, medians of {ROUNDS}\n");
     println!(
-        "| content | file | open, ms | of it the file's cut, ms | read and check once, ms | ratio without the cut |"
+        "| content | file | open, ms | of which the file's cut, ms | read and check once, ms | ratio without the cut |"
     );
     println!("| --- | --- | ---: | ---: | ---: | ---: |");
     for (name, record) in contents(size) {

@@ -155,30 +155,30 @@ pub use crate::wal::{ChunkedWal, OpenOptions, TryFlushError};
 mod documents {
     #[doc = include_str!("../README.md")]
     mod readme {}
-    #[doc = include_str!("../docs/architecture.md")]
+    #[doc = include_str!("../docs/design/architecture.md")]
     mod architecture {}
-    #[doc = include_str!("../docs/durability.md")]
+    #[doc = include_str!("../docs/design/durability.md")]
     mod durability {}
     #[cfg(feature = "blob")]
-    #[doc = include_str!("../docs/blob.md")]
+    #[doc = include_str!("../docs/features/blob.md")]
     mod blob {}
     #[cfg(feature = "embedded")]
-    #[doc = include_str!("../docs/embedded.md")]
+    #[doc = include_str!("../docs/features/embedded.md")]
     mod embedded {}
-    #[doc = include_str!("../docs/embedding.md")]
+    #[doc = include_str!("../docs/guide/embedding.md")]
     mod embedding {}
-    #[doc = include_str!("../docs/format.md")]
+    #[doc = include_str!("../docs/design/format.md")]
     mod format {}
-    #[doc = include_str!("../docs/raft.md")]
+    #[doc = include_str!("../docs/guide/raft.md")]
     mod raft {}
-    #[doc = include_str!("../docs/tools.md")]
+    #[doc = include_str!("../docs/guide/tools.md")]
     mod tools {}
-    #[doc = include_str!("../docs/tuning.md")]
+    #[doc = include_str!("../docs/guide/tuning.md")]
     mod tuning {}
     #[cfg(feature = "lz4")]
-    #[doc = include_str!("../docs/lz4.md")]
+    #[doc = include_str!("../docs/features/lz4.md")]
     mod lz4 {}
     #[cfg(feature = "monitor")]
-    #[doc = include_str!("../docs/monitor.md")]
+    #[doc = include_str!("../docs/features/monitor.md")]
     mod monitor {}
 }

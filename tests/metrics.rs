@@ -120,7 +120,7 @@ fn the_document_lists_them_all() {
         .into_iter()
         .map(|(name, (kind, unit, _))| format!("| `{name}` | {kind} | {unit} |"))
         .collect();
-    let document = include_str!("../docs/metrics.md");
+    let document = include_str!("../docs/features/metrics.md");
     let mut listed: Vec<String> = document
         .lines()
         .filter(|line| line.starts_with("| `chunked_wal_"))

@@ -288,3 +288,101 @@ fn nothing_gives_up_on_an_error_or_is_left_undone() {
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
+
+/// The Markdown pages below `dir`, without those in build directories.
+fn pages_below(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy();
+        if path.is_dir() && !name.starts_with('.') && !name.starts_with("target") {
+            pages_below(&path, found);
+        } else if name.ends_with(".md") {
+            found.push(path);
+        }
+    }
+}
+
+/// The lines of a page outside code blocks.
+fn prose(page: &str) -> impl Iterator<Item = &str> {
+    let mut in_code = false;
+    page.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        in_code ^= is_fence;
+        !in_code && !is_fence
+    })
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = prose(page).filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        text.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+/// The targets of a page's links, without those on the web.
+fn links(page: &str) -> Vec<String> {
+    let page = prose(page).collect::<Vec<_>>().join("\n");
+    let targets = page.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    targets.map(|(target, _)| target.to_string()).filter(|target| !target.contains(':')).collect()
+}
+
+/// What is wrong with a link of the page at `path`.
+fn dangling(path: &Path, page: &str, link: &str) -> Option<String> {
+    let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+    let target = if file.is_empty() { path.to_owned() } else { path.parent().unwrap().join(file) };
+    if !target.exists() {
+        return Some(format!("{}: {link}: no such file", path.display()));
+    }
+    if anchor.is_empty() {
+        return None;
+    }
+    let text = if file.is_empty() { page.to_string() } else { fs::read_to_string(&target).unwrap() };
+    (!anchors(&text).contains(anchor)).then(|| format!("{}: {link}: no such heading", path.display()))
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if !root.join("adapters").is_dir() {
+        return; // The published package lacks some of the pages.
+    }
+    let mut pages = Vec::new();
+    pages_below(root, &mut pages);
+    assert!(pages.len() > 20, "{pages:?}");
+    let mut wrong = Vec::new();
+    for path in pages {
+        let page = fs::read_to_string(&path).unwrap();
+        wrong.extend(links(&page).iter().filter_map(|link| dangling(&path, &page, link)));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// crates.io and the unpacked package show the README too.
+#[test]
+fn the_package_has_what_the_readme_links() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let excluded = manifest.lines().find(|line| line.starts_with("exclude = [\".ci/\"")).unwrap_or_default();
+    for link in links(&fs::read_to_string(root.join("README.md")).unwrap()) {
+        let file = link.split('#').next().unwrap();
+        let is_left_out = excluded.split('"').any(|path| path.contains('/') && file.starts_with(path));
+        assert!(!is_left_out, "{link} is not in the package");
+        assert!(root.join(file).exists(), "{link}");
+    }
+}
+
+#[test]
+fn links_and_anchors_are_found() {
+    let page =
+        "# One `two`, three-four\n[a](b.md#c) ![d](e/f.svg)\n[w](https://w)\n```\n# no\n[no](no)\n```\n";
+    assert_eq!(links(page), ["b.md#c", "e/f.svg"]);
+    assert_eq!(anchors(page).into_iter().collect::<Vec<_>>(), ["one-two-three-four"]);
+    let dangles = |link| dangling(Path::new("README.md"), page, link).is_some();
+    assert_eq!(
+        ["#one-two-three-four", "#five", "Cargo.toml", "Cargo.md"].map(dangles),
+        [false, true, false, true]
+    );
+}

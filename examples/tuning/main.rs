@@ -1,10 +1,10 @@
-//! What each setting of a log does on this machine, as Markdown tables: those of `docs/tuning.md`.
+//! What each setting of a log does on this machine, as Markdown tables: those of `docs/guide/tuning.md`.
 //!
 //! ```text
 //! cargo run --release --example tuning                            all of it, in less than a minute
 //! cargo run --release --example tuning chunk_max_size threads     some of it
 //! cargo run --release --example tuning -- --dir /mnt/disk         on the disk that you care about
-//! cargo run --release --example tuning -- --write docs/tuning.md  and puts the tables into the page
+//! cargo run --release --example tuning -- --write docs/guide/tuning.md  and puts the tables into the page
 //! ```
 //!
 //! The values of a setting take turns, in every round each of them once, so that whatever the machine

@@ -84,7 +84,7 @@ pub(crate) fn open_buffer_max_bytes(dir: &Path) -> String {
         };
         (bytes(max), Box::new(turn))
     };
-    let columns = ["appending 256 B, ns", "the `sync` behind 100,000 of them, ms", "batches written"];
+    let columns = ["appending 256 B, ns", "the `sync` after 100,000 of them, ms", "batches written"];
     let values = [16 * KIB, 256 * KIB, MIB, 32 * MIB];
     compare("`open_buffer_max_bytes`", &columns, values.map(contestant).into())
 }

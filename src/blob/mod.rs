@@ -53,7 +53,7 @@
 //! ```
 //!
 //! References, order, retention, what can be told of a wrong reference, and why nothing is read through a
-//! memory map: `docs/blob.md` in the repository.
+//! memory map: `docs/features/blob.md` in the repository.
 
 mod cache;
 mod join;

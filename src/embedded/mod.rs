@@ -47,7 +47,7 @@
 //!   that makes room.
 //! - **Only the region** is written. A sync is the whole file's.
 //!
-//! What stands in the region, byte by byte, and why a checkpoint takes two calls: `docs/embedded.md` in
+//! What stands in the region, byte by byte, and why a checkpoint takes two calls: `docs/features/embedded.md` in
 //! the repository.
 
 mod error;

@@ -71,7 +71,7 @@ fn section(machine: &Machine, report: &Report, drawn: &[(Workload, String)]) -> 
         }
         out.push_str(&tables);
     }
-    let _ = writeln!(out, "## Who is left out, and where\n\n{}", left_out(report));
+    let _ = writeln!(out, "## Logs left out of a workload\n\n{}", left_out(report));
     out.truncate(out.trim_end().len() + 1);
     out
 }
