@@ -160,8 +160,10 @@ impl<'a, S: Subject> Explorer<'a, S> {
             let (cuts, watched) = (cuts.clone(), disk.clone());
             disk.on_operation(move |op| {
                 if op.kind.is_change() {
-                    let disk = watched.kill();
-                    cuts.lock().push(disk);
+                    // Copied under the lock: a copy that was taken before the log was open, and pushed after, would
+                    // be judged by what an open log promises.
+                    let mut cuts = cuts.lock();
+                    cuts.push(watched.kill());
                 }
             });
         }
