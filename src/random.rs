@@ -3,10 +3,10 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::SystemTime;
 
-/// A number that no other call, in this process or another, is likely to have returned.
+/// Returns a number that no other call, in this process or another, is likely to have returned.
 pub(crate) fn random_u64() -> u64 {
-    // Each `RandomState` has keys of its own, drawn from the operating system once a thread and
-    // stepped since. Time and process guard against a copied process image that draws the same.
+    // Each `RandomState` has its own keys, drawn from the operating system once per thread and stepped
+    // since. Time and process id guard against a copied process image that draws the same keys.
     let mut hasher = RandomState::new().build_hasher();
     if let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
         hasher.write_u128(now.as_nanos());
