@@ -1,4 +1,4 @@
-//! What a crash leaves of a file's bytes and size.
+//! Tests of a file's bytes and size after a crash.
 
 use super::*;
 
@@ -136,7 +136,7 @@ fn an_allocation_is_kept_or_lost() {
     assert_eq!(disk.crash(0).used(), 4096);
 }
 
-/// The rules again, as plainly as they can be said, against random work on one file.
+/// The rules again, as plainly as possible, against random work on one file.
 #[test]
 fn every_crash_is_legal() {
     for round in 0..120 {
@@ -146,8 +146,8 @@ fn every_crash_is_legal() {
             dice = crash::mix(dice + 1);
             dice % n
         };
-        // What the file held after each operation since the last sync, the sync's first; and which
-        // sectors were written at some time before it.
+        // The file's contents after each operation since the last sync, the sync first; and the sectors
+        // that were written at some time before it.
         let mut history = vec![Vec::new()];
         let mut old_sectors = BTreeSet::new();
         for step in 0..roll(14) {
@@ -248,7 +248,7 @@ fn space_that_was_not_written_shows_older_bytes() {
     assert!(left.iter().flatten().all(|bytes| bytes.len() == 8192 && bytes[..512] == [1; 512]));
     let shown = |fresh: &dyn Fn(&[u8]) -> bool| left.iter().flatten().any(|bytes| fresh(&bytes[512..]));
     assert!(shown(&|bytes| *bytes == [0; 8192 - 512]), "zeros are possible as before");
-    assert!(shown(&|bytes| bytes[..4096 - 512] == [7; 4096 - 512]), "another file's");
+    assert!(shown(&|bytes| bytes[..4096 - 512] == [7; 4096 - 512]), "bytes of another file");
     assert!(shown(&|bytes| bytes.iter().any(|byte| ![0, 7].contains(byte))), "any");
 }
 
