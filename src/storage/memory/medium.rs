@@ -13,10 +13,10 @@ use std::path::{Component, Path, PathBuf};
 use rustix::io::Errno;
 
 use super::bytes::{Bytes, PAGE, pieces};
-use super::crash::mix;
 use super::file::Inode;
 use super::names::{Change, Directory};
 use super::{FreshSpace, ReservedSizes, SectorSize};
+use crate::random::mix;
 
 /// The root directory.
 pub(super) const ROOT: u64 = 0;

@@ -29,6 +29,7 @@ use parking_lot::{Condvar, Mutex};
 use self::bytes::PAGE;
 pub use self::fault::{Fault, FaultHow, Op, OpKind};
 use self::medium::{Medium, Node};
+use crate::random::{STEP, mix};
 
 /// A disk in memory that crashes and fails on request.
 ///
@@ -434,7 +435,7 @@ impl Digest {
     }
 
     fn mix(&mut self, word: u64) {
-        self.0 = crash::mix(self.0.rotate_left(5) ^ word).wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.0 = mix(self.0.rotate_left(5) ^ word).wrapping_add(STEP);
     }
 }
 

@@ -1,6 +1,7 @@
 //! One case of a crash, drawn from a seed.
 
 use super::{Cut, Left};
+use crate::random::{STEP, mix, splitmix64};
 use crate::storage::memory::bytes::{Bytes, PAGE, Page, SECTOR, SECTORS};
 use crate::storage::memory::file::{Inode, Size, Version};
 use crate::storage::memory::medium::Medium;
@@ -27,13 +28,6 @@ pub(in crate::storage::memory) fn draw(disk: &Medium, seed: u64) -> Medium {
         let unreadable = torn.filter(|_| disk.unreadable_sectors);
         file.crashed(bytes, unreadable)
     })
-}
-
-/// splitmix64's finalizer.
-pub(in crate::storage::memory) fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
 }
 
 /// How much of the unsynced changes is kept.
@@ -82,7 +76,7 @@ struct Dice {
 
 impl Dice {
     fn new(disk: &Medium, seed: u64) -> Self {
-        let seed_mixed = mix(seed.wrapping_add(0x9E37_79B9_7F4A_7C15));
+        let seed_mixed = splitmix64(seed, 1);
         let roll = mix(seed_mixed);
         let ops = disk.unsynced();
         let one = || ops[(mix(roll) % ops.len() as u64) as usize];
@@ -102,7 +96,7 @@ impl Dice {
 
     /// A number below `n` for the `what`-th question about `about`.
     fn roll(&self, about: u64, what: u64, n: u64) -> u64 {
-        mix(self.seed ^ mix(about.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ mix(what))) % n
+        mix(self.seed ^ mix(about.wrapping_mul(STEP) ^ mix(what))) % n
     }
 
     fn fate(&self, op: u64) -> Fate {

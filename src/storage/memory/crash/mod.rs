@@ -16,7 +16,7 @@ mod enumerate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub(super) use self::draw::{draw, mix};
+pub(super) use self::draw::draw;
 pub(super) use self::enumerate::enumerate;
 use super::bytes::{Bytes, PAGE, Page, SECTOR, SECTORS};
 use super::file::{Inode, Size, Version};

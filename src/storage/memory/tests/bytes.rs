@@ -143,7 +143,7 @@ fn every_crash_is_legal() {
         let (disk, file) = disk_with(b"");
         let mut dice = round;
         let mut roll = |n: u64| {
-            dice = crash::mix(dice + 1);
+            dice = mix(dice + 1);
             dice % n
         };
         // The file's contents after each operation since the last sync, the sync first; and the sectors
