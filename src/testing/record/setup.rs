@@ -1,31 +1,32 @@
-//! What stays the same through a whole crash test: the subject, and how it wants its log kept.
+//! The setup of a crash test, the same for all its workloads: the subject, and settings of log and
+//! disk.
 
 use std::path::Path;
 
-use super::Subject;
-use super::script::Script;
 use crate::config::Config;
 use crate::storage::MemoryStorage;
+use crate::testing::Subject;
+use crate::testing::script::Script;
 
-/// Where the log is, on every disk. Opening it makes two directories.
+/// The log's directory on every disk. Opening the log makes two directories.
 const DIR: &str = "/data/log";
 
 /// Changes a log's settings.
-pub(super) type Tune = Box<dyn Fn(&mut Config) + Send + Sync>;
+pub(crate) type Tune = Box<dyn Fn(&mut Config) + Send + Sync>;
 
 /// Sets the switches of a new disk.
-pub(super) type Prepare = Box<dyn Fn(&MemoryStorage) + Send + Sync>;
+pub(crate) type Prepare = Box<dyn Fn(&MemoryStorage) + Send + Sync>;
 
-/// What is tested, and how.
-pub(super) struct Plan<'a, S> {
-    pub(super) subject: &'a S,
-    pub(super) tune: Option<&'a Tune>,
-    pub(super) prepare: Option<&'a Prepare>,
+/// The subject of the test, and the settings for log and disk.
+pub(crate) struct Setup<'a, S> {
+    pub(crate) subject: &'a S,
+    pub(crate) tune: Option<&'a Tune>,
+    pub(crate) prepare: Option<&'a Prepare>,
 }
 
-impl<S: Subject> Plan<'_, S> {
-    /// A new disk.
-    pub(super) fn disk(&self) -> MemoryStorage {
+impl<S: Subject> Setup<'_, S> {
+    /// Returns a new disk.
+    pub(crate) fn disk(&self) -> MemoryStorage {
         let disk = MemoryStorage::default();
         if let Some(prepare) = self.prepare {
             prepare(&disk);
@@ -33,8 +34,8 @@ impl<S: Subject> Plan<'_, S> {
         disk
     }
 
-    /// The settings that a script asks for.
-    pub(super) fn config(&self, script: &Script) -> Config {
+    /// Returns the settings of a script.
+    pub(crate) fn config(&self, script: &Script) -> Config {
         let mut config = Config::new(DIR);
         script.apply(&mut config);
         if let Some(tune) = self.tune {
