@@ -147,7 +147,7 @@ impl Bench<'_> {
         let started = Instant::now();
         let mut position = 0;
         while started.elapsed() < self.time {
-            let started = Instant::now();
+            let operation_started = Instant::now();
             if position + record.len() as u64 > RAW_FILE {
                 position = 0;
             }
@@ -155,7 +155,7 @@ impl Bench<'_> {
                 .and_then(|()| file.sync())
                 .map_err(|e| Failure::io("write", &path, &e))?;
             position += record.len() as u64;
-            latencies.push(started.elapsed());
+            latencies.push(operation_started.elapsed());
         }
         let elapsed = started.elapsed();
         fs::remove_file(&path).map_err(|e| Failure::io("remove", &path, &e))?;
@@ -170,20 +170,20 @@ impl Bench<'_> {
         let mut waiting = VecDeque::new();
         let started = Instant::now();
         while started.elapsed() < self.time {
-            let started = Instant::now();
+            let operation_started = Instant::now();
             wal.append(&record)?;
-            waiting.push_back((started, wal.flush_ticket(Flush::Sync)?));
+            waiting.push_back((operation_started, wal.flush_ticket(Flush::Sync)?));
             if waiting.len() >= in_flight
-                && let Some((started, ticket)) = waiting.pop_front()
+                && let Some((operation_started, ticket)) = waiting.pop_front()
             {
                 ticket.wait()?;
-                latencies.push(started.elapsed());
+                latencies.push(operation_started.elapsed());
             }
             rotate_if_full(&mut wal)?;
         }
-        for (started, ticket) in waiting {
+        for (operation_started, ticket) in waiting {
             ticket.wait()?;
-            latencies.push(started.elapsed());
+            latencies.push(operation_started.elapsed());
         }
         let elapsed = started.elapsed();
         drop(wal);
