@@ -13,7 +13,7 @@ use crate::testing::script::{Pace, Script};
 /// The failure that a crash test found.
 ///
 /// Its text says what is wrong, after which steps, and how to reproduce it:
-/// [`CrashTest::replay`](super::CrashTest::replay) takes [`replay`](Self::replay).
+/// [`CrashTest::replay`](crate::testing::CrashTest::replay) takes [`replay`](Self::replay).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CrashFailure {
@@ -28,7 +28,7 @@ pub struct CrashFailure {
     /// How many steps it had before shortening.
     pub steps_before: usize,
     /// The script and the route to the disk that failed, for
-    /// [`CrashTest::replay`](super::CrashTest::replay).
+    /// [`CrashTest::replay`](crate::testing::CrashTest::replay).
     pub replay: String,
     /// The storage's next operation when the power went, preceded by its earlier operations, oldest
     /// first.

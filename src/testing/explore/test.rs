@@ -21,7 +21,7 @@ use crate::testing::script::Script;
 /// A crash test of a state machine on its log: made with [`new`](Self::new), run with
 /// [`run`](Self::run).
 ///
-/// The [module](super) has a description and an example.
+/// The [module](crate::testing) has a description and an example.
 pub struct CrashTest<S> {
     subject: S,
     seed: u64,

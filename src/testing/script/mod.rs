@@ -77,7 +77,7 @@ pub enum Pace {
 }
 
 /// A workload: settings of the log, and steps. A failure prints a script as text, and
-/// [`CrashTest::replay`](super::CrashTest::replay) takes that text.
+/// [`CrashTest::replay`](crate::testing::CrashTest::replay) takes that text.
 ///
 /// ```
 /// use chunked_wal::testing::{Script, Step};
