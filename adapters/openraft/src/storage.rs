@@ -8,6 +8,8 @@
 //! | `truncate` | the truncation | it is durable, and all before it |
 //! | `purge` | the purge | it is in force; it is durable before a chunk is removed |
 //! | `save_committed` | the commit | it is in force; the next sync makes it durable |
+//!
+//! A truncation of nothing, or a purge of purged entries, appends nothing and waits for nothing.
 
 use std::fmt::Debug;
 use std::ops::RangeBounds;
