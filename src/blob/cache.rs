@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_longest_ago_goes_first_and_the_bound_holds() {
+    fn the_least_recently_used_blob_is_dropped_and_the_bound_holds() {
         let mut cache = Cache::new(4 * 356);
         for offset in 0..4 {
             cache.put((7, offset), &frame(100));

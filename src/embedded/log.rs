@@ -45,7 +45,7 @@ impl Log {
             }
         }
         match checkpoints.is_empty() {
-            false => walk.judge_end()?,
+            false => walk.check_end()?,
             true if from == Checkpoint::default() && is_new(&ring)? => {}
             true => {
                 let Checkpoint { position, sequence } = from;

@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
     }
 
     /// At the end: an error if a later frame proves that bytes at this position were durable.
-    pub(super) fn judge_end(&mut self) -> Result<()> {
+    pub(super) fn check_end(&mut self) -> Result<()> {
         let position = self.position();
         let until = self.ring.capacity;
         let found = search(&mut self.window, &self.origin, position, self.at + 8, until, |_, _| false);

@@ -376,7 +376,7 @@ const NOTHING: Changes = Changes {
 };
 
 #[test]
-fn looking_is_nothing_to_look_at() {
+fn a_look_causes_no_look() {
     let _alone = WATCHES.lock();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.db-wal");
@@ -406,7 +406,7 @@ fn looking_is_nothing_to_look_at() {
 }
 
 #[test]
-fn an_index_tells_of_its_own_wal_when_it_is_at_rest() {
+fn an_index_counts_for_its_own_wal_and_at_rest() {
     let wal: [u8; 32] = std::array::from_fn(|i| i as u8);
     let index = || {
         let mut index = [0; sqlite::INDEX_LEN];
@@ -433,7 +433,7 @@ fn an_index_tells_of_its_own_wal_when_it_is_at_rest() {
 }
 
 #[test]
-fn changes_are_said_in_a_line() {
+fn changes_are_described_in_one_line() {
     let changes = Changes { records: 1, bytes: 24, rotated_chunks: 2, ..Changes::default() };
     assert_eq!(changes.to_string(), "2 chunks started; grown by 1 record, 24 bytes");
     assert_eq!(Changes::default().to_string(), "further");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! notify's thread: event ─► touch ─┐
-//!                                  ├─► wal-monitor: watch anew? ─► look ─► pause ─┐
+//!                                  ├─► wal-monitor: renew watch? ─► look ─► pause ┐
 //! poll interval ───────────────────┘      ▲                                      │
 //!                                         └──────────────────────────────────────┘
 //! ```
@@ -51,7 +51,7 @@ where
         loop {
             // Before the look, so that no change in between is missed.
             if target.watch == Watch::Os {
-                target.watch_anew(&mut watched, &shared);
+                target.renew_watch(&mut watched, &shared);
             }
             shared.look();
             if !shared.wait_for_change(target.poll_interval) {
@@ -63,7 +63,7 @@ where
 
 impl Target {
     /// Sets up the watch if there is none, or if its directory was replaced.
-    fn watch_anew<S>(&self, watched: &mut Option<Watched>, shared: &Arc<Shared<S>>)
+    fn renew_watch<S>(&self, watched: &mut Option<Watched>, shared: &Arc<Shared<S>>)
     where
         S: Clone + PartialEq + Send + 'static,
     {

@@ -250,7 +250,7 @@ impl<S: Subject> Runner<'_, S> {
     }
 
     /// Adds a record that is about to be appended to the history.
-    pub(crate) fn foresee(&mut self, entry: Entry<Types<S>>) {
+    pub(crate) fn predict(&mut self, entry: Entry<Types<S>>) {
         let end = entry.end();
         self.history().push(entry);
         self.promises.change(|bounds| bounds.appended = end);

@@ -53,12 +53,12 @@ impl<S: Subject> Runner<'_, S> {
         if rotates && plain {
             self.rotate()?;
         } else if rotates {
-            self.foresee_chunk()?;
+            self.predict_chunk()?;
         }
-        let foreseen = self.foresee_next(WalRecord::Action(action.clone()));
+        let predicted = self.predict_next(WalRecord::Action(action.clone()));
         let log = self.log()?;
         let appended = if plain {
-            log.apply_and_append(action, foreseen)
+            log.apply_and_append(action, predicted)
         } else {
             log.wal.append_and_apply(action, &mut log.machine)
         };
@@ -66,24 +66,24 @@ impl<S: Subject> Runner<'_, S> {
             self.take_back();
             return Ok(());
         }
-        self.appended("append", foreseen, appended)
+        self.appended("append", predicted, appended)
     }
 
     /// Predicts a record after the last one, in its chunk.
-    fn foresee_next(&mut self, record: WalRecord<Types<S>>) -> Segment {
+    fn predict_next(&mut self, record: WalRecord<Types<S>>) -> Segment {
         let entry = self.history().next(record);
         let segment = entry.segment();
-        self.foresee(entry);
+        self.predict(entry);
         segment
     }
 
     /// Predicts the chunk that starts if the open one is closed now.
-    fn foresee_chunk(&mut self) -> Result<Segment, Stop> {
+    fn predict_chunk(&mut self) -> Result<Segment, Stop> {
         let checkpoint = self.log()?.machine.checkpoint();
         let history = self.history();
         let entry = history.chunk_start(history.end(), checkpoint);
         let segment = entry.segment();
-        self.foresee(entry);
+        self.predict(entry);
         Ok(segment)
     }
 
@@ -92,33 +92,33 @@ impl<S: Subject> Runner<'_, S> {
     fn appended(
         &mut self,
         what: &str,
-        foreseen: Segment,
+        predicted: Segment,
         appended: Result<Segment, Error>,
     ) -> Result<(), Stop> {
         let segment = self.call(what, appended)?;
         let last = self.log()?.wal.last_segment();
-        if segment == foreseen && last == segment {
+        if segment == predicted && last == segment {
             return Ok(());
         }
         Err(Stop::Wrong(format!(
-            "{what} returned {segment:?}, the last segment is {last:?}, predicted was {foreseen:?}"
+            "{what} returned {segment:?}, the last segment is {last:?}, predicted was {predicted:?}"
         )))
     }
 
     fn append_checkpoint(&mut self) -> Result<(), Stop> {
         let checkpoint = self.log()?.machine.checkpoint();
-        let foreseen = self.foresee_next(WalRecord::Checkpoint(checkpoint.clone()));
+        let predicted = self.predict_next(WalRecord::Checkpoint(checkpoint.clone()));
         let appended = self.log()?.wal.append(&WalRecord::Checkpoint(checkpoint));
-        self.appended("append", foreseen, appended)
+        self.appended("append", predicted, appended)
     }
 
     fn rotate(&mut self) -> Result<(), Stop> {
         let end = self.history().end();
-        let foreseen = self.foresee_chunk()?;
+        let predicted = self.predict_chunk()?;
         let log = self.log()?;
-        let rotated = log.wal.close_open_chunk(&log.machine).map(|_| foreseen);
+        let rotated = log.wal.close_open_chunk(&log.machine).map(|_| predicted);
         let id = log.wal.open_chunk_id();
-        self.appended("close_open_chunk", foreseen, rotated)?;
+        self.appended("close_open_chunk", predicted, rotated)?;
         if id.0 == end { Ok(()) } else { Err(Stop::Wrong(format!("the chunk after {end} is {id}"))) }
     }
 
@@ -206,12 +206,12 @@ impl<S: Subject> Log<S> {
     fn apply_and_append(
         &mut self,
         action: <Types<S> as WalTypes>::Action,
-        foreseen: Segment,
+        predicted: Segment,
     ) -> Result<Segment, Error> {
         let record = WalRecord::<TestTypes<Types<S>>>::Action(action);
         let chunk_id = self.wal.open_chunk_id();
-        let applied = self.machine.apply(&record, chunk_id, foreseen);
-        applied.map_err(|e| Error::StateMachine { chunk_id, offset: foreseen.offset, source: e.into() })?;
+        let applied = self.machine.apply(&record, chunk_id, predicted);
+        applied.map_err(|e| Error::StateMachine { chunk_id, offset: predicted.offset, source: e.into() })?;
         self.wal.append(&record)
     }
 }

@@ -99,7 +99,7 @@ fn size_and_data_go_different_ways() {
 }
 
 #[test]
-fn a_lost_cut_brings_back_what_stood_there() {
+fn a_lost_cut_restores_the_bytes() {
     let (disk, file) = disk_with(b"0123456789");
     file.set_len(4).unwrap();
     let cases = set(&[b"0123456789", b"0123", b"0123\0\0\0\0\0\0"]);
