@@ -40,18 +40,18 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 const USAGE: &str = "\
 A durable key-value store on a chunked write-ahead log.
 
-kv [tour [PATH]]      import text, be killed, recover: see what the log promises
-kv import PATH        import a text file, or all in a folder: a key for each file
+kv [tour [PATH]]      import text, be killed, recover: shows the log's promises
+kv import PATH        import a text file, or all in a folder; each file is a key
 kv get KEY            print the values of a key, a line for each
-kv set KEY VALUE      give a key one value
-kv append KEY VALUE   give a key one value more
+kv set KEY VALUE      set a key to one value
+kv append KEY VALUE   add a value to a key
 kv delete KEY         remove a key
 kv dump               print all keys and values
 kv snapshot           write a snapshot, remove the log before it
 kv help               print this
 
---dir DIR             where the store is; default: .kv; for the tour, a
-                      directory that is empty or does not exist, else a temporary one
+--dir DIR             where the store is; default: .kv. For the tour: an empty or
+                      new directory; default: a temporary one
 ";
 
 const DEFAULT_DIR: &str = ".kv";

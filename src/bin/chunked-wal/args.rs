@@ -198,7 +198,7 @@ pub(crate) struct RepairArgs {
     pub(crate) apply: bool,
     /// Take out the one record at this global offset, which its codec can't decode
     ///
-    /// The log skips its place from then on. A copy beside the chunk keeps the chunk's old bytes.
+    /// From then on the log skips this record. A copy beside the chunk keeps the chunk's old bytes.
     #[arg(long, value_name = "OFFSET", conflicts_with = "keep")]
     pub(crate) void: Option<u64>,
     /// What to keep where there is a choice

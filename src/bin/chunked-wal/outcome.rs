@@ -19,19 +19,19 @@ const LOCKED: u8 = 9;
 /// The exit statuses, as `--help` shows them.
 pub(crate) const HELP: &str = "\
 Exit status:
-   0  done; nothing is wrong with what was read: 'verify' reads every byte, 'inspect' does not
+   0  done, and nothing read is wrong: 'verify' reads every byte, 'inspect' does not
    1  a torn tail and nothing worse: a crash caught the last write; the next open cuts it off
    2  the log is corrupt
-   3  it can't be read: an error of the disk or the system
+   3  the log can't be read: an error of the disk or the system
    4  there is no such directory
    5  no permission
    6  the directory is empty
-   7  the directory has files, and none of them is a log's
+   7  the directory has files, but none of a log
    8  the log needs a newer version of this command, or a build with more features
-   9  another process has the log open (only 'repair --apply' minds)
+   9  another process has the log open (matters only to 'repair --apply')
   64  wrong arguments
-'verify', which may look at many logs, has 0 to 3 only: 3 for all that it can't read, and the
-highest of all.";
+'verify' may look at many logs, and returns only 0 to 3: the highest of all logs, with 3 for each
+log that it can't read.";
 
 /// The result of a command that did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
