@@ -1,5 +1,5 @@
-//! What blobs beside the log cost on this machine's disk: appending, committing a blob with the record that
-//! names it, reading it from its file and from the cache.
+//! The cost of blobs beside the log on this machine's disk: appending, committing a blob with the
+//! record that names it, reading it from its file and from the cache.
 //!
 //! ```text
 //! cargo bench --features blob --bench blob
@@ -26,7 +26,7 @@ fn payload(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 31 % 251) as u8).collect()
 }
 
-/// Keeps the newest chunks only: a long measurement must not fill the disk.
+/// Keeps only the newest chunks: a long measurement must not fill the disk.
 fn keep_short(store: &mut BlobStore) {
     let chunks = store.chunks();
     if chunks.len() > 4 {
@@ -51,7 +51,7 @@ fn append(c: &mut Criterion) {
     group.finish();
 }
 
-/// Actions are references; nothing is made of them.
+/// Actions are references, which are ignored.
 struct Refs;
 
 impl WalTypes for Refs {
@@ -70,7 +70,7 @@ impl StateMachine<Refs> for Nothing {
     fn checkpoint(&self) {}
 }
 
-/// A blob and the record that names it, durable: two syncs, one behind the other.
+/// A blob and the record that names it, durable: two syncs, one after the other.
 fn commit(c: &mut Criterion) {
     let mut group = c.benchmark_group("blob_commit");
     for size in [1 << 10, 256 << 10] {
@@ -96,7 +96,7 @@ fn commit(c: &mut Criterion) {
     group.finish();
 }
 
-/// From a closed chunk that the page cache holds: the file each time, or the store's cache.
+/// From a closed chunk in the page cache: each time from the file, or from the store's cache.
 fn read(c: &mut Criterion) {
     let mut group = c.benchmark_group("blob_read");
     for size in SIZES {

@@ -1,4 +1,4 @@
-//! What a log in a region costs on this machine's disk: appending with a sync, in batches, opening.
+//! The cost of a log in a region on this machine's disk: appending with a sync, in batches, opening.
 //!
 //! ```text
 //! cargo bench --features embedded --bench embedded
@@ -14,7 +14,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 
 const MIB: u64 = 1 << 20;
 
-/// A file on the disk that `target` is on; `/tmp` is memory on many machines. Its bytes are written, so
+/// A file on the disk of `target`, because `/tmp` is memory on many machines. Its bytes are written, so
 /// that no sync waits for the file system's bookkeeping.
 fn file(len: u64) -> File {
     let file = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -65,7 +65,7 @@ fn append_batch(c: &mut Criterion) {
     group.finish();
 }
 
-/// With the region half full of records: they are read, and the other half is looked through.
+/// With the region half full of records: the records are read, and the other half is searched.
 fn open_half_full(c: &mut Criterion) {
     let mut group = c.benchmark_group("embedded_open");
     for mib in [1, 16] {

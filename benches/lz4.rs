@@ -1,11 +1,11 @@
-//! What compression saves and costs on this machine: how much smaller the log gets, appending, and
-//! replaying, for text, JSON and random bytes, each with compression off and on.
+//! The savings and costs of compression on this machine: the log's size, appending, and replaying, for
+//! text, JSON and random bytes, each with compression off and on.
 //!
 //! ```text
 //! cargo bench --features lz4 --bench lz4
 //! ```
 //!
-//! Off and on take turns, and of each the fastest round counts: what else the machine does meanwhile can
+//! Off and on take turns, and the fastest round of each counts, because other load on the machine can
 //! only make a round slower.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench may stop at the first error")]
 
@@ -23,7 +23,7 @@ const SIZES: [usize; 3] = [256, 4 << 10, 64 << 10];
 const MODES: [Compression; 2] = [Compression::None, Compression::Lz4 { min_len: 64 }];
 const KINDS: [&str; 3] = ["text", "json", "random"];
 
-/// Different records of a kind, as a log has them.
+/// How many different records of a kind a log has.
 const DIFFERENT: u64 = 64;
 
 /// Bytes of payload in a round.
@@ -43,7 +43,7 @@ impl Random {
     }
 }
 
-/// Words of the project's own documents in any order, or an order of a shop, or noise.
+/// Phrases of the project's own documents in any order, or orders of a shop, or noise.
 fn payload(kind: &str, size: usize, seed: u64) -> Vec<u8> {
     let words: Vec<&str> = include_str!("../docs/design/architecture.md").split_whitespace().collect();
     let mut random = Random((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -51,7 +51,7 @@ fn payload(kind: &str, size: usize, seed: u64) -> Vec<u8> {
     while bytes.len() < size {
         let n = random.next();
         match kind {
-            // A run of six words as they stand there, so that phrases come again as they do in prose.
+            // A run of six words from the document, so that phrases repeat as they do in prose.
             "text" => {
                 let at = n as usize % (words.len() - 6);
                 bytes.extend_from_slice(words[at..at + 6].join(" ").as_bytes());
@@ -89,7 +89,7 @@ fn homes() -> [Home; 2] {
     })
 }
 
-/// Does it in turns with compression off and on; returns the fastest of each.
+/// Runs rounds with compression off and on in turns; returns the fastest of each.
 fn fastest(mut round: impl FnMut(usize) -> Duration) -> [Duration; 2] {
     let mut fastest = [Duration::MAX; 2];
     for _ in 0..ROUNDS {
@@ -100,23 +100,23 @@ fn fastest(mut round: impl FnMut(usize) -> Duration) -> [Duration; 2] {
     fastest
 }
 
-/// How long the appender takes for a round; the worker has written it all before the next one.
+/// Returns how long the appender takes for a round; the worker has written it all before the next one.
 fn append(log: &mut Log, records: &[Record], count: usize) -> Duration {
-    let begun = Instant::now();
+    let started = Instant::now();
     for record in records.iter().cycle().take(count) {
         log.append(black_box(record)).unwrap();
     }
-    let elapsed = begun.elapsed();
+    let elapsed = started.elapsed();
     log.rotate_and_remove().unwrap();
     log.wal.wait_idle().unwrap();
     elapsed
 }
 
-/// How long it takes to open the log of one round.
+/// Returns how long it takes to open the log of one round.
 fn replay(home: &Home) -> Duration {
-    let begun = Instant::now();
+    let started = Instant::now();
     let log = home.open(Replay::All).unwrap();
-    let elapsed = begun.elapsed();
+    let elapsed = started.elapsed();
     log.wal.close().unwrap();
     elapsed
 }
@@ -127,11 +127,11 @@ fn measure(kind: &str, size: usize) {
     let mut logs = homes.each_ref().map(|home| home.open(Replay::All).unwrap());
     let appending = fastest(|mode| append(&mut logs[mode], &records, count));
     let [off, on] = logs.map(|mut log| {
-        let begun = log.wal.on_disk_size();
+        let before = log.wal.on_disk_size();
         for record in records.iter().cycle().take(count) {
             log.append(record).unwrap();
         }
-        let bytes = log.wal.on_disk_size() - begun;
+        let bytes = log.wal.on_disk_size() - before;
         log.wal.close().unwrap();
         bytes as f64
     });

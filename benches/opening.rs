@@ -1,9 +1,9 @@
-//! What opening costs at worst: chunks and rings full of data that looks like frames, closed cleanly or torn,
-//! against reading and checking the same bytes once.
+//! The worst-case cost of opening: chunks and rings full of data that looks like frames, closed cleanly
+//! or torn, compared with reading and checking the same bytes once.
 //!
 //! ```text
 //! cargo bench --features embedded --bench opening             # 64 MiB
-//! cargo bench --features embedded --bench opening -- 1024     # or so many MiB
+//! cargo bench --features embedded --bench opening -- 1024     # or another number of MiB
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench")]
 
@@ -22,7 +22,7 @@ use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, Wal
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// How often each is measured; the median counts.
+/// How many times each case is measured; the median counts.
 const ROUNDS: usize = 5;
 
 #[derive(Debug)]
@@ -56,10 +56,10 @@ fn main() -> Outcome<()> {
     println!("| --- | --- | ---: | ---: | ---: | ---: |");
     for (name, record) in contents(size) {
         for (file, make) in [
-            ("fresh, torn at its beginning", fresh_torn as fn(&Path, u64, &[u8]) -> Outcome<()>),
+            ("fresh, torn at its start", fresh_torn as fn(&Path, u64, &[u8]) -> Outcome<()>),
             ("reused, closed", reused_closed),
             ("reused, killed when idle", reused_idle),
-            ("reused, torn at its beginning", reused_torn),
+            ("reused, torn at its start", reused_torn),
         ] {
             let dir = tempfile::tempdir()?;
             make(dir.path(), size, &record)?;
@@ -88,7 +88,7 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// Payloads that were the worst for a search that believes lengths.
+/// The payloads that were worst for a search that believes lengths.
 fn contents(size: u64) -> Vec<(&'static str, Vec<u8>)> {
     let words = |f: &dyn Fn(u64) -> u64| (0..512).flat_map(|i| f(i).to_le_bytes()).collect::<Vec<u8>>();
     let mut x = 1u64;
@@ -123,13 +123,13 @@ fn newest(dir: &Path) -> Outcome<PathBuf> {
     chunks.pop().ok_or_else(|| "no chunk".into())
 }
 
-/// Puts the directory back as it was: one chunk, with the bytes that were saved.
+/// Restores the directory: one chunk, with the saved bytes.
 fn restore(dir: &Path, path: &Path, saved: &Path) -> Outcome<()> {
     for entry in fs::read_dir(dir.join("log"))? {
         fs::remove_file(entry?.path())?;
     }
     fs::copy(saved, path)?;
-    // Or the log's own syncs would pay for the copy.
+    // Otherwise the log's own syncs would pay for the copy.
     File::open(path)?.sync_all()?;
     Ok(())
 }
@@ -141,7 +141,7 @@ fn fill(wal: &mut ChunkedWal<Types>, record: &[u8]) -> Outcome<()> {
     Ok(())
 }
 
-/// No record was synced, and the first is lost.
+/// No record was synced, and the first one is lost.
 fn fresh_torn(dir: &Path, size: u64, record: &[u8]) -> Outcome<()> {
     let mut wal = ChunkedWal::<Types>::open(config(dir, size), &mut Nothing)?;
     fill(&mut wal, record)?;
@@ -151,7 +151,7 @@ fn fresh_torn(dir: &Path, size: u64, record: &[u8]) -> Outcome<()> {
     Ok(())
 }
 
-/// An older life of the file has filled it, this one has written next to nothing.
+/// An earlier life of the file has filled it, this one has written next to nothing.
 fn reused(dir: &Path, size: u64, record: &[u8]) -> Outcome<ChunkedWal<Types>> {
     let mut wal = ChunkedWal::<Types>::open(config(dir, size), &mut Nothing)?;
     for _ in 0..2 {
@@ -179,7 +179,7 @@ fn reused_torn(dir: &Path, size: u64, record: &[u8]) -> Outcome<()> {
     Ok(())
 }
 
-/// Leaves the directory as if the process had been killed.
+/// Leaves the directory as after a kill of the process.
 fn kill(dir: &Path, wal: ChunkedWal<Types>) -> Outcome<()> {
     let path = newest(dir)?;
     let killed = dir.join("killed");
@@ -188,7 +188,7 @@ fn kill(dir: &Path, wal: ChunkedWal<Types>) -> Outcome<()> {
     restore(dir, &path, &killed)
 }
 
-/// A ring that has gone round, dropped cleanly.
+/// A ring after a full lap, dropped cleanly.
 fn ring(name: &str, record: &[u8], size: u64) -> Outcome<()> {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("host");
@@ -229,7 +229,8 @@ fn read_and_check(path: &Path) -> Outcome<u64> {
     }
 }
 
-/// How long the file system takes to cut a file to its beginning, which opening does after a torn end.
+/// Returns how long the file system takes to cut a file to its start, which opening does after a torn
+/// end.
 fn cut(path: &Path) -> Outcome<Duration> {
     let file = File::options().write(true).open(path)?;
     let began = Instant::now();

@@ -1,4 +1,4 @@
-//! A log of events whose payloads are compressed: what it saves, and what it doesn't change.
+//! A log of events with compressed payloads: how much space it saves, and what stays the same.
 //!
 //! ```text
 //! cargo run --release --features lz4 --example compressed
@@ -17,7 +17,7 @@ impl WalTypes for Events {
     type Callback = ();
 }
 
-/// How many events there were, and bytes of them.
+/// The number of events, and of their bytes.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     events: u64,
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let mut config = Config::new(dir.path());
 
-    // A log that exists already, without compression.
+    // A log that already exists, without compression.
     let mut seen = Seen::default();
     let mut wal = ChunkedWal::<Events>::open(config.clone(), &mut seen)?;
     for n in 0..10_000 {
@@ -65,21 +65,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     wal.close()?;
     println!("10000 events as they are: {} bytes of events in {plain} bytes of log", seen.bytes);
 
-    // It is turned on. The chunk that the log goes on in was begun without, so it takes effect behind the
-    // next rotation; a log that is in a hurry rotates at once.
+    // Compression is turned on. The open chunk was started without it, so compression starts with the
+    // next rotation; a program in a hurry rotates at once.
     config.compression = Compression::Lz4 { min_len: 64 };
     let mut seen = Seen::default();
     let mut wal = ChunkedWal::<Events>::open(config.clone(), &mut seen)?;
     wal.close_open_chunk(&seen)?;
-    let begun = wal.on_disk_size();
+    let before = wal.on_disk_size();
     for n in 0..10_000 {
         wal.append_and_apply(event(n), &mut seen)?;
     }
-    let compressed = wal.on_disk_size() - begun;
+    let compressed = wal.on_disk_size() - before;
     wal.close()?;
     println!("10000 events compressed: {compressed} bytes of log, {}%", compressed * 100 / plain);
 
-    // Turned off again, all of it is read: a log is read as it was written.
+    // Compression is turned off again, and all of the log can be read: a log is read as it was written.
     config.compression = Compression::None;
     let mut again = Seen::default();
     let wal = ChunkedWal::<Events>::open(config, &mut again)?;

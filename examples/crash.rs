@@ -6,9 +6,9 @@
 //! cargo run --release --example crash -- --replay 'size=512 spares=1; a7x3 s r @ 7#57:s123'
 //! ```
 //!
-//! Workloads are drawn from the seed, cut at every operation of the storage, and what a crash may
-//! leave there is opened and compared with what was appended. The end is a count, or, with exit code
-//! 1, what is wrong and the shortest script that shows it.
+//! Workloads are drawn from the seed and cut at every operation of the storage; the disks that a crash
+//! may leave there are opened and compared with the appended records. The result is a count, or, with
+//! exit code 1, a failure with the shortest script that shows it.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{IsTerminal, Write};
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // On a terminal one line that changes, elsewhere a line each time.
+    // One line that changes on a terminal, a new line each time elsewhere.
     let end = if std::io::stderr().is_terminal() { "  \r" } else { "\n" };
     let progress = move |report: &_| {
         eprint!("{report}{end}");
@@ -99,7 +99,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Every switch of the disk that the log's promises cover.
+/// Turns on every switch of the disk that the log's promises cover.
 fn unkind(disk: &MemoryStorage) {
     disk.set_reserved_sizes(ReservedSizes::MayBeLost);
     disk.set_fresh_space(FreshSpace::OlderBytes);

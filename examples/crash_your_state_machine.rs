@@ -1,23 +1,23 @@
-//! Crash-tests a state machine of yours: a bank, in about a hundred lines.
+//! Crash-tests your own state machine: here a bank, in about a hundred lines.
 //!
 //! ```text
 //! cargo run --release --example crash_your_state_machine
 //! ```
 //!
-//! Bring three things: the [`StateMachine`], actions for it, and, if you like, a comparison of your
-//! own. [`CrashTest`] does the rest: it runs workloads, cuts the power at every operation of the
-//! storage, opens what is left, and holds your state machine against one that was never closed.
+//! Write three things: the [`StateMachine`], actions for it, and, if you like, your own comparison.
+//! [`CrashTest`] does the rest: it runs workloads, cuts the power at every operation of the storage,
+//! opens the disk that is left, and compares your state machine with one that was never closed.
 //!
-//! The second half tests the same bank with a bug in it: its checkpoint forgets something. No test
-//! without a restart would see that. The crash test does, and prints the few steps that show it.
+//! The second half tests the same bank with a bug: its checkpoint forgets something. A test without a
+//! restart would not see that. The crash test does, and prints the few steps that show it.
 
 use std::collections::BTreeMap;
 
 use chunked_wal::testing::{CrashTest, Subject};
 use chunked_wal::{ChunkId, Segment, StateMachine, WalRecord, WalTypes};
 
-/// The types of the bank's log. Codecs for tuples and strings come with `codeq`; for types of your
-/// own you write two functions.
+/// The types of the bank's log. Codecs for tuples and strings come with `codeq`; for your own types,
+/// write two functions.
 struct BankLog;
 
 impl WalTypes for BankLog {
@@ -87,7 +87,7 @@ impl StateMachine<BankLog> for Bank {
     }
 }
 
-/// What is tested.
+/// The subject of the test.
 struct TheBank {
     forgetful: bool,
 }
@@ -96,19 +96,19 @@ impl Subject for TheBank {
     type Types = BankLog;
     type StateMachine = Bank;
 
-    /// As it is before anything has happened.
+    /// The state before any action.
     fn state_machine(&self) -> Bank {
         Bank { forgetful: self.forgetful, ..Bank::default() }
     }
 
-    /// The action of a number. That some are refused is no fault.
+    /// The action of a number. The state machine may refuse some of them.
     fn action(&self, n: u64) -> String {
-        // Now and then one that is larger than a chunk, by the length of its note.
+        // Now and then a long note makes the action larger than a chunk.
         let note = "x".repeat(if n.is_multiple_of(20) { 3000 } else { 0 });
         format!("client-{} client-{} {} {note}", n % 7, n % 5, n % 1000)
     }
 
-    /// The checkpoints are compared anyway. This looks at the rest, and at what must always hold.
+    /// The checkpoints are compared anyway. This compares the rest, and checks an invariant.
     fn check(&self, recovered: &Bank, expected: &Bank) -> Result<(), String> {
         if recovered != expected {
             return Err(format!("two banks:\n  recovered: {recovered:?}\n  expected:  {expected:?}"));
@@ -125,7 +125,7 @@ fn main() {
     match CrashTest::new(TheBank { forgetful: false }).states(10_000).run() {
         Ok(report) => println!("{report}\n"),
         Err(failure) => {
-            // `failure.replay` goes into `CrashTest::replay`, in a test that stays.
+            // Pass `failure.replay` to `CrashTest::replay`, in a test that you keep.
             println!("{failure}");
             std::process::exit(1);
         }

@@ -1,5 +1,5 @@
-//! A store of memories: texts of any size with tags, settings, and streams that only grow. It is killed in
-//! mid-write, again and again, and replays what it has.
+//! A store of memories: texts of any size with tags, settings, and streams that only grow. It is killed
+//! in mid-write, again and again, and replayed.
 //!
 //! ```text
 //! cargo run --release --features blob --example memstore
@@ -8,8 +8,8 @@
 //! dir/blobs   the texts
 //! ```
 //!
-//! The parent starts itself as a child that writes, kills it (SIGKILL), opens the store and looks at
-//! everything that is in it.
+//! The parent starts itself as a child that writes, kills it (SIGKILL), opens the store and checks
+//! everything in it.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -25,7 +25,7 @@ use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, StateMachine, WalRecord,
 
 const KILLS: u64 = 10;
 
-/// What is done to the store. Texts are named, not held.
+/// A change of the store. Texts are named, not held.
 #[derive(Debug, Clone, PartialEq)]
 enum Action {
     AppendMemory { id: u64, text: BlobRef, tags: Vec<String> },
@@ -78,7 +78,7 @@ struct Memories;
 
 impl WalTypes for Memories {
     type Action = Action;
-    /// How many actions went before. All chunks are kept, so it need not be the state.
+    /// The number of actions before. All chunks are kept, so the checkpoint need not be the state.
     type Checkpoint = u64;
     type Callback = ();
 }
@@ -128,7 +128,8 @@ impl MemStore {
         Ok(MemStore { log: BlobWal::new(wal, BlobStore::open(config)?), index })
     }
 
-    /// Durable when it returns: first the text, then the action that names it.
+    /// Appends a memory, which is durable when this returns: first the text, then the action that names
+    /// it.
     fn append_memory(&mut self, id: u64, text: &str, tags: &[&str]) -> Result<(), chunked_wal::Error> {
         let tags = tags.iter().map(|tag| tag.to_string()).collect();
         let text = self.log.append_blob(text.as_bytes())?;
@@ -151,12 +152,12 @@ impl MemStore {
     }
 }
 
-/// A text that says whose it is, from a line to some hundred KiB.
+/// A text that names its owner, from a line to some hundred KiB.
 fn text_of(name: &str, n: u64) -> String {
     format!("{name} {n}: what was remembered\n").repeat(1 + (n * n % 5000) as usize)
 }
 
-/// Acts on the store until it is killed; says after each action how many are durable.
+/// Changes the store until the process is killed; prints after each action how many are durable.
 fn act_for_ever(dir: &Path) -> Result<(), Box<dyn Error>> {
     let mut store = MemStore::open(dir)?;
     let mut out = io::stdout().lock();
@@ -172,7 +173,7 @@ fn act_for_ever(dir: &Path) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Looks at everything: each text must be the one that was given.
+/// Checks everything: each text must be the one that was written.
 fn look_at_all(store: &MemStore) -> Result<u64, Box<dyn Error>> {
     let mut bytes = 0;
     for (id, (text, tags)) in &store.index.memories {

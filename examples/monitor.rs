@@ -1,11 +1,12 @@
-//! Tells what becomes of a log, or of an SQLite WAL, until interrupted.
+//! Reports the changes of a log, or of an SQLite WAL, until interrupted.
 //!
 //! ```text
 //! cargo run --features monitor --example monitor -- DIRECTORY
 //! cargo run --features monitor --example monitor -- app.db-wal
 //! ```
 //!
-//! `--checkpoints` reads the index of an SQLite WAL too; `--poll` doesn't ask the operating system.
+//! `--checkpoints` reads the index of an SQLite WAL too; `--poll` polls instead of using the operating
+//! system's watch.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};

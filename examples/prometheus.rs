@@ -42,12 +42,12 @@ impl StateMachine<Notes> for Count {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let once = std::env::args().any(|argument| argument == "--once");
-    // Before the log is opened: it asks for its metrics then.
+    // Before the log is opened, because the log registers its metrics then.
     let buckets = [0.000_1, 0.001, 0.01, 0.1, 1.0];
     let seconds = metrics_exporter_prometheus::Matcher::Suffix("_seconds".to_string());
     let metrics = PrometheusBuilder::new().set_buckets_for_metric(seconds, &buckets)?.install_recorder()?;
 
-    // Any free port if only we ask.
+    // Any free port, if only this program asks.
     let listener = TcpListener::bind(("127.0.0.1", if once { 0 } else { 9184 }))?;
     let address = listener.local_addr()?;
     std::thread::spawn(move || serve(&listener, &metrics));
@@ -79,7 +79,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Answers every request with the metrics. A real program has an HTTP server for this.
+/// Answers every request with the metrics. A real program would use an HTTP server.
 fn serve(listener: &TcpListener, metrics: &PrometheusHandle) {
     for connection in listener.incoming() {
         if let Err(error) = connection.and_then(|connection| answer(connection, metrics)) {

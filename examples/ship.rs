@@ -6,20 +6,21 @@
 //! cargo run --release --example ship -- check LOG COPY      says how far the copy is, and opens it
 //! ```
 //!
-//! Kill either of them whenever you like and start it again. The copy is a log at any moment: open it
-//! with the types that wrote the original, once nobody ships to it any more.
+//! Kill either of them at any time and start it again. The copy is a log at any moment: open it with
+//! the types that wrote the original, once nothing is shipped to it any more.
 //!
 //! ```text
 //! LOG   | sealed chunk + seal | sealed chunk + seal | open chunk, durable up to here | not yet |
 //! COPY  | the same bytes      | the same bytes      | the same bytes                 |
 //! ```
 //!
-//! - Only durable bytes are shipped: a crash of the writer can't take back what the copy has.
-//! - A chunk begins under another name and gets its own once its first record is durable. The next
-//!   begins when it is sealed and durable. Both are what the log itself does.
-//! - Whoever starts again believes nothing of the copy's newest chunk but records that check out.
-//! - What the writer removes is removed here, too. If it removed what was not shipped yet, the copy
-//!   begins anew at the oldest chunk there is: a chunk begins with a checkpoint of all before it.
+//! - Only durable bytes are shipped: a crash of the writer can't take back bytes that the copy has.
+//! - A chunk starts under another name and gets its own once its first record is durable. The next
+//!   chunk starts when this one is sealed and durable. The log itself does both, too.
+//! - After a restart, the shipper trusts only records of the copy's newest chunk that check out.
+//! - Chunks that the writer removes are removed here, too. If the writer removed a chunk that was not
+//!   shipped yet, the copy starts again at the oldest chunk there is, because a chunk starts with a
+//!   checkpoint of everything before.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -39,10 +40,10 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const USAGE: &str = "ship write LOG | ship follow LOG COPY | ship check LOG COPY";
 
-/// A chunk's header: 64 bytes that differ from life to life of a file.
+/// The size of a chunk's header: 64 bytes, which differ each time a file is reused.
 const HEADER: usize = 64;
 
-/// How much is copied at a time.
+/// How many bytes are copied at a time.
 const PIECE: u64 = 1 << 20;
 
 fn main() -> ExitCode {
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
 /// Numbers, each one more than the last.
 #[derive(Debug, Default)]
 pub struct Numbers {
-    /// The number to come.
+    /// The next number.
     pub next: u64,
 }
 
@@ -93,7 +94,7 @@ impl StateMachine<Raw> for Numbers {
     }
 }
 
-/// A small log, so that there is much to rotate and to remove.
+/// The settings of a small log, so that there is much to rotate and to remove.
 pub fn config(dir: &Path) -> Config {
     let mut config = Config::new(dir);
     config.chunk_max_size = 64 << 10;
@@ -164,14 +165,14 @@ struct Copied {
     id: ChunkId,
     header: [u8; HEADER],
     file: File,
-    /// Bytes that are right and durable.
+    /// The number of bytes that are right and durable.
     len: u64,
-    /// It has its seal: another chunk may follow.
+    /// Whether the chunk has its seal, so that another chunk may follow.
     is_complete: bool,
 }
 
 impl Shipper {
-    /// Waits until there is a log, and goes on where the copy ends.
+    /// Waits until there is a log, and continues where the copy ends.
     pub fn new(log: &Path, copy: &Path) -> Result<Self> {
         // The log may be about to be made.
         let reader = loop {
@@ -182,12 +183,12 @@ impl Shipper {
         };
         fs::create_dir_all(copy)?;
         let mut shipper = Shipper { reader, log: log.into(), copy: copy.into(), newest: None, shipped: 0 };
-        shipper.go_on()?;
+        shipper.resume()?;
         Ok(shipper)
     }
 
-    /// Looks what the copy has, and takes up its newest chunk behind the last record that checks out.
-    fn go_on(&mut self) -> Result<()> {
+    /// Examines the copy, and continues its newest chunk after the last record that checks out.
+    fn resume(&mut self) -> Result<()> {
         let Some(id) = Listing::of(&self.copy)?.chunks.last().copied() else { return Ok(()) };
         let path = self.copy.join(id.file_name());
         let chunk = RawChunk::open(&self.copy, id)?;
@@ -204,7 +205,7 @@ impl Shipper {
         Ok(())
     }
 
-    /// Ships all that is durable by now.
+    /// Ships all bytes that are durable by now.
     pub fn catch_up(&mut self) -> Result<()> {
         let end = self.reader.refresh()?;
         let chunks = Listing::of(&self.log)?.chunks;
@@ -215,29 +216,29 @@ impl Shipper {
                 continue;
             }
             if !self.ship_chunk(*id, is_sealed, end)? {
-                // Removed while it was read: look again.
+                // The chunk was removed while it was read: start over.
                 return Ok(());
             }
         }
         self.remove_old(chunks.first().copied())
     }
 
-    /// Ships what is missing of one chunk; `false` if it is gone.
+    /// Ships the missing bytes of one chunk; `false` if the chunk is gone.
     fn ship_chunk(&mut self, id: ChunkId, is_sealed: bool, end: u64) -> Result<bool> {
         let source_path = self.log.join(id.file_name());
         let (Some(header), Ok(source)) = (header_of(&source_path)?, File::open(&source_path)) else {
             return Ok(false);
         };
-        // Of a sealed chunk the whole file, the seal included.
+        // Of a sealed chunk, ships the whole file, with the seal.
         let until = if is_sealed { source.metadata()?.len() } else { end - id.0 };
         if self.newest.as_ref().is_none_or(|newest| newest.id != id) {
             let follows_on = |newest: &Copied| newest.is_complete && self.shipped == id.0;
             if !self.newest.as_ref().is_some_and(follows_on) {
-                // What comes between was removed before it was shipped.
+                // The chunks in between were removed before they were shipped.
                 self.remove_all()?;
             }
-            let Some(begun) = self.begin(id, header, &source, &source_path)? else { return Ok(false) };
-            self.newest = Some(begun);
+            let Some(started) = self.start(id, header, &source, &source_path)? else { return Ok(false) };
+            self.newest = Some(started);
         }
         let Some(newest) = &mut self.newest else { return Ok(false) };
         if newest.header != header {
@@ -259,9 +260,9 @@ impl Shipper {
         Ok(true)
     }
 
-    /// Begins a chunk of the copy with the header and the first record of the source; `None` if that is
-    /// gone.
-    fn begin(&self, id: ChunkId, header: [u8; HEADER], source: &File, path: &Path) -> Result<Option<Copied>> {
+    /// Starts a chunk of the copy with the header and the first record of the source; `None` if the
+    /// source is gone.
+    fn start(&self, id: ChunkId, header: [u8; HEADER], source: &File, path: &Path) -> Result<Option<Copied>> {
         let first = self.reader.records_from(id.0).and_then(|mut records| records.next().transpose());
         let len = match first {
             Ok(Some((_, segment, _))) => segment.offset + segment.size - id.0,
@@ -269,16 +270,16 @@ impl Shipper {
             Err(error) => return Err(error.into()),
         };
         let Some(piece) = read(source, path, 0, len, &header)? else { return Ok(None) };
-        let begun = self.copy.join("begun.tmp");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&begun)?;
+        let started = self.copy.join("started.tmp");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&started)?;
         file.write_all_at(&piece, 0)?;
         file.sync_all()?;
-        fs::rename(&begun, self.copy.join(id.file_name()))?;
+        fs::rename(&started, self.copy.join(id.file_name()))?;
         self.sync_copy()?;
         Ok(Some(Copied { id, header, file, len, is_complete: false }))
     }
 
-    /// Removes what the log has removed.
+    /// Removes the chunks that the log has removed.
     fn remove_old(&self, oldest: Option<ChunkId>) -> Result<()> {
         for id in Listing::of(&self.copy)?.chunks {
             if oldest.is_some_and(|oldest| id < oldest) {
@@ -299,7 +300,7 @@ impl Shipper {
     }
 }
 
-/// The header of the chunk that has this name by now; `None` if there is none.
+/// Reads the header of the chunk that has this name now; `None` if there is none.
 fn header_of(path: &Path) -> io::Result<Option<[u8; HEADER]>> {
     let mut header = [0; HEADER];
     match File::open(path).and_then(|file| file.read_exact_at(&mut header, 0)) {
@@ -309,8 +310,8 @@ fn header_of(path: &Path) -> io::Result<Option<[u8; HEADER]>> {
     }
 }
 
-/// Reads bytes of a chunk; `None` if the chunk is gone: its file may have been used again, and the bytes
-/// be another chunk's. A chunk loses its name before its file is used again.
+/// Reads bytes of a chunk; `None` if the chunk is gone: its file may have been reused, and the bytes
+/// belong to another chunk. A chunk loses its name before its file is reused.
 fn read(source: &File, path: &Path, from: u64, len: u64, header: &[u8; HEADER]) -> Result<Option<Vec<u8>>> {
     let mut piece = vec![0; len as usize];
     match source.read_exact_at(&mut piece, from) {
@@ -320,13 +321,13 @@ fn read(source: &File, path: &Path, from: u64, len: u64, header: &[u8; HEADER]) 
     }
 }
 
-/// Where the records of a sealed chunk end.
+/// Returns where the records of a sealed chunk end.
 fn sealed_end(dir: &Path, id: ChunkId) -> Result<u64> {
     let chunk = RawChunk::open(dir, id)?;
     if let Some(seal) = chunk.seal()? {
         return Ok(seal.data_end);
     }
-    // It stands where it should unless a crash kept the file from being cut.
+    // The seal is at the end, unless a crash kept the file from being cut.
     let mut records = chunk.records(ChunkPlace::Older);
     while records.next()?.is_some() {}
     Ok(records.sound_end())
@@ -334,8 +335,8 @@ fn sealed_end(dir: &Path, id: ChunkId) -> Result<u64> {
 
 // Checking -----------------------------------------------------------------------------------------
 
-/// Compares the copy with the log, byte for byte, and opens a copy of it, so that shipping can go on.
-/// Nobody may be shipping meanwhile. Returns what the state machine came to.
+/// Compares the copy with the log, byte for byte, and opens a copy of the copy, so that shipping can go
+/// on. Nothing may be shipped meanwhile. Returns the state machine's next number.
 pub fn check(log: &Path, copy: &Path) -> Result<u64> {
     let opened = copy.with_extension("opened");
     fs::create_dir_all(&opened)?;
@@ -350,7 +351,7 @@ pub fn check(log: &Path, copy: &Path) -> Result<u64> {
             Ok(original) if !original.starts_with(&copied) => {
                 return Err(format!("{id}: the copy differs").into());
             }
-            // Removed, and not yet in the copy.
+            // The chunk was removed, or is not in the copy yet.
             _ => {}
         }
     }

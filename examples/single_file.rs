@@ -1,5 +1,5 @@
-//! A bank in one file: header, log and accounts together. It is killed in mid-transfer, again and again,
-//! and no money is lost.
+//! A bank in one file: header, log and accounts together. It is killed in mid-transfer, again and
+//! again, and no money is lost.
 //!
 //! ```text
 //! cargo run --release --features embedded --example single_file
@@ -19,14 +19,14 @@ use chunked_wal::embedded::{Checkpoint, EmbeddedWal, Region};
 const REGION: Region = Region { offset: 4096, len: 64 << 10 };
 const ACCOUNTS_AT: u64 = REGION.offset + REGION.len;
 const ACCOUNTS: usize = 1024;
-const BEGIN_WITH: u64 = 1000;
+const START_WITH: u64 = 1000;
 
 const KILLS: u64 = 20;
 
 struct Bank {
     file: File,
     wal: EmbeddedWal,
-    /// As they are after the last record. In the file as they were at the checkpoint, or newer.
+    /// The accounts after the last record. The file has them as of the checkpoint, or newer.
     accounts: Vec<u64>,
 }
 
@@ -35,7 +35,7 @@ impl Bank {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let len = ACCOUNTS_AT + 8 * ACCOUNTS as u64;
         if file.metadata()?.len() < len {
-            let accounts: Vec<u8> = (0..ACCOUNTS).flat_map(|_| BEGIN_WITH.to_le_bytes()).collect();
+            let accounts: Vec<u8> = (0..ACCOUNTS).flat_map(|_| START_WITH.to_le_bytes()).collect();
             file.write_all_at(&accounts, ACCOUNTS_AT)?;
             file.sync_all()?;
         }
@@ -53,10 +53,10 @@ impl Bank {
         Ok(Bank { file, wal, accounts })
     }
 
-    /// Durable when it returns. One record has both accounts: a crash leaves both changed or none.
+    /// Transfers money, durably. One record has both accounts, so a crash leaves both changed or none.
     fn transfer(&mut self, from: usize, to: usize, amount: u64) -> Result<u64, Box<dyn Error>> {
         let amount = amount.min(self.accounts[from]);
-        // What the accounts come to, not by how much they change: to apply a record twice does no harm.
+        // The record has the new balances, not the changes: applying it twice does no harm.
         let mut record = Vec::new();
         for (account, balance) in [(from, self.accounts[from] - amount), (to, self.accounts[to] + amount)] {
             record.extend_from_slice(&(account as u64).to_le_bytes());
@@ -73,7 +73,7 @@ impl Bank {
     fn checkpoint(&mut self) -> Result<(), Box<dyn Error>> {
         let accounts: Vec<u8> = self.accounts.iter().flat_map(|balance| balance.to_le_bytes()).collect();
         self.file.write_all_at(&accounts, ACCOUNTS_AT)?;
-        // Its sync covers the accounts too.
+        // The sync of the checkpoint covers the accounts, too.
         let checkpoint = self.wal.checkpoint()?;
         let header = [checkpoint.position.to_le_bytes(), checkpoint.sequence.to_le_bytes()].concat();
         self.file.write_all_at(&header, 0)?;
@@ -92,7 +92,7 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte))
 }
 
-/// Transfers money until it is killed; says each sequence that is durable.
+/// Transfers money until the process is killed; prints each durable sequence.
 fn transfer_for_ever(path: &Path) -> Result<(), Box<dyn Error>> {
     let mut bank = Bank::open(path)?;
     let mut out = std::io::stdout().lock();
@@ -130,7 +130,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "killed after {durable} transfers: {} are there, {} of them only in the log; {money} in all",
             stats.last_sequence, stats.pending_records
         );
-        if stats.last_sequence < durable || money != BEGIN_WITH * ACCOUNTS as u64 {
+        if stats.last_sequence < durable || money != START_WITH * ACCOUNTS as u64 {
             return Err("money was lost".into());
         }
     }

@@ -10,7 +10,7 @@ use crate::position::ChunkId;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// The most that buffer and queue may hold, each: see [`Config::limit_pending`].
+/// The most bytes that the open buffer and the queue may hold, each: see [`Config::limit_pending`].
 const PENDING_LIMIT: u64 = 1024 * MIB;
 
 /// The largest `max_record_size`: what a frame's length field can hold, with room for its header.
@@ -22,38 +22,40 @@ const CHUNK_SIZE_LIMIT: u64 = 1 << 40;
 /// The largest `read_buffer_size`, so that opening a log stays within a known memory.
 const READ_BUFFER_LIMIT: u64 = 64 * MIB;
 
-/// The largest `zero_ahead_bytes`: a sync may have to wait for as many.
+/// The largest `zero_ahead_bytes`: a sync may have to wait until that many zeros are written.
 const ZERO_AHEAD_LIMIT: u64 = 64 * MIB;
 
-/// What becomes of the mark that a log writes behind its last record once it has been idle for 5 ms.
+/// Whether the mark that a log writes after its last record, once the log has been idle for 5 ms, is
+/// synced.
 ///
-/// It is the proof that the last records had been durable: without it, a last batch that is damaged later can't
-/// be told from one that a crash has torn.
+/// The mark proves that the last records were durable: without the mark, a last batch that is damaged
+/// later looks like a batch that a crash has torn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum IdleMark {
-    /// It is written, and reaches the disk when the operating system writes it back, with the next sync, or
-    /// with a close.
+    /// The mark is written, and reaches the disk when the operating system writes it back, with the
+    /// next sync, or with a close.
     #[default]
     Written,
-    /// It is synced: one sync more for each burst, in the background. A sync that comes meanwhile waits for it.
+    /// The mark is synced: one more sync for each burst of records, in the background. A sync that is
+    /// asked for meanwhile waits for it.
     Synced,
 }
 
-/// How records of closed chunks are read at random, by [`read_record`](crate::WalReader::read_record).
+/// How [`read_record`](crate::WalReader::read_record) reads records of closed chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ClosedReads {
-    /// By positional reads: whatever happens to a file is an error.
+    /// By positional reads: whatever happens to a file is returned as an error.
     #[default]
     Positional,
-    /// From memory maps of the files: a read of what is cached costs no system call. At most 64 chunks are
-    /// mapped at a time, each as a whole, and a storage that doesn't map is read positionally.
+    /// From memory maps of the files: reading cached bytes costs no system call. At most 64 chunks are
+    /// mapped at a time, each as a whole. A storage that can't map files is read positionally.
     ///
-    /// The log never cuts or overwrites a file that it has mapped. But a file that somebody else cuts, or a
-    /// device that fails to read, is no error any more: the operating system ends the process by `SIGBUS`.
-    /// Closing the log waits for reads that are under way.
+    /// The log never cuts or overwrites a file that it has mapped. But where another program cuts the
+    /// file, or the device fails to read, there is no error: the operating system ends the process by
+    /// `SIGBUS`. Closing the log waits for reads that are under way.
     ///
-    /// Only there with the cargo feature `mmap`.
+    /// Needs the cargo feature `mmap`.
     ///
     /// ```
     /// let mut config = chunked_wal::Config::new("/var/lib/my-store/log");
@@ -65,28 +67,29 @@ pub enum ClosedReads {
 
 /// Whether the payloads of records are compressed.
 ///
-/// Whatever it is set to, a log is read as it was written; records with and without stand side by side.
+/// A log is read as it was written, whatever this setting is; compressed and plain records may share a
+/// chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Compression {
     /// Every payload is stored as it is.
     #[default]
     None,
-    /// A payload is compressed with LZ4 where that makes its frame smaller, up to 64 MiB; a larger one is
-    /// stored as it is. On the appender's thread, in memory that is used again.
+    /// A payload of up to 64 MiB is compressed with LZ4 where that makes its frame smaller; any other
+    /// payload is stored as it is. Compression runs on the appender's thread, in memory that is used
+    /// again.
     ///
-    /// Only there with the cargo feature `lz4`, which it also takes to read such a log; see
-    /// [`Config::compression`].
+    /// Needs the cargo feature `lz4`, for reading such a log too; see [`Config::compression`].
     #[cfg(feature = "lz4")]
     Lz4 {
-        /// Payloads of fewer bytes are stored as they are, untried. Below some 64 bytes there is hardly
-        /// anything to gain.
+        /// Payloads of fewer bytes are stored as they are, without a try. Below some 64 bytes there is
+        /// hardly anything to gain.
         min_len: u64,
     },
 }
 
 impl Compression {
-    /// What compresses a chunk's payloads.
+    /// The compressor of a chunk's payloads, if there is one.
     pub(crate) fn compressor(self) -> Option<Compressor> {
         match self {
             Compression::None => None,
@@ -96,9 +99,9 @@ impl Compression {
     }
 }
 
-/// How a log is kept. Sizes are in bytes.
+/// The settings of a log. Sizes are in bytes.
 ///
-/// Make one with [`Config::new`] and set what should differ:
+/// Make a `Config` with [`Config::new`] and set what should differ:
 ///
 /// ```
 /// let mut config = chunked_wal::Config::new("/var/lib/my-store/log");
@@ -107,87 +110,86 @@ impl Compression {
 /// # Ok::<(), chunked_wal::Error>(())
 /// ```
 ///
-/// Every setting may change from one open to the next; what is on disk stays readable.
+/// Every setting may change from one open to the next; the bytes on disk stay readable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The log's directory, made when missing. The log owns what is named like its files there and
-    /// leaves everything else alone.
+    /// The log's directory, made when missing. Files there that are named like the log's files belong
+    /// to the log; it leaves all other files alone.
     pub dir: PathBuf,
 
-    /// A chunk counts as full once it has this many bytes; it may pass the size by its last record.
-    /// This much disk space is allocated for each chunk ahead of writing. 64 MiB unless set.
+    /// A chunk is full once it has this many bytes; its last record may exceed the size. The log
+    /// allocates this much disk space for each chunk ahead of writing. Default: 64 MiB.
     pub chunk_max_size: u64,
 
-    /// A chunk counts as full once it has this many records, its first checkpoint included.
-    /// Unlimited (`u64::MAX`) unless set.
+    /// A chunk is full once it has this many records, its first checkpoint included. Default: unlimited
+    /// (`u64::MAX`).
     pub chunk_max_records: u64,
 
-    /// The largest payload that one record may have, before compression. Tested when appending only.
-    /// It holds for checkpoints too, and each chunk begins with one: a checkpoint that outgrows it keeps
-    /// every rotation from happening ([`Error::CheckpointTooLarge`]), and with it every
+    /// The largest payload of a record, before compression. Only appending checks the limit. It applies
+    /// to checkpoints too, and each chunk starts with one: a checkpoint that is larger fails every
+    /// rotation ([`Error::CheckpointTooLarge`]), and with it every
     /// [`append_and_apply`](crate::ChunkedWal::append_and_apply) from a full chunk on.
-    /// [`validate`](Self::validate) can't know a checkpoint's size. 64 MiB unless set.
+    /// [`validate`](Self::validate) can't know a checkpoint's size. Default: 64 MiB.
     pub max_record_size: u64,
 
-    /// Appended bytes that may wait for a flush in memory; past it, `append` hands them over as a
-    /// `Write` by itself. 1 MiB unless set; more than 1 GiB counts as 1 GiB.
+    /// Appended bytes that may wait for a flush in memory; with more, `append` itself hands them over
+    /// as a `Write`. Default: 1 MiB; more than 1 GiB counts as 1 GiB.
     pub open_buffer_max_bytes: u64,
 
-    /// Bytes handed over and not yet written; past it, whoever hands over more has to wait. A rotation
-    /// counts for a 64th of it at least, because each that waits has a file open. 32 MiB unless set; more
-    /// than 1 GiB counts as 1 GiB.
+    /// Bytes handed over and not yet written; with more, a caller that hands over bytes has to wait. A
+    /// rotation counts as a 64th of this limit at least, because each waiting rotation has a file open.
+    /// Default: 32 MiB; more than 1 GiB counts as 1 GiB.
     pub flush_queue_max_bytes: u64,
 
-    /// The most flushes that the worker takes into one batch. 65,536 unless set.
+    /// The most flushes that the worker takes into one batch. Default: 65,536.
     pub flush_batch_max_items: u64,
 
-    /// The worker takes no more flushes into a batch that has this many bytes. 8 MiB unless set.
+    /// The worker takes no more flushes into a batch that has this many bytes. Default: 8 MiB.
     pub flush_batch_max_bytes: u64,
 
-    /// How long the worker waits for more flushes to share a sync with the first. Zero unless set:
-    /// while one sync runs, the next batch collects by itself.
+    /// How long the worker waits for more flushes to share a sync with the first one. Default: zero,
+    /// because the next batch collects by itself while a sync runs.
     pub flush_batch_wait: Duration,
 
-    /// Whether opening cuts off a tail that a crash left half-written. If not, opening such a log is
-    /// an error, [`Error::TornTail`]. True unless set.
+    /// Whether opening cuts off a tail that a crash left half-written. If not, opening such a log fails
+    /// with [`Error::TornTail`]. Default: true.
     pub truncate_torn_tail: bool,
 
-    /// How many files of removed chunks are kept to be used again; 0 never reuses a file. 2 unless
-    /// set.
+    /// How many files of removed chunks are kept for reuse; 0 never reuses a file. Default: 2.
     pub spare_chunks: u64,
 
-    /// A log that syncs little at a time has the open chunk's next bytes overwritten with zeros in the
-    /// background, so many at a time: syncing to blocks that were never written before takes half as
-    /// long again on most file systems. It doubles what is written; files of removed chunks, which are
-    /// used again, need none of it. 0 turns it off, as is right for copy-on-write file systems. 1 MiB
-    /// unless set.
+    /// Zero-fills this many bytes ahead in the open chunk, in the background, where a log syncs little
+    /// at a time: on most file systems a small sync costs about 50 % more where its blocks were never
+    /// written before. Zero-filling doubles the bytes written, except in reused files of removed
+    /// chunks, which need none of it. 0 turns it off, which suits copy-on-write file systems. Default:
+    /// 1 MiB.
     pub zero_ahead_bytes: u64,
 
-    /// Whether the mark that an idle log writes behind its last record is synced, too. [`IdleMark::Written`]
-    /// unless set.
+    /// Whether the mark that an idle log writes after its last record is synced, too. Default:
+    /// [`IdleMark::Written`].
     pub idle_mark: IdleMark,
 
-    /// Whether payloads are compressed, in chunks begun from now on: a chunk that is continued and was
-    /// begun without compression takes none before the next rotation. A build without the cargo feature
-    /// `lz4` refuses a log with a chunk begun with it: [`Error::Unsupported`]. [`Compression::None`]
-    /// unless set.
+    /// Whether payloads are compressed, in chunks started from now on: a continued chunk that was
+    /// started without compression takes no compressed payload; compression starts with the next
+    /// rotation. A build without the cargo feature `lz4` refuses a log that has a chunk started with
+    /// compression: [`Error::Unsupported`]. Default: [`Compression::None`].
     pub compression: Compression,
 
-    /// The size of the reads with which a log is opened, replayed and iterated. 1 MiB unless set.
+    /// The size of the reads with which a log is opened, replayed and iterated. Default: 1 MiB.
     pub read_buffer_size: u64,
 
-    /// How records of closed chunks are read at random. [`ClosedReads::Positional`] unless set.
+    /// How single records of closed chunks are read. Default: [`ClosedReads::Positional`].
     pub closed_reads: ClosedReads,
 
-    /// The permissions that the log's files are made with (its chunks, spare files and lock), less the
-    /// process's umask: at least 0o600. Whoever may read the lock file can keep a writer out by locking it.
-    /// 0o600, for the owner alone, unless set. Files that are there keep what they have.
+    /// The permissions of files that the log makes (chunks, spare files and the lock), less the
+    /// process's umask: at least 0o600. Any process that may read the lock file can keep a writer out
+    /// by locking it. Default: 0o600, for the owner alone. Existing files keep their permissions.
     pub file_mode: u32,
 }
 
 impl Config {
-    /// The defaults, for a log in `dir`.
+    /// Returns the defaults, for a log in `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Config {
             dir: dir.into(),
@@ -261,8 +263,8 @@ impl Config {
         Ok(())
     }
 
-    /// Bounds what waits in memory, as the fields' documentation has it: recovery relies on it for how far
-    /// from the durable end a record can begin.
+    /// Bounds the bytes that wait in memory, as the fields' documentation says: recovery relies on this
+    /// bound for how far from the durable end a record can start.
     pub(crate) fn limit_pending(&mut self) {
         for bytes in [&mut self.open_buffer_max_bytes, &mut self.flush_queue_max_bytes] {
             *bytes = (*bytes).min(PENDING_LIMIT);
@@ -274,8 +276,8 @@ impl Config {
         self.dir.join(id.file_name())
     }
 
-    /// Bytes that a chunk's file is given ahead of writing: the size at which the chunk counts as
-    /// full, and room for its last record and seal, so that most chunks never need more.
+    /// The bytes that a chunk's file is given ahead of writing: the size at which the chunk is full,
+    /// and room for its last record and seal, so that most chunks never need more.
     pub(crate) fn chunk_file_size(&self) -> u64 {
         const BLOCK: u64 = 4 * KIB;
         let room = self.chunk_max_size.clamp(BLOCK, 64 * KIB);

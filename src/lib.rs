@@ -1,9 +1,9 @@
 //! A chunked write-ahead log with a background flush worker, for programs that keep their own state:
 //! raft stores, embedded databases, durable state machines.
 //!
-//! Typed records are appended in memory, taken to the disk by a thread of the log's own, and replayed
-//! into a state machine when the log is opened again. The log is cut into chunks, files that each begin
-//! with a checkpoint of everything before them, so that old ones can be removed whole.
+//! Typed records are appended in memory, written to the disk by a thread of the log's own, and replayed
+//! into a state machine when the log is opened again. The log is cut into chunks: files that each start
+//! with a checkpoint of everything before them, so that old chunks can be removed whole.
 //!
 //! ```text
 //! append ─► buffer ─► bounded queue ─► write ─► one sync for all that wait ─► progress ─► callbacks
@@ -25,7 +25,7 @@
 //!     type Callback = ();
 //! }
 //!
-//! /// What the log is replayed into: where each line stands.
+//! /// What the log is replayed into: where each line is.
 //! #[derive(Default)]
 //! struct Lines {
 //!     count: u64,
@@ -70,37 +70,38 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Where to go on
+//! # Where to read on
 //!
 //! - [`ChunkedWal`] is the log: appending, flushing, rotating, removing, reading.
-//! - [`WalTypes`], [`StateMachine`] and [`Callback`] are what you bring; any [`codeq`] codec will do.
+//! - [`WalTypes`], [`StateMachine`] and [`Callback`] are what a program brings; any [`codeq`] codec
+//!   works.
 //! - [`Config`] has the settings, [`OpenOptions`] the choices when opening, [`RecoveryReport`] what
 //!   opening found.
-//! - [`FlushTicket`] waits for one flush, [`ProgressHandle`] for an offset, [`WalReader`] reads; each from
-//!   any thread.
-//! - [`Error`] is everything that can go wrong. A log that failed on its way to the disk says
-//!   [`Poisoned`](Error::Poisoned) from then on; on a full disk it says
-//!   [`StorageFull`](Error::StorageFull) and goes on once there is room.
+//! - [`FlushTicket`] waits for one flush, [`ProgressHandle`] for an offset, [`WalReader`] reads; all of
+//!   them from any thread.
+//! - [`Error`] is everything that can go wrong. A log that failed on its way to the disk returns
+//!   [`Poisoned`](Error::Poisoned) from then on; a log on a full disk returns
+//!   [`StorageFull`](Error::StorageFull) and works again once there is room.
 //! - [`WalReader::open_read_only`] reads a log that another process has open, and [`Follow`] its records
 //!   as they become durable.
 //! - [`raw`] looks at any log, whatever its types; [`storage`] is the seam to the disk.
 //!
-//! In the repository, `docs/` has more: embedding it in a raft store, what is durable when and why, the
-//! bytes on the disk, and how it works inside.
+//! In the repository, `docs/` has more: how to embed the log in a raft store, what is durable and when,
+//! the bytes on the disk, and the design.
 //!
 //! # Features
 //!
-//! None by default; each only adds.
+//! No feature is on by default; each one only adds.
 //!
-//! - `cli`: the command `chunked-wal`, which inspects, verifies, dumps, follows and repairs any log, and
-//!   measures a disk. It adds nothing to the library.
-//! - `blob`: `blob::BlobStore`, big payloads in files beside the log, and `blob::BlobWal`, which makes them
-//!   durable before the records that name them.
-//! - `embedded`: `embedded::EmbeddedWal`, a log in a fixed region of a file of yours, for a database that
-//!   is one file.
+//! - `cli`: the command `chunked-wal`, which inspects, verifies, dumps, follows and repairs any log,
+//!   and measures a disk. The feature adds nothing to the library.
+//! - `blob`: `blob::BlobStore`, big payloads in files beside the log, and `blob::BlobWal`, which makes
+//!   payloads durable before the records that name them.
+//! - `embedded`: `embedded::EmbeddedWal`, a log in a fixed region of a file, for a database that is one
+//!   file.
 //! - `lz4`: `Compression::Lz4`, payloads compressed where that makes them smaller.
 //! - `testing`: `testing::CrashTest`, crash tests of your own state machine, and
-//!   `storage::MemoryStorage`, the disk in memory behind them that crashes and fails when asked to.
+//!   `storage::MemoryStorage`, the disk in memory that crashes and fails on request.
 //! - `monitor`: `monitor::WalMonitor`, which follows a log, or an SQLite WAL file, as it grows.
 //! - `metrics`: counters, gauges and histograms of each log through the `metrics` facade.
 //! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without it.

@@ -1,4 +1,4 @@
-//! Where things are: global offsets, chunk ids and the names made of them.
+//! Positions: global offsets, chunk ids and the file names made from them.
 //!
 //! ```text
 //! global offset   0        64                         320       384
@@ -6,7 +6,7 @@
 //!                 ^ ChunkId(0)                        ^ ChunkId(320)
 //! ```
 //!
-//! - A global offset counts bytes of the log since its beginning.
+//! - A global offset counts the bytes of the log since the log was new.
 //! - `file position = global offset - ChunkId`.
 //! - A file name is the padded form of a chunk id, parsed strictly: one name for one id.
 
@@ -20,7 +20,7 @@ pub type Segment = codeq::Segment<codeq::config::Crc32fast>;
 /// Frames, and with them all offsets in the log, are aligned to this many bytes.
 pub(crate) const ALIGN: u64 = 8;
 
-/// Digits of a padded `u64`, and of a group of them.
+/// The digits of a padded `u64`, and of a group of them.
 const DIGITS: usize = 20;
 const GROUP: usize = 3;
 
@@ -34,23 +34,23 @@ const GROUP: usize = 3;
 pub struct ChunkId(pub u64);
 
 impl ChunkId {
-    /// The global offset at which the chunk begins.
+    /// Returns the global offset at which the chunk starts.
     pub fn offset(self) -> u64 {
         self.0
     }
 
-    /// The name of the chunk's file: `r-00_000_000_000_000_000_324.wal`.
+    /// Returns the name of the chunk's file: `r-00_000_000_000_000_000_324.wal`.
     pub fn file_name(self) -> String {
         format!("r-{}.wal", Padded(self.0))
     }
 
-    /// Reads a chunk id back from a file name; `None` for any name that
-    /// [`file_name`](Self::file_name) can't have made.
+    /// Parses a chunk id from a file name; `None` for any name that [`file_name`](Self::file_name)
+    /// doesn't produce.
     pub fn parse_file_name(name: &str) -> Option<Self> {
         let digits = name.strip_prefix("r-")?.strip_suffix(".wal")?;
         let number: u64 = digits.replace('_', "").parse().ok()?;
         let id = ChunkId(number);
-        // Only the one canonical spelling counts: groups, padding and range are checked by making it again.
+        // Only the canonical spelling counts: formatting the id again checks groups, padding and range.
         (id.file_name() == name).then_some(id)
     }
 }
@@ -61,7 +61,7 @@ impl fmt::Display for ChunkId {
     }
 }
 
-/// Shows a number with all its 20 digits in groups of three, so that names sort as numbers do.
+/// Formats a number with all its 20 digits in groups of three, so that names sort as numbers do.
 struct Padded(u64);
 
 impl fmt::Display for Padded {
@@ -77,7 +77,7 @@ impl fmt::Display for Padded {
     }
 }
 
-/// `n` rounded up to the alignment of frames; `None` where that passes `u64`.
+/// `n` rounded up to the alignment of frames; `None` if that overflows.
 pub(crate) fn ceil8(n: u64) -> Option<u64> {
     n.checked_next_multiple_of(ALIGN)
 }

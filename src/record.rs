@@ -1,4 +1,5 @@
-//! What the user of the log brings: types ([`WalTypes`]), a [`StateMachine`] and a [`Callback`].
+//! The parts that a user of the log brings: types ([`WalTypes`]), a [`StateMachine`] and a
+//! [`Callback`].
 
 use std::cell::Cell;
 use std::io::Write;
@@ -23,32 +24,32 @@ use crate::position::{ChunkId, Segment};
 /// }
 /// ```
 pub trait WalTypes: 'static {
-    /// What is appended and replayed.
+    /// The change that a record holds: appended by the program, and replayed into the state machine.
     type Action: Codec + fmt::Debug + Clone + Send + 'static;
 
-    /// The state that everything before a chunk amounts to: small, or the name of a snapshot. It is
-    /// the first record of every chunk.
+    /// The state that everything before a chunk adds up to: small, or the name of a snapshot. Every
+    /// chunk's first record is one.
     type Checkpoint: Codec + fmt::Debug + Clone + PartialEq + Send + Sync + 'static;
 
-    /// Told when a flush is done.
+    /// Called when a flush is done.
     type Callback: Callback;
 }
 
 /// One record of the log.
 pub enum WalRecord<W: WalTypes> {
-    /// An action of the user's.
+    /// A change of the user's state.
     Action(W::Action),
-    /// The state at this place. Every chunk begins with one; the user may append more, after
-    /// installing a snapshot for example.
+    /// The state at this position. Every chunk starts with a checkpoint; a program may append more, for
+    /// example after installing a snapshot.
     Checkpoint(W::Checkpoint),
 }
 
 thread_local! {
-    /// What the thread's last payload was decompressed into.
+    /// The buffer that the thread's last payload was decompressed into.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A larger one is not kept.
+/// A larger buffer is not kept.
 const SCRATCH_KEPT: usize = 1 << 20;
 
 impl<W: WalTypes> WalRecord<W> {
@@ -59,7 +60,7 @@ impl<W: WalTypes> WalRecord<W> {
         }
     }
 
-    /// Writes the payload; returns what the codec claims to have written.
+    /// Writes the payload; returns the length that the codec claims to have written.
     pub(crate) fn encode_payload(&self, writer: impl Write) -> io::Result<usize> {
         match self {
             WalRecord::Action(action) => action.encode(writer),
@@ -67,7 +68,7 @@ impl<W: WalTypes> WalRecord<W> {
         }
     }
 
-    /// Reads a record back from its frame. Bytes of the payload that the codec leaves over are an error.
+    /// Decodes a record from its frame. Payload bytes that the codec leaves unread are an error.
     #[inline]
     pub(crate) fn decode(frame: &Frame<'_>) -> Result<Self, Undecodable> {
         if frame.is_compressed() {
@@ -76,10 +77,11 @@ impl<W: WalTypes> WalRecord<W> {
         Self::decode_payload(frame.kind, frame.payload)
     }
 
-    /// Whether the codec reads back the payload that it has just written for this record.
+    /// Checks that the codec decodes the payload that it has just encoded for this record.
     ///
-    /// Types need no `PartialEq`: what was decoded is encoded again. Its bytes may come in another order, because
-    /// a map without an order of its own is right to write them so.
+    /// Types need no `PartialEq`: the decoded record is encoded again and the bytes are compared. They
+    /// are compared without their order, because a map without an order of its own may write its
+    /// entries in another order.
     pub(crate) fn check_payload(&self, payload: &[u8]) -> io::Result<()> {
         let decoded = Self::decode_payload(self.kind(), payload).map_err(|why| match why {
             Undecodable::Codec(error) => misread(format!("decoding it fails: {error}")),
@@ -94,7 +96,8 @@ impl<W: WalTypes> WalRecord<W> {
     /// Not inlined: a record that is not compressed must not pay for it.
     #[inline(never)]
     fn decode_compressed(frame: &Frame<'_>) -> Result<Self, Undecodable> {
-        // A codec that reads a record itself finds it taken, and gets another.
+        // A codec that reads a record inside its own decoding finds the buffer taken, and gets a new
+        // one.
         let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
         let payload = frame.raw_payload(&mut scratch).ok_or(Undecodable::Compressed)?;
         let decoded = Self::decode_payload(frame.kind, payload);
@@ -121,7 +124,7 @@ fn misread(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
-/// How often each byte occurs, less how often it has been written.
+/// How often each byte occurs in the first encoding, less how often in the second.
 struct Tally([i64; 256]);
 
 impl Tally {
@@ -147,7 +150,7 @@ impl Write for Tally {
     }
 }
 
-/// Reads a value that takes all of `payload`.
+/// Decodes a value that must take all of `payload`.
 #[inline]
 pub(crate) fn decode_all<T: Decode>(payload: &[u8]) -> Result<T, Undecodable> {
     let mut rest = payload;
@@ -190,19 +193,19 @@ impl<W: WalTypes<Action: PartialEq>> PartialEq for WalRecord<W> {
 
 impl<W: WalTypes<Action: Eq, Checkpoint: Eq>> Eq for WalRecord<W> {}
 
-/// What the log is replayed into.
+/// The state that the log is replayed into.
 ///
-/// A new log calls [`checkpoint`](Self::checkpoint) alone and applies nothing. Replay begins with the
-/// first checkpoint of the oldest chunk kept; where checkpoints name snapshots, that one may be older
-/// than the checkpoint that justified a removal, if a crash came before the removal was done.
+/// A new log only calls [`checkpoint`](Self::checkpoint) and applies nothing. Replay starts with the
+/// first checkpoint of the oldest chunk kept. Where checkpoints name snapshots, that checkpoint may be
+/// older than the one that justified a removal, if a crash came before the removal was done.
 pub trait StateMachine<W: WalTypes> {
-    /// Why a record can't be applied. `String`, `&str`, [`io::Error`] and
-    /// [`Infallible`](std::convert::Infallible) will do.
+    /// The reason why a record can't be applied. `String`, `&str`, [`io::Error`] and
+    /// [`Infallible`](std::convert::Infallible) work.
     type Error: Into<Box<dyn std::error::Error + Send + Sync>>;
 
-    /// Applies one record: all of it, or, with an error, nothing.
+    /// Applies a record as a whole, or returns an error and changes nothing.
     ///
-    /// A `Checkpoint` replaces the state by what the checkpoint tells of.
+    /// A `Checkpoint` replaces the state by the state that it names.
     fn apply(
         &mut self,
         record: &WalRecord<W>,
@@ -210,26 +213,26 @@ pub trait StateMachine<W: WalTypes> {
         segment: Segment,
     ) -> Result<(), Self::Error>;
 
-    /// The state after the last record applied. Opening a log asks for it, too, where a new chunk has
-    /// to begin.
+    /// Returns the state after the last applied record. Opening a log calls this too, where it has to
+    /// start a new chunk.
     fn checkpoint(&self) -> W::Checkpoint;
 }
 
-/// Told, exactly once, when a flush is done or has failed.
+/// Called exactly once, when a flush is done or has failed.
 ///
-/// Callbacks run on the flush worker's thread, in the order of their flushes. One that blocks (a
-/// bounded channel that is full) holds up every later flush. One that panics is caught, logged and
-/// counted. Blocking methods of the log return [`Error::WouldDeadlock`] inside one.
+/// Callbacks run on the flush worker's thread, in the order of their flushes. A callback that blocks
+/// (in a bounded channel that is full) delays every later flush. A callback that panics is caught,
+/// logged and counted. In a callback, blocking methods of the log return [`Error::WouldDeadlock`].
 ///
 /// Don't take a mutex in a callback that the appender may hold while it appends or flushes: with a full
-/// queue the appender waits for callbacks, this one among them, and neither goes on.
+/// queue the appender waits for callbacks, this one among them, and both wait forever.
 ///
-/// Implemented for `()`, for the senders of `std` and crossbeam channels that carry
-/// `Result<(), E>` where `E: From<Error>` ([`io::Error`] among them), for
-/// [`CallbackFn`], [`FlushSender`](crate::FlushSender), and, with the feature `tokio`, for tokio's
-/// `oneshot::Sender`. A receiver that is gone is no error.
+/// Implemented for `()`, for the senders of `std` and crossbeam channels that carry `Result<(), E>`
+/// where `E: From<Error>` ([`io::Error`] among them), for [`CallbackFn`],
+/// [`FlushSender`](crate::FlushSender), and, with the feature `tokio`, for tokio's `oneshot::Sender`. A
+/// dropped receiver is no error.
 pub trait Callback: Send + 'static {
-    /// Takes the result: `Ok` once all that the flush promised holds.
+    /// Takes the result: `Ok` once all that the flush promises holds.
     fn complete(self, result: Result<(), Error>);
 }
 
@@ -262,7 +265,7 @@ impl<E: From<Error> + Send + 'static> Callback for tokio::sync::oneshot::Sender<
     }
 }
 
-/// Makes a [`Callback`] of a closure.
+/// Makes a [`Callback`] from a closure.
 ///
 /// Where the type must be named, box the closure: `CallbackFn<Box<dyn FnOnce(Result<(), Error>) + Send>>`.
 #[derive(Clone, Copy)]
@@ -283,12 +286,12 @@ impl<F> fmt::Debug for CallbackFn<F> {
     }
 }
 
-/// Tells how far a chunk is durable.
+/// Reports how far a chunk is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkPersisted {
     /// The chunk.
     pub chunk_id: ChunkId,
-    /// The global offset at which the chunk begins.
+    /// The global offset of the chunk's first byte.
     pub start: u64,
     /// The global offset below which all of the chunk is durable.
     pub synced: u64,

@@ -224,7 +224,7 @@ fn inspect_shows_chunks_and_what_else_there_is() {
         log        LOG-ID
         writer     none
         torn tail  none
-        read       of 2 sealed chunks header, seal and first record only: 'verify' reads every byte
+        read       only header, seal and first record of 2 sealed chunks: 'verify' reads every byte
         spares     0
         foreign    notes.txt
         ",
@@ -300,11 +300,11 @@ fn inspect_says_what_it_did_not_read() {
     let ran = run(&["inspect", "."], dir.path());
     assert_eq!(ran.code, 0);
     assert!(
-        ran.out.contains("of 2 sealed chunks header, seal and first record only: 'verify' reads every byte")
+        ran.out.contains("only header, seal and first record of 2 sealed chunks: 'verify' reads every byte")
     );
     assert_eq!(run(&["verify", "."], dir.path()).code, 2);
     let help = run(&["inspect", "--help"], dir.path()).out;
-    assert!(help.contains("nothing is wrong with what was read"), "{help}");
+    assert!(help.contains("nothing read is wrong: 'verify' reads every byte"), "{help}");
     let one = tempfile::tempdir().unwrap();
     Wal::open(config(one.path()), &mut List::default()).unwrap().close().unwrap();
     assert!(run(&["inspect", "."], one.path()).out.contains("read       every record\n"));
@@ -329,7 +329,9 @@ fn a_log_that_was_not_closed_and_lost_nothing_is_told_from_a_torn_one() {
     fs::write(chunk_path(dir.path(), 0), &chunk.bytes).unwrap();
     let inspected = run(&["inspect", "."], dir.path());
     assert_eq!(inspected.code, 0);
-    assert!(inspected.out.contains("torn tail  none; no mark either: the writer did not close it\n"));
+    assert!(
+        inspected.out.contains("torn tail  none, but no mark either: the writer did not close the log\n")
+    );
     assert!(run(&["inspect", "--json", "."], dir.path()).out.contains(r#""ended_unmarked": true"#));
     assert_eq!(run(&["verify", "."], dir.path()).code, 0);
     assert_eq!(run(&["repair", "."], dir.path()).out, ".: sound, nothing to repair\n");
@@ -352,14 +354,14 @@ fn verify_says_what_each_log_is() {
         &ran.out,
         "
         .: torn tail; 3 chunks, 9 records, 416 B in TIME, RATE
-        .: a torn write of 100 bytes behind offset 416; the next open cuts it off
+        .: a torn write of 100 bytes after offset 416; the next open cuts it off
         ",
     );
     let ran = run(&["verify", "--jobs", "1", "."], corrupt.path());
     assert_eq!((ran.code, ran.err.as_str()), (2, ""));
     expect(&ran.out, "
         .: corrupt; 3 chunks, 7 records, 368 B in TIME, RATE
-        .: './r-00_000_000_000_000_000_136.wal' is damaged at offset 224 (byte 88 of the file): no frame of this chunk begins there; it had been durable: the chunk has a successor. Nothing was changed: restore the file from a copy; what is given up otherwise is for a person to decide
+        .: './r-00_000_000_000_000_000_136.wal' is damaged at offset 224 (byte 88 of the file): no frame of this chunk starts there; it was durable before: the chunk has a successor. Nothing was changed: restore the file from a copy; otherwise a person must choose what to give up
         ");
 
     // Several at once: the highest status, one line each.
@@ -601,7 +603,7 @@ fn a_torn_tail_is_cut_on_request() {
     let ran = run(&["repair", "."], dir.path());
     assert_eq!((ran.code, ran.err.as_str()), (1, ""));
     expect(&ran.out, "
-        .: r-00_000_000_000_000_000_272.wal: a torn write of 100 bytes behind offset 416; the next open cuts it off; nothing proves that any of it had been durable
+        .: r-00_000_000_000_000_000_272.wal: a torn write of 100 bytes after offset 416; the next open cuts it off; nothing proves that any of it was durable
           would cut r-00_000_000_000_000_000_272.wal at offset 416: keeps 3 records, loses the torn write
         nothing was changed; --apply does it
         ");
@@ -610,7 +612,7 @@ fn a_torn_tail_is_cut_on_request() {
     let ran = run(&["repair", "--apply", "."], dir.path());
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     expect(&ran.out, "
-        .: r-00_000_000_000_000_000_272.wal: a torn write of 100 bytes behind offset 416; the next open cuts it off; nothing proves that any of it had been durable
+        .: r-00_000_000_000_000_000_272.wal: a torn write of 100 bytes after offset 416; the next open cuts it off; nothing proves that any of it was durable
         done: cut r-00_000_000_000_000_000_272.wal at offset 416: keeps 3 records, loses the torn write; first copied to r-00_000_000_000_000_000_272.wal.broken
         repaired: 3 chunks with 9 records are left
         ");
@@ -635,8 +637,8 @@ fn damage_in_the_newest_chunk_leaves_what_stands_before_it() {
     let ran = run(&["repair", "."], dir.path());
     assert_eq!((ran.code, ran.err.as_str()), (2, ""));
     expect(&ran.out, "
-        './r-00_000_000_000_000_000_272.wal' is damaged at offset 368 (byte 96 of the file): no frame of this chunk begins there; it had been durable: a sync mark stands at 416. Nothing was changed: restore the file from a copy; what is given up otherwise is for a person to decide
-          would cut r-00_000_000_000_000_000_272.wal at offset 368: keeps 1 record, loses all behind it
+        './r-00_000_000_000_000_000_272.wal' is damaged at offset 368 (byte 96 of the file): no frame of this chunk starts there; it was durable before: there is a sync mark at 416. Nothing was changed: restore the file from a copy; otherwise a person must choose what to give up
+          would cut r-00_000_000_000_000_000_272.wal at offset 368: keeps 1 record, loses everything after it
         nothing was changed; --apply does it
         ");
     let ran = run(&["repair", ".", "--apply"], dir.path());
@@ -657,7 +659,7 @@ fn damage_before_leaves_a_choice() {
     let ran = run(&["repair", "."], dir.path());
     assert_eq!((ran.code, ran.err.as_str()), (2, ""));
     expect(&ran.out, "
-        './r-00_000_000_000_000_000_136.wal' is damaged at offset 248 (byte 112 of the file): the frame there fails its checksum; it had been durable: the chunk has a successor. Nothing was changed: restore the file from a copy; what is given up otherwise is for a person to decide
+        './r-00_000_000_000_000_000_136.wal' is damaged at offset 248 (byte 112 of the file): the frame there fails its checksum; it was durable before: the chunk has a successor. Nothing was changed: restore the file from a copy; otherwise a person must choose what to give up
         with --keep before:
           would drop r-00_000_000_000_000_000_272.wal: loses 3 sound records, 144 B
           would cut r-00_000_000_000_000_000_136.wal at offset 248: keeps 2 records, loses 1 record
@@ -669,14 +671,14 @@ fn damage_before_leaves_a_choice() {
     let ran = run(&["repair", ".", "--apply"], dir.path());
     assert_eq!(
         (ran.code, ran.err.as_str()),
-        (64, "chunked-wal: nothing was changed: say --keep before or --keep behind\n")
+        (64, "chunked-wal: nothing was changed: choose --keep before or --keep behind\n")
     );
     assert_eq!(snapshot(dir.path()), before);
 
     let ran = run(&["repair", ".", "--apply", "--keep", "before"], dir.path());
     assert_eq!(ran.code, 0, "{ran:?}");
     expect(&ran.out, "
-        './r-00_000_000_000_000_000_136.wal' is damaged at offset 248 (byte 112 of the file): the frame there fails its checksum; it had been durable: the chunk has a successor. Nothing was changed: restore the file from a copy; what is given up otherwise is for a person to decide
+        './r-00_000_000_000_000_000_136.wal' is damaged at offset 248 (byte 112 of the file): the frame there fails its checksum; it was durable before: the chunk has a successor. Nothing was changed: restore the file from a copy; otherwise a person must choose what to give up
         done: drop r-00_000_000_000_000_000_272.wal: loses 3 sound records, 144 B; renamed to r-00_000_000_000_000_000_272.wal.broken
         done: cut r-00_000_000_000_000_000_136.wal at offset 248: keeps 2 records, loses 1 record; first copied to r-00_000_000_000_000_000_136.wal.broken
         repaired: 2 chunks with 5 records are left
@@ -742,7 +744,7 @@ fn gaps_foreign_chunks_and_lost_headers_are_repaired_too() {
     }
     let before = snapshot(dir.path());
     let ran = run(&["repair", ".", "--apply"], dir.path());
-    assert!(ran.code == 2 && ran.err.contains("nothing sound is left to keep"), "{ran:?}");
+    assert!(ran.code == 2 && ran.err.contains("nothing sound is left"), "{ran:?}");
     assert_eq!(snapshot(dir.path()), before);
 }
 
@@ -761,9 +763,9 @@ fn a_seal_or_a_header_is_written_anew_and_nothing_is_lost() {
             let ran = run(args, dir.path());
             let place = format!("'./{name}' is damaged at offset {at} (byte {byte} of the file)");
             assert!(ran.code == 2 && ran.out.contains(&place), "{ran:?}");
-            assert!(ran.out.contains("or run `chunked-wal repair`, to have it written anew"), "{ran:?}");
+            assert!(ran.out.contains("or run `chunked-wal repair`, to write it again"), "{ran:?}");
         }
-        let step = format!("write the {what} of {name} anew: keeps 3 records, loses nothing\n");
+        let step = format!("write the {what} of {name} again: keeps 3 records, loses nothing\n");
         let proposed = run(&["repair", "."], dir.path()).out;
         assert!(proposed.contains(&format!("  would {step}nothing was changed; --apply does it\n")));
         assert_eq!(snapshot(dir.path()), before);
@@ -784,7 +786,7 @@ fn what_can_be_written_anew_is_kept_beside_what_is_given_up() {
         damage(&chunk_path(dir.path(), SECOND), NEWEST - SECOND - 4);
         let ran = run(&["repair", ".", "--apply", "--keep", keep], dir.path());
         assert_eq!(ran.code, 0, "{ran:?}");
-        let mends = ran.out.contains("done: write the seal of r-00_000_000_000_000_000_000.wal anew");
+        let mends = ran.out.contains("done: write the seal of r-00_000_000_000_000_000_000.wal again");
         assert_eq!(mends, keep == "before", "{ran:?}");
         assert_eq!(run(&["verify", "."], dir.path()).code, 0);
         assert_eq!(words_in(dir.path()), words);
@@ -805,8 +807,8 @@ fn a_file_that_was_cut_short_is_not_called_torn_without_a_hint() {
     for command in ["inspect", "verify", "repair"] {
         let ran = run(&[command, "."], dir.path());
         assert_eq!(ran.code, 1);
-        assert!(ran.out.contains("the file ends in it, after 50000 bytes"), "{command}: {ran:?}");
-        assert!(ran.out.contains("if the file was cut short, records that were acknowledged are missing"));
+        assert!(ran.out.contains("the file ends within that write, after 50000 bytes"), "{command}: {ran:?}");
+        assert!(ran.out.contains("if the file was cut short, acknowledged records are missing"));
         assert!(!ran.out.contains("nobody was told"));
     }
 }

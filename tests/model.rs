@@ -19,30 +19,6 @@ use chunked_wal::storage::MemoryStorage;
 use chunked_wal::{ChunkId, Error, Flush, FlushTicket, Progress, Replay, Segment};
 use common::*;
 
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = self.0;
-        x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ x >> 31
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
-
 /// A record as it was appended.
 #[derive(Debug, Clone)]
 struct Appended {
@@ -155,7 +131,7 @@ enum Ending {
 }
 
 struct Run {
-    rng: Rng,
+    rng: Random,
     disk: Disk,
     wal: Option<Wal>,
     /// The state machine; its records are those since the log was opened.
@@ -170,7 +146,7 @@ struct Run {
 
 impl Run {
     fn new(seed: u64) -> Self {
-        let mut rng = Rng(seed);
+        let mut rng = Random::new(seed);
         let disk = Disk::with(|config| {
             config.chunk_max_size = rng.pick(&[256, 512, 1000, 4096]);
             config.chunk_max_records = rng.pick(&[u64::MAX, u64::MAX, 4]);

@@ -73,8 +73,23 @@ fn sources() -> Vec<Source> {
 
 fn sources_of(root: &Path, src: &str, rooms: &'static [&'static str]) -> Vec<Source> {
     let src = root.join(src);
+    let found = rust_files(&src);
+    let source = |path: PathBuf| {
+        let name = path.strip_prefix(&src).unwrap();
+        let is_test = name.iter().any(|part| part == "tests" || part == "tests.rs");
+        let first = name.iter().next().unwrap().to_str().unwrap();
+        let room = first.trim_end_matches(".rs").to_string();
+        let code = without_tests(&fs::read_to_string(&path).unwrap());
+        let path = path.strip_prefix(root).unwrap().to_owned();
+        (!is_test && room != "bin").then_some(Source { path, rooms, room, code })
+    };
+    found.into_iter().filter_map(source).collect()
+}
+
+/// All Rust files in a directory and below it, sorted.
+fn rust_files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut todo = vec![src.clone()];
+    let mut todo = vec![dir.to_owned()];
     while let Some(dir) = todo.pop() {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -86,16 +101,7 @@ fn sources_of(root: &Path, src: &str, rooms: &'static [&'static str]) -> Vec<Sou
         }
     }
     found.sort();
-    let source = |path: PathBuf| {
-        let name = path.strip_prefix(&src).unwrap();
-        let is_test = name.iter().any(|part| part == "tests" || part == "tests.rs");
-        let first = name.iter().next().unwrap().to_str().unwrap();
-        let room = first.trim_end_matches(".rs").to_string();
-        let code = without_tests(&fs::read_to_string(&path).unwrap());
-        let path = path.strip_prefix(root).unwrap().to_owned();
-        (!is_test && room != "bin").then_some(Source { path, rooms, room, code })
-    };
-    found.into_iter().filter_map(source).collect()
+    found
 }
 
 /// The text without its modules `tests` that stand in the same file.
@@ -385,4 +391,39 @@ fn links_and_anchors_are_found() {
         ["#one-two-three-four", "#five", "Cargo.toml", "Cargo.md"].map(dangles),
         [false, true, false, true]
     );
+}
+
+/// Words that read like a translation; each with its forms.
+const WORDS: [&[&str]; 5] = [
+    &["behind"],
+    &["stand", "stands", "stood", "standing"],
+    &["begun"],
+    &["tell", "tells", "told"],
+    &["nobody", "somebody"],
+];
+
+/// Prints how often these words come in the comments of `src`. A hint, not a gate:
+/// `cargo test --test tidy words -- --nocapture`.
+#[test]
+fn words_of_comments_are_counted() {
+    let mut all = 0;
+    let mut counts = [0; WORDS.len()];
+    for path in rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let text = fs::read_to_string(path).unwrap();
+        let comments = text.lines().filter_map(|line| line.split_once("//")).map(|(_, comment)| comment);
+        let words = comments.flat_map(|comment| comment.split(|c: char| !c.is_alphabetic()));
+        for word in words.filter(|word| !word.is_empty()).map(str::to_lowercase) {
+            all += 1;
+            let forms = WORDS.iter().zip(&mut counts).filter(|(forms, _)| forms.contains(&word.as_str()));
+            forms.for_each(|(_, count)| *count += 1);
+        }
+    }
+    assert!(all > 0, "no comments");
+    for (forms, count) in WORDS.iter().zip(counts) {
+        println!(
+            "{:.1} per 10,000 words of comments: {}",
+            f64::from(count) * 1e4 / f64::from(all),
+            forms.join(", ")
+        );
+    }
 }

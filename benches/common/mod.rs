@@ -1,5 +1,5 @@
-//! What `benches/wal/` and `examples/tuning/` share: a log of opaque payloads, in a directory of its own,
-//! kept short or brought into its steady state.
+//! Shared by `benches/wal/` and `examples/tuning/`: a log of opaque payloads, in its own directory,
+//! kept short or in its steady state.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -10,7 +10,7 @@ use chunked_wal::{
 };
 use tempfile::TempDir;
 
-/// Actions are bytes; a checkpoint is how many there were.
+/// Actions are bytes; a checkpoint is their number.
 #[derive(Debug)]
 pub(crate) struct Payloads;
 
@@ -20,7 +20,7 @@ impl WalTypes for Payloads {
     type Callback = OneMore;
 }
 
-/// A state machine that costs nothing, so that the log is what is measured.
+/// A state machine that costs nothing, so that only the log is measured.
 #[derive(Debug, Default)]
 pub(crate) struct Count(pub(crate) u64);
 
@@ -48,7 +48,7 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    /// Blocks until so many flushes are done.
+    /// Blocks until `count` flushes are done.
     pub(crate) fn wait_for(&self, count: u64) {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         while *done < count {
@@ -57,7 +57,7 @@ impl Completions {
     }
 }
 
-/// A callback that counts itself; a flush that failed is never counted.
+/// A callback that counts itself; a failed flush is never counted.
 #[derive(Debug)]
 pub(crate) struct OneMore(pub(crate) Arc<Completions>);
 
@@ -70,7 +70,7 @@ impl Callback for OneMore {
     }
 }
 
-/// A directory for a log, gone when dropped.
+/// A directory for a log, removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) config: Config,
@@ -108,7 +108,7 @@ impl Log {
         self.wal.append(record)
     }
 
-    /// Appends, and keeps no more than the open chunk: a long measurement must not fill the disk.
+    /// Appends, and keeps only the open chunk: a long measurement must not fill the disk.
     pub(crate) fn append_to_short_log(&mut self, record: &WalRecord<Payloads>) -> Result<Segment, Error> {
         if self.wal.is_open_chunk_full() {
             self.rotate_and_remove()?;
@@ -122,8 +122,8 @@ impl Log {
         self.wal.remove_chunks(ids)
     }
 
-    /// Fills chunks and removes them until the files that are written to were written before, as those
-    /// of a log that has run for a while.
+    /// Fills chunks and removes them until the log writes to reused files, like a log that has run for
+    /// a while.
     pub(crate) fn warm(&mut self) -> Result<(), Error> {
         let record = payload(64 * 1024);
         for _ in 0..3 {
@@ -139,6 +139,6 @@ impl Log {
 }
 
 pub(crate) fn payload(len: usize) -> WalRecord<Payloads> {
-    // No long runs of one byte, in case that anything below compresses.
+    // No long runs of one byte, in case some layer below compresses.
     WalRecord::Action((0..len).map(|i| (i * 31 % 251) as u8).collect())
 }

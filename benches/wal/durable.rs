@@ -1,4 +1,4 @@
-//! Whatever waits until it is durable.
+//! Workloads that wait until records are durable.
 
 use std::hint::black_box;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ pub(crate) fn append_sync_steady(c: &mut Criterion) {
     });
 }
 
-/// Each measurement stays within its first chunk, the file of which has no earlier life.
+/// Each measurement stays within its first chunk, whose file is new.
 pub(crate) fn append_sync_fresh(c: &mut Criterion) {
     append_sync(c, "append_sync_fresh", |home| {
         home.config.chunk_max_size = 1 << 30;
@@ -134,7 +134,7 @@ pub(crate) fn rotating(c: &mut Criterion) {
     group.finish();
 }
 
-/// How long so many durable appends took, all of them or a quantile of one.
+/// Returns how long `iterations` durable appends took, in all or by a quantile of one.
 fn durable_appends(
     log: &mut Log,
     record: &WalRecord<Payloads>,

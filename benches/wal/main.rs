@@ -1,8 +1,8 @@
-//! What the log costs on this machine's disk: appending, reaching the disk, opening, reading.
+//! The cost of the log on this machine's disk: appending, reaching the disk, opening, reading.
 //!
 //! ```text
 //! cargo bench                    all of it, about two minutes
-//! cargo bench -- append_sync     what has `append_sync` in its name
+//! cargo bench -- append_sync     benchmarks with `append_sync` in their names
 //! ```
 //!
 //! | name | workload |
@@ -13,15 +13,15 @@
 //! | `completions_callbacks`, `completions_tickets` | 100,000 records, each with a flush of its own, waiting at the end |
 //! | `append` | records only, one `sync` at the end, which is counted |
 //! | `replay` | opening a log and applying every record of it, from the page cache |
-//! | `open_from_last_checkpoint` | logs of different lengths with the same 1,000 records behind the checkpoint |
+//! | `open_from_last_checkpoint` | logs of different lengths with the same 1,000 records after the checkpoint |
 //! | `random_read` | one 256-byte record of a closed chunk, by one thread and by two |
 //! | `rotating` | durable appends while a chunk ends and is removed every 4,096 of them: all of them, and the p99.9 of one |
 //!
-//! What an idle log costs is no time, so it can't be a bench: `benches/peers/` counts its wake-ups, its
-//! memory and its open files (S9 there).
+//! The cost of an idle log is not a time, so it can't be a bench: `benches/peers/` counts its wake-ups,
+//! its memory and its open files (S9 there).
 //!
-//! Whatever waits for a sync measures the disk first and the log second: compare only what ran on the
-//! same disk.
+//! A workload that waits for a sync measures the disk first and the log second: compare only runs on
+//! the same disk.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a bench may stop at the first error")]
 
 #[path = "../common/mod.rs"]

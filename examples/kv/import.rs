@@ -1,12 +1,13 @@
-//! Importing: the same actions written durably in two ways, and the process that is killed over it.
+//! Importing: the same actions written durably in two ways, by a process that is killed meanwhile.
 //!
 //! ```text
 //! parent ── actions, in the log's own codec ──► stdin   child: append, sync
-//!        ◄── "one 17 840", "many 640 2100" ─── stdout          append, append, … flush, go on
+//!        ◄── "one 17 840", "many 640 2100" ─── stdout          append, append, … flush, continue
 //! ```
 //!
-//! A line of the child's tells how it wrote, how many of the actions are acknowledged by now, and how
-//! many microseconds the last of these took. It is written after the log's word for it, never before.
+//! A line of the child says how it wrote, how many actions are acknowledged by now, and how many
+//! microseconds the last of these took. The child prints it after the log's acknowledgement, never
+//! before.
 
 use std::io;
 use std::io::{BufRead, Write};
@@ -23,7 +24,7 @@ use crate::Outcome;
 use crate::record::Action;
 use crate::store::{Missing, Store};
 
-/// How many actions are written one by one first, and for how long at most, to see what that costs.
+/// How many actions are first written one by one, at most, to measure that, and for how long.
 const ONE_BY_ONE_MAX: usize = 500;
 const ONE_BY_ONE_TIME: Duration = Duration::from_secs(1);
 
@@ -31,40 +32,40 @@ const ONE_BY_ONE_TIME: Duration = Duration::from_secs(1);
 pub(crate) const GROUP: usize = 8;
 pub(crate) const IN_FLIGHT_MAX: usize = 16;
 
-/// The last line of a child that nobody killed.
+/// The last line of a child that was not killed.
 const DONE: &str = "done";
 
-/// The callback of a flush: passes the result on to the thread that imports.
+/// The callback of a flush: passes the result to the importing thread.
 ///
-/// It runs on the log's own thread, which must not wait, so it does nothing that could: the channel
-/// has no bound, and printing is left to the receiver.
+/// It runs on the log's own thread, which must not wait, so it does nothing that could wait: the
+/// channel has no bound, and the receiver does the printing.
 #[derive(Debug)]
 pub(crate) struct Acknowledge {
     applied: u64,
-    begun: Instant,
+    started: Instant,
     to: Sender<Result<Acknowledged, Error>>,
 }
 
 impl Callback for Acknowledge {
     fn complete(self, result: Result<(), Error>) {
-        let took = self.begun.elapsed();
+        let took = self.started.elapsed();
         let acknowledged = Acknowledged { how: How::Many, applied: self.applied, took };
-        let _nobody_waits = self.to.send(result.map(|()| acknowledged));
+        let _receiver_gone = self.to.send(result.map(|()| acknowledged));
     }
 }
 
-/// The log's word that the first `applied` actions are durable.
+/// The log's acknowledgement that the first `applied` actions are durable.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Acknowledged {
     pub(crate) how: How,
     pub(crate) applied: u64,
-    /// From the append of a flush's first action to the acknowledgement.
+    /// The time from the append of a flush's first action to the acknowledgement.
     pub(crate) took: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum How {
-    /// Append, sync, and so on: each action waits for the disk alone.
+    /// Append, sync, and so on: each action waits for the disk by itself.
     One,
     /// Group commit: many flushes wait for one sync.
     Many,
@@ -74,14 +75,14 @@ pub(crate) enum How {
 pub(crate) fn one_by_one(
     store: &mut Store,
     actions: &mut impl Iterator<Item = Outcome<Action>>,
-    mut tell: impl FnMut(Acknowledged) -> Outcome<()>,
+    mut report: impl FnMut(Acknowledged) -> Outcome<()>,
 ) -> Outcome<()> {
     let started = Instant::now();
     for action in actions.take(ONE_BY_ONE_MAX) {
-        let begun = Instant::now();
+        let appending = Instant::now();
         store.append(action?)?;
         store.sync()?;
-        tell(Acknowledged { how: How::One, applied: store.applied(), took: begun.elapsed() })?;
+        report(Acknowledged { how: How::One, applied: store.applied(), took: appending.elapsed() })?;
         if started.elapsed() > ONE_BY_ONE_TIME {
             break;
         }
@@ -89,17 +90,17 @@ pub(crate) fn one_by_one(
     Ok(())
 }
 
-/// Writes all of the actions, a few to a flush, without waiting for one flush before the next: while
-/// the disk is busy with a sync, what is flushed meanwhile collects for the next.
+/// Writes all of the actions, a few per flush, without waiting for one flush before the next: the
+/// flushes that come during a sync share the next one.
 pub(crate) fn in_groups(
     store: &mut Store,
     actions: &mut impl Iterator<Item = Outcome<Action>>,
-    mut tell: impl FnMut(Acknowledged) -> Outcome<()>,
+    mut report: impl FnMut(Acknowledged) -> Outcome<()>,
 ) -> Outcome<()> {
     let (to, acknowledged) = mpsc::channel();
     let mut in_flight = 0;
     loop {
-        let begun = Instant::now();
+        let started = Instant::now();
         let before = store.applied();
         for action in actions.by_ref().take(GROUP) {
             store.append(action?)?;
@@ -108,21 +109,21 @@ pub(crate) fn in_groups(
         if applied == before {
             break;
         }
-        store.flush(Acknowledge { applied, begun, to: to.clone() })?;
+        store.flush(Acknowledge { applied, started, to: to.clone() })?;
         in_flight += 1;
-        in_flight -= take_acknowledged(&acknowledged, in_flight, IN_FLIGHT_MAX, &mut tell)?;
+        in_flight -= take_acknowledged(&acknowledged, in_flight, IN_FLIGHT_MAX, &mut report)?;
     }
-    take_acknowledged(&acknowledged, in_flight, 1, &mut tell)?;
+    take_acknowledged(&acknowledged, in_flight, 1, &mut report)?;
     Ok(())
 }
 
-/// Passes on what has come, and waits for more while `max` or more flushes are under way. Returns how
-/// many are no longer.
+/// Reports acknowledgements, and waits for more while `max` or more flushes are under way. Returns how
+/// many flushes were acknowledged.
 fn take_acknowledged(
     acknowledged: &Receiver<Result<Acknowledged, Error>>,
     in_flight: usize,
     max: usize,
-    tell: &mut impl FnMut(Acknowledged) -> Outcome<()>,
+    report: &mut impl FnMut(Acknowledged) -> Outcome<()>,
 ) -> Outcome<usize> {
     let mut taken = 0;
     while taken < in_flight {
@@ -131,19 +132,19 @@ fn take_acknowledged(
             Err(_) if in_flight - taken < max => break,
             Err(_) => acknowledged.recv()?,
         };
-        tell(next?)?;
+        report(next?)?;
         taken += 1;
     }
     Ok(taken)
 }
 
-/// What the child process runs: imports the actions that come from stdin, and tells stdout.
+/// The child process: imports the actions from stdin, and reports on stdout.
 pub(crate) fn child(dir: &Path, chunk_max_size: u64) -> Outcome<()> {
     let mut stdin = io::stdin().lock();
     let mut actions = std::iter::from_fn(move || next_action(&mut stdin).transpose());
     let mut stdout = io::stdout().lock();
-    // One write for a line, and none held back: what was written is in the pipe even if the process
-    // is killed in the next moment.
+    // One write per line, without buffering: a written line is in the pipe even if the process is
+    // killed in the next moment.
     let mut say = |line: String| stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
 
     let mut store = Store::open(dir, chunk_max_size, Missing::Create)?;
@@ -174,7 +175,7 @@ impl From<Acknowledged> for Line {
 }
 
 impl Line {
-    /// The next line; `None` at the end, where a line that the kill cut short is no line.
+    /// Reads the next line; `None` at the end. A line that the kill cut short doesn't count.
     pub(crate) fn read(from: &mut impl BufRead) -> Outcome<Option<Self>> {
         let mut line = String::new();
         from.read_line(&mut line)?;
@@ -203,7 +204,7 @@ impl FromStr for Line {
             [DONE] => return Ok(Line::Done),
             ["one", applied, us] => (How::One, applied, us),
             ["many", applied, us] => (How::Many, applied, us),
-            _ => return Err(format!("the child said what nobody understands: '{line}'").into()),
+            _ => return Err(format!("the child printed an unknown line: '{line}'").into()),
         };
         let took = Duration::from_micros(us.parse()?);
         Ok(Line::Acknowledged(Acknowledged { how, applied: applied.parse()?, took }))

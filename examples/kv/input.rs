@@ -1,4 +1,4 @@
-//! What is imported: the lines of text files.
+//! The input of an import: the lines of text files.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -6,20 +6,21 @@ use std::{fs, io};
 use crate::Outcome;
 use crate::record::{Action, Map};
 
-/// The key that says, while an import runs, which file it is at. No file has a path that ends so.
+/// During an import this key names the current file. No file's path ends like it.
 const IMPORTING: &str = "importing/";
 
-/// Directories in which nobody keeps text of his own.
+/// Directories that have no text of the user's own.
 const SKIPPED: [&str; 3] = ["target", ".git", ".kv"];
 
-/// The files of this repository, or where the program has been moved away from it, those around it.
+/// Returns the files of this repository; if the program was moved away from it, the files around the
+/// program.
 pub(crate) fn default_path() -> PathBuf {
     let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     if repository.is_dir() { repository } else { PathBuf::from(".") }
 }
 
-/// Reads a text file, or all that are in a folder: their lines, under the file's name or its path in
-/// the folder. Files without a line are left out, and in a folder those that are not UTF-8 text.
+/// Reads a text file, or all text files in a folder: their lines, under the file's name or its path in
+/// the folder. Skips files without a line, and, in a folder, files that are not UTF-8 text.
 pub(crate) fn read(path: &Path) -> Outcome<Map> {
     let mut files = Map::new();
     let metadata = fs::metadata(path).map_err(|e| named(path, e))?;
@@ -37,7 +38,7 @@ pub(crate) fn read(path: &Path) -> Outcome<Map> {
     Ok(files)
 }
 
-/// The actions that bring each file's lines under its key, whatever was there before.
+/// Returns the actions that set each file's lines under its key, whatever was there before.
 pub(crate) fn actions(files: &Map) -> Vec<Action> {
     let mut actions = Vec::new();
     for (name, lines) in files {
@@ -67,7 +68,7 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut Map) -> Outcome<()> {
     Ok(())
 }
 
-/// A file's text; `None` if it is something else, or went away since its folder was read.
+/// Reads a file's text; `None` if it is not text, or was removed since its folder was read.
 fn read_text(path: &Path) -> Outcome<Option<String>> {
     match fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))),

@@ -1,17 +1,17 @@
-//! A durable key-value store on a chunked write-ahead log, and a tour of what the log promises.
+//! A durable key-value store on a chunked write-ahead log, and a tour of the log's promises.
 //!
-//! `cargo run --release --example kv` imports the text of this repository in a child process, kills
-//! it in mid-write, and checks that nothing acknowledged is lost and nothing else appears.
-//! `cargo run --release --example kv help` shows what else there is.
+//! `cargo run --release --example kv` imports the text of this repository in a child process, kills the
+//! child in mid-write, and checks that every acknowledged record is there and nothing else. `cargo run
+//! --release --example kv help` shows the other commands.
 //!
 //! Read it in this order:
 //!
 //! - `record`: the actions, the checkpoint, and their bytes
 //! - `state`: the state machine that the log is replayed into
-//! - `store`: log, state and snapshots together, and why a crash can't come at a bad moment
+//! - `store`: log, state and snapshots together, and why a crash is harmless at any moment
 //! - `snapshot`: a snapshot's file
 //! - `import`: durable appends, one at a time and in groups
-//! - `tour`, with `victim`, the child that is killed, `input` and `report`
+//! - `tour`, with `victim` (the child that is killed), `input` and `report`
 
 mod import;
 mod input;
@@ -34,30 +34,30 @@ use crate::record::Action;
 use crate::report::Progress;
 use crate::store::{Missing, Store};
 
-/// What nearly everything here returns.
+/// The result of nearly every function here.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const USAGE: &str = "\
 A durable key-value store on a chunked write-ahead log.
 
-kv [tour [PATH]]      import text, be killed, recover: see what the log promises
-kv import PATH        import a text file, or all in a folder: a key for each file
+kv [tour [PATH]]      import text, be killed, recover: shows the log's promises
+kv import PATH        import a text file, or all in a folder; each file is a key
 kv get KEY            print the values of a key, a line for each
-kv set KEY VALUE      give a key one value
-kv append KEY VALUE   give a key one value more
+kv set KEY VALUE      set a key to one value
+kv append KEY VALUE   add a value to a key
 kv delete KEY         remove a key
 kv dump               print all keys and values
-kv snapshot           write a snapshot, remove the log behind it
+kv snapshot           write a snapshot, remove the log before it
 kv help               print this
 
---dir DIR             where the store is: .kv unless given; for the tour, a
-                      directory that is empty or does not exist, else a temporary one
+--dir DIR             where the store is; default: .kv. For the tour: an empty or
+                      new directory; default: a temporary one
 ";
 
 const DEFAULT_DIR: &str = ".kv";
 const CHUNK_MAX_SIZE: u64 = 1 << 20;
 
-/// The command by which the tour calls this program; not for people.
+/// The command by which the tour starts this program; not for people.
 const CHILD: &str = "import-from-stdin";
 
 fn main() -> ExitCode {
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     };
     match run(dir.as_deref(), command) {
         Ok(()) => ExitCode::SUCCESS,
-        // `kv dump | head`: whoever read has had enough.
+        // `kv dump | head`: the reader needs no more.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error.to_string());
@@ -85,7 +85,7 @@ fn is_broken_pipe(error: &(dyn Error + Send + Sync + 'static)) -> bool {
 }
 
 fn complain(message: &str) {
-    let _nobody_listens = writeln!(io::stderr(), "kv: {}", message.trim_end());
+    let _stderr_closed = writeln!(io::stderr(), "kv: {}", message.trim_end());
 }
 
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! What stands in the log: actions, and the checkpoint with which each chunk begins. Bytes in, bytes
-//! out; the log's frame around them carries kind, length and checksum.
+//! The contents of the log: actions, and the checkpoint with which each chunk starts. Bytes in, bytes
+//! out; the log's frame around them has kind, length and checksum.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,7 +11,7 @@ use chunked_wal::codeq::{Decode, Encode};
 use crate::import::Acknowledge;
 use crate::snapshot::SnapshotId;
 
-/// What the store holds: to each key its values, oldest first.
+/// The store's contents: the values of each key, oldest first.
 pub(crate) type Map = BTreeMap<String, Vec<String>>;
 
 /// The types of the store's log.
@@ -24,14 +24,14 @@ impl WalTypes for Kv {
     type Callback = Acknowledge;
 }
 
-/// One change of the map.
+/// A change of the map.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Action {
-    /// The key has this one value.
+    /// Sets the key to this one value.
     Set { key: String, value: String },
-    /// The key has no value.
+    /// Removes the key.
     Delete { key: String },
-    /// The key has one value more.
+    /// Adds a value to the key.
     Append { key: String, value: String },
 }
 
@@ -48,7 +48,7 @@ impl Action {
         Action::Append { key: key.into(), value: value.into() }
     }
 
-    /// Changes the map. It can't fail, so that it is all or nothing, as a state machine must be.
+    /// Changes the map. This can't fail, so that it is all or nothing, as a state machine must be.
     pub(crate) fn apply_to(&self, map: &mut Map) {
         match self {
             Action::Set { key, value } => {
@@ -66,7 +66,7 @@ const SET: u8 = 1;
 const DELETE: u8 = 2;
 const APPEND: u8 = 3;
 
-/// A tag, then the parts; a `String` brings its length along.
+/// A tag, then the parts; a `String` includes its length.
 impl Encode for Action {
     fn encode<W: Write>(&self, mut w: W) -> io::Result<usize> {
         match self {
@@ -92,17 +92,18 @@ impl Decode for Action {
     }
 }
 
-/// The state at one place of the log, in a few bytes: not the map, but the name of a file that has one.
+/// The state at one position of the log, in a few bytes: not the map, but the name of a file that has
+/// it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Checkpoint {
-    /// Actions applied since the log began, those of removed chunks included.
+    /// The number of actions applied since the log was new, including those of removed chunks.
     pub(crate) applied: u64,
-    /// The newest snapshot; without one, the empty map of the log's beginning stands for it.
+    /// The newest snapshot; `None` means the empty map of a new log.
     pub(crate) snapshot: Option<SnapshotId>,
 }
 
 impl Checkpoint {
-    /// Whether the snapshot alone is the whole state here, so that replay can begin at this place.
+    /// Whether the snapshot alone is the whole state here, so that replay can start at this position.
     pub(crate) fn is_ground(&self) -> bool {
         self.applied == self.snapshot.map_or(0, |id| id.applied)
     }

@@ -1,4 +1,4 @@
-//! What people see: a progress bar, numbers, a table.
+//! Output for people: a progress bar, numbers, a table.
 
 use std::io;
 use std::io::{IsTerminal, Write};
@@ -6,25 +6,25 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
-/// The column at which the text of a step begins.
+/// The column at which the text of a step starts.
 const INDENT: usize = 11;
 
-/// How far an import is: a bar on a terminal, else a line for each quarter. It goes to stderr, so
-/// that stdout has only what happened.
+/// The progress of an import: a bar on a terminal, otherwise a line for each quarter. It goes to
+/// stderr, so that stdout has only the results.
 #[derive(Debug)]
 pub(crate) enum Progress {
     Bar(ProgressBar),
-    Quarters { total: u64, told: u64 },
+    Quarters { total: u64, reported: u64 },
 }
 
 impl Progress {
     pub(crate) fn new(total: u64) -> Self {
         if !io::stderr().is_terminal() {
-            return Progress::Quarters { total, told: 0 };
+            return Progress::Quarters { total, reported: 0 };
         }
         let bar = ProgressBar::new(total);
         let template = "           {bar:40} {human_pos} of {human_len} acknowledged";
-        // A template that indicatif refuses would cost the looks only.
+        // If indicatif refused the template, only the looks would suffer.
         bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
@@ -34,12 +34,12 @@ impl Progress {
     pub(crate) fn at(&mut self, done: u64) {
         match self {
             Progress::Bar(bar) => bar.set_position(done),
-            Progress::Quarters { total, told } => {
+            Progress::Quarters { total, reported } => {
                 let quarter = (done * 4).checked_div(*total).unwrap_or(4);
-                if quarter > *told {
-                    *told = quarter;
-                    // Nobody to tell is no reason to stop.
-                    let _nobody = writeln!(
+                if quarter > *reported {
+                    *reported = quarter;
+                    // A closed stderr is no reason to stop.
+                    let _stderr_closed = writeln!(
                         io::stderr(),
                         "{:INDENT$}{} % acknowledged: {}",
                         "",
@@ -51,7 +51,7 @@ impl Progress {
         }
     }
 
-    /// Leaves the bar as it stands.
+    /// Leaves the bar as it is.
     pub(crate) fn stop(&self) {
         if let Progress::Bar(bar) = self {
             bar.abandon();
@@ -59,7 +59,7 @@ impl Progress {
     }
 }
 
-/// Tells the steps of something, one below the other.
+/// Prints steps, one below the other.
 #[derive(Debug)]
 pub(crate) struct Story<W> {
     out: W,
@@ -75,18 +75,18 @@ impl<W: Write> Story<W> {
         writeln!(self.out, "{text}")
     }
 
-    /// The beginning of a step.
+    /// Prints the start of a step.
     pub(crate) fn step(&mut self, name: &str, text: &str) -> io::Result<()> {
         self.step += 1;
         writeln!(self.out, "{} {name:width$}{text}", self.step, width = INDENT - 2)
     }
 
-    /// Something that was checked, and holds.
+    /// Prints a check that holds.
     pub(crate) fn holds(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.out, "{:INDENT$}ok: {text}", "")
     }
 
-    /// Rows of cells, the first to the left, the others to the right.
+    /// Prints rows of cells, the first cell left-aligned, the others right-aligned.
     pub(crate) fn table<const N: usize>(&mut self, rows: &[[String; N]]) -> io::Result<()> {
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         writeln!(self.out)?;
@@ -105,7 +105,7 @@ pub(crate) fn count(n: u64) -> String {
     HumanCount(n).to_string()
 }
 
-/// A number and what it counts, in the singular where it is one.
+/// A number with its unit, in the singular for 1.
 pub(crate) fn counted(n: u64, what: &str) -> String {
     format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
 }
@@ -122,7 +122,7 @@ pub(crate) fn time(duration: Duration) -> String {
     }
 }
 
-/// How often, and the times that half and 99 of a hundred took at most.
+/// The number of times, and their 50th and 99th percentiles.
 pub(crate) fn latency(what: &str, times: &[Duration]) -> [String; 4] {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();

@@ -1,12 +1,13 @@
-//! Snapshot files: the whole map at one place of the log.
+//! Snapshot files: the whole map at one position of the log.
 //!
 //! ```text
 //! snapshot-00000000000000001234      magic | applied | keys | key, count, values ... | CRC
 //! ```
 //!
-//! - A final name proves a whole, durable file: the bytes are synced before the rename.
-//! - A name says how many actions the snapshot covers; the file says it again, and ends in a checksum
-//!   of everything before, so that another file or a damaged one is an error and never a wrong state.
+//! - A file with a final name is whole and durable: its bytes are synced before the rename.
+//! - The name says how many actions the snapshot covers; the file repeats the number, and ends in a
+//!   checksum of everything before. So another file or a damaged one is an error, and never a wrong
+//!   state.
 
 use std::fs::File;
 use std::io::Write;
@@ -23,10 +24,10 @@ const CRC_LEN: usize = 8;
 const PREFIX: &str = "snapshot-";
 const TEMP_SUFFIX: &str = ".tmp";
 
-/// Names a snapshot by what it covers.
+/// Names a snapshot by the number of actions that it covers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct SnapshotId {
-    /// The actions, since the log began, that the snapshot is the result of.
+    /// The number of actions, since the log was new, that the snapshot covers.
     pub(crate) applied: u64,
 }
 
@@ -41,7 +42,8 @@ impl SnapshotId {
     }
 }
 
-/// Writes a snapshot; once this returns it is on stable storage under its name. Returns its bytes.
+/// Writes a snapshot, which is on stable storage under its name when this returns. Returns its size in
+/// bytes.
 pub(crate) fn write(dir: &Path, id: SnapshotId, map: &Map) -> io::Result<u64> {
     let path = dir.join(id.file_name());
     let temp = dir.join(id.file_name() + TEMP_SUFFIX);
@@ -50,7 +52,7 @@ pub(crate) fn write(dir: &Path, id: SnapshotId, map: &Map) -> io::Result<u64> {
         let mut file = File::create(&temp)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
-        // In this order: a name that is there before its bytes are would pass for a snapshot.
+        // In this order: a name without its bytes would pass for a snapshot.
         fs::rename(&temp, &path)?;
         File::open(dir)?.sync_all()
     };
@@ -58,20 +60,20 @@ pub(crate) fn write(dir: &Path, id: SnapshotId, map: &Map) -> io::Result<u64> {
     Ok(bytes.len() as u64)
 }
 
-/// Reads a snapshot, all of it checked.
+/// Reads a snapshot, and checks all of it.
 pub(crate) fn load(dir: &Path, id: SnapshotId) -> io::Result<Map> {
     let path = dir.join(id.file_name());
     let read = || decode(id, &fs::read(&path)?);
     read().map_err(|e| named("load", &path, e))
 }
 
-/// The snapshots in a directory; none if there is no directory.
+/// Lists the snapshots in a directory; none if there is no directory.
 pub(crate) fn list(dir: &Path) -> io::Result<Vec<SnapshotId>> {
     let names = names(dir).map_err(|e| named("list snapshots in", dir, e))?;
     Ok(names.iter().filter_map(|name| SnapshotId::parse(name)).collect())
 }
 
-/// Removes all snapshots but one, and what a crash left of one half-written.
+/// Removes all snapshots but one, and files that a crash left half-written.
 pub(crate) fn remove_all_but(dir: &Path, kept: Option<SnapshotId>) -> io::Result<()> {
     for name in names(dir).map_err(|e| named("list snapshots in", dir, e))? {
         let stem = name.strip_suffix(TEMP_SUFFIX).unwrap_or(&name);
@@ -104,16 +106,16 @@ fn decode(id: SnapshotId, bytes: &[u8]) -> io::Result<Map> {
         .len()
         .checked_sub(CRC_LEN)
         .map(|body| bytes.split_at(body))
-        .ok_or_else(|| damaged("it is shorter than its checksum"))?;
+        .ok_or_else(|| damaged("the file is shorter than its checksum"))?;
     if u64::decode(crc)? != Crc32fast::hash(rest) {
         return Err(damaged("its checksum fails"));
     }
     let r = &mut rest;
     if u64::decode(&mut *r)? != MAGIC {
-        return Err(damaged("it does not begin as a snapshot"));
+        return Err(damaged("the file does not start as a snapshot"));
     }
     if u64::decode(&mut *r)? != id.applied {
-        return Err(damaged("it is another snapshot than its name says"));
+        return Err(damaged("the file's number is not the one in its name"));
     }
     let mut map = Map::new();
     for _ in 0..u64::decode(&mut *r)? {
@@ -122,7 +124,7 @@ fn decode(id: SnapshotId, bytes: &[u8]) -> io::Result<Map> {
         let values = (0..count).map(|_| String::decode(&mut *r)).collect::<io::Result<_>>()?;
         map.insert(key, values);
     }
-    if rest.is_empty() { Ok(map) } else { Err(damaged("bytes are left over behind the last key")) }
+    if rest.is_empty() { Ok(map) } else { Err(damaged("bytes are left over after the last key")) }
 }
 
 fn names(dir: &Path) -> io::Result<Vec<String>> {
@@ -130,7 +132,7 @@ fn names(dir: &Path) -> io::Result<Vec<String>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    // A name that is not UTF-8 is none of ours.
+    // A name that is not UTF-8 is not a snapshot's.
     let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().into_string().ok());
     entries.filter_map(|entry| name(entry).transpose()).collect()
 }

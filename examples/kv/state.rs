@@ -1,4 +1,4 @@
-//! The state machine: a map, and where in the log it stands.
+//! The state machine: a map, and its position in the log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use crate::record::{Checkpoint, Kv, Map};
 use crate::snapshot;
 use crate::snapshot::SnapshotId;
 
-/// What the log is replayed into.
+/// The state that the log is replayed into.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// Where the snapshots are.
+    /// The directory of the snapshots.
     dir: PathBuf,
-    /// Whether replay has met a checkpoint that it can stand on; `map` means nothing before.
+    /// Whether replay has found a checkpoint to start from; before that, `map` means nothing.
     grounded: bool,
     map: Map,
     applied: u64,
@@ -23,17 +23,17 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// A state to replay a log into, whose snapshots are in `dir`.
+    /// Makes a state to replay a log into, with its snapshots in `dir`.
     pub(crate) fn before_replay(dir: &Path) -> Self {
         State { dir: dir.to_owned(), grounded: false, map: Map::new(), applied: 0, snapshot: None }
     }
 
-    /// Ends a replay that met no chunk: the log is new, and the empty map is its state.
-    pub(crate) fn begin_new(&mut self) {
+    /// Ends a replay without any chunk: the log is new, and the empty map is its state.
+    pub(crate) fn start_new(&mut self) {
         self.grounded = true;
     }
 
-    /// Whether all that was replayed is in the map.
+    /// Whether all replayed actions are in the map.
     pub(crate) fn is_grounded(&self) -> bool {
         self.grounded
     }
@@ -42,7 +42,7 @@ impl State {
         &self.map
     }
 
-    /// Actions applied since the log began.
+    /// Returns the number of actions applied since the log was new.
     pub(crate) fn applied(&self) -> u64 {
         self.applied
     }
@@ -51,21 +51,21 @@ impl State {
         self.snapshot
     }
 
-    /// Notes that a checkpoint in the log names this snapshot from now on.
+    /// Records that a checkpoint in the log names this snapshot from now on.
     pub(crate) fn snapshot_is_named(&mut self, id: SnapshotId) {
         self.snapshot = Some(id);
     }
 
     /// Usually the first checkpoint of the oldest chunk is the ground: everything before it is in the
-    /// snapshot that it names. Later ones bring nothing new; they are compared.
+    /// snapshot that it names. Later checkpoints add nothing; they are compared.
     ///
-    /// A crash in the middle of a removal leaves, in front of the ground, some chunks that were to go
-    /// too: they begin with a checkpoint whose map nobody has any more, and nobody needs, because the
-    /// snapshot that let them go covers all they say. They are counted and passed over.
+    /// A crash in the middle of a removal leaves some chunks before the ground that were to be removed,
+    /// too. They start with a checkpoint whose map no longer exists. That map is not needed, because
+    /// the snapshot of the ground covers all of these chunks. They are counted and skipped.
     fn apply_checkpoint(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
         if self.grounded && self.applied != checkpoint.applied {
             let (found, expected) = (checkpoint.applied, self.applied);
-            let message = format!("a checkpoint tells of {found} actions where {expected} were replayed");
+            let message = format!("a checkpoint counts {found} actions where {expected} were replayed");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         if !self.grounded && checkpoint.is_ground() {

@@ -1,5 +1,5 @@
-//! The tour: a child process imports real text and is killed over it; what it was told is durable
-//! must be there, in order, and nothing else.
+//! The tour: a child process imports real text and is killed meanwhile; the records that were
+//! acknowledged must be there, in order, and nothing else.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
@@ -17,22 +17,22 @@ use crate::store::{Missing, Store};
 use crate::victim::Killed;
 use crate::{Outcome, import, input, victim};
 
-/// Percent of the records, acknowledged, at which the child is killed; earlier where it was through
-/// before the kill came.
+/// The child is killed when this percentage of the records is acknowledged; earlier on the next try, if
+/// it finished before the kill.
 const KILL_AT: [RangeInclusive<u64>; 4] = [55..=75, 35..=55, 25..=35, 15..=25];
 
-/// Fewer records than this would be written before anybody could interrupt it: shorter input is
-/// imported again and again.
+/// Fewer records would be written before the kill could come: shorter input is imported again and
+/// again.
 const RECORDS_MIN: usize = 4000;
 
-/// Chunks that the whole import is to fill, about, and the least for a tour over several.
+/// How many chunks the whole import should fill, about, and the least for a tour over several chunks.
 const CHUNKS: u64 = 16;
 const CHUNKS_MIN: u64 = 4;
 
-/// A key that no file has.
+/// The prefix of a key that no file has.
 const IMPORTED: &str = "imported/";
 
-/// Runs the tour over the text in `path`, or over that of this repository, in a directory of its own.
+/// Runs the tour over the text in `path`, or over this repository's, in a directory of its own.
 pub(crate) fn run(dir: Option<&Path>, path: Option<&Path>) -> Outcome<()> {
     let files = input::read(&path.map_or_else(input::default_path, Path::to_owned))?;
     let Some(dir) = dir else {
@@ -41,7 +41,7 @@ pub(crate) fn run(dir: Option<&Path>, path: Option<&Path>) -> Outcome<()> {
         if done.as_ref().is_err_and(|e| !crate::is_broken_pipe(&**e)) {
             // Evidence.
             let kept = temporary.keep();
-            let _nobody = writeln!(io::stderr(), "kv: what the tour left is in '{}'", kept.display());
+            let _stderr_closed = writeln!(io::stderr(), "kv: what the tour left is in '{}'", kept.display());
         }
         return done;
     };
@@ -56,7 +56,7 @@ struct Tour<W> {
     dir: PathBuf,
     chunk_max_size: u64,
     files: Map,
-    /// What is imported, in this order: record `i` of the log must be `plan[i]`.
+    /// The import, in order: record `i` of the log must be `plan[i]`.
     plan: Vec<Action>,
     /// The plan, encoded for the child.
     encoded: Vec<u8>,
@@ -108,7 +108,8 @@ impl<W: Write> Tour<W> {
         Ok(self.story.table(&rows)?)
     }
 
-    /// Steps 1 to 3, again with an earlier kill if the child was faster: it must be caught writing.
+    /// Steps 1 to 3, repeated with an earlier kill if the child was faster, because the kill must come
+    /// during the writes.
     fn import_and_kill(&mut self) -> Outcome<(Killed, Store)> {
         let lines = self.files.values().map(|lines| lines.len() as u64).sum();
         let files = counted(self.files.len() as u64, "file");
@@ -127,19 +128,19 @@ impl<W: Write> Tour<W> {
             )?;
             progress.stop();
             if let Some(killed) = killed {
-                let begun = Instant::now();
+                let started = Instant::now();
                 let store = Store::open(&self.dir, self.chunk_max_size, Missing::Fail)?;
                 if store.applied() < self.plan.len() as u64 {
-                    self.tell_kill(&killed, &store, begun.elapsed())?;
+                    self.report_kill(&killed, &store, started.elapsed())?;
                     return Ok((killed, store));
                 }
             }
             fs::remove_dir_all(self.dir.join("log"))?;
         }
-        Err("the child was through before it could be killed, each time; give more text to import".into())
+        Err("the child finished before the kill, each time; give more text to import".into())
     }
 
-    fn tell_kill(&mut self, killed: &Killed, store: &Store, reopening: Duration) -> Outcome<()> {
+    fn report_kill(&mut self, killed: &Killed, store: &Store, reopening: Duration) -> Outcome<()> {
         let late = killed.acknowledged - killed.kill_at;
         let kill = format!(
             "SIGKILL in mid-write, {} acknowledged ({} of them still in the pipe then)",
@@ -182,18 +183,18 @@ impl<W: Write> Tour<W> {
         Ok(())
     }
 
-    /// Step 4: what the child was killed over, in this process, into the same log.
+    /// Step 4: this process imports the rest, into the same log.
     fn import_rest(&mut self, mut store: Store) -> Outcome<Store> {
         let rest = self.plan[usize::try_from(store.applied())?..].to_vec();
         let records = rest.len() as u64;
         self.story.step("go on", &format!("the other {}, by this process", counted(records, "record")))?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let many = &mut self.many;
         import::in_groups(&mut store, &mut rest.into_iter().map(Ok), |acknowledged| {
             many.push(acknowledged.took);
             Ok(())
         })?;
-        let took = begun.elapsed();
+        let took = started.elapsed();
         check_log(&store, &self.plan)?;
         check_map(&store, &self.files)?;
         self.story.holds("the log is the import, record by record; each key has its file's lines")?;
@@ -205,14 +206,14 @@ impl<W: Write> Tour<W> {
         Ok(store)
     }
 
-    /// Step 5: a snapshot instead of the chunks, and one record behind it.
+    /// Step 5: a snapshot instead of the chunks, and one record after it.
     fn snapshot(&mut self, mut store: Store) -> Outcome<()> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let snapshot = store.snapshot()?;
-        let took = begun.elapsed();
+        let took = started.elapsed();
         let removed = counted(snapshot.chunks_removed as u64, "chunk");
         let text = format!(
-            "{} in a file of its own; {removed} behind it removed",
+            "{} in a file of its own; {removed} before it removed",
             bytes(snapshot.bytes.unwrap_or(0))
         );
         self.story.step("snapshot", &text)?;
@@ -226,23 +227,23 @@ impl<W: Write> Tour<W> {
         store.close()
     }
 
-    /// Step 6: the same state, from the snapshot and what is left of the log.
+    /// Step 6: the same state, from the snapshot and the rest of the log.
     fn reopen(&mut self) -> Outcome<()> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let store = Store::open(&self.dir, self.chunk_max_size, Missing::Fail)?;
-        let took = begun.elapsed();
+        let took = started.elapsed();
         let found = store.recovery().clone();
-        // The log's count has the checkpoint in it, with which a chunk begins.
-        let behind = found.records - found.chunks;
+        // The log's count includes the checkpoint at the start of each chunk.
+        let later = found.records - found.chunks;
         let from =
-            format!("the snapshot, {} and {}", counted(found.chunks, "chunk"), counted(behind, "record"));
-        self.story.step("reopen", &format!("from {from} behind it"))?;
+            format!("the snapshot, {} and {}", counted(found.chunks, "chunk"), counted(later, "record"));
+        self.story.step("reopen", &format!("from {from} after it"))?;
         check_map(&store, &self.files)?;
-        if (store.applied(), found.chunks, behind) != (self.plan.len() as u64 + 1, 1, 1) {
+        if (store.applied(), found.chunks, later) != (self.plan.len() as u64 + 1, 1, 1) {
             return Err(format!("check failed: 1 chunk and 1 record should be left, found {from}").into());
         }
         self.story.holds("each key has its file's lines, as before")?;
-        self.row("replay", behind, found.chunks, found.bytes, took);
+        self.row("replay", later, found.chunks, found.bytes, took);
         store.close()
     }
 
@@ -251,7 +252,8 @@ impl<W: Write> Tour<W> {
     }
 }
 
-/// The log's actions, read back from its chunks, must be these: in order, each once, nothing else.
+/// Checks that the log's actions, read back from its chunks, are these: in order, each once, and no
+/// others.
 fn check_log(store: &Store, expected: &[Action]) -> Outcome<()> {
     let mut count = 0;
     for record in store.wal().records() {
@@ -271,7 +273,7 @@ fn check_log(store: &Store, expected: &[Action]) -> Outcome<()> {
     }
 }
 
-/// An action in a few words, whatever line it carries.
+/// Describes an action in a few words, however long its line is.
 fn short(action: &Action) -> String {
     let text = format!("{action:?}");
     if text.chars().count() > 100 { text.chars().take(97).collect::<String>() + "..." } else { text }
@@ -287,7 +289,7 @@ fn check_map(store: &Store, expected: &Map) -> Outcome<()> {
     Err(format!("check failed: the key '{key}' has other values than were imported").into())
 }
 
-/// Anything in the range, another each time.
+/// A different number of the range each time.
 fn random_in(range: RangeInclusive<u64>) -> u64 {
     let (start, end) = range.into_inner();
     start + RandomState::new().hash_one(start) % (end - start + 1)

@@ -1,4 +1,4 @@
-//! The parent's side of the child that is to be killed.
+//! The parent's side of the child that is killed.
 
 use std::io::{BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -16,17 +16,17 @@ use crate::{CHILD, Outcome};
 
 const SIGKILL: i32 = 9;
 
-/// What a child did until it was killed in the midst of it.
+/// What a child did until it was killed.
 #[derive(Debug, Default)]
 pub(crate) struct Killed {
-    /// Records acknowledged when it was killed.
+    /// How many records were acknowledged when it was killed.
     pub(crate) kill_at: u64,
-    /// Records acknowledged in all: some of its lines were still in the pipe.
+    /// How many records were acknowledged in all: some of the child's lines were still in the pipe.
     pub(crate) acknowledged: u64,
-    /// How long durable appends took, one at a time and in groups.
+    /// The latencies of durable appends, one at a time and in groups.
     pub(crate) one: Vec<Duration>,
     pub(crate) many: Vec<Duration>,
-    /// From its start to the kill.
+    /// The time from the child's start to the kill.
     pub(crate) took: Duration,
 }
 
@@ -39,8 +39,8 @@ pub(crate) fn encode(actions: &[Action]) -> Outcome<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Has a child import the actions, and kills it once `kill_at` of them are acknowledged. `None` if it
-/// was through before.
+/// Starts a child that imports the actions, and kills it once `kill_at` of them are acknowledged.
+/// `None` if the child finished before that.
 pub(crate) fn import_and_kill(
     dir: &Path,
     chunk_max_size: u64,
@@ -48,7 +48,7 @@ pub(crate) fn import_and_kill(
     kill_at: u64,
     progress: &mut Progress,
 ) -> Outcome<Option<Killed>> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let (mut victim, stdin, stdout) = Victim::spawn(dir, chunk_max_size)?;
     feed(stdin, encoded.to_vec());
     let mut lines = BufReader::new(stdout);
@@ -62,9 +62,9 @@ pub(crate) fn import_and_kill(
         progress.at(seen.acknowledged);
     }
     victim.0.kill()?;
-    seen.took = begun.elapsed();
+    seen.took = started.elapsed();
     seen.kill_at = seen.acknowledged;
-    // Its last words count: what is in the pipe was acknowledged before the kill.
+    // The child's last lines count: they were acknowledged before the kill.
     while let Some(line) = Line::read(&mut lines)? {
         match line {
             Line::Acknowledged(acknowledged) => seen.take(acknowledged)?,
@@ -97,7 +97,7 @@ impl Killed {
     }
 }
 
-/// A child that doesn't outlive its parent's interest in it.
+/// A child that is killed when this is dropped.
 struct Victim(Child);
 
 impl Victim {
@@ -120,13 +120,13 @@ impl Victim {
 
 impl Drop for Victim {
     fn drop(&mut self) {
-        // Both are errors if it has ended already.
+        // Both are errors if the child has ended already.
         let _ended = self.0.kill();
         let _ended = self.0.wait();
     }
 }
 
-/// Writes to the child from a thread of its own, so that neither side waits for the other for ever.
+/// Writes to the child from another thread, so that the two processes never wait for each other.
 fn feed(mut stdin: ChildStdin, bytes: Vec<u8>) {
     thread::spawn(move || {
         // A child that was killed reads no more.

@@ -1,4 +1,4 @@
-//! Which call for which need: ways to wait until records are durable.
+//! Which call for which purpose: ways to wait until records are durable.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use crate::turns::{
     append_with_callbacks, commit_by_ticket, commit_rate, quantiles, time_each, us, warm_log,
 };
 
-/// A way of doing it, and its name.
+/// A way to do it, and its name.
 type Way = (&'static str, fn(&mut Log));
 type TimedWay = (&'static str, fn(&mut Log) -> Duration);
 type SharedWay = (&'static str, fn(&Mutex<Log>));

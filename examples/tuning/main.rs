@@ -1,4 +1,5 @@
-//! What each setting of a log does on this machine, as Markdown tables: those of `docs/guide/tuning.md`.
+//! Measures the effect of each setting of a log on this machine; prints the Markdown tables of
+//! `docs/guide/tuning.md`.
 //!
 //! ```text
 //! cargo run --release --example tuning                            all of it, in less than a minute
@@ -7,8 +8,8 @@
 //! cargo run --release --example tuning -- --write docs/guide/tuning.md  and puts the tables into the page
 //! ```
 //!
-//! The values of a setting take turns, in every round each of them once, so that whatever the machine
-//! does meanwhile meets all alike. A figure is the median of the rounds. A first round is thrown away.
+//! The values of a setting take turns, each once in every round, so that other load on the machine
+//! affects all of them alike. A figure is the median of the rounds. The first round is thrown away.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a measurement may stop at the first error")]
 
 mod calls;
@@ -48,7 +49,7 @@ const MEASURES: [(&str, Measure); 15] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Beside the program, and not in `/tmp`, which is memory on many machines.
+    // Next to the program, and not in `/tmp`, which is memory on many machines.
     let mut parent = std::env::current_exe()?.parent().ok_or("the program has no directory")?.to_owned();
     let mut page = None;
     let mut wanted = Vec::new();
@@ -86,15 +87,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The page with a table in its place, between two comments.
+/// Puts a table in its place on the page, between two comments.
 fn put(page: &str, name: &str, table: &str) -> Option<String> {
     let (before, rest) = page.split_once(&format!("<!-- {name} -->\n"))?;
     let (_, after) = rest.split_once("<!-- -->")?;
     Some(format!("{before}<!-- {name} -->\n{table}\n<!-- -->{after}"))
 }
 
-/// What the logs are put on, what a sync takes there where the log has no part in it, and whether others
-/// use the machine.
+/// Describes the file system of the logs, a plain sync there without the log, and other load on the
+/// machine.
 fn machine(dir: &Path) -> Result<String, Box<dyn Error>> {
     const SYNCS: u64 = 500;
     let file = tempfile::tempfile_in(dir)?;
@@ -119,7 +120,7 @@ fn machine(dir: &Path) -> Result<String, Box<dyn Error>> {
     ))
 }
 
-/// Type and device of the last mount of the longest path above `dir`.
+/// Returns type and device of the mount with the longest path above `dir`.
 fn filesystem(mounts: &str, dir: &Path) -> Option<String> {
     let above = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ');

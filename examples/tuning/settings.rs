@@ -1,4 +1,4 @@
-//! The settings whose values show in time, two to four values of each.
+//! The settings with a measurable effect, two to four values of each.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ pub(crate) fn chunk_max_size(dir: &Path) -> String {
     const RECORDS: u64 = 16 * KIB;
     let contestant = |size: u64| -> Contestant<'_> {
         let (home, mut log) = warm_log(dir, |config| config.chunk_max_size = size);
-        // At its longest behind the last checkpoint: the chunk is full.
+        // The longest distance from the last checkpoint: the chunk is full.
         let full = Home::new_in(dir, size);
         let mut filled = full.open(Replay::All).unwrap();
         while !filled.wal.is_open_chunk_full() {
@@ -56,7 +56,7 @@ pub(crate) fn chunk_max_records(dir: &Path) -> String {
     compare("`chunk_max_records`", &columns, [1000, 10_000, u64::MAX].map(contestant).into())
 }
 
-/// Appends records and syncs; how long it was until they were accepted, and until they were durable.
+/// Appends records and syncs; returns the time until they were accepted, and until they were durable.
 fn burst(log: &mut Log, size: usize, records: u64) -> (Duration, Duration) {
     let record = payload(size);
     let started = Instant::now();
@@ -173,7 +173,7 @@ pub(crate) fn spare_chunks(dir: &Path) -> String {
     compare("`spare_chunks`, chunks of 4 MiB", &columns, [0, 1, 2].map(contestant).into())
 }
 
-/// A new log each time: where files are used again there is nothing to write ahead.
+/// A new log each time, because reused files need no zeros.
 pub(crate) fn zero_ahead_bytes(dir: &Path) -> String {
     let contestant = |step: u64| -> Contestant<'_> {
         let turn = move || {
@@ -188,7 +188,7 @@ pub(crate) fn zero_ahead_bytes(dir: &Path) -> String {
     compare("`zero_ahead_bytes`", &columns, [0, 256 * KIB, MIB, 8 * MIB].map(contestant).into())
 }
 
-/// A record now and then: the log is idle between them for long enough to have its mark written.
+/// A record now and then: in between, the log is idle long enough to write its mark.
 pub(crate) fn idle_mark(dir: &Path) -> String {
     let contestant = |mark: IdleMark| -> Contestant<'_> {
         let mut home = Home::new_in(dir, 16 * MIB);

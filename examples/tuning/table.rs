@@ -1,19 +1,19 @@
-//! Takes turns and tells in a table who did how well.
+//! Runs the values of a setting in turns, and prints a table of the results.
 
-/// Rounds that count.
+/// The number of rounds that count.
 const ROUNDS: usize = 5;
 
-/// One who takes part: what is printed of it, and its turn, which gives a figure for each column.
+/// A value of a setting: its name, and its turn, which returns a figure for each column.
 pub(crate) type Contestant<'a> = (String, Box<dyn FnMut() -> Vec<f64> + 'a>);
 
-/// Lets all take turns; the medians as a table.
+/// Runs all in turns; returns the medians as a table.
 pub(crate) fn compare(setting: &str, columns: &[&str], mut contestants: Vec<Contestant<'_>>) -> String {
     let mut figures = vec![vec![Vec::new(); columns.len()]; contestants.len()];
     for round in 0..=ROUNDS {
         for ((_, turn), figures) in contestants.iter_mut().zip(&mut figures) {
             let measured = turn();
             assert_eq!(measured.len(), columns.len(), "a figure for each column");
-            // The first is for the caches.
+            // The first round fills the caches.
             if round > 0 {
                 figures.iter_mut().zip(measured).for_each(|(column, figure)| column.push(figure));
             }
@@ -30,7 +30,7 @@ pub(crate) fn compare(setting: &str, columns: &[&str], mut contestants: Vec<Cont
     lines.join("\n")
 }
 
-/// Three digits, which is more than any of this is exact.
+/// Three digits, more than these measurements are worth.
 fn show(figure: f64) -> String {
     let whole = figure.abs();
     match whole {
@@ -45,7 +45,7 @@ fn show(figure: f64) -> String {
     }
 }
 
-/// The value that this share of all does not pass; sorts them.
+/// The value that this share of all values does not exceed; sorts them.
 pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values[((values.len() - 1) as f64 * share).round() as usize]

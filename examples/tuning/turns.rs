@@ -1,4 +1,4 @@
-//! What is done in a turn, by more than one measurement.
+//! The work of a turn, shared by several measurements.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +13,10 @@ use crate::table::quantile;
 pub(crate) const KIB: u64 = 1 << 10;
 pub(crate) const MIB: u64 = 1 << 20;
 
-/// How long threads commit in a turn. Nothing takes more than three times as long, if it can stop.
+/// How long threads commit in a turn. A turn that can stop takes at most three times as long.
 const TURN: Duration = Duration::from_millis(120);
 
-/// A log with a setting of its own, in its steady state: the files that it writes to were used before.
+/// A log with its own settings, in its steady state: the files that it writes to are reused.
 pub(crate) fn warm_log(dir: &Path, set: impl FnOnce(&mut Config)) -> (Home, Log) {
     let mut home = Home::new_in(dir, 16 * MIB);
     set(&mut home.config);
@@ -29,7 +29,7 @@ pub(crate) fn us(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
-/// Appends records and makes each durable by `sync`; how long each took, in µs.
+/// Appends records and makes each durable by `sync`; returns how long each took, in µs.
 pub(crate) fn append_sync(log: &mut Log, size: usize, count: usize) -> Vec<f64> {
     let record = payload(size);
     time_each(count, || {
@@ -38,7 +38,8 @@ pub(crate) fn append_sync(log: &mut Log, size: usize, count: usize) -> Vec<f64> 
     })
 }
 
-/// How long each of so many calls took, in µs; of fewer on a disk where that would take too long.
+/// Returns how long each of `count` calls took, in µs; makes fewer calls on a disk where they would
+/// take too long.
 pub(crate) fn time_each(count: usize, mut call: impl FnMut()) -> Vec<f64> {
     let began = Instant::now();
     let mut took = Vec::with_capacity(count);
@@ -54,7 +55,7 @@ pub(crate) fn quantiles<const N: usize>(mut values: Vec<f64>, shares: [f64; N]) 
     shares.map(|share| quantile(&mut values, share)).to_vec()
 }
 
-/// Appends so many records, each with a callback of its own, and waits at the end.
+/// Appends `count` records, each with its own callback, and waits at the end.
 pub(crate) fn append_with_callbacks(log: &mut Log, size: usize, count: u64) -> Duration {
     let record = payload(size);
     let started = Instant::now();
@@ -67,7 +68,7 @@ pub(crate) fn append_with_callbacks(log: &mut Log, size: usize, count: u64) -> D
     started.elapsed()
 }
 
-/// How many thousands of times in a second all threads together do `commit`.
+/// Returns how many thousand commits per second all threads make together.
 pub(crate) fn commit_rate(threads: usize, log: &Mutex<Log>, commit: impl Fn(&Mutex<Log>) + Sync) -> f64 {
     let start = Barrier::new(threads + 1);
     let stop = AtomicBool::new(false);
@@ -91,7 +92,7 @@ pub(crate) fn commit_rate(threads: usize, log: &Mutex<Log>, commit: impl Fn(&Mut
     })
 }
 
-/// Appends under the lock, waits outside, so that others append meanwhile.
+/// Appends under the lock and waits outside it, so that other threads append meanwhile.
 pub(crate) fn commit_by_ticket(log: &Mutex<Log>) {
     let record = payload(64);
     let ticket = {

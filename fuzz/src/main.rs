@@ -1,5 +1,8 @@
 //! Fuzzing on a stable compiler: replay a corpus, or change its inputs at random for a while.
 
+#[path = "../../tests/common/random.rs"]
+mod random;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -12,6 +15,7 @@ use std::{fs, io, thread};
 
 use chunked_wal_fuzz::seeds::seeds;
 use chunked_wal_fuzz::{TARGETS, Target};
+use random::Random;
 
 const USAGE: &str =
     "usage: chunked-wal-fuzz [TARGET] seeds DIR | replay FILE-OR-DIR... | fuzz DIR [SECONDS [SEED]]";
@@ -137,7 +141,7 @@ fn fuzz(target: Target, dir: &str, seconds: u64, seed: u64) -> io::Result<()> {
     watch_for_hangs();
     let mut pool: Vec<Vec<u8>> = inputs(&[dir])?.into_values().collect();
     pool.push(Vec::new());
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut kinds = BTreeSet::new();
     let started = Instant::now();
     let mut runs = 0_u64;
@@ -149,7 +153,7 @@ fn fuzz(target: Target, dir: &str, seconds: u64, seed: u64) -> io::Result<()> {
         };
         runs += 1;
         // What leads somewhere new is worth being changed further.
-        if kinds.insert(kind) || random.below(512) == 0 {
+        if kinds.insert(kind) || random.index(512) == 0 {
             pool.push(input);
         }
     }
@@ -160,41 +164,30 @@ fn fuzz(target: Target, dir: &str, seconds: u64, seed: u64) -> io::Result<()> {
 }
 
 fn mutate(pool: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
-    let mut input = pool[random.below(pool.len())].clone();
-    for _ in 0..1 + random.below(6) {
-        let at = random.below(input.len() + 1);
-        match random.below(7) {
+    let mut input = pool[random.index(pool.len())].clone();
+    for _ in 0..1 + random.index(6) {
+        let at = random.index(input.len() + 1);
+        match random.index(7) {
             0 => input.insert(at, random.byte()),
             1 if at < input.len() => drop(input.remove(at)),
-            2 if at < input.len() => input[at] ^= 1 << random.below(8),
-            3 if at < input.len() => input[at] = [0, 1, 8, 16, 64, 0x7f, 0x80, 0xff][random.below(8)],
+            2 if at < input.len() => input[at] ^= 1 << random.index(8),
+            3 if at < input.len() => input[at] = [0, 1, 8, 16, 64, 0x7f, 0x80, 0xff][random.index(8)],
             4 => input.truncate(at.max(2)),
             5 => {
-                let other = &pool[random.below(pool.len())];
+                let other = &pool[random.index(pool.len())];
                 input.extend_from_slice(other.get(2..).unwrap_or(&[]));
             }
             // A step of its own.
-            _ => input.extend((0..4 + random.below(16)).map(|_| random.byte())),
+            _ => input.extend((0..4 + random.index(16)).map(|_| random.byte())),
         }
     }
     input.truncate(INPUT_MAX);
     input
 }
 
-/// splitmix64.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = self.0;
-        x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ x >> 31
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+    fn index(&mut self, n: usize) -> usize {
+        self.below(n as u64) as usize
     }
 
     fn byte(&mut self) -> u8 {

@@ -11,6 +11,8 @@
 #[path = "../../tests/common/forge.rs"]
 #[allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "it is the main package's")]
 mod forge;
+#[path = "../../tests/common/random.rs"]
+mod random;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

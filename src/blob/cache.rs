@@ -1,11 +1,12 @@
-//! Blobs that were read, kept in memory up to a number of bytes; those used longest ago go first.
+//! Blobs that were read, kept in memory up to a number of bytes; the least recently used blob is
+//! dropped first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::reader::StoredFrame;
 
-/// Chunk and offset of a blob.
+/// The chunk and offset of a blob.
 type Place = (u32, u64);
 
 #[derive(Debug)]
@@ -13,7 +14,7 @@ pub(super) struct Cache {
     bytes_max: u64,
     bytes: u64,
     blobs: HashMap<Place, Kept>,
-    /// By when they were used last.
+    /// The blobs by the time of their last use.
     used: BTreeMap<u64, Place>,
     now: u64,
 }
@@ -55,7 +56,7 @@ impl Cache {
         self.blobs.insert(place, Kept { frame: frame.clone(), used: self.now });
     }
 
-    /// Keeps only blobs of chunks that `keep` is true of.
+    /// Keeps only the blobs of chunks for which `keep` returns true.
     pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
         let gone: Vec<Place> = self.blobs.keys().copied().filter(|(chunk, _)| !keep(*chunk)).collect();
         for place in gone {
@@ -71,7 +72,7 @@ impl Cache {
     }
 }
 
-/// With what the maps take, about.
+/// The bytes that a cached blob takes, its share of the maps included, about.
 fn size_of(frame: &StoredFrame) -> u64 {
     frame.payload().len() as u64 + 256
 }
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_longest_ago_goes_first_and_the_bound_holds() {
+    fn the_least_recently_used_blob_is_dropped_and_the_bound_holds() {
         let mut cache = Cache::new(4 * 356);
         for offset in 0..4 {
             cache.put((7, offset), &frame(100));

@@ -5,22 +5,22 @@ use crate::error::Result;
 use crate::record::WalTypes;
 use crate::wal::ChunkedWal;
 
-/// A log and the blob store that its records refer to, joined so that no record can reach the disk before
-/// the blobs that it names.
+/// A log and the blob store that its records refer to, joined so that no record can reach the disk
+/// before the blobs that it names.
 ///
 /// ```text
 /// append_blob ─► append_blob ─► wal() ═ the blobs are synced ═► append, flush, rotate ...
 ///                                └──── while the log is lent, no blob can be appended ────┘
 /// ```
 ///
-/// A log may write what was appended at any time: when a buffer is full, when it rotates. So a blob must be
-/// durable before a record that names it is *appended*. [`wal`](Self::wal) is the only way to the log, and
-/// it syncs the blobs first. As long as the log is lent, the borrow checker lets nobody append another
-/// blob. So every [`BlobRef`] that there is leads to a durable blob whenever somebody can append, and a
-/// flush of the log completes for its records and their blobs together.
+/// A log may write an appended record at any time: when a buffer is full, or when it rotates. So a blob
+/// must be durable before a record that names it is *appended*. [`wal`](Self::wal) is the only way to
+/// the log, and it syncs the blobs first. As long as the log is lent, the borrow checker forbids to
+/// append another blob. So whenever a record can be appended, every existing [`BlobRef`] leads to a
+/// durable blob, and a flush of the log completes for its records and their blobs together.
 ///
-/// To share syncs, append the blobs of a batch first, then its records: one sync of the blobs, one of the
-/// log.
+/// To share syncs, append the blobs of a batch first, then its records: that takes one sync of the
+/// blobs and one of the log.
 #[derive(Debug)]
 pub struct BlobWal<W: WalTypes> {
     wal: ChunkedWal<W>,
@@ -33,7 +33,7 @@ impl<W: WalTypes> BlobWal<W> {
         BlobWal { wal, blobs }
     }
 
-    /// Appends a blob, to be named in a record.
+    /// Appends a blob, whose reference a record may then name.
     ///
     /// # Errors
     ///
@@ -42,18 +42,19 @@ impl<W: WalTypes> BlobWal<W> {
         self.blobs.append(blob)
     }
 
-    /// Makes every blob appended so far durable, and lends the log. Waits for no sync if they are
+    /// Makes every blob appended so far durable, and lends the log. Doesn't wait if all blobs are
     /// durable already.
     ///
     /// # Errors
     ///
-    /// As [`BlobStore::sync`]: then the log is not lent, so that nothing can name what is not durable.
+    /// As [`BlobStore::sync`]. Then the log is not lent, so that no record can name a blob that is not
+    /// durable.
     pub fn wal(&mut self) -> Result<&mut ChunkedWal<W>> {
         self.blobs.sync()?;
         Ok(&mut self.wal)
     }
 
-    /// The blobs, for reading.
+    /// Returns the blob store, for reading.
     pub fn blobs(&self) -> &BlobStore {
         &self.blobs
     }
@@ -67,10 +68,11 @@ impl<W: WalTypes> BlobWal<W> {
         self.blobs.read(blob)
     }
 
-    /// Removes the blob chunks before the one that `oldest` is in: the oldest blob that is still needed.
-    /// First makes durable what is in the log, since it may be what needs the others no more.
+    /// Removes the blob chunks before the chunk of `oldest`, the oldest blob that is still needed.
+    /// First makes the log durable, because its last records may be the reason why the older blobs are
+    /// no longer needed.
     ///
-    /// Waits until it is done.
+    /// Waits until the chunks are removed.
     ///
     /// # Errors
     ///
@@ -80,7 +82,7 @@ impl<W: WalTypes> BlobWal<W> {
         self.blobs.remove_chunks_before(oldest.chunk_id)
     }
 
-    /// The log and the store, each on its own again.
+    /// Returns the log and the store, separate again.
     pub fn into_parts(self) -> (ChunkedWal<W>, BlobStore) {
         (self.wal, self.blobs)
     }
@@ -89,7 +91,7 @@ impl<W: WalTypes> BlobWal<W> {
     ///
     /// # Errors
     ///
-    /// The first that failed; both are closed.
+    /// The first failure; the log and the store are closed even then.
     pub fn close(self) -> Result<()> {
         let log = self.wal.close();
         self.blobs.close().and(log)

@@ -6,10 +6,10 @@
 //!               in its own directory
 //! ```
 //!
-//! A [`BlobStore`] is a chunked log whose records are the payloads: chunk files of 64 MiB, one background
-//! worker, syncs shared, a torn tail repaired, damage told, a full disk survived. What is added here:
-//! references that fit into an action, a cache of what was read, and [`BlobWal`], which joins the store to
-//! a log.
+//! A [`BlobStore`] is a chunked log whose records are the payloads: it has chunk files of 64 MiB, one
+//! background worker and shared syncs; it repairs a torn tail, reports damage and survives a full disk.
+//! This module adds references that fit into an action, a cache of blobs that were read, and
+//! [`BlobWal`], which joins the store to a log.
 //!
 //! ```
 //! use chunked_wal::blob::{BlobConfig, BlobRef, BlobStore, BlobWal};
@@ -17,7 +17,7 @@
 //!
 //! struct Photos;
 //! impl WalTypes for Photos {
-//!     type Action = BlobRef; // any codec will do that has one in it
+//!     type Action = BlobRef; // or any codec type that contains a `BlobRef`
 //!     type Checkpoint = ();
 //!     type Callback = ();
 //! }
@@ -43,7 +43,7 @@
 //! let mut photos = BlobWal::new(wal, blobs);
 //!
 //! let photo = photos.append_blob(&[7; 1_000_000])?;
-//! // The log is lent once the blob is durable: no record in it can name one that isn't.
+//! // The log is lent once the blob is durable, so no record can name a blob that isn't.
 //! photos.wal()?.append_and_apply(photo, &mut album)?;
 //! photos.wal()?.sync()?; // one completion for both
 //!
@@ -52,8 +52,8 @@
 //! # }
 //! ```
 //!
-//! References, order, retention, what can be told of a wrong reference, and why nothing is read through a
-//! memory map: `docs/features/blob.md` in the repository.
+//! `docs/features/blob.md` in the repository explains references, order, retention, how wrong references are
+//! detected, and why no blob is read through a memory map.
 
 mod cache;
 mod join;

@@ -1,4 +1,4 @@
-//! The types of the log that a blob store is, and the little state that it has.
+//! The types of the log that a blob store is, and its small state.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,7 +10,7 @@ use crate::position::{ChunkId, Segment};
 use crate::random::random_u64;
 use crate::record::{StateMachine, WalRecord, WalTypes};
 
-/// The store's log: actions are payloads, a checkpoint is the number of the chunk that it begins.
+/// The store's log: actions are payloads, a checkpoint is the number of the chunk that starts with it.
 #[derive(Debug)]
 pub(super) struct Blobs;
 
@@ -32,8 +32,9 @@ impl Encode for Payload {
 }
 
 impl Decode for Payload {
-    /// Keeps nothing. Blobs are decoded only while the log is opened, and nobody looks at them then;
-    /// reading takes their frames. With debug assertions an append compares what it decodes.
+    /// Keeps nothing: blobs are decoded only while the log is opened, and their bytes are not needed
+    /// then; reading takes the frames themselves. With debug assertions an append compares what it
+    /// decodes.
     fn decode<R: Read>(mut r: R) -> io::Result<Self> {
         let mut bytes = Vec::new();
         if cfg!(debug_assertions) {
@@ -45,7 +46,7 @@ impl Decode for Payload {
     }
 }
 
-/// A chunk's number, and that of the store's first.
+/// A chunk's number, and the number of the store's first chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Number {
     pub(super) first: u32,
@@ -53,19 +54,19 @@ pub(super) struct Number {
 }
 
 impl Number {
-    /// The first chunk's of a new store.
+    /// Returns the number of a new store's first chunk.
     pub(super) fn random() -> Self {
         let first = random_u64() as u32;
         Number { first, number: first }
     }
 
-    /// The next chunk's; `None` once each number was used.
+    /// Returns the next chunk's number; `None` once every number was used.
     pub(super) fn next(self) -> Option<Self> {
         let number = self.number.wrapping_add(1);
         (number != self.first).then_some(Number { number, ..self })
     }
 
-    /// How many chunks came before this one.
+    /// Returns how many chunks came before this one.
     pub(super) fn index(self) -> u32 {
         self.number.wrapping_sub(self.first)
     }
@@ -83,10 +84,10 @@ impl Decode for Number {
     }
 }
 
-/// What opening the log finds out: the newest chunk's number.
+/// The newest chunk's number, found while the log is opened.
 #[derive(Debug)]
 pub(super) struct Newest {
-    /// That of a chunk which is yet to begin, if the log has none.
+    /// The number of the next chunk, used if the log has no chunk yet.
     pub(super) next: Number,
     pub(super) found: Option<Number>,
 }
@@ -97,7 +98,7 @@ impl StateMachine<Blobs> for Newest {
     fn apply(&mut self, record: &WalRecord<Blobs>, _: ChunkId, _: Segment) -> Result<(), Infallible> {
         if let WalRecord::Checkpoint(number) = record {
             self.found = Some(*number);
-            // After the last number comes the first again; that the store is full, `append` says.
+            // After the last number the first comes again; `append` reports that the store is full.
             self.next = number.next().unwrap_or(*number);
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! From a reference to bytes.
+//! Reads a blob by its reference.
 
 use std::fmt;
 use std::ops::Deref;
@@ -14,9 +14,10 @@ use crate::format::{FRAME_HEADER_LEN, Kind};
 use crate::position::{Segment, ceil8};
 use crate::reader::{StoredFrame, WalReader};
 
-/// A blob's bytes. Cheap to clone; clones, and later reads while it is in the cache, share them.
+/// A blob's bytes. Cheap to clone: clones, and later reads while the blob is in the cache, share the
+/// bytes.
 ///
-/// The memory is the process' own. Nothing that becomes of the file can change it or take it away.
+/// The memory belongs to the process. No change of the file can change it or take it away.
 #[derive(Clone)]
 pub struct Blob {
     frame: Arc<StoredFrame>,
@@ -45,14 +46,14 @@ impl fmt::Debug for Blob {
 /// The chunks that can be read.
 #[derive(Debug)]
 pub(super) struct Chunks {
-    /// The number of the oldest.
+    /// The number of the oldest chunk.
     pub(super) oldest: Number,
-    /// Where each begins in the log, oldest first; the last is the open one.
+    /// The global offset of each chunk in the log, oldest first; the last chunk is the open one.
     pub(super) starts: Vec<u64>,
 }
 
 impl Chunks {
-    /// Where a chunk begins, and where it ends unless it is the open one.
+    /// Returns where a chunk starts, and where it ends unless it is the open one.
     fn find(&self, chunk_id: u32) -> Result<(u64, Option<u64>), NoBlob> {
         let index = chunk_id.wrapping_sub(self.oldest.number) as usize;
         match self.starts.get(index) {
@@ -62,16 +63,16 @@ impl Chunks {
         }
     }
 
-    /// The number of the chunk at an index of `starts`.
+    /// Returns the number of the chunk at an index of `starts`.
     pub(super) fn number(&self, index: usize) -> u32 {
         self.oldest.number.wrapping_add(index as u32)
     }
 }
 
-/// Reads blobs, from any thread, while the store's owner goes on appending.
+/// Reads blobs, from any thread, while the store's owner appends.
 ///
-/// Cheap to clone; all share the store's cache. Once the store is closed it returns [`Error::Closed`] for
-/// what isn't in the cache.
+/// Cheap to clone; all clones share the store's cache. Once the store is closed, a read of a blob that
+/// isn't in the cache returns [`Error::Closed`].
 #[derive(Clone)]
 pub struct BlobReader {
     wal: WalReader<Blobs>,
@@ -85,13 +86,13 @@ impl BlobReader {
         BlobReader { wal, chunks: Arc::new(RwLock::new(chunks)), cache }
     }
 
-    /// Reads a blob: from the cache, or from its file or the memory that waits to be written, and then
-    /// checked by its checksum.
+    /// Reads a blob from the cache, or from its file or the memory that waits to be written; then its
+    /// checksum is checked.
     ///
     /// # Errors
     ///
-    /// [`Error::NotABlob`] for a reference that leads nowhere; [`Error::Corrupt`] for a blob whose bytes
-    /// have decayed or were cut off, [`Error::Io`], [`Error::Closed`].
+    /// [`Error::NotABlob`] for a reference that leads nowhere; [`Error::Corrupt`] for a blob whose
+    /// bytes are corrupted or were cut off; [`Error::Io`]; [`Error::Closed`].
     pub fn read(&self, blob: BlobRef) -> Result<Blob> {
         let segment = self.segment(blob).map_err(|reason| blob.leads_nowhere(reason))?;
         let place = (blob.chunk_id, blob.offset);
@@ -113,7 +114,8 @@ impl BlobReader {
     fn read_frame(&self, blob: BlobRef, segment: Segment) -> Result<StoredFrame> {
         match self.wal.read_frame(segment) {
             Ok(frame) if frame.kind == Kind::Action && frame.flags == 0 => Ok(frame),
-            // The number with which a chunk begins, what no store writes, or no frame at all.
+            // The checkpoint at the start of a chunk, a record that no store writes, or no frame at
+            // all.
             Ok(_) | Err(Error::NoSuchRecord { .. } | Error::Corrupt { damage: Damage::FrameHeader, .. }) => {
                 Err(blob.leads_nowhere(NoBlob::NotThere))
             }
@@ -122,7 +124,7 @@ impl BlobReader {
         }
     }
 
-    /// The frame that a reference stands for.
+    /// Returns the frame of a reference.
     fn segment(&self, blob: BlobRef) -> Result<Segment, NoBlob> {
         let (start, end) = self.chunks.read().find(blob.chunk_id)?;
         let size = ceil8(blob.length).and_then(|n| n.checked_add(FRAME_HEADER_LEN as u64));

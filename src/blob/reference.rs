@@ -1,4 +1,4 @@
-//! [`BlobRef`]: where a blob is.
+//! [`BlobRef`]: the place of a blob.
 
 use std::io;
 use std::io::{Read, Write};
@@ -7,16 +7,16 @@ use codeq::{Decode, Encode};
 
 use crate::error::{Error, NoBlob};
 
-/// Where a blob is: what [`append`](super::BlobStore::append) gives back and
-/// [`read`](super::BlobStore::read) takes. 20 bytes as a codec, to be put into an action.
+/// The place of a blob: [`append`](super::BlobStore::append) returns it and
+/// [`read`](super::BlobStore::read) takes it. As a codec it has 20 bytes, to be put into an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobRef {
-    /// The chunk's number. A store's chunks are numbered one by one from a random number on, so that a
-    /// reference of another store names, as a rule, a chunk that isn't there.
+    /// The chunk's number. A store numbers its chunks one by one, starting at a random number, so that
+    /// a reference from another store nearly always names a chunk that isn't there.
     pub chunk_id: u32,
-    /// Where the blob's frame begins in the chunk's file.
+    /// The position of the blob's frame in the chunk's file.
     pub offset: u64,
-    /// The blob's bytes.
+    /// The blob's length in bytes.
     pub length: u64,
 }
 

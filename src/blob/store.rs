@@ -16,34 +16,33 @@ use crate::wal::ChunkedWal;
 
 const MIB: u64 = 1 << 20;
 
-/// Capacity of the buffer for blobs on their way into the log that is kept for the next.
+/// The largest capacity of the buffer for appended blobs that is kept for the next blob.
 const SCRATCH_MAX: usize = MIB as usize;
 
-/// How a blob store is kept. Sizes are in bytes.
+/// The settings of a blob store. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlobConfig {
-    /// The store's directory, made when missing. Its own: not the log's.
+    /// The store's directory, made when missing. It must not be the log's directory.
     pub dir: PathBuf,
 
-    /// A chunk counts as full once it has this many bytes; it may pass the size by its last blob.
-    /// 64 MiB unless set.
+    /// A chunk is full once it has this many bytes; its last blob may exceed the size. Default: 64 MiB.
     pub chunk_max_size: u64,
 
-    /// The largest blob that is appended, at most 4 GiB less 64 bytes. Opening holds the largest blob of
-    /// the newest chunk in memory. 64 MiB unless set.
+    /// The largest blob that can be appended, at most 4 GiB less 64 bytes. Opening holds the largest
+    /// blob of the newest chunk in memory. Default: 64 MiB.
     pub max_blob_size: u64,
 
-    /// Blobs that were read stay in memory, up to this many bytes; with 0, each read goes to the file and
-    /// is checked again. 64 MiB unless set.
+    /// Blobs that were read stay in memory, up to this many bytes; with 0, each read goes to the file
+    /// and checks the blob again. Default: 64 MiB.
     pub cache_bytes_max: u64,
 
-    /// The permissions of the store's files, as [`Config::file_mode`]. 0o600 unless set.
+    /// The permissions of the store's files, as [`Config::file_mode`]. Default: 0o600.
     pub file_mode: u32,
 }
 
 impl BlobConfig {
-    /// The defaults, for a store in `dir`.
+    /// Returns the defaults, for a store in `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         BlobConfig {
             dir: dir.into(),
@@ -55,38 +54,39 @@ impl BlobConfig {
     }
 }
 
-/// What a chunk of blobs holds.
+/// A chunk of a blob store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlobChunk {
-    /// Its number, as in the [`BlobRef`]s that lead there.
+    /// The chunk's number, as in the [`BlobRef`]s that lead to it.
     pub chunk_id: u32,
-    /// Bytes of log in it: header, blobs, what stands around each.
+    /// The bytes of log in the chunk: header, blobs, and the frame around each blob.
     pub size: u64,
 }
 
 /// Big payloads in chunk files, appended and never changed; see the [module](super).
 ///
-/// One owner appends; [`reader`](Self::reader) gives handles for other threads. Dropping it closes it as
-/// [`close`](Self::close) does, and logs what fails.
+/// One owner appends; [`reader`](Self::reader) returns handles for other threads. Dropping the store
+/// closes it as [`close`](Self::close) does, and logs a failure.
 #[derive(Debug)]
 pub struct BlobStore {
     wal: ChunkedWal<Blobs>,
     reader: BlobReader,
-    /// The open chunk's.
+    /// The open chunk's number.
     number: Number,
-    /// Used for each append again.
+    /// Reused by each append.
     scratch: WalRecord<Blobs>,
 }
 
 impl BlobStore {
-    /// Opens the store in its directory, or begins one. Repairs what a crash tore, as a log does.
+    /// Opens the store in its directory, or starts a new one. Repairs a tail that a crash tore, as a
+    /// log does.
     ///
-    /// Reads the newest chunk; of each older one only a few bytes.
+    /// Reads the newest chunk, and only a few bytes of each older chunk.
     ///
     /// # Errors
     ///
     /// As [`OpenOptions::open`](crate::OpenOptions::open). The settings are checked under the names of
-    /// the log's: `max_record_size` is `max_blob_size` there.
+    /// the log's settings: `max_blob_size` is called `max_record_size` there.
     pub fn open(config: BlobConfig) -> Result<Self> {
         Self::open_on(config, Arc::new(DiskStorage))
     }
@@ -95,18 +95,18 @@ impl BlobStore {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`open`](Self::open).
     pub fn open_on(config: BlobConfig, storage: Arc<dyn Storage>) -> Result<Self> {
         let mut wal_config = Config::new(config.dir);
         wal_config.chunk_max_size = config.chunk_max_size;
         wal_config.max_record_size = config.max_blob_size;
         wal_config.file_mode = config.file_mode;
-        // Who removes blobs wants the space back.
+        // A program that removes blobs wants the space back.
         wal_config.spare_chunks = 0;
         let mut newest = Newest { next: Number::random(), found: None };
         let options = ChunkedWal::options(wal_config).replay(Replay::FromLastCheckpoint).storage(storage);
         let wal = options.open(&mut newest)?;
-        // A closed chunk's checkpoint is its successor's, which may not have been begun yet.
+        // A closed chunk's checkpoint belongs to its successor, which may not have been started yet.
         let number = match (wal.closed_chunk_stats().last(), newest.found) {
             (Some(closed), _) => closed.checkpoint,
             (None, Some(found)) => found,
@@ -117,19 +117,19 @@ impl BlobStore {
         Ok(BlobStore { wal, reader, number, scratch })
     }
 
-    /// Appends a blob; returns where it is. It can be read at once, and is durable once
+    /// Appends a blob and returns its reference. The blob can be read at once, and is durable once
     /// [`sync`](Self::sync) has returned.
     ///
-    /// A record that names it must not reach the disk before it does: [`BlobWal`](super::BlobWal) sees
-    /// to that.
+    /// A record that names the blob must not reach the disk before the blob does:
+    /// [`BlobWal`](super::BlobWal) takes care of that.
     ///
-    /// Copies the blob into memory that a thread of the store's writes from. Blocks while more than
-    /// 32 MiB wait there, and where the next chunk's file is not ready yet.
+    /// Copies the blob into memory from which the store's worker writes. Blocks while more than 32 MiB
+    /// wait there, and where the next chunk's file is not ready yet.
     ///
     /// # Errors
     ///
-    /// Nothing is appended then: [`Error::RecordTooLarge`], [`Error::StorageFull`] (try again once there
-    /// is space), [`Error::Poisoned`], [`Error::Io`], [`Error::OffsetsUsedUp`].
+    /// Nothing is appended then: [`Error::RecordTooLarge`], [`Error::StorageFull`] (try again once
+    /// there is space), [`Error::Poisoned`], [`Error::Io`], [`Error::OffsetsUsedUp`].
     pub fn append(&mut self, blob: &[u8]) -> Result<BlobRef> {
         if self.wal.is_open_chunk_full() {
             self.rotate()?;
@@ -147,16 +147,17 @@ impl BlobStore {
         })
     }
 
-    /// Makes every blob appended so far durable, and waits until it is. Costs nothing if they are.
+    /// Makes every blob appended so far durable, and waits for that. Costs nothing if all are durable
+    /// already.
     ///
     /// # Errors
     ///
-    /// What made it fail; the store is poisoned then.
+    /// The failure; the store is poisoned then.
     pub fn sync(&mut self) -> Result<()> {
         self.wal.sync()
     }
 
-    /// Has every blob appended so far made durable, with a ticket to wait for or `.await`.
+    /// Starts to make every blob appended so far durable; returns a ticket to wait for or to `.await`.
     ///
     /// # Errors
     ///
@@ -169,17 +170,17 @@ impl BlobStore {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`BlobReader::read`].
     pub fn read(&self, blob: BlobRef) -> Result<Blob> {
         self.reader.read(blob)
     }
 
-    /// A handle for reading from other threads.
+    /// Returns a handle for reading from other threads.
     pub fn reader(&self) -> BlobReader {
         self.reader.clone()
     }
 
-    /// The chunks, oldest first; the last is the open one.
+    /// Returns the chunks, oldest first; the last is the open one.
     pub fn chunks(&self) -> Vec<BlobChunk> {
         let chunks = self.reader.chunks.read();
         let ends = chunks.starts[1..].iter().copied().chain([self.wal.progress().appended]);
@@ -187,26 +188,26 @@ impl BlobStore {
         sizes.enumerate().map(|(i, size)| BlobChunk { chunk_id: chunks.number(i), size }).collect()
     }
 
-    /// Removes the chunks before the one with this number; returns the numbers of those removed.
+    /// Removes the chunks before the chunk with this number; returns the numbers of the removed chunks.
     ///
-    /// What no longer names blobs in them must be durable before:
-    /// [`BlobWal::remove_blobs_before`](super::BlobWal::remove_blobs_before) sees to that. A crash may
-    /// leave some of them, which are there again then and can be removed again. [`Blob`]s that were read
-    /// stay as they are.
+    /// The records that made the blobs in those chunks unneeded must be durable before:
+    /// [`BlobWal::remove_blobs_before`](super::BlobWal::remove_blobs_before) takes care of that. A
+    /// crash may leave some of those chunks; the next open finds them, and they can be removed again.
+    /// [`Blob`]s that were read stay valid.
     ///
-    /// Waits until it is done.
+    /// Waits until the chunks are removed.
     ///
     /// # Errors
     ///
-    /// [`Error::NotABlob`] if the store has no such chunk: nothing is removed. [`Error::Poisoned`]; the
-    /// operating system's words if a file could not be removed, which is tried again with the next.
+    /// [`Error::NotABlob`] if the store has no such chunk: nothing is removed. [`Error::Poisoned`];
+    /// [`Error::Io`] if a file could not be removed: the next removal tries it again.
     pub fn remove_chunks_before(&mut self, chunk_id: u32) -> Result<Vec<u32>> {
         let here = self.chunks();
         let Some(count) = here.iter().position(|chunk| chunk.chunk_id == chunk_id) else {
             let blob = BlobRef { chunk_id, offset: 0, length: 0 };
             return Err(blob.leads_nowhere(NoBlob::UnknownChunk));
         };
-        // A store that has failed removes nothing: it must not hide what it can't remove.
+        // A store that has failed removes nothing: it must not hide chunks that it can't remove.
         self.wal.sync()?;
         let mut left = count;
         let ids =
@@ -219,16 +220,16 @@ impl BlobStore {
         Ok(removed)
     }
 
-    /// What opening the store found and did, in the words of a log.
+    /// Returns what opening the store found and did, as a log reports it.
     pub fn recovery(&self) -> &RecoveryReport {
         self.wal.recovery()
     }
 
-    /// Makes all durable and lets go of the directory.
+    /// Makes all blobs durable and releases the directory.
     ///
     /// # Errors
     ///
-    /// What failed, now or before.
+    /// The first failure, of the close or earlier.
     pub fn close(self) -> Result<()> {
         self.wal.close()
     }
@@ -242,13 +243,13 @@ impl BlobStore {
         Ok(())
     }
 
-    /// Shows the readers which chunks there are.
+    /// Publishes the list of chunks to the readers.
     fn show_chunks(&self) {
         *self.reader.chunks.write() = chunks(&self.wal, self.number);
     }
 }
 
-/// The chunks of a store whose open one has this number.
+/// The chunks of a store whose open chunk has this number.
 fn chunks(wal: &ChunkedWal<Blobs>, open: Number) -> Chunks {
     let closed = wal.closed_chunk_stats();
     let oldest = Number { number: open.number.wrapping_sub(closed.len() as u32), ..open };

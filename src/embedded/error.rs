@@ -6,22 +6,22 @@ use std::sync::Arc;
 use crate::embedded::Region;
 use crate::error::Proof;
 
-/// The result of nearly everything here.
+/// The result of nearly every function here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of a log in a region.
 ///
 /// Positions are the log's own: see [`Checkpoint`](super::Checkpoint). Converts into [`io::Error`] with
-/// a fitting kind; the original stays inside as its source.
+/// a fitting kind; the original error stays inside as its source.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation on the host's file.
     #[error("{op} failed on the file that holds the log: {source}")]
     Io {
-        /// What was tried: `read`, `write`, `sync`, `measure`.
+        /// The operation: `read`, `write`, `sync`, `measure`.
         op: &'static str,
-        /// What the operating system said.
+        /// The operating system's error.
         source: Arc<io::Error>,
     },
 
@@ -39,29 +39,29 @@ pub enum Error {
         len_min: u64,
     },
 
-    /// No checkpoint of this log stands where the host says.
+    /// At the position that the host stored, there is no checkpoint of this log.
     #[error(
-        "at position {position} (byte {file_offset} of the file) stands no checkpoint of this log behind record {sequence}: are region and checkpoint those that were stored last? A new log begins with the default checkpoint, in a region of zeros"
+        "position {position} (byte {file_offset} of the file) has no checkpoint of this log after record {sequence}: are region and checkpoint those that were stored last? A new log starts with the default checkpoint, in a region of zeros"
     )]
     NotACheckpoint {
         /// The position given.
         position: u64,
         /// The sequence given.
         sequence: u64,
-        /// Where the position is in the file; 0 for a position that no log can have.
+        /// The position in the file; 0 for a position that no log can have.
         file_offset: u64,
     },
 
     /// Bytes that were durable no longer check out. Nothing was changed.
     #[error(
-        "the log is damaged at position {position} (byte {file_offset} of the file), and had been durable there: {proof}. Nothing was changed: restore the file from a copy"
+        "the log is damaged at position {position} (byte {file_offset} of the file), which was durable before: {proof}. Nothing was changed: restore the file from a copy"
     )]
     Corrupt {
         /// The position of the damaged record or checkpoint.
         position: u64,
-        /// Where that is in the file.
+        /// The position in the file.
         file_offset: u64,
-        /// Why it can't be a write that a crash tore.
+        /// Why this can't be a write that a crash tore.
         proof: Proof,
     },
 
@@ -70,26 +70,26 @@ pub enum Error {
     Unsupported {
         /// The position of the frame.
         position: u64,
-        /// What it is: `frame kind`, `frame flags`, `payload length`.
+        /// The part that is unknown: `frame kind`, `frame flags`, `payload length`.
         what: &'static str,
         /// Its value.
         found: u64,
     },
 
-    /// More than an empty region has room for; nothing was appended.
+    /// The records are larger than an empty region; nothing was appended.
     #[error(
         "{needed} bytes of records, with their headers, are more than the {max} that the empty region has room for: split them, or make the region larger"
     )]
     RecordTooLarge {
         /// Bytes that the record, or the batch, takes in the region.
         needed: u64,
-        /// Bytes that there are at most.
+        /// The most bytes that there is room for.
         max: u64,
     },
 
     /// The region is full; nothing was appended and nothing is lost.
     #[error(
-        "the region is full: {needed} bytes are needed, {free} are free. Take a checkpoint, store it, say so with `checkpoint_stored`, and append again"
+        "the region is full: {needed} bytes are needed, {free} are free. Take a checkpoint, store it, call `checkpoint_stored`, and append again"
     )]
     RegionFull {
         /// Bytes that the append takes.
@@ -98,23 +98,23 @@ pub enum Error {
         free: u64,
     },
 
-    /// The log doesn't have the records behind this one: they were given up by a checkpoint, or never
-    /// appended.
+    /// The log doesn't have the records after this sequence: a checkpoint gave them up, or they were
+    /// never appended.
     #[error(
-        "the log has the records behind {oldest} up to {newest}, not those behind {sequence}: was the checkpoint stored before the record was applied?"
+        "the log has the records after {oldest} up to {newest}, not those after {sequence}: was the checkpoint stored before the record was applied?"
     )]
     NotInLog {
         /// The sequence given.
         sequence: u64,
-        /// The checkpoint's.
+        /// The stored checkpoint's sequence.
         oldest: u64,
-        /// The last record's.
+        /// The last record's sequence.
         newest: u64,
     },
 
     /// An earlier failed write or sync stopped the log for good; nothing is retried.
     #[error(
-        "the log stopped at its first failure ({cause}); open it again to go on from what is on the disk"
+        "the log stopped at its first failure ({cause}); open it again to continue from what is on the disk"
     )]
     Poisoned {
         /// The first failure.

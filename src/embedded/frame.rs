@@ -1,44 +1,45 @@
-//! What the ring puts into a frame.
+//! The contents of the ring's frames.
 //!
 //! ```text
 //! frame header 16 | sequence u64 | epoch u32 | a record's bytes                             | zeros to 8
 //!                                            | a checkpoint's next epoch u32, ring's salt u64 |
 //! ```
 //!
-//! - A frame's check and CRC cover its position, which never comes again: a frame that an earlier lap
-//!   left at the same place in the file is no frame any more.
+//! - A frame's check and CRC cover its position, which never repeats: a frame that an earlier lap left
+//!   at the same place in the file doesn't check out.
 //! - Each checkpoint has the ring's random salt, which enters the check and the CRC of all frames: no
-//!   record can spell a frame.
-//! - A record has the sequence behind the last one's, a checkpoint has the last one's itself.
-//! - Each frame has the epoch that the checkpoint before it began. What a crash made a life of the ring
-//!   give up stays given up, since no later life has the same epoch.
+//!   record's bytes can form a valid frame.
+//! - A record has the sequence after the last record's; a checkpoint repeats the last record's
+//!   sequence.
+//! - Each frame has the epoch that the checkpoint before it started. Frames that an earlier life of the
+//!   ring gave up after a crash stay given up, because no later life has the same epoch.
 
 use crate::embedded::Checkpoint;
 use crate::format::{FRAME_HEADER_LEN, FrameHeader, Kind, Salt, array_at, finish_frame, unsynced};
 use crate::position::ceil8;
 
-/// Bytes of a payload before the data.
+/// The bytes of a payload before the data.
 const PREFIX_LEN: usize = 12;
 
-/// Bytes of a checkpoint's payload after the prefix: the next epoch and the ring's salt.
+/// The bytes of a checkpoint's payload after the prefix: the next epoch and the ring's salt.
 const CHECKPOINT_DATA_LEN: usize = 12;
 
-/// Bytes of a checkpoint's whole frame.
+/// The bytes of a checkpoint's whole frame.
 pub(super) const CHECKPOINT_LEN: u64 = (FRAME_HEADER_LEN + PREFIX_LEN + CHECKPOINT_DATA_LEN) as u64;
 
-/// Of a ring whose checkpoints store `stored`, in a region of this capacity: its frames are those of no
-/// chunk, of no other ring, and of no region of another size.
+/// The salt of a ring whose checkpoints store `stored`, in a region of this capacity. With it, frames
+/// of a chunk, of another ring or of a region of another size don't check out.
 pub(super) fn salt(stored: u64, capacity: u64) -> Salt {
     Salt::new(u64::from_le_bytes(*b"CHNKRING") ^ capacity ^ stored)
 }
 
-/// The salt that the checkpoint `frame` stores, whether it is a sound one or not.
+/// The salt that the checkpoint `frame` stores, whether the frame is sound or not.
 pub(super) fn stored_salt(frame: &[u8; CHECKPOINT_LEN as usize]) -> u64 {
     u64::from_le_bytes(array_at(frame, FRAME_HEADER_LEN + PREFIX_LEN + 4))
 }
 
-/// Whether an entry of any ring may begin `bytes`: its fields fit a region of this capacity in its first
-/// block, whatever its checksums are.
+/// Whether `bytes` may be the start of an entry of any ring: its fields fit a region of this capacity
+/// in its first block, whatever its checksums are.
 pub(super) fn looks_like_entry(bytes: &[u8], capacity: u64) -> bool {
     let (Some(header), Some(payload)) = (bytes.first_chunk(), bytes.get(FRAME_HEADER_LEN..)) else {
         return false;
@@ -55,19 +56,19 @@ pub(super) fn looks_like_entry(bytes: &[u8], capacity: u64) -> bool {
     fits && header.flags == 0 && header.frame_size() <= capacity && sequence <= FIRST_SEQUENCES
 }
 
-/// More records than begin in a region's first block.
+/// More records than can start in a region's first block.
 const FIRST_SEQUENCES: u64 = 4096;
 
-/// Bytes of the frame of a record with `len` bytes; `None` if no frame can hold it.
+/// The frame's size for a record of `len` bytes; `None` if no frame can hold it.
 pub(super) fn record_size(len: usize) -> Option<u64> {
     let payload = u32::try_from(len.checked_add(PREFIX_LEN)?).ok()?;
     ceil8(u64::from(payload))?.checked_add(FRAME_HEADER_LEN as u64)
 }
 
-/// What follows a checkpoint's prefix.
+/// The data after a checkpoint's prefix.
 pub(super) type CheckpointData = [u8; CHECKPOINT_DATA_LEN];
 
-/// The data of a checkpoint that begins the epoch `next`.
+/// The data of a checkpoint that starts the epoch `next`.
 pub(super) fn checkpoint_data(next: u32, stored_salt: u64) -> CheckpointData {
     let mut data = [0; CHECKPOINT_DATA_LEN];
     data[..4].copy_from_slice(&next.to_le_bytes());
@@ -86,12 +87,12 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// A checkpoint behind the record `sequence`, with which the epoch `next` begins.
+    /// A checkpoint after the record `sequence`; the epoch `next` starts with it.
     pub(super) fn checkpoint(sequence: u64, epoch: u32, data: &'a CheckpointData) -> Self {
         Entry { kind: Kind::Checkpoint, sequence, epoch, data }
     }
 
-    /// Reads a sound frame's payload; `None` if it has a length that no entry has.
+    /// Parses a sound frame's payload; `None` if no entry has its length.
     pub(super) fn parse(kind: Kind, payload: &'a [u8]) -> Option<Self> {
         let (sequence, rest) = payload.split_first_chunk()?;
         let (epoch, data) = rest.split_first_chunk()?;
@@ -100,7 +101,7 @@ impl<'a> Entry<'a> {
         (kind != Kind::Checkpoint || data.len() == CHECKPOINT_DATA_LEN).then_some(entry)
     }
 
-    /// The epoch of what follows this.
+    /// The epoch of the entries after this one.
     pub(super) fn next_epoch(&self) -> u32 {
         match (self.kind, self.data.first_chunk()) {
             (Kind::Checkpoint, Some(next)) => u32::from_le_bytes(*next),
@@ -112,19 +113,19 @@ impl<'a> Entry<'a> {
 /// Frames that follow one another in the ring.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
-    /// The position of the first.
+    /// The position of the first frame.
     start: u64,
     salt: &'a Salt,
     bytes: Vec<u8>,
 }
 
 impl<'a> Batch<'a> {
-    /// A batch at `start`, before which all is durable.
+    /// A batch at `start`; everything before is durable.
     pub(super) fn new(start: u64, size: u64, salt: &'a Salt) -> Self {
         Batch { start, salt, bytes: Vec::with_capacity(usize::try_from(size).unwrap_or(0)) }
     }
 
-    /// The position behind the last frame.
+    /// The position after the last frame.
     pub(super) fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
@@ -133,7 +134,7 @@ impl<'a> Batch<'a> {
         &self.bytes
     }
 
-    /// Adds an entry, which the caller has found to fit; returns where it stands.
+    /// Adds an entry and returns its position. The caller has checked that the entry fits.
     pub(super) fn push(&mut self, entry: &Entry<'_>) -> Checkpoint {
         let position = self.end();
         let from = self.bytes.len();
@@ -155,7 +156,7 @@ mod tests {
     use crate::format::verify_frame;
 
     #[test]
-    fn entries_come_back_and_only_where_they_stand() {
+    fn entries_verify_only_at_their_own_position() {
         let salt = salt(5, 4096);
         let data = checkpoint_data(9, 5);
         let mut batch = Batch::new(4088, 0, &salt);

@@ -1,4 +1,4 @@
-//! What is in the region, as far as the host needs it: for reading, and to go on from.
+//! The contents of the region, as far as the host needs them: for reading, and for appending.
 
 use std::sync::Arc;
 
@@ -12,27 +12,27 @@ use crate::position::ALIGN;
 use crate::random::random_u64;
 use crate::storage::StorageFile;
 
-/// The size of the pieces in which a region is looked through for zeros.
+/// The size of the pieces in which a region is searched for zeros.
 const PIECE: usize = 256 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) ring: Ring,
-    /// Those from the one that is stored in the host on, which is the first: none before the new log has
-    /// its own.
+    /// The checkpoints from the one that the host has stored (the first here) to the newest; none
+    /// before a new log writes its own.
     pub(super) checkpoints: Vec<Checkpoint>,
-    /// The position behind the last entry.
+    /// The position after the last entry.
     pub(super) end: u64,
-    /// The last record's.
+    /// The last record's sequence.
     pub(super) sequence: u64,
-    /// That of the last entry.
+    /// The last entry's epoch.
     pub(super) epoch: u32,
-    /// All below had been durable when the log was opened.
+    /// Everything below this position was durable when the log was opened.
     pub(super) proven: u64,
 }
 
 impl Log {
-    /// Reads the log from a checkpoint on. Writes nothing.
+    /// Reads the log, starting at a checkpoint. Writes nothing.
     pub(super) fn open(file: Arc<dyn StorageFile>, region: Region, from: Checkpoint) -> Result<Self> {
         let mut ring = Ring::new(file, region, from.position)?;
         let mut walk = Walk::new(&ring, from)?;
@@ -45,7 +45,7 @@ impl Log {
             }
         }
         match checkpoints.is_empty() {
-            false => walk.judge_end()?,
+            false => walk.check_end()?,
             true if from == Checkpoint::default() && is_new(&ring)? => {}
             true => {
                 let Checkpoint { position, sequence } = from;
@@ -61,17 +61,17 @@ impl Log {
         Ok(Log { ring, checkpoints, end, sequence, epoch, proven })
     }
 
-    /// The checkpoint that is stored in the host.
+    /// The checkpoint that the host has stored.
     pub(super) fn start(&self) -> Checkpoint {
         self.checkpoints.first().copied().unwrap_or_default()
     }
 
-    /// Bytes that can't be overwritten.
+    /// The bytes that can't be overwritten.
     pub(super) fn used(&self) -> u64 {
         self.end - self.start().position
     }
 
-    /// The records behind `sequence`.
+    /// The records after `sequence`.
     pub(super) fn records_after(&self, sequence: u64) -> Result<Records<'_>> {
         let (oldest, newest) = (self.start().sequence, self.sequence);
         if sequence < oldest || sequence > newest {
@@ -94,13 +94,13 @@ impl Log {
     }
 }
 
-/// A write that a crash interrupts harms no more than the first block, even where the host's file is sparse
-/// and the block shows what the disk had there before.
+/// A write that a crash interrupts damages no more than the first block, even where the host's file is
+/// sparse and the block then has older contents of the disk.
 const BLOCK: u64 = 4096;
 
-/// Whether the region was never used: after the first block of the file, in which a crash may have torn the first
-/// checkpoint, are only zeros, and no entry begins in that block after the checkpoint. Anything else may be
-/// the host's, or a log whose beginning is damaged.
+/// Whether the region was never used: all bytes after the first block of the file, in which a crash may
+/// have torn the first checkpoint, are zeros, and no entry starts in that block after the checkpoint.
+/// Anything else may be the host's data, or a log whose start is damaged.
 fn is_new(ring: &Ring) -> Result<bool> {
     let capacity = usize::try_from(ring.capacity).unwrap_or(usize::MAX);
     let mut buf = vec![0; PIECE.min(capacity)];

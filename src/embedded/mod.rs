@@ -1,5 +1,4 @@
-//! A log in a fixed region of somebody else's file: for a database that is one file (feature
-//! `embedded`).
+//! A log in a fixed region of the host's file: for a database that is one file (feature `embedded`).
 //!
 //! ```text
 //! the host's file   | header, checkpoint | pages ... |  region of the log  | pages ...
@@ -9,8 +8,8 @@
 //! append ─► write ─► sync ─► sequence           checkpoint ─► the host stores it ─► checkpoint_stored
 //! ```
 //!
-//! The region is a ring: records behind the stored checkpoint are kept, what lies before it is
-//! overwritten. A record that reaches the region's end goes on at its beginning.
+//! The region is a ring: records after the stored checkpoint are kept, older bytes are overwritten. A
+//! record that reaches the region's end continues at its start.
 //!
 //! ```
 //! use chunked_wal::embedded::{Checkpoint, EmbeddedWal, Region};
@@ -39,16 +38,17 @@
 //! ```
 //!
 //! - **Appended is durable.** A record whose sequence was returned is there after a crash, with all
-//!   before it, back to the stored checkpoint.
-//! - **A crash is repaired, decay is told.** What a crash tore, at the end, was acknowledged to nobody
-//!   and is given up. Damage in what a later record proves to have been durable is
-//!   [`Error::Corrupt`]. The limit: the very last batch, while nothing behind it proves it.
+//!   records before it, back to the stored checkpoint.
+//! - **Crashes are repaired, corruption is reported.** A torn end, left by a crash, was never
+//!   acknowledged and is given up. Damage in bytes that a later record proves to have been durable is
+//!   [`Error::Corrupt`]. The limit: the very last batch, as long as nothing after it proves that it was
+//!   durable.
 //! - **Full is a state.** [`Error::RegionFull`] loses nothing; there is always room for the checkpoint
 //!   that makes room.
-//! - **Only the region** is written. A sync is the whole file's.
+//! - **Only the region** is written. A sync applies to the whole file.
 //!
-//! What stands in the region, byte by byte, and why a checkpoint takes two calls: `docs/features/embedded.md` in
-//! the repository.
+//! `docs/features/embedded.md` in the repository describes the region byte by byte, and why a checkpoint takes
+//! two calls.
 
 mod error;
 mod frame;
@@ -67,37 +67,37 @@ pub use self::error::{Error, Result};
 pub use self::records::Records;
 pub use self::wal::{EmbeddedReader, EmbeddedWal};
 
-/// The part of the host's file that is the log's, in bytes. Any offset will do; of the length, what
-/// passes a multiple of 8 isn't used.
+/// The part of the host's file that belongs to the log, in bytes. Any offset is allowed. A length that
+/// is no multiple of 8 is rounded down.
 ///
-/// It must be inside the file. Have its space allocated: a file system that runs full under an append
-/// poisons the log.
+/// The region must be inside the file. Allocate its space first: a file system that runs full during an
+/// append poisons the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Region {
-    /// Where it begins in the file.
+    /// The region's first byte in the file.
     pub offset: u64,
-    /// How long it is; at least 152.
+    /// The region's length; at least 152.
     pub len: u64,
 }
 
-/// Where the log begins for the host: the records up to `sequence` are applied, those behind follow.
+/// The start of the log for the host: records up to `sequence` are applied, later ones follow.
 ///
-/// The host stores both numbers where it finds them again. A new log begins with the default.
+/// The host stores both numbers, durably. A new log starts with the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Checkpoint {
-    /// Counts bytes of the log since its beginning; its place in the file is `region.offset` plus the
-    /// rest that it leaves when divided by the region's length.
+    /// The bytes of the log before the checkpoint, since the log was new. The checkpoint's place in the
+    /// file is `region.offset` plus the remainder of the position divided by the region's length.
     pub position: u64,
     /// The last record before the checkpoint; 0 if there is none.
     pub sequence: u64,
 }
 
-/// When it is time for a checkpoint: as soon as one of the two is reached.
+/// When to take a checkpoint: as soon as one of the two limits is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckpointWhen {
-    /// Percent of the region that are used. 50 unless set.
+    /// Percent of the region that is used. Default: 50.
     pub used_percent: u64,
-    /// Records behind the stored checkpoint. Unlimited (`u64::MAX`) unless set.
+    /// Records after the stored checkpoint. Default: unlimited (`u64::MAX`).
     pub pending_records: u64,
 }
 
@@ -111,25 +111,25 @@ impl Default for CheckpointWhen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RingStats {
-    /// What the region can hold.
+    /// The bytes that the region can hold.
     pub capacity: u64,
-    /// What can't be overwritten: from the stored checkpoint to the end.
+    /// The bytes that can't be overwritten: from the stored checkpoint to the end.
     pub used: u64,
     /// The checkpoint that the host has stored.
     pub checkpoint: Checkpoint,
-    /// Later checkpoints, which [`checkpoint_stored`](EmbeddedWal::checkpoint_stored) may name.
+    /// The number of later checkpoints, which [`checkpoint_stored`](EmbeddedWal::checkpoint_stored) may
+    /// name.
     pub checkpoints_not_stored: u64,
-    /// The last record's sequence; 0 if there never was one.
+    /// The last record's sequence; 0 if there never was a record.
     pub last_sequence: u64,
-    /// Records behind the stored checkpoint.
+    /// The number of records after the stored checkpoint.
     pub pending_records: u64,
-    /// The largest batch that the empty region has room for. A record takes 28 bytes more than its own,
-    /// rounded up to a multiple of 8.
+    /// The largest batch that the empty region has room for. A record takes 28 bytes more than its own
+    /// length, rounded up to a multiple of 8.
     pub batch_max: u64,
 }
 
-/// The file of the host's that the region is in: from a [`File`], or from a
-/// [`StorageFile`].
+/// The host's file that contains the region: from a [`File`], or from a [`StorageFile`].
 #[derive(Debug)]
 pub struct HostFile(Arc<dyn StorageFile>);
 

@@ -1,4 +1,4 @@
-//! Reading records back, oldest first.
+//! Reading records, oldest first.
 
 use std::fmt;
 
@@ -7,25 +7,26 @@ use crate::embedded::log::Log;
 use crate::embedded::walk::{Step, Walk};
 use crate::error::Proof;
 
-/// The records behind some sequence, oldest first: each record's sequence and bytes.
+/// The records after a sequence, oldest first: each record's sequence and bytes.
 ///
-/// Reads them from the file as it goes, through one buffer, each checked by its checksum. It begins at
-/// the stored checkpoint, so that skipping records costs reading them. After an error it ends.
+/// Reads records from the file on demand, through one buffer, and checks the checksum of each. Reading
+/// starts at the stored checkpoint, so skipped records cost as much as reading them. The iterator ends
+/// after an error.
 pub struct Records<'a> {
     log: &'a Log,
     after: u64,
-    /// None before the first record, and when there is nothing more to come.
+    /// `None` before the first record, and after the last one.
     walk: Option<Walk<'a>>,
-    begun: bool,
+    started: bool,
 }
 
 impl<'a> Records<'a> {
     pub(super) fn new(log: &'a Log, after: u64) -> Self {
-        Records { log, after, walk: None, begun: false }
+        Records { log, after, walk: None, started: false }
     }
 
     fn step(&mut self) -> Result<Option<(u64, Vec<u8>)>> {
-        if !std::mem::replace(&mut self.begun, true) && self.after < self.log.sequence {
+        if !std::mem::replace(&mut self.started, true) && self.after < self.log.sequence {
             self.walk = Some(Walk::new(&self.log.ring, self.log.start())?);
         }
         let Some(walk) = &mut self.walk else { return Ok(None) };

@@ -1,11 +1,11 @@
-//! A region of a file as a ring: positions go on for ever, places in the file come again.
+//! A region of a file as a ring: positions grow forever, places in the file repeat.
 //!
 //! ```text
 //! position   0 ........ capacity ........ 2 · capacity ........
 //! file       offset + position % capacity
 //! ```
 //!
-//! - What reaches over the region's end goes on at its beginning: two writes, two reads.
+//! - A write or read that crosses the region's end continues at its start: two writes, two reads.
 //! - Nothing outside the region is read or written.
 
 use std::io;
@@ -27,7 +27,7 @@ const LEN_MIN: u64 = 3 * CHECKPOINT_LEN + 32;
 pub(super) struct Ring {
     file: Arc<dyn StorageFile>,
     offset: u64,
-    /// Bytes in a lap: the region's, without a rest that no frame begins in.
+    /// The bytes of a lap: the region's length, rounded down to a multiple of 8.
     pub(super) capacity: u64,
     /// Random, chosen with a new log; each checkpoint stores it.
     pub(super) stored_salt: u64,
@@ -35,7 +35,7 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// The ring in a region, with the salt that a checkpoint at `position` stores, if one is there.
+    /// Returns the ring in a region, with the salt of the checkpoint at `position`, if there is one.
     pub(super) fn new(file: Arc<dyn StorageFile>, region: Region, position: u64) -> Result<Self> {
         let file_len = file.len().map_err(|e| Error::io("measure", e))?;
         let inside = region.offset.checked_add(region.len).is_some_and(|end| end <= file_len);
@@ -56,13 +56,13 @@ impl Ring {
         self.salt = salt(stored, self.capacity);
     }
 
-    /// Where a position is in the file.
+    /// The offset of a position in the file.
     pub(super) fn file_offset(&self, position: u64) -> u64 {
         self.offset + position % self.capacity
     }
 
-    /// `len` bytes from `position` on, which are no more than a lap: first what stands before the
-    /// region's end, then what goes on at its beginning.
+    /// Splits `len` bytes from `position` on, no more than a lap: the part before the region's end, and
+    /// the part that continues at its start.
     fn pieces(&self, position: u64, len: usize) -> [(u64, Range<usize>); 2] {
         let before_end = self.capacity - position % self.capacity;
         let first = usize::try_from(before_end).map_or(len, |n| n.min(len));
@@ -97,7 +97,7 @@ impl Ring {
     }
 }
 
-/// One lap, from a position on.
+/// One lap, starting at a position.
 #[derive(Debug)]
 pub(super) struct Lap<'a> {
     pub(super) ring: &'a Ring,

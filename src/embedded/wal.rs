@@ -13,16 +13,16 @@ use crate::random::random_u64;
 /// The size of the pieces in which an unproven tail is written again.
 const PIECE: u64 = 256 * 1024;
 
-/// A log in a region of a file of the host's; see the [module](super) for what it promises.
+/// A log in a region of the host's file; see the [module](super) for its promises.
 ///
-/// Appending takes `&mut self` and blocks until the record is durable. To append from several threads
-/// put it behind a lock, and share syncs with [`append_batch`](Self::append_batch).
+/// Appending takes `&mut self` and blocks until the record is durable. To append from several threads,
+/// put the log behind a lock, and share syncs with [`append_batch`](Self::append_batch).
 ///
-/// The host sees to it that nobody else writes to the region meanwhile; nothing is locked here.
+/// The host must keep all others from writing to the region meanwhile; nothing is locked here.
 #[derive(Debug)]
 pub struct EmbeddedWal {
     log: Log,
-    /// Whether this life has written a checkpoint, and so has an epoch of its own.
+    /// Whether this life of the log has written a checkpoint, and so has an epoch of its own.
     has_own_epoch: bool,
     checkpoint_when: CheckpointWhen,
     failed: Option<Arc<Error>>,
@@ -31,16 +31,16 @@ pub struct EmbeddedWal {
 impl EmbeddedWal {
     /// Opens the log in `region` of `file` at the checkpoint that the host has stored.
     ///
-    /// A new log begins with [`Checkpoint::default`] in a region of zeros. The records behind the
-    /// checkpoint are [`pending`](Self::pending) then, and durable: what no later record proves to have
-    /// been synced is written once more, the same bytes in the same place, and synced.
+    /// A new log starts with [`Checkpoint::default`] in a region of zeros. After opening, the records
+    /// after the checkpoint are [`pending`](Self::pending), and durable: records that no later record
+    /// proves to have been synced are written once more, the same bytes in the same place, and synced.
     ///
-    /// Reads the whole region; blocks for as long as that takes.
+    /// Reads the whole region, and blocks meanwhile.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidRegion`], [`Error::NotACheckpoint`], [`Error::Corrupt`],
-    /// [`Error::Unsupported`]: nothing is written then. [`Error::Io`].
+    /// [`Error::InvalidRegion`], [`Error::NotACheckpoint`], [`Error::Corrupt`], [`Error::Unsupported`]:
+    /// nothing was written. [`Error::Io`].
     pub fn open(file: impl Into<HostFile>, region: Region, checkpoint: Checkpoint) -> Result<Self> {
         let log = Log::open(file.into().0, region, checkpoint)?;
         let is_new = log.checkpoints.is_empty();
@@ -58,15 +58,16 @@ impl EmbeddedWal {
         Ok(wal)
     }
 
-    /// Appends a record; returns its sequence once it is durable. Sequences count records from 1.
+    /// Appends a record and returns its sequence once the record is durable. Sequences count records
+    /// from 1.
     ///
-    /// Blocks for one sync of the file; the first one after opening for two.
+    /// Blocks for one sync of the file; the first append after opening blocks for two.
     ///
     /// # Errors
     ///
-    /// [`Error::RegionFull`] and [`Error::RecordTooLarge`]: nothing was written, and the log goes on.
-    /// [`Error::Io`], from the write or the sync: the log is poisoned, and whether the record is there
-    /// shows when it is opened again. [`Error::Poisoned`].
+    /// [`Error::RegionFull`] and [`Error::RecordTooLarge`]: nothing was written, and the log can be
+    /// used further. [`Error::Io`], from the write or the sync: the log is poisoned, and the next open
+    /// shows whether the record is there. [`Error::Poisoned`].
     pub fn append(&mut self, record: &[u8]) -> Result<u64> {
         let sequences = self.append_batch(&[record])?;
         Ok(sequences.start)
@@ -74,7 +75,7 @@ impl EmbeddedWal {
 
     /// Appends several records with one sync; returns their sequences.
     ///
-    /// A crash may keep the first of them and not the last: it is one sync, not one transaction.
+    /// A crash may keep the first of them and not the last: one sync is not one transaction.
     ///
     /// # Errors
     ///
@@ -87,8 +88,9 @@ impl EmbeddedWal {
         }
         let needed = self.room_for(records)?;
         if !self.has_own_epoch {
-            // Durable before the records: where a crash left a frame half-written, it takes that
-            // frame's header away, or else records written over it could fill in what it lacks.
+            // The checkpoint must be durable before the records: where a crash left a frame
+            // half-written, the checkpoint overwrites that frame's header. Otherwise records written
+            // over the frame could complete it.
             self.write_checkpoint()?;
         }
         let mut batch = Batch::new(self.log.end, needed, &self.log.ring.salt);
@@ -104,14 +106,14 @@ impl EmbeddedWal {
         Ok(first..sequence + 1)
     }
 
-    /// A checkpoint behind the last record. The host stores it where it keeps such things, durably,
-    /// together with what the records did; then it calls [`checkpoint_stored`](Self::checkpoint_stored).
+    /// Takes a checkpoint after the last record. The host stores the checkpoint durably, together with
+    /// the effects of the records; then it calls [`checkpoint_stored`](Self::checkpoint_stored).
     ///
-    /// Until that call nothing is overwritten, so that a crash before the checkpoint is stored finds the
-    /// older one's records still there.
+    /// Until that call nothing is overwritten: a crash before the checkpoint is stored finds all
+    /// records after the older checkpoint.
     ///
-    /// There is always room for it. If nothing was appended since the last one, that one is returned
-    /// again; else blocks for one sync.
+    /// There is always room for a checkpoint. If nothing was appended since the last checkpoint,
+    /// returns that one again; otherwise blocks for one sync.
     ///
     /// # Errors
     ///
@@ -124,14 +126,15 @@ impl EmbeddedWal {
         }
     }
 
-    /// Tells that the host has stored a checkpoint durably: it will open the log with this one, or a
-    /// later one, and with no older one. What lies behind it may be overwritten from now on.
+    /// Reports that the host has stored a checkpoint durably: the host will open the log with this
+    /// checkpoint or a later one, and never with an older one. From now on, records before it may be
+    /// overwritten.
     ///
     /// Writes nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::NotACheckpoint`] if the log has no such checkpoint, or one later is stored already.
+    /// [`Error::NotACheckpoint`] if the log has no such checkpoint, or a later one is stored already.
     pub fn checkpoint_stored(&mut self, checkpoint: Checkpoint) -> Result<()> {
         match self.log.checkpoints.binary_search(&checkpoint) {
             Ok(at) => {
@@ -146,8 +149,8 @@ impl EmbeddedWal {
         }
     }
 
-    /// Whether it is time for a checkpoint, by what [`set_checkpoint_when`](Self::set_checkpoint_when)
-    /// has set. True until one is stored.
+    /// Whether it is time for a checkpoint, by the limits of
+    /// [`set_checkpoint_when`](Self::set_checkpoint_when). True until a checkpoint is stored.
     pub fn should_checkpoint(&self) -> bool {
         let RingStats { capacity, used, pending_records, .. } = self.stats();
         let CheckpointWhen { used_percent, pending_records: records } = self.checkpoint_when;
@@ -161,26 +164,27 @@ impl EmbeddedWal {
         self.checkpoint_when = when;
     }
 
-    /// The records behind the stored checkpoint, oldest first: after opening, what the host has to apply.
+    /// Returns the records after the stored checkpoint, oldest first: after opening, the host has to
+    /// apply them.
     pub fn pending(&self) -> Records<'_> {
         Records::new(&self.log, self.log.start().sequence)
     }
 
-    /// The records behind `sequence`, oldest first. That may be the last one's; then there are none.
+    /// Returns the records after `sequence`, oldest first; none if `sequence` is the last record's.
     ///
     /// # Errors
     ///
-    /// [`Error::NotInLog`] if it comes before the stored checkpoint or behind the last record.
+    /// [`Error::NotInLog`] if `sequence` is before the stored checkpoint or after the last record.
     pub fn records_after(&self, sequence: u64) -> Result<Records<'_>> {
         self.log.records_after(sequence)
     }
 
-    /// How full the region is, and with what.
+    /// Returns how full the region is, and with what.
     pub fn stats(&self) -> RingStats {
         self.log.stats()
     }
 
-    /// Bytes that the records take; an error if they don't fit.
+    /// Returns the bytes that the records take; an error if they don't fit.
     fn room_for<R: AsRef<[u8]>>(&self, records: &[R]) -> Result<u64> {
         let max = self.stats().batch_max;
         let size = |sum: u64, record: &R| sum.checked_add(record_size(record.as_ref().len())?);
@@ -189,7 +193,7 @@ impl EmbeddedWal {
             return Err(Error::RecordTooLarge { needed, max });
         }
         let own_epoch = if self.has_own_epoch { 0 } else { CHECKPOINT_LEN };
-        // Room for the checkpoint that makes room stays free.
+        // Keeps room for the checkpoint that makes room.
         let taken = self.log.used() + own_epoch + CHECKPOINT_LEN;
         let free = self.log.ring.capacity.saturating_sub(taken);
         if needed > free {
@@ -211,7 +215,8 @@ impl EmbeddedWal {
         Ok(checkpoint)
     }
 
-    /// Moves the end behind what was written. If that failed, nobody knows what the disk has.
+    /// Moves the end after the written bytes. After a failed write the contents of the disk are
+    /// unknown.
     fn end_at(&mut self, written: Result<()>, end: u64) -> Result<()> {
         match written {
             Ok(()) => self.log.end = end,
@@ -223,7 +228,8 @@ impl EmbeddedWal {
         Ok(())
     }
 
-    /// Reading the tail proves nothing: after a kill it may sit in the page cache alone.
+    /// Writes the tail again that no later record proves: reading it proves nothing, because after a
+    /// kill it may be only in the page cache.
     fn write_unproven_again(&mut self) -> Result<()> {
         let Log { ring, proven, end, .. } = &self.log;
         if proven == end {
@@ -247,9 +253,9 @@ impl EmbeddedWal {
     }
 }
 
-/// A log in a region, for looking at only: opens, reads, and never writes.
+/// A read-only view of a log in a region: opens, reads, and never writes.
 ///
-/// Nobody may write to the region meanwhile: what is overwritten under a reader's eyes looks damaged.
+/// The region must not be written meanwhile: bytes that are overwritten during a read look damaged.
 #[derive(Debug)]
 pub struct EmbeddedReader {
     log: Log,
@@ -265,7 +271,7 @@ impl EmbeddedReader {
         Ok(EmbeddedReader { log: Log::open(file.into().0, region, checkpoint)? })
     }
 
-    /// As [`EmbeddedWal::pending`]. The last of them may not be durable.
+    /// As [`EmbeddedWal::pending`]. The last records may not be durable.
     pub fn pending(&self) -> Records<'_> {
         Records::new(&self.log, self.log.start().sequence)
     }
@@ -274,7 +280,7 @@ impl EmbeddedReader {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`EmbeddedWal::records_after`].
     pub fn records_after(&self, sequence: u64) -> Result<Records<'_>> {
         self.log.records_after(sequence)
     }
@@ -290,7 +296,8 @@ fn write(log: &Log, batch: &Batch<'_>) -> Result<()> {
     log.ring.sync()
 }
 
-/// An epoch that is unlikely to have been used: frames of another are given up for good.
+/// Returns an epoch that is unlikely to have been used: frames of any other epoch are given up for
+/// good.
 fn new_epoch(last: u32) -> u32 {
     loop {
         let epoch = random_u64() as u32;

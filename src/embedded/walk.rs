@@ -1,15 +1,15 @@
-//! From a checkpoint, frame by frame, to where the log ends.
+//! Walks from a checkpoint, frame by frame, to the end of the log.
 //!
 //! ```text
 //! checkpoint ─► record ─► record ─► checkpoint ─► record ─► ?
 //!   its sequence   +1        +2       the same      +3      not the next one: the end,
-//!                                                           or damage, if a frame behind proves it
+//!                                                           or damage, if a later frame proves it
 //! ```
 //!
-//! - The next entry is a sound frame for just this position, with the next sequence and the epoch that
-//!   the last checkpoint began. Anything else (zeros, a frame of an earlier lap, one that a crash tore,
-//!   one that an earlier life left) is the end.
-//! - All frames are inside the lap that begins with the checkpoint.
+//! - The next entry is a sound frame for exactly this position, with the next sequence and the epoch
+//!   that the last checkpoint started. Anything else (zeros, a frame of an earlier lap, a frame that a
+//!   crash tore or that an earlier life left) is the end.
+//! - All frames are inside the lap that starts with the checkpoint.
 
 use crate::embedded::Checkpoint;
 use crate::embedded::error::{Error, Result};
@@ -21,10 +21,10 @@ use crate::format::{FRAME_HEADER_LEN, FrameHeader, Kind, Origin, Search, Window,
 /// The size of reads.
 const READ_SIZE: usize = 256 * 1024;
 
-/// Positions and sequences begin below this, so that none ever passes `u64`.
-const BEGIN_MAX: u64 = 1 << 62;
+/// Positions and sequences start below this limit, so that none ever overflows `u64`.
+const START_MAX: u64 = 1 << 62;
 
-/// What stands at a place.
+/// The bytes at a position: an entry, or the end.
 #[derive(Debug)]
 pub(super) enum Step<'a> {
     Record { sequence: u64, data: &'a [u8] },
@@ -36,21 +36,21 @@ pub(super) struct Walk<'a> {
     ring: &'a Ring,
     window: Window<Lap<'a>>,
     origin: Origin,
-    /// Bytes from the beginning of the lap.
+    /// The distance from the start of the lap, in bytes.
     at: u64,
-    /// The last record's before `at`.
+    /// The sequence of the last record before `at`.
     sequence: u64,
-    /// None before the first checkpoint.
+    /// `None` before the first checkpoint.
     epoch: Option<u32>,
-    /// All below this position had been durable.
+    /// Everything below this position was durable once.
     proven: u64,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk from a checkpoint on. An error if there can be none at such a position.
+    /// Starts a walk at a checkpoint. An error if no checkpoint can have such a position.
     pub(super) fn new(ring: &'a Ring, from: Checkpoint) -> Result<Self> {
         let Checkpoint { position, sequence } = from;
-        if position % 8 != 0 || position > BEGIN_MAX || sequence > BEGIN_MAX {
+        if position % 8 != 0 || position > START_MAX || sequence > START_MAX {
             return Err(Error::NotACheckpoint { position, sequence, file_offset: 0 });
         }
         let lap = Lap { ring, start: position };
@@ -61,12 +61,12 @@ impl<'a> Walk<'a> {
             at: 0,
             sequence,
             epoch: None,
-            // It was durable before the host was given it. The default one was given to nobody.
+            // A stored checkpoint was durable before the host got it. No host stored the default one.
             proven: if from == Checkpoint::default() { 0 } else { position + CHECKPOINT_LEN },
         })
     }
 
-    /// The position of what comes next.
+    /// The position of the next entry.
     pub(super) fn position(&self) -> u64 {
         self.origin.offset(self.at)
     }
@@ -75,17 +75,17 @@ impl<'a> Walk<'a> {
         self.sequence
     }
 
-    /// The epoch of what comes next; 0 before the first checkpoint.
+    /// The epoch of the next entry; 0 before the first checkpoint.
     pub(super) fn epoch(&self) -> u32 {
         self.epoch.unwrap_or(0)
     }
 
-    /// All below had been durable, as far as is proven; not beyond the last sound record.
+    /// Everything below was durable, as far as is proven; not after the last sound record.
     pub(super) fn proven(&self) -> u64 {
         self.proven.min(self.position())
     }
 
-    /// Takes what comes next, if it is an entry of this log. The first is a checkpoint.
+    /// Takes the next entry, if it is an entry of this log. The first one is a checkpoint.
     pub(super) fn step(&mut self) -> Result<Step<'_>> {
         let position = self.position();
         let Some(header) = self.sound_header()? else { return Ok(Step::End) };
@@ -119,8 +119,8 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// At the end: an error if something behind it proves that what should stand here had been durable.
-    pub(super) fn judge_end(&mut self) -> Result<()> {
+    /// At the end: an error if a later frame proves that bytes at this position were durable.
+    pub(super) fn check_end(&mut self) -> Result<()> {
         let position = self.position();
         let until = self.ring.capacity;
         let found = search(&mut self.window, &self.origin, position, self.at + 8, until, |_, _| false);
@@ -133,13 +133,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The error of what comes next, which isn't there.
+    /// The error of a missing entry at this position.
     pub(super) fn corrupt(&self, proof: Proof) -> Error {
         let position = self.position();
         Error::Corrupt { position, file_offset: self.ring.file_offset(position), proof }
     }
 
-    /// The header of the whole and right frame that stands here, if one does; the window holds the
+    /// The header of the sound and valid frame at this position, if there is one; the window holds the
     /// frame.
     fn sound_header(&mut self) -> Result<Option<FrameHeader>> {
         let (position, rest) = (self.position(), self.window.rest(self.at));

@@ -1,8 +1,8 @@
-//! What can go wrong, as data: every variant carries what a program needs to decide, and a
-//! sentence that tells a person what happened, where, and what to do.
+//! What can go wrong, as data: every variant has the fields that a program needs to decide, and a
+//! sentence that says what happened, where, and what to do.
 //!
-//! Errors are [`Clone`] (sources sit in [`Arc`]s), because the first failure of a log is handed to
-//! every completion that waits for it.
+//! Errors are [`Clone`] (sources are in [`Arc`]s), because every waiting completion gets the first
+//! failure of a log.
 
 #[cfg(feature = "blob")]
 mod no_blob;
@@ -16,12 +16,12 @@ use crate::position::{ChunkId, Segment};
 #[cfg(feature = "blob")]
 pub use no_blob::NoBlob;
 
-/// The result of nearly everything here.
+/// The result of nearly every function here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of the log.
 ///
-/// Converts into [`io::Error`] with a fitting [`io::ErrorKind`]; the original stays inside as its
+/// Converts into [`io::Error`] with a fitting [`io::ErrorKind`]; the original error stays inside as the
 /// source.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -29,11 +29,11 @@ pub enum Error {
     /// The operating system refused an operation.
     #[error("{op} '{}' failed: {source}", path.display())]
     Io {
-        /// What was tried: `write`, `sync`, `rename`, ...
+        /// The operation: `write`, `sync`, `rename`, ...
         op: &'static str,
-        /// The file or directory it was tried on.
+        /// The file or directory of the operation.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: Arc<io::Error>,
     },
 
@@ -44,15 +44,15 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// A file that the log did not make has the name of the chunk that is about to begin. It was left alone,
-    /// and the log has stopped: everything before is as durable as it was.
-    #[error("'{}' is there already, and this log did not make it: another program writes to the log's directory, or a file was copied into it; move that file away, then open the log again", path.display())]
+    /// A file that the log did not make has the name of the next chunk. The file was left alone, and
+    /// the log has stopped: everything before is as durable as it was.
+    #[error("'{}' exists already, and this log did not make it: another program writes to the log's directory, or a file was copied into it; move that file away, then open the log again", path.display())]
     ChunkExists {
         /// The file.
         path: PathBuf,
     },
 
-    /// There is no log, and the caller said that there must be one.
+    /// There is no log, and the caller demanded one.
     #[error("no log in '{}': is the right directory given, and its file system mounted?", path.display())]
     NotFound {
         /// The directory.
@@ -67,16 +67,16 @@ pub enum Error {
         path: PathBuf,
         /// The global offset that the log must reach.
         expected: u64,
-        /// The global offset at which it ends; 0 if there is no chunk.
+        /// The global offset at which the log ends; 0 if there is no chunk.
         found: u64,
     },
 
-    /// A file that is named like a chunk does not begin as one.
+    /// A file that is named like a chunk does not start as a chunk.
     #[error("'{}' is not a chunk: its first bytes are {found:02x?}; {}", path.display(), no_chunk_advice(found))]
     NotAChunk {
         /// The file.
         path: PathBuf,
-        /// The bytes at its beginning, at most 8.
+        /// The first bytes of the file, at most 8.
         found: Vec<u8>,
     },
 
@@ -85,19 +85,19 @@ pub enum Error {
     Unsupported {
         /// The chunk's file.
         path: PathBuf,
-        /// The global offset of what can't be read.
+        /// The global offset of the part that can't be read.
         offset: u64,
-        /// What it is: `format version`, `features`, ``features (cargo feature `lz4`)``, `frame kind`,
+        /// The part: `format version`, `features`, ``features (cargo feature `lz4`)``, `frame kind`,
         /// `frame flags` and others.
         what: &'static str,
-        /// Its value on disk.
+        /// The value on disk.
         found: u64,
         /// The value, or all bits, that this build knows.
         known: u64,
     },
 
-    /// Bytes that were provably durable no longer check out. Nothing was changed on disk.
-    #[error("'{}' is damaged at offset {offset} (byte {} of the file): {damage}; it had been durable: {proof}. Nothing was changed: {}", path.display(), offset.saturating_sub(chunk_id.0), damage.advice())]
+    /// Bytes that had been durable, provably, no longer check out. Nothing was changed on disk.
+    #[error("'{}' is damaged at offset {offset} (byte {} of the file): {damage}; it was durable before: {proof}. Nothing was changed: {}", path.display(), offset.saturating_sub(chunk_id.0), damage.advice())]
     Corrupt {
         /// The chunk's file.
         path: PathBuf,
@@ -105,33 +105,33 @@ pub enum Error {
         chunk_id: ChunkId,
         /// The global offset of the damaged frame or header.
         offset: u64,
-        /// What is wrong there.
+        /// What is wrong at this offset.
         damage: Damage,
-        /// Why it can't be a write that a crash tore.
+        /// Why this can't be a write that a crash tore.
         proof: Proof,
     },
 
     /// The newest chunk ends in a torn write, and `Config::truncate_torn_tail` is off.
-    #[error("'{}' ends in a torn write: sound up to offset {data_end}, and nothing proves that the {lost} bytes behind it had been durable; set `truncate_torn_tail` to have them cut off", path.display())]
+    #[error("'{}' ends in a torn write: sound up to offset {data_end}, and nothing proves that the {lost} bytes after that were ever durable; set `truncate_torn_tail` to have them cut off", path.display())]
     TornTail {
         /// The chunk's file.
         path: PathBuf,
         /// The newest chunk.
         chunk_id: ChunkId,
-        /// The global offset at which its last sound record ends.
+        /// The global offset at which the last sound record ends.
         data_end: u64,
-        /// Bytes of the torn write behind it.
+        /// Bytes of the torn write after the last sound record.
         lost: u64,
     },
 
-    /// A chunk is missing, or a chunk does not begin where its predecessor ends.
-    #[error("the log has a gap: after offset {expected} comes '{}' at {found}; restore the missing chunk", path.display())]
+    /// A chunk is missing, or a chunk does not start where its predecessor ends.
+    #[error("the log has a gap: after offset {expected}, the next chunk is '{}' at {found}; restore the missing chunk", path.display())]
     Gap {
-        /// The file behind the gap.
+        /// The file after the gap.
         path: PathBuf,
-        /// The global offset at which the next chunk should begin.
+        /// The global offset at which the next chunk should start.
         expected: u64,
-        /// The global offset at which it begins.
+        /// The global offset at which it starts.
         found: u64,
     },
 
@@ -140,12 +140,12 @@ pub enum Error {
     ForeignChunk {
         /// The file.
         path: PathBuf,
-        /// How that was seen.
+        /// Why the chunk is foreign.
         reason: Foreign,
     },
 
     /// A record's bytes check out, but the codec refuses them.
-    #[error("the codec can't decode the record at offset {offset} in '{}': {source}; is it opened with the types that wrote it? If the codec can't be mended, `chunked-wal repair DIR --void {offset}` takes this one record out of the log", path.display())]
+    #[error("the codec can't decode the record at offset {offset} in '{}': {source}; is it opened with the types that wrote it? If the codec can't be corrected, `chunked-wal repair DIR --void {offset}` takes this one record out of the log", path.display())]
     Decode {
         /// The chunk's file.
         path: PathBuf,
@@ -153,14 +153,14 @@ pub enum Error {
         chunk_id: ChunkId,
         /// The global offset of the record's frame.
         offset: u64,
-        /// The codec's words.
+        /// The codec's error.
         source: Arc<io::Error>,
     },
 
-    /// The codec failed to encode a record, or wrote another number of bytes than it returned.
+    /// The codec failed to encode a record, or wrote a different number of bytes than it returned.
     #[error("the codec can't encode the record: {source}; nothing was appended")]
     Encode {
-        /// The codec's words.
+        /// The codec's error.
         source: Arc<io::Error>,
     },
 
@@ -171,7 +171,7 @@ pub enum Error {
         chunk_id: ChunkId,
         /// The global offset of the record's frame.
         offset: u64,
-        /// The state machine's words.
+        /// The state machine's error.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
 
@@ -184,10 +184,10 @@ pub enum Error {
         max: u64,
     },
 
-    /// A checkpoint is larger than `Config::max_record_size`, so the open chunk can't be ended and no
-    /// chunk be begun with it; nothing was appended.
+    /// A checkpoint is larger than `Config::max_record_size`, so the open chunk can't be closed and no
+    /// chunk can start with it; nothing was appended.
     #[error(
-        "the checkpoint is too large: more than the {max} bytes that `max_record_size` allows, so no chunk can begin with it; make the state machine's checkpoint smaller, or raise the limit"
+        "the checkpoint is too large: more than the {max} bytes that `max_record_size` allows, so no chunk can start with it; make the state machine's checkpoint smaller, or raise the limit"
     )]
     CheckpointTooLarge {
         /// The limit, in bytes.
@@ -199,13 +199,13 @@ pub enum Error {
     InvalidConfig {
         /// The field of [`Config`](crate::Config) or the option.
         field: &'static str,
-        /// Its value.
+        /// The value.
         value: String,
-        /// What it may be.
+        /// The values that are allowed.
         allowed: String,
     },
 
-    /// A segment or offset outside what the log keeps.
+    /// A segment or offset outside the log that is kept.
     #[error(
         "[{offset}, {offset}+{size}) is not in the log, which keeps [{start}, {end}): was it removed, drained, or never appended?"
     )]
@@ -216,13 +216,14 @@ pub enum Error {
         size: u64,
         /// The global offset of the oldest byte kept.
         start: u64,
-        /// The global offset behind the newest byte appended.
+        /// The global offset after the newest byte appended.
         end: u64,
     },
 
-    /// A segment inside the log that is no record's. Nothing is damaged: the record there is sound.
+    /// A segment inside the log that is not a record's segment. Nothing is damaged: the record at that
+    /// offset is sound.
     #[error(
-        "no record begins at offset {offset} and takes {size} bytes; the one there begins at {} and takes {}: is the segment another log's, or computed?", found.offset, found.size
+        "no record starts at offset {offset} with {size} bytes; the record there starts at {} with {} bytes: is the segment from another log, or computed?", found.offset, found.size
     )]
     NoSuchRecord {
         /// The global offset asked for.
@@ -233,8 +234,8 @@ pub enum Error {
         found: Segment,
     },
 
-    /// The record that was here can't be decoded by anybody: a repair took it out of the log. Its bytes are in
-    /// the copy of the chunk that the repair left beside it.
+    /// A repair took the record at this offset out of the log, because no codec could decode it. Its
+    /// bytes are in the copy of the chunk that the repair left beside the chunk.
     #[error(
         "the record at offset {offset} was taken out by a repair; its bytes are in '{}.broken', if that was kept", path.display()
     )]
@@ -245,48 +246,48 @@ pub enum Error {
         offset: u64,
     },
 
-    /// A record that can't be taken out; nothing was changed.
+    /// The record can't be taken out; nothing was changed.
     #[error("the record at offset {offset} of '{}' can't be taken out: {why}", path.display())]
     NotVoidable {
         /// The chunk's file.
         path: PathBuf,
         /// The global offset of the record's frame.
         offset: u64,
-        /// Why not.
+        /// The reason.
         why: &'static str,
     },
 
-    /// `remove_chunks` was given something else than the oldest drained chunks.
+    /// `remove_chunks` was given a chunk that isn't the oldest drained one.
     #[error("{chunk_id} can't be removed: {}; drain first, then remove what was drained, oldest first", match expected { Some(id) => format!("the oldest drained chunk is {id}"), None => "no chunk is drained".to_string() })]
     NotDrained {
         /// The chunk that can't be removed.
         chunk_id: ChunkId,
-        /// The one that would be next.
+        /// The chunk that must be removed next.
         expected: Option<ChunkId>,
     },
 
-    /// The disk is full. All that was accepted is kept; make room or remove chunks, then go on.
-    #[error("no space for '{}' ({needed} bytes): {source}; nothing was appended, all accepted records are kept. Make room on that file system, or remove old chunks if the log has any, then try again", path.display())]
+    /// The disk is full. Every accepted record is kept; make room or remove chunks, then go on.
+    #[error("no space for '{}' ({needed} bytes): {source}; nothing was appended, and all accepted records are kept. Make room on that file system, or remove old chunks if the log has any, then try again", path.display())]
     StorageFull {
-        /// The file that could not be given its space.
+        /// The file that needs the space.
         path: PathBuf,
-        /// The size that it should have had, in bytes.
+        /// The size that the file should have, in bytes.
         needed: u64,
-        /// What the operating system said.
+        /// The operating system's error.
         source: Arc<io::Error>,
     },
 
-    /// A reference that leads to no blob of this store.
+    /// The reference leads to no blob of this store.
     #[cfg(feature = "blob")]
     #[error("[{offset}, +{length}) of blob chunk {chunk_id:08x} is no blob here: {reason}")]
     NotABlob {
-        /// The chunk that it names.
+        /// The chunk in the reference.
         chunk_id: u32,
-        /// The position in the chunk that it names.
+        /// The position in that chunk.
         offset: u64,
-        /// The blob's bytes, as it says.
+        /// The blob's length in the reference, in bytes.
         length: u64,
-        /// How that was seen.
+        /// Why there is no such blob.
         reason: NoBlob,
     },
 
@@ -299,7 +300,7 @@ pub enum Error {
 
     /// An earlier failure on the write path stopped the log for good; nothing is retried.
     #[error(
-        "the log stopped at its first failure ({cause}); open it again to go on from what is on the disk"
+        "the log stopped at its first failure ({cause}); open it again to continue from what is on the disk"
     )]
     Poisoned {
         /// The first failure.
@@ -307,12 +308,12 @@ pub enum Error {
         cause: Arc<Error>,
     },
 
-    /// The log is closed, or what would have completed this was dropped.
+    /// The log is closed, or the sender that would have completed this was dropped.
     #[error("the log is closed")]
     Closed,
 
-    /// A blocking method was called where it would wait for its own thread: in a callback of the
-    /// log, or in a codec.
+    /// A blocking method was called where it would wait for its own thread: in a callback of the log,
+    /// or in a codec.
     #[error(
         "`{method}` called from a callback or codec of the same log would wait for itself; hand the work to another thread"
     )]
@@ -322,12 +323,12 @@ pub enum Error {
     },
 }
 
-/// A chunk of version 0.2 had the same name and began with a record of this type, its checkpoint.
+/// A chunk of version 0.2 has the same name and starts with a record of this type, its checkpoint.
 const BEGINNING_OF_0_2: [u8; 4] = [0, 0, 0, 5];
 
 fn no_chunk_advice(found: &[u8]) -> &'static str {
     if found.starts_with(&BEGINNING_OF_0_2) {
-        return "so begins a log of chunked-wal 0.2, which this version doesn't read: give it a directory of its own, and \
+        return "a log of chunked-wal 0.2 starts like this, and this version doesn't read it: give it a directory of its own, and \
                 carry the records over with a program that has both versions";
     }
     "restore it from a copy, or move it out of the log's directory if it never was one of its chunks"
@@ -339,7 +340,7 @@ fn no_chunk_advice(found: &[u8]) -> &'static str {
 pub enum Damage {
     /// The chunk's header fails its checksum or is cut short.
     Header,
-    /// No frame of this chunk begins here.
+    /// No frame of this chunk starts here.
     FrameHeader,
     /// The frame is longer than the rest of the file.
     FrameCutShort,
@@ -347,33 +348,33 @@ pub enum Damage {
     FrameChecksum,
     /// The frame is sound, but its compressed payload can't be decompressed.
     Compressed,
-    /// The first frame is sound but no checkpoint.
+    /// The first frame is sound but is not a checkpoint.
     FirstFrameKind,
-    /// The seal is sound but tells of other records than those found.
+    /// The seal is sound but counts other records than those found.
     SealMismatch,
     /// The chunk has a successor, but its frames end without a seal.
     NotSealed,
-    /// The seal is damaged or missing, and nothing else: the next chunk proves that every record is there.
-    /// It [can be mended](Self::can_be_mended).
+    /// Only the seal is damaged or missing: the next chunk proves that every record is there. The
+    /// damage [can be mended](Self::can_be_mended).
     Seal,
-    /// One bit of the header is flipped, and its checksum says which. It
-    /// [can be mended](Self::can_be_mended).
+    /// One bit of the header is flipped, and the header's checksum says which. The damage [can be
+    /// mended](Self::can_be_mended).
     HeaderBit,
 }
 
 impl Damage {
-    /// Whether the rest of the log proves what was there: then
-    /// [`OpenOptions::mend`](crate::OpenOptions::mend) or `chunked-wal repair` writes it anew, and nothing
-    /// is lost.
+    /// Whether the rest of the log proves which bytes were there: then
+    /// [`OpenOptions::mend`](crate::OpenOptions::mend) or `chunked-wal repair` writes them again, and
+    /// nothing is lost.
     pub fn can_be_mended(self) -> bool {
         matches!(self, Damage::Seal | Damage::HeaderBit)
     }
 
     fn advice(self) -> &'static str {
         if self.can_be_mended() {
-            "open it with `OpenOptions::mend`, or run `chunked-wal repair`, to have it written anew; no record is lost"
+            "open it with `OpenOptions::mend`, or run `chunked-wal repair`, to write it again; no record is lost"
         } else {
-            "restore the file from a copy; what is given up otherwise is for a person to decide"
+            "restore the file from a copy; otherwise a person must choose what to give up"
         }
     }
 }
@@ -382,16 +383,14 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Damage::Header => "the chunk header fails its checksum or is cut short",
-            Damage::FrameHeader => "no frame of this chunk begins there",
+            Damage::FrameHeader => "no frame of this chunk starts there",
             Damage::FrameCutShort => "the frame there is longer than the rest of the file",
             Damage::FrameChecksum => "the frame there fails its checksum",
             Damage::Compressed => "the payload there is compressed and can't be decompressed",
-            Damage::FirstFrameKind => "the first frame is no checkpoint",
-            Damage::SealMismatch => "the seal there tells of other records than those found",
-            Damage::NotSealed => "neither a frame nor the seal stands there",
-            Damage::Seal => {
-                "the seal that should stand there is damaged or missing, and every record is whole"
-            }
+            Damage::FirstFrameKind => "the first frame is not a checkpoint",
+            Damage::SealMismatch => "the seal there doesn't match the records found",
+            Damage::NotSealed => "there is neither a frame nor the seal",
+            Damage::Seal => "the seal that belongs there is damaged or missing, and every record is whole",
             Damage::HeaderBit => "one bit of the chunk header is flipped, and its checksum says which",
         })
     }
@@ -401,7 +400,7 @@ impl fmt::Display for Damage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Proof {
-    /// The chunk has its final name, which it gets only after header and first frame are durable.
+    /// The chunk has its final name, which it gets only after its header and first frame are durable.
     FinalName,
     /// A later frame was encoded when everything below `synced` was durable.
     LaterFrame {
@@ -410,19 +409,19 @@ pub enum Proof {
         /// The synced offset that it proves.
         synced: u64,
     },
-    /// A later sync mark: all before it was durable.
+    /// A later sync mark: everything before the mark was durable.
     SyncMark {
         /// The mark's global offset.
         offset: u64,
     },
-    /// A seal: all before it was durable.
+    /// A seal: everything before the seal was durable.
     Seal {
         /// The seal's global offset.
         offset: u64,
     },
     /// The chunk has a successor, so it was sealed.
     Successor,
-    /// The frame's checksum is right, which that of a torn write is not: it was written so.
+    /// The frame's checksum is right, so this is not a torn write: the frame was written like this.
     Checksum,
     /// This process appended the record, or saw it whole when it opened the log.
     Seen,
@@ -435,8 +434,8 @@ impl fmt::Display for Proof {
             Proof::LaterFrame { offset, synced } => {
                 write!(f, "the frame at {offset} was written when all below {synced} was synced")
             }
-            Proof::SyncMark { offset } => write!(f, "a sync mark stands at {offset}"),
-            Proof::Seal { offset } => write!(f, "a seal stands at {offset}"),
+            Proof::SyncMark { offset } => write!(f, "there is a sync mark at {offset}"),
+            Proof::Seal { offset } => write!(f, "there is a seal at {offset}"),
             Proof::Successor => f.write_str("the chunk has a successor"),
             Proof::Checksum => f.write_str("its checksum is right"),
             Proof::Seen => f.write_str("it was whole when this log was opened or appended to"),
@@ -444,26 +443,26 @@ impl fmt::Display for Proof {
     }
 }
 
-/// How a chunk was seen to be foreign.
+/// Why a chunk is foreign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Foreign {
     /// Its log id is not that of the other chunks.
     LogId {
-        /// The log id of most chunks; of the oldest, where as many are of another.
+        /// The log id of most chunks; of the oldest chunk, if another id is as frequent.
         expected: [u8; 16],
-        /// The log id of this one.
+        /// The log id of this chunk.
         found: [u8; 16],
     },
-    /// The chunk before it isn't the one that was there when this one began: it is sealed and has the
-    /// right length, but other records.
+    /// The predecessor isn't the chunk that was there when this chunk was started: the predecessor is
+    /// sealed and has the right length, but has other records.
     Predecessor {
         /// The checksum of the predecessor's records, as this chunk's header has it.
         expected: u32,
         /// The checksum in the seal of the chunk that is there.
         found: u32,
     },
-    /// Its header names another chunk than its file name does.
+    /// Its header and its file name have different ids.
     Name {
         /// The id in the file name.
         named: ChunkId,
@@ -478,14 +477,14 @@ impl fmt::Display for Foreign {
             Foreign::LogId { expected, found } => {
                 write!(
                     f,
-                    "it is of log {:032x}, the others of {:032x}",
+                    "it belongs to log {:032x}, the others to {:032x}",
                     u128::from_be_bytes(*found),
                     u128::from_be_bytes(*expected)
                 )
             }
             Foreign::Predecessor { expected, found } => write!(
                 f,
-                "it follows a chunk with the checksum {expected:08x}, the one before it has {found:08x}; one of the two is of another history of this log"
+                "it follows a chunk with the checksum {expected:08x}, but the chunk before it has {found:08x}; one of the two is from another history of this log"
             ),
             Foreign::Name { named, header } => write!(f, "its name says {named}, its header {header}"),
         }
@@ -497,17 +496,17 @@ impl fmt::Display for Foreign {
 pub(crate) enum Undecodable {
     /// Its compressed payload can't be decompressed.
     Compressed,
-    /// The codec's words.
+    /// The codec's error.
     Codec(io::Error),
 }
 
 impl Error {
-    /// What the operating system said to an operation on a file or directory.
+    /// The error of an operation on a file or directory.
     pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Error::Io { op, path: path.into(), source: Arc::new(source) }
     }
 
-    /// The error of an operation that takes space: a full disk or quota is a state of its own.
+    /// The error of an operation that takes space: a full disk or quota is [`Error::StorageFull`].
     pub(crate) fn no_space(
         op: &'static str,
         path: impl Into<PathBuf>,
@@ -522,7 +521,7 @@ impl Error {
         }
     }
 
-    /// The error of a read that went through [`io::Error`]: the original where there is one inside.
+    /// The error of a read through [`io::Error`]: the original error where there is one inside.
     pub(crate) fn from_read(path: impl Into<PathBuf>, source: io::Error) -> Self {
         match source.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(original) => original.clone(),
@@ -530,7 +529,7 @@ impl Error {
         }
     }
 
-    /// The error of a record that checks out and can't be read.
+    /// The error of a record that checks out but can't be decoded.
     pub(crate) fn undecodable(
         path: impl Into<PathBuf>,
         chunk_id: ChunkId,
@@ -547,7 +546,7 @@ impl Error {
         }
     }
 
-    /// What later callers get once this error has stopped the log.
+    /// The error that later callers get once this error has stopped the log.
     pub(crate) fn poisoned(self) -> Self {
         Error::Poisoned { cause: Arc::new(self) }
     }

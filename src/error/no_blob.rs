@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-/// How a blob reference was seen to lead nowhere.
+/// Why a blob reference leads nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoBlob {
-    /// The store had such a chunk; it was removed.
+    /// The chunk was removed.
     Removed,
     /// The store never had such a chunk.
     UnknownChunk,
     /// The chunk has no such bytes.
     OutOfRange,
-    /// The chunk is there, but no blob of this length begins at this place.
+    /// The chunk is there, but no blob of this length starts at this position.
     NotThere,
 }
 
@@ -20,10 +20,10 @@ impl fmt::Display for NoBlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             NoBlob::Removed => "the chunk was removed",
-            NoBlob::UnknownChunk => "the store never had such a chunk; is the reference another store's?",
-            NoBlob::OutOfRange => "the chunk has no such bytes; is the reference another store's?",
+            NoBlob::UnknownChunk => "the store never had such a chunk; is the reference from another store?",
+            NoBlob::OutOfRange => "the chunk has no such bytes; is the reference from another store?",
             NoBlob::NotThere => {
-                "no blob of this length begins there; is the reference another store's, or the file damaged?"
+                "no blob of this length starts there; is the reference from another store, or the file damaged?"
             }
         })
     }

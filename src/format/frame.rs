@@ -15,6 +15,7 @@
 
 use super::{Crc, array_at};
 use crate::position::{ALIGN, ceil8};
+use crate::random::splitmix64;
 
 /// Bytes of a frame header.
 pub(crate) const FRAME_HEADER_LEN: usize = 16;
@@ -106,14 +107,6 @@ impl Salt {
             addend: self.addend.wrapping_add(offset.wrapping_mul(self.offset_factor)),
         }
     }
-}
-
-/// The `n`th output of the generator splitmix64 (Steele, Lea, Flood 2014) with this seed.
-fn splitmix64(seed: u64, n: u64) -> u64 {
-    let x = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ x >> 31
 }
 
 /// The field `check` at one offset, of any header: the upper half of a product and a sum, as in the

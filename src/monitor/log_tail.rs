@@ -1,16 +1,16 @@
-//! A log, seen from its directory: which chunks there are, and how far the newest is written.
+//! A log as its directory shows it: its chunks, and how far the newest one is written.
 //!
 //! ```text
-//! list ─► known chunk that has a successor: as it was ─────────────────┐
+//! list ─► known chunk that has a successor: unchanged ─────────────────┐
 //!     ├─► new chunk that has a successor: its seal says how many       ├─► state, what changed
-//!     └─► newest: the frames behind the cursor ────────────────────────┘
+//!     └─► newest: the frames after the cursor ─────────────────────────┘
 //! ```
 //!
-//! - A look costs a list of the directory (two when chunks came or went), two small reads, and what was
-//!   added.
-//! - What a look saw replaces what was known only when all of it was seen: chunks may be removed or
-//!   given another life meanwhile, and then it is simply taken again.
-//! - Salt and log id say whether the file that a cursor stands in is still the same.
+//! - A look costs a listing of the directory (two when chunks came or went), two small reads, and
+//!   reading the new bytes.
+//! - The result of a look replaces the known state only as a whole: chunks may be removed or their
+//!   files reused meanwhile, and then the look is repeated.
+//! - The salt and the log id show whether the file under a cursor is still the same.
 
 use std::io;
 use std::path::PathBuf;
@@ -24,21 +24,21 @@ use crate::format::{Cursor, find_seal};
 use crate::position::ChunkId;
 use crate::storage::Storage;
 
-/// How a log stands. All 0 while there is none.
+/// The state of a log. All fields are 0 while there is no log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogState {
-    /// Chunks.
+    /// The number of chunks.
     pub chunks: u64,
-    /// Records in them, checkpoints included.
+    /// The number of records in them, checkpoints included.
     pub records: u64,
     /// The global offset of the oldest chunk.
     pub start: u64,
-    /// The global offset behind the last sound record, durable or not.
+    /// The global offset after the last sound record, durable or not.
     pub end: u64,
-    /// The global offset below which everything is on stable storage, as far as the bytes prove it: by a
-    /// later record, a sync mark, a seal, or a later chunk. The writer may know of more; once it has
-    /// nothing to do, it leaves a mark that says so.
+    /// The global offset below which everything is on stable storage, as far as the bytes prove it: by
+    /// a later record, a sync mark, a seal, or a later chunk. More may be durable without a proof; an
+    /// idle writer writes a mark that proves it.
     pub durable: u64,
 }
 
@@ -57,14 +57,14 @@ pub(super) struct LogTail {
     known: Known,
 }
 
-/// What is known of a log.
+/// The known state of a log.
 #[derive(Debug, Clone, Default)]
 struct Known {
     seen: WalEvent<LogState>,
     /// Oldest first.
     chunks: Vec<Chunk>,
     log_id: Option<[u8; 16]>,
-    /// In the newest chunk. None while there is no log.
+    /// The cursor in the newest chunk. `None` while there is no log.
     cursor: Option<Cursor>,
 }
 
@@ -107,11 +107,11 @@ impl LogTail {
         }
         changes.reset += 1;
         let known = self.follow(&forgotten(changes), &ids)?;
-        // Nothing is known that it could differ from.
+        // Without a known state nothing can have changed.
         Ok(known.unwrap_or_else(|| forgotten(changes)))
     }
 
-    /// Goes on from what is known; `None` if it is of another log.
+    /// Continues from the known state; `None` if that belongs to another log.
     fn follow(&self, known: &Known, ids: &[ChunkId]) -> Result<Option<Known>> {
         let mut next = Known { log_id: known.log_id, ..Known::default() };
         for (i, id) in ids.iter().copied().enumerate() {
@@ -147,7 +147,7 @@ impl LogTail {
 
 impl Tail<LogState> for LogTail {
     fn look(&mut self) -> Result<()> {
-        // A chunk that was listed may be removed by now, or its file be another chunk's.
+        // A listed chunk may have been removed by now, or its file reused for another chunk.
         self.known = settled(|| self.try_look())?;
         Ok(())
     }
@@ -157,7 +157,7 @@ impl Tail<LogState> for LogTail {
     }
 }
 
-/// Nothing known, but what has happened so far.
+/// No known state, but the changes so far.
 fn forgotten(changes: Changes) -> Known {
     Known { seen: WalEvent { changes, state: LogState::default() }, ..Known::default() }
 }
@@ -165,7 +165,7 @@ fn forgotten(changes: Changes) -> Known {
 /// How far a chunk was read.
 struct Reading {
     records: u64,
-    /// None where the seal made reading unnecessary.
+    /// `None` where the seal made reading unnecessary.
     at: Option<Cursor>,
 }
 
@@ -180,7 +180,7 @@ fn read_on(mut cursor: Cursor, bytes: &FileBytes, successor: bool) -> io::Result
     Ok(Reading { records: cursor.records(), at: Some(cursor) })
 }
 
-/// How things stand, and what has changed from `known` to `next`, which has chunks.
+/// The state of `next`, which has chunks, and the changes from `known` to `next`.
 fn seen(known: &Known, next: &Known) -> WalEvent<LogState> {
     let start = next.chunks.first().map_or(0, |chunk| chunk.id.0);
     let end = next.cursor.as_ref().map_or(start, Cursor::end);
@@ -201,9 +201,9 @@ fn seen(known: &Known, next: &Known) -> WalEvent<LogState> {
     let before = if newest.is_some() { known.seen.state.end } else { start };
     changes.bytes += end.saturating_sub(before);
     changes.shrunk += u64::from(end < before);
-    let begun = next.chunks.iter().filter(|chunk| Some(chunk.id) > newest).count() as u64;
+    let started = next.chunks.iter().filter(|chunk| Some(chunk.id) > newest).count() as u64;
     // The first chunk of a log follows no other.
-    changes.rotated_chunks += begun.saturating_sub(u64::from(newest.is_none()));
+    changes.rotated_chunks += started.saturating_sub(u64::from(newest.is_none()));
     let removed = known.chunks.iter().filter(|chunk| next.records_of(chunk.id).is_none());
     changes.removed_chunks += removed.count() as u64;
     WalEvent { changes, state }

@@ -1,14 +1,14 @@
-//! Follows a log as it grows, from this process or another: a log of this crate's, or an SQLite WAL
-//! file (feature `monitor`).
+//! Follows a log as it grows, from this process or another: a log of this crate, or an SQLite WAL file
+//! (feature `monitor`).
 //!
 //! ```text
-//! directory ─► operating system's watch, polling ─► look at what is new ─► one merged event ─► you
-//!              └───────────── a thread of the monitor's ────────────────┘
+//! directory ─► operating system's watch, polling ─► look at the new bytes ─► one merged event ─► you
+//!              └───────────── a thread of the monitor's ─────────────────┘
 //! ```
 //!
-//! A [`WalMonitor`] reads frames and needs no codec, no lock, and nothing of the writer but its files,
-//! which it never changes. It reads what was added since its last look and checks it. What it says of a
-//! log is what the bytes prove: [`LogState::durable`] is an offset that no crash can take back.
+//! A [`WalMonitor`] reads frames. It needs no codec, no lock, and only the writer's files, which it
+//! never changes. Each look reads and checks the bytes added since the last one. The monitor reports of
+//! a log only what its bytes prove: [`LogState::durable`] is an offset that no crash can take back.
 //!
 //! ```
 //! use std::time::Duration;
@@ -30,7 +30,7 @@
 //! # let dir = tempfile::tempdir()?;
 //! # let config = Config::new(dir.path());
 //!
-//! let mut monitor = WalMonitor::open(dir.path())?; // no log yet: it may come
+//! let mut monitor = WalMonitor::open(dir.path())?; // works before there is a log
 //! assert!(!monitor.state().exists());
 //!
 //! let mut wal = ChunkedWal::<Words>::open(config, &mut Nothing)?; // here, or in another process
@@ -41,7 +41,7 @@
 //!     let event = monitor.wait_timeout(Duration::from_secs(10))?.expect("the log has grown");
 //!     println!("{}: durable up to {}", event.changes, event.state.durable);
 //! }
-//! assert_eq!(monitor.state().records, 2); // the checkpoint that the chunk begins with, and the word
+//! assert_eq!(monitor.state().records, 2); // the chunk's first checkpoint, and the word
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -77,20 +77,20 @@ use self::watcher::Target;
 use crate::error::{Error, Result};
 use crate::storage::{DiskStorage, Storage};
 
-/// How a monitor learns that there is something to look at.
+/// How a monitor learns of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Watch {
-    /// The operating system tells, and the monitor looks once in each
-    /// [`poll_interval`](MonitorOptions::poll_interval) besides. Where the system can't (no watches
-    /// left, a network file system), the interval is all there is.
+    /// The operating system reports changes; in addition, the monitor looks once per
+    /// [`poll_interval`](MonitorOptions::poll_interval). Where the system can't watch (no watches left,
+    /// a network file system), only the interval is left.
     #[default]
     Os,
-    /// The monitor looks once in each poll interval.
+    /// The monitor looks once per poll interval.
     Poll,
 }
 
-/// The choices there are when a monitor is opened.
+/// The options for opening a monitor.
 ///
 /// ```
 /// use std::time::Duration;
@@ -123,30 +123,30 @@ impl Default for MonitorOptions {
 }
 
 impl MonitorOptions {
-    /// The operating system's watch, a look each second, and no WAL index.
+    /// Returns the defaults: the operating system's watch, a look each second, and no WAL index.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How the monitor learns of changes.
+    /// Sets how the monitor learns of changes.
     pub fn watch(mut self, watch: Watch) -> Self {
         self.watch = watch;
         self
     }
 
-    /// How long the monitor goes without a look, a second unless set, 2 ms at least. It is also how long a directory
-    /// that didn't exist may be there before it is seen.
+    /// Sets the longest time between two looks, at least 2 ms. Default: one second. A directory that
+    /// didn't exist is noticed within the same time.
     pub fn poll_interval(mut self, poll_interval: Duration) -> Self {
         self.poll_interval = poll_interval;
         self
     }
 
-    /// Reads the index of an SQLite WAL too, its `-shm` file, to tell how much of it has been
+    /// Reads the index of an SQLite WAL too, its `-shm` file, to report how much of the WAL has been
     /// checkpointed.
     ///
     /// Never do this in a process that has the database open itself. SQLite locks the `-shm` file with
     /// POSIX locks, and a process loses all its POSIX locks on a file as soon as it closes any handle
-    /// of it, also one that has nothing to do with SQLite. The database may be corrupted then.
+    /// of that file, even a handle that SQLite didn't open. The database may be corrupted then.
     pub fn read_wal_index(mut self) -> Self {
         self.read_wal_index = true;
         self
@@ -179,7 +179,7 @@ impl MonitorOptions {
         let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Error::io("open", path, io::ErrorKind::IsADirectory.into()));
         };
-        // A checkpoint writes to the database, whose name the WAL's begins with.
+        // A checkpoint writes to the database, whose name is the start of the WAL's name.
         let database = name.to_str().and_then(|name| name.strip_suffix("-wal"));
         let prefix = database.map_or(name.to_owned(), Into::into);
         let dir = dir.to_owned();
@@ -198,31 +198,31 @@ impl MonitorOptions {
     }
 }
 
-/// A path that means the same wherever the process goes.
+/// Makes a path absolute, so that it stays valid when the process changes its directory.
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|e| Error::io("resolve", path, e))
 }
 
 /// Follows a log, or an SQLite WAL file, as it grows. The [module](self) has an example.
 ///
-/// Opening it takes the first look; [`state`](Self::state) is what it saw, and events tell what has
-/// changed since. Take them as it suits you:
+/// Opening takes the first look; [`state`](Self::state) returns its result, and events report the
+/// changes since. There are three ways to take events:
 ///
-/// - [`check_for_changes`](Self::check_for_changes) looks now, on your thread. It needs no other.
+/// - [`check_for_changes`](Self::check_for_changes) looks now, on your thread, without another thread.
 /// - [`wait`](Self::wait), [`wait_timeout`](Self::wait_timeout) and the iterator
 ///   [`events`](Self::events) block until something has changed.
-/// - As a [`Stream`] it is awaited, on any executor.
+/// - The [`Stream`] is awaited, on any executor.
 ///
-/// The last two start a thread, `wal-monitor`, which ends with the monitor. It looks ahead of you and
-/// keeps one event, into which all is merged that you have not taken.
+/// The last two start a thread, `wal-monitor`, which ends with the monitor. The thread looks ahead and
+/// keeps one event, into which all changes are merged until the event is taken.
 ///
 /// An error ([`Error::Io`]; for a log also [`Error::NotAChunk`], [`Error::Unsupported`],
-/// [`Error::Corrupt`], [`Error::ForeignChunk`] for a chunk whose beginning is no good) comes in the
-/// place of an event, once until a look succeeds again; what was seen before stays, and the monitor
-/// goes on looking. Damage further inside is not an error here: frames are counted up to the first that
-/// isn't sound, because a write that is under way looks just like it.
+/// [`Error::Corrupt`], and [`Error::ForeignChunk`] for a chunk with a wrong header) takes the place of
+/// an event, once until a look succeeds again; the known state stays, and the monitor goes on looking.
+/// Damage further inside a chunk is not an error here: frames are counted up to the first unsound one,
+/// because an unfinished write looks the same.
 ///
-/// Only one consumer takes events: all methods that do take it as `&mut`.
+/// There is only one consumer of events: all methods that take them need `&mut self`.
 pub struct WalMonitor<S = LogState> {
     shared: Arc<Shared<S>>,
     target: Target,
@@ -230,46 +230,46 @@ pub struct WalMonitor<S = LogState> {
 }
 
 impl WalMonitor<LogState> {
-    /// Follows the log in `dir`. Neither need exist: the log is waited for, and if the directory comes
-    /// later it is noticed within the poll interval.
+    /// Follows the log in `dir`. Neither the log nor the directory needs to exist: the monitor waits
+    /// for the log, and notices a new directory within the poll interval.
     ///
-    /// Blocks while it reads the newest chunk and, of each older one, header and seal.
+    /// Blocks while it reads the newest chunk, and the header and seal of each older one.
     ///
     /// # Errors
     ///
-    /// What a look can meet, see [`WalMonitor`].
+    /// The errors of a look, see [`WalMonitor`].
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         MonitorOptions::new().open(dir)
     }
 }
 
 impl WalMonitor<SqliteState> {
-    /// Follows an SQLite WAL at `path`: the database's path with `-wal` behind it. It need not exist,
-    /// and disappears whenever the last connection to its database is closed.
+    /// Follows an SQLite WAL at `path`: the database's path with `-wal` appended. The file needn't
+    /// exist; SQLite deletes it when the last connection to its database is closed.
     ///
     /// Blocks while it reads the file.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]. Bytes that are no WAL are none: see [`SqliteFile::Invalid`].
+    /// [`Error::Io`]. Bytes that are not a WAL are no error: see [`SqliteFile::Invalid`].
     pub fn open_sqlite(path: impl AsRef<Path>) -> Result<Self> {
         MonitorOptions::new().open_sqlite(path)
     }
 }
 
 impl<S: Clone + PartialEq + Send + 'static> WalMonitor<S> {
-    /// How things stood at the last look, whether or not you took the event.
+    /// Returns the state at the last look, whether or not its event was taken.
     pub fn state(&self) -> S {
         self.shared.state()
     }
 
-    /// Looks now, and returns what has changed since the last event, if anything has.
+    /// Looks now, and returns the changes since the last event, if there are any.
     ///
-    /// Blocks while it reads what was added.
+    /// Blocks while it reads the new bytes.
     ///
     /// # Errors
     ///
-    /// What a look can meet, see [`WalMonitor`]; once, until a look succeeds again.
+    /// The errors of a look, see [`WalMonitor`]; once, until a look succeeds again.
     pub fn check_for_changes(&mut self) -> Result<Option<WalEvent<S>>> {
         self.shared.look();
         self.shared.take().transpose()
@@ -279,14 +279,14 @@ impl<S: Clone + PartialEq + Send + 'static> WalMonitor<S> {
     ///
     /// # Errors
     ///
-    /// What a look can meet, see [`WalMonitor`]; [`Error::Io`] if the thread can't be started.
+    /// The errors of a look, see [`WalMonitor`]; [`Error::Io`] if the thread can't be started.
     pub fn wait(&mut self) -> Result<Option<WalEvent<S>>> {
         self.start_thread()?;
         self.shared.wait(None).transpose()
     }
 
-    /// Waits until something changes, or `timeout` is over; then, or once the monitor is
-    /// [stopped](MonitorStop::stop), `None`.
+    /// Waits until something changes; `None` after `timeout`, or once the monitor is
+    /// [stopped](MonitorStop::stop).
     ///
     /// # Errors
     ///
@@ -296,13 +296,14 @@ impl<S: Clone + PartialEq + Send + 'static> WalMonitor<S> {
         self.shared.wait(Instant::now().checked_add(timeout)).transpose()
     }
 
-    /// The events, as they come; blocks in between, and ends once the monitor is
-    /// [stopped](MonitorStop::stop). After an error it goes on.
+    /// Returns an iterator over the events, which blocks until the next event, and ends once the
+    /// monitor is [stopped](MonitorStop::stop). It continues after an error.
     pub fn events(&mut self) -> impl Iterator<Item = Result<WalEvent<S>>> + '_ {
         std::iter::from_fn(|| self.wait().transpose())
     }
 
-    /// Stops this monitor from elsewhere: a thread that waits for it can't drop it.
+    /// Returns a handle that stops this monitor from elsewhere, because a thread that waits for the
+    /// monitor can't drop it.
     pub fn stop_handle(&self) -> MonitorStop {
         let shared = Arc::downgrade(&self.shared);
         let stop = move || {
@@ -313,8 +314,8 @@ impl<S: Clone + PartialEq + Send + 'static> WalMonitor<S> {
         MonitorStop { stop: Arc::new(stop) }
     }
 
-    /// Why the operating system doesn't watch, if it was asked to and can't: the monitor polls then.
-    /// `None` before anything was waited for.
+    /// Returns the reason why the operating system doesn't watch although [`Watch::Os`] was chosen: the
+    /// monitor polls then. `None` before the first wait.
     pub fn watch_error(&self) -> Option<String> {
         self.shared.watch_error()
     }
@@ -329,7 +330,7 @@ impl<S: Clone + PartialEq + Send + 'static> WalMonitor<S> {
     }
 }
 
-/// The events, as they come; ends once the monitor is [stopped](MonitorStop::stop). Files are read on
+/// The stream of events; it ends once the monitor is [stopped](MonitorStop::stop). Files are read on
 /// the monitor's thread, never in `poll_next`.
 impl<S: Clone + PartialEq + Send + 'static> Stream for WalMonitor<S> {
     type Item = Result<WalEvent<S>>;
@@ -345,10 +346,10 @@ impl<S: Clone + PartialEq + Send + 'static> Stream for WalMonitor<S> {
 
 impl<S> Drop for WalMonitor<S> {
     fn drop(&mut self) {
-        // Without a thread there is nobody to stop.
+        // Without a thread there is nothing to stop.
         if let Some(thread) = self.thread.take() {
             self.shared.stop();
-            // Waking a task may drop it, and the monitor with it, on the monitor's own thread.
+            // Waking a task may drop the task, and the monitor with it, on the monitor's own thread.
             if thread.thread().id() != std::thread::current().id() {
                 let _ended = thread.join();
             }
@@ -362,14 +363,14 @@ impl<S> fmt::Debug for WalMonitor<S> {
     }
 }
 
-/// Ends the waiting for a [`WalMonitor`], from any thread.
+/// Ends the waits for a [`WalMonitor`], from any thread.
 #[derive(Clone)]
 pub struct MonitorStop {
     stop: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl MonitorStop {
-    /// Whoever waits gets what there is to take, and then the end.
+    /// Stops the monitor: a waiting consumer gets the last event, and then the end.
     pub fn stop(&self) {
         (self.stop)();
     }

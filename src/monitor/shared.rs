@@ -1,4 +1,4 @@
-//! What the watcher's thread and the consumer share: a single slot, and those who wait for it.
+//! The state that the watcher's thread and the consumer share: a single slot, and its waiters.
 //!
 //! ```text
 //! operating system ─► changed ─► thread ─► Tail::look ─► latest ─┐
@@ -6,10 +6,10 @@
 //!                                 consumer: what it has taken ───┘
 //! ```
 //!
-//! - The slot holds totals, so an event is a difference of two, and events that nobody took are merged
-//!   by doing nothing.
-//! - The slot is locked for moments only. Whoever looks holds the tail, which consumers never wait for
-//!   unless they look themselves.
+//! - The slot holds totals, so an event is the difference of two totals, and events that were not taken
+//!   merge without any work.
+//! - The slot is locked for moments only. A look holds the lock of the tail, for which a consumer waits
+//!   only when it looks itself.
 
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -20,46 +20,46 @@ use super::WalEvent;
 use crate::error::{Error, Result};
 use crate::panics::{catch, report};
 
-/// Between two looks at least. A log that syncs ten thousand times a second changes as often, and must
-/// not be slowed down by who looks each time.
+/// The shortest time between two looks. A log that syncs ten thousand times a second changes as often,
+/// and must not be slowed down by a look each time.
 const PAUSE: Duration = Duration::from_millis(2);
 /// A look each day is as good as none.
 const INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Something that is followed: a log, or an SQLite WAL.
+/// A source that is followed: a log, or an SQLite WAL.
 pub(super) trait Tail<S>: Send {
-    /// Looks what has become of it. After an error, what was seen before stays.
+    /// Looks for changes. After an error, the last state stays.
     fn look(&mut self) -> Result<()>;
 
-    /// What the last look saw; the changes are counted since the first.
+    /// Returns the result of the last look; changes are counted since the first look.
     fn seen(&self) -> &WalEvent<S>;
 }
 
 pub(super) struct Shared<S> {
     tail: Mutex<Box<dyn Tail<S>>>,
     slot: Mutex<Slot<S>>,
-    /// The consumer waits here for something to take.
+    /// The consumer waits here for an event.
     filled: Condvar,
-    /// The thread waits here for something to look at.
+    /// The thread waits here for a reason to look.
     changed: Condvar,
 }
 
 struct Slot<S> {
     latest: WalEvent<S>,
-    /// What `latest` was when the consumer took it.
+    /// The value of `latest` when the consumer took it.
     taken: WalEvent<S>,
-    /// Why the last look failed, until that is taken.
+    /// The error of the last look, until it is taken.
     error: Option<Error>,
-    /// The last look failed: the next failure is no news.
+    /// Whether the last look failed: then the next failure is not reported again.
     failing: bool,
-    /// Something changed since the last look.
+    /// Whether something changed since the last look.
     dirty: bool,
     stopped: bool,
     waker: Option<Waker>,
     watch_error: Option<String>,
 }
 
-/// What there is to take.
+/// An event or error to take, if there is one.
 type Taken<S> = Option<Result<WalEvent<S>>>;
 
 impl<S: Clone + PartialEq> Slot<S> {
@@ -77,7 +77,7 @@ impl<S: Clone + PartialEq> Slot<S> {
 }
 
 impl<S: Clone + PartialEq> Shared<S> {
-    /// Looks for the first time: events tell what changes from then on.
+    /// Takes the first look; events report changes after it.
     pub(super) fn new(mut tail: Box<dyn Tail<S>>) -> Result<Self> {
         tail.look()?;
         let slot = Slot {
@@ -94,9 +94,9 @@ impl<S: Clone + PartialEq> Shared<S> {
         Ok(Shared { tail: Mutex::new(tail), slot: Mutex::new(slot), filled, changed })
     }
 
-    /// Looks, and tells the consumer of what is new.
+    /// Looks, and passes the changes to the consumer.
     pub(super) fn look(&self) {
-        // Held until it is told, so that a later look is never told before an earlier one.
+        // Locked until the result is in the slot, so that an earlier look never replaces a later one.
         let mut tail = self.tail.lock();
         let outcome = tail.look();
         let mut slot = self.slot.lock();
@@ -125,7 +125,7 @@ impl<S: Clone + PartialEq> Shared<S> {
         self.slot.lock().take()
     }
 
-    /// Waits for something to take; `None` once stopped, or at the deadline.
+    /// Waits for an event; `None` once stopped, or at the deadline.
     pub(super) fn wait(&self, deadline: Option<Instant>) -> Taken<S> {
         let mut slot = self.slot.lock();
         loop {
@@ -143,7 +143,7 @@ impl<S: Clone + PartialEq> Shared<S> {
         }
     }
 
-    /// Takes, or has `waker` woken once there is something to take. `Ready(None)` is the end.
+    /// Takes an event, or has `waker` woken once there is one. `Ready(None)` is the end.
     pub(super) fn poll(&self, waker: &Waker) -> Poll<Taken<S>> {
         let mut slot = self.slot.lock();
         let taken = slot.take();
@@ -152,12 +152,12 @@ impl<S: Clone + PartialEq> Shared<S> {
         }
         let before = slot.waker.replace(waker.clone());
         drop(slot);
-        // It may be the last that keeps a task alive, this monitor perhaps with it.
+        // This waker may be the last owner of a task, and of this monitor with it.
         drop(before);
         Poll::Pending
     }
 
-    /// How things stood at the last look.
+    /// Returns the state at the last look.
     pub(super) fn state(&self) -> S {
         self.slot.lock().latest.state.clone()
     }
@@ -172,9 +172,9 @@ impl<S> Shared<S> {
         self.slot.lock().watch_error = error;
     }
 
-    /// Has the thread look soon. Never blocks for longer than a slot is locked.
+    /// Makes the thread look soon. Blocks only as long as the slot is locked.
     pub(super) fn touch(&self) {
-        // The thread is woken once for all that changes until it looks.
+        // The thread is woken once for all changes until it looks.
         if !std::mem::replace(&mut self.slot.lock().dirty, true) {
             self.changed.notify_all();
         }
@@ -203,7 +203,7 @@ impl<S> Shared<S> {
     }
 }
 
-/// What it wakes is the user's code, which may panic: not on this thread.
+/// Wakes a task. The waker is the user's code, which may panic: the monitor's thread must survive that.
 fn wake(waker: Option<Waker>) {
     let Some(waker) = waker else { return };
     if catch(|| waker.wake()).is_none() {

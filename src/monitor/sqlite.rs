@@ -6,55 +6,55 @@
 //! frame, 24 bytes:  | page number | pages, if a commit | salt 1 | salt 2 | checksum 1 | 2 | page |
 //! ```
 //!
-//! - All fields are 32 bits, big-endian. The lowest bit of the magic says whether the checksum takes the
-//!   bytes as big-endian words or as little-endian ones.
-//! - A frame is valid if its salts are the header's, and its checksum is that of all before it: of the
-//!   header's first 24 bytes, and of the first 8 bytes and the page of every frame up to this one. Its
-//!   page number is not 0.
-//! - Pure: bytes in, values out. No bytes panic or make anything grow.
+//! - All fields are 32 bits, big-endian. The lowest bit of the magic says whether the checksum reads
+//!   the bytes as big-endian or as little-endian words.
+//! - A frame is valid if its salts are the header's, its page number is not 0, and its checksum covers
+//!   everything before it: the header's first 24 bytes, and the first 8 bytes and the page of every
+//!   frame up to and including this one.
+//! - Pure: bytes in, values out. No input panics or allocates without bound.
 
 use thiserror::Error;
 
-/// Bytes of a WAL's header.
+/// The bytes of a WAL's header.
 pub(super) const HEADER_LEN: usize = 32;
-/// Bytes of a frame in front of its page.
+/// The bytes of a frame before its page.
 pub(super) const FRAME_HEADER_LEN: usize = 24;
 
-/// Its lowest bit is the checksum's byte order.
+/// The lowest bit is the checksum's byte order.
 const MAGIC: u32 = 0x377f_0682;
 const VERSION: u32 = 3_007_000;
 
-/// Why a file's first bytes are no header of an SQLite WAL. SQLite takes such a file for empty.
+/// Why a file's first bytes are not the header of an SQLite WAL. SQLite treats such a file as empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SqliteDefect {
     /// The file is shorter than a header.
-    #[error("{len} bytes are no header of an SQLite WAL, which has 32")]
+    #[error("the file has {len} bytes, fewer than the 32 of an SQLite WAL's header")]
     Short {
-        /// Bytes in the file.
+        /// The file's length in bytes.
         len: u64,
     },
-    /// It begins otherwise than a WAL.
+    /// The first bytes are not a WAL's.
     #[error(
-        "an SQLite WAL begins with 377f0682 or 377f0683, this file with {found:08x}: is it the file that ends in `-wal`?"
+        "an SQLite WAL starts with 377f0682 or 377f0683, this file with {found:08x}: is it the file that ends in `-wal`?"
     )]
     Magic {
         /// The first four bytes.
         found: u32,
     },
-    /// A format of a later SQLite.
-    #[error("the WAL is of format version {found}, known is 3007000: a later release may read it")]
+    /// The format is a later SQLite's.
+    #[error("the WAL has format version {found}, this build knows 3007000: a later release may read it")]
     Version {
         /// The version.
         found: u32,
     },
-    /// No power of two from 512 to 65536.
-    #[error("the WAL's page size is {found}, no power of two from 512 to 65536")]
+    /// The page size is not a power of two from 512 to 65536.
+    #[error("the WAL's page size is {found}, not a power of two from 512 to 65536")]
     PageSize {
         /// The page size.
         found: u32,
     },
-    /// The header is damaged, or being written.
+    /// The header is damaged, or is being written.
     #[error("the WAL's header fails its checksum")]
     Checksum,
 }
@@ -67,7 +67,7 @@ pub(super) struct Checksum {
 }
 
 impl Checksum {
-    /// Takes bytes, a multiple of 8 of them.
+    /// Adds bytes to the checksum; their number must be a multiple of 8.
     fn push(&mut self, bytes: &[u8]) {
         let word = if self.big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
         let [mut a, mut b] = self.sums;
@@ -80,14 +80,14 @@ impl Checksum {
     }
 }
 
-/// What a WAL says of itself.
+/// The fields of a WAL's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) page_size: u32,
-    /// Counts checkpoints.
+    /// The number of checkpoints.
     pub(super) sequence: u32,
     pub(super) salts: [u32; 2],
-    /// Where the frames' checksum begins.
+    /// The initial value of the frames' checksum.
     pub(super) checksum: Checksum,
 }
 
@@ -111,13 +111,14 @@ impl Header {
         Ok(Header { page_size, sequence, salts: [salt_1, salt_2], checksum })
     }
 
-    /// Bytes of a whole frame.
+    /// The bytes of a whole frame.
     pub(super) fn frame_size(&self) -> usize {
         FRAME_HEADER_LEN + self.page_size as usize
     }
 
-    /// Looks at a whole frame behind those whose checksum is `checksum`. If it is valid, takes it into
-    /// the checksum, and returns the database's size in pages if it ends a transaction, else 0.
+    /// Checks a whole frame that follows frames with the checksum `checksum`. If the frame is valid,
+    /// adds it to the checksum, and returns the database's size in pages if the frame ends a
+    /// transaction, else 0.
     pub(super) fn accept(&self, frame: &[u8], checksum: &mut Checksum) -> Option<u32> {
         let header: &[u8; FRAME_HEADER_LEN] = frame.first_chunk()?;
         let [page, pages, salt_1, salt_2, sum_1, sum_2] = words(header);
@@ -135,22 +136,22 @@ impl Header {
     }
 }
 
-/// Bytes as big-endian words; the caller gives 4 for each.
+/// Bytes as big-endian words; the caller passes 4 bytes for each.
 fn words<const N: usize>(bytes: &[u8]) -> [u32; N] {
     let (all, _none) = bytes.as_chunks::<4>();
     std::array::from_fn(|i| all.get(i).map_or(0, |word| u32::from_be_bytes(*word)))
 }
 
-/// Bytes at the beginning of a WAL index that are of interest.
+/// The bytes at the start of a WAL index that this file reads.
 pub(super) const INDEX_LEN: usize = 100;
 
-/// How many frames of the WAL with this header a checkpoint has copied, by its index, the `-shm` file;
-/// `None` if that is of another WAL, or in the middle of a change.
+/// Returns how many frames of the WAL with this header a checkpoint has copied, according to the index,
+/// the `-shm` file; `None` if the index belongs to another WAL, or is in the middle of a change.
 ///
 /// By SQLite's document "WAL-mode File Format" (<https://www.sqlite.org/walformat.html>), the index
-/// begins with two copies of a header of 48 bytes, equal when at rest: at 0 the version, at 12 whether
-/// it is initialized, at 32 the WAL's salts as they stand there. `nBackfill` follows them, at 96.
-/// Numbers are in the machine's byte order.
+/// starts with two copies of a header of 48 bytes, equal when at rest: at 0 the version, at 12 whether
+/// it is initialized, at 32 the WAL's salts as in the WAL. `nBackfill` follows them, at 96. Numbers are
+/// in the machine's byte order.
 pub(super) fn backfilled(index: &[u8; INDEX_LEN], wal_header: &[u8; HEADER_LEN]) -> Option<u32> {
     let (words, _none) = index.as_chunks::<4>();
     let same = index[..48] == index[48..96] && index[32..40] == wal_header[16..24];

@@ -1,17 +1,17 @@
-//! An SQLite WAL, seen from its file: how many frames are valid, and how many of them committed.
+//! An SQLite WAL as its file shows it: how many frames are valid, and how many of them are committed.
 //!
 //! ```text
 //! | header | frame | frame, commit | frame | frame | not valid ...
-//!                          committed ^       valid ^: the next look goes on here
+//!                          committed ^       valid ^: the next look continues here
 //! ```
 //!
-//! - The running checksum is kept, so a look reads what was added. Of what was read before, it reads
-//!   only headers again: the file's, the last committed frame's, and those of the frames behind it.
-//! - Frames behind the last commit are not final: what is rolled back, to a savepoint perhaps, is
-//!   written over from there, under the same salts, and leaves the frames after it as they are.
-//! - A checkpoint doesn't change the file. What follows it does: the next writer restarts the file with
-//!   new salts, or it is truncated, or deleted with the last connection. Only the index, in the file
-//!   that ends in `-shm`, says how much is checkpointed; it is read where that is asked for.
+//! - The running checksum is kept, so a look reads only new bytes, and three kinds of headers again:
+//!   the file's, the last committed frame's, and those of the frames after it.
+//! - Frames after the last commit are not final: a rollback, for example to a savepoint, overwrites
+//!   frames from its start on, with the same salts, and leaves later frames as they are.
+//! - A checkpoint doesn't change the file. The next writer does: it restarts the file with new salts,
+//!   or the file is truncated, or deleted with the last connection. Only the index, the file that ends
+//!   in `-shm`, says how much is checkpointed; it is read where the user asks for it.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
@@ -31,41 +31,42 @@ const TRIES: usize = 4;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SqliteFile {
-    /// Nothing: no connection is open, or the database is not in WAL mode.
+    /// There is no file: no connection is open, or the database is not in WAL mode.
     #[default]
     Missing,
-    /// A file without bytes: nothing was written yet, or a checkpoint has truncated it.
+    /// The file has no bytes: nothing was written yet, or a checkpoint has truncated it.
     Empty,
-    /// A file that is no WAL. SQLite takes it for empty.
+    /// The file is not a WAL. SQLite treats it as empty.
     Invalid(SqliteDefect),
-    /// A WAL.
+    /// The file is a WAL.
     Valid,
 }
 
-/// How an SQLite WAL stands. Numbers are 0 unless it is [`Valid`](SqliteFile::Valid).
+/// The state of an SQLite WAL. Numbers are 0 unless the file is [`Valid`](SqliteFile::Valid).
 ///
-/// How much of it is on stable storage can't be seen: that depends on the writer's `synchronous`, and
-/// nothing in the file tells.
+/// The file can't show how much of it is on stable storage: that depends on the writer's `synchronous`
+/// setting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SqliteState {
-    /// What is there.
+    /// What is at the path.
     pub file: SqliteFile,
-    /// Bytes in a page.
+    /// The bytes of a page.
     pub page_size: u32,
     /// How many checkpoints there were, by the file's header.
     pub checkpoint_sequence: u32,
-    /// The salts of this life of the file. The first goes up by one at each restart, the second is
-    /// random.
+    /// The salts of this life of the file. A restart adds one to the first salt; the second is random.
     pub salts: [u32; 2],
-    /// Valid frames. A transaction that is not committed yet may change its own again, which is not seen
-    /// before it is.
+    /// The number of valid frames. A transaction that is not committed yet may rewrite its own frames;
+    /// the count shows that only after the commit.
     pub frames: u64,
-    /// Frames up to the last commit: what a reader of the database sees, and what is left after a crash.
+    /// The number of frames up to the last commit: the frames that a reader of the database sees, and
+    /// that a crash leaves.
     pub committed_frames: u64,
     /// The database's size, in pages, after the last commit.
     pub database_pages: u32,
-    /// Frames that a checkpoint has copied into the database, if the WAL's index was read and tells.
+    /// The number of frames that a checkpoint has copied into the database, if the WAL's index was read
+    /// and says it.
     pub checkpointed_frames: Option<u32>,
 }
 
@@ -76,31 +77,31 @@ pub(super) struct SqliteTail {
     /// The `-shm` file, if it is to be read.
     index: Option<PathBuf>,
     seen: WalEvent<SqliteState>,
-    /// None unless the file is valid.
+    /// `None` unless the file is valid.
     cursor: Option<Cursor>,
-    /// Room for a frame.
+    /// A buffer for a frame.
     buf: Vec<u8>,
 }
 
-/// What was read of a WAL.
+/// How far a WAL was read.
 #[derive(Debug, Clone)]
 struct Cursor {
     header_bytes: [u8; HEADER_LEN],
     header: Header,
     valid: Place,
     committed: Place,
-    /// The header of the last frame that is committed, by which it is known again.
+    /// The header of the last committed frame, which shows whether the frame is still the same.
     last_committed: [u8; FRAME_HEADER_LEN],
-    /// Of the headers of the frames behind it.
+    /// A hash of the headers of the frames after it.
     uncommitted: DefaultHasher,
     database_pages: u32,
 }
 
-/// Behind a frame.
+/// A position after a frame.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     frames: u64,
-    /// Of all before it.
+    /// The checksum of everything before.
     checksum: Checksum,
 }
 
@@ -110,7 +111,7 @@ impl SqliteTail {
         SqliteTail { path, index, seen: WalEvent::default(), cursor: None, buf: Vec::new() }
     }
 
-    /// The file is not, or no longer, a WAL.
+    /// Records that the file is not, or no longer, a WAL.
     fn forget(&mut self, file: SqliteFile) {
         let was = self.seen.state.file;
         let changes = &mut self.seen.changes;
@@ -122,7 +123,8 @@ impl SqliteTail {
         self.cursor = None;
     }
 
-    /// Reads what was added to the file; `false`, and nothing is seen, if it changes under the look.
+    /// Reads the file's new bytes; returns `false`, and records nothing, if the file changes during the
+    /// look.
     pub(super) fn read_on(&mut self, file: &dyn StorageFile) -> io::Result<bool> {
         let mut header_bytes = [0; HEADER_LEN];
         if read_full_at(file, &mut header_bytes, 0)? < HEADER_LEN {
@@ -140,12 +142,13 @@ impl SqliteTail {
         };
         let before = self.cursor.as_ref().filter(|cursor| cursor.header_bytes == header_bytes);
         let mut cursor = match before {
-            Some(cursor) => cursor.standing(file)?,
+            Some(cursor) => cursor.unchanged_part(file)?,
             None => Cursor::new(header_bytes, header),
         };
         let from = cursor.valid.frames;
         cursor.advance(file, &mut self.buf)?;
-        // A restart writes the header first: frames may be new ones, and it the old one.
+        // A restart writes the header first: so frames may be new while the header that was read is the
+        // old one.
         let mut header_now = [0; HEADER_LEN];
         read_full_at(file, &mut header_now, 0)?;
         if header_now != header_bytes {
@@ -179,7 +182,7 @@ impl SqliteTail {
         let Some(file) = open(index)? else { return Ok(()) };
         let mut bytes = [0; INDEX_LEN];
         read_full_at(&*file, &mut bytes, 0).map_err(|e| Error::io("read", index, e))?;
-        // In the middle of a change it doesn't tell; what it told before still holds.
+        // In the middle of a change the index says nothing; its last number still holds.
         if let Some(found) = backfilled(&bytes, &cursor.header_bytes) {
             let known = self.seen.state.checkpointed_frames.replace(found).unwrap_or(0);
             self.seen.changes.checkpointed_frames += u64::from(found.saturating_sub(known));
@@ -199,7 +202,7 @@ impl Tail<SqliteState> for SqliteTail {
                 return self.read_index();
             }
         }
-        // It is restarted faster than it can be read. The next look may be luckier.
+        // The file is restarted faster than it can be read. The next look may be luckier.
         Ok(())
     }
 
@@ -222,8 +225,9 @@ impl Cursor {
         }
     }
 
-    /// What of it still stands in the file: all, or up to the last commit, or nothing.
-    fn standing(&self, file: &dyn StorageFile) -> io::Result<Self> {
+    /// Returns the part of the cursor that still holds for the file: all, or up to the last commit, or
+    /// nothing.
+    fn unchanged_part(&self, file: &dyn StorageFile) -> io::Result<Self> {
         let len = file.len()?;
         let mut frame = [0; FRAME_HEADER_LEN];
         if let Some(last) = self.committed.frames.checked_sub(1) {
@@ -243,12 +247,12 @@ impl Cursor {
         Ok(self.clone())
     }
 
-    /// Where the frame stands that has so many before it.
+    /// Returns the offset of the frame that has `frames` frames before it.
     fn position(&self, frames: u64) -> u64 {
         HEADER_LEN as u64 + frames * self.header.frame_size() as u64
     }
 
-    /// Goes on over the valid frames that follow.
+    /// Moves over the valid frames that follow.
     fn advance(&mut self, file: &dyn StorageFile, buf: &mut Vec<u8>) -> io::Result<()> {
         buf.resize(self.header.frame_size(), 0);
         loop {

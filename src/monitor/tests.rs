@@ -1,4 +1,4 @@
-//! What can only be seen from inside: what a look reads, and what happens where nothing can be watched.
+//! Tests from inside: which bytes a look reads, and what happens where nothing can be watched.
 
 use std::cell::RefCell;
 use std::io::IoSlice;
@@ -154,7 +154,7 @@ fn a_frame_of_any_length_is_read_in_little_memory() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Whatever a chunk's bytes are and become, a look ends, and counts what is there.
+    /// Whatever a chunk's bytes are, and however they change, a look ends and counts the sound records.
     #[test]
     fn no_bytes_upset_a_log(
         versions in prop::collection::vec(
@@ -174,14 +174,14 @@ proptest! {
             }
             let id = ChunkId([0, 0, 1, u64::MAX][id as usize]);
             fs::write(dir.path().join(id.file_name()), &bytes).unwrap();
-            // Most versions have a chunk that is no good, which is told.
+            // Most versions have an invalid chunk, which is reported.
             let _outcome = tail.look();
             let state = tail.seen().state;
             prop_assert!(state.durable <= state.end && state.start <= state.end || state == LogState::default());
         }
     }
 
-    /// Followed or read anew, a chunk that is written piece by piece is the same.
+    /// A chunk that is written piece by piece gives the same result, followed or read at once.
     #[test]
     fn a_cursor_may_stop_anywhere(ends in prop::collection::vec(64..1600usize, 1..20)) {
         let bytes = chunk(10);
@@ -203,7 +203,7 @@ proptest! {
     }
 }
 
-/// A file in memory that remembers what was read.
+/// A file in memory that remembers which bytes were read.
 #[derive(Debug)]
 struct MemoryFile {
     bytes: Vec<u8>,
@@ -262,10 +262,10 @@ fn a_look_at_an_sqlite_wal_reads_what_was_added() {
     assert!(!added.is_empty() && added.iter().all(|range| range.start >= end), "{read:?}");
 }
 
-/// One test takes all watches that there are, one needs one.
+/// One test takes all watches of the system, another one needs a watch.
 static WATCHES: Mutex<()> = Mutex::new(());
 
-/// Takes all watches that the operating system has left; `false` if they are too many to be taken.
+/// Takes all watches that the operating system has left; `false` if there are too many.
 #[cfg(target_os = "linux")]
 fn exhaust_watches(taken: &mut Vec<rustix::fd::OwnedFd>) -> bool {
     while taken.len() < 600 {
@@ -292,7 +292,7 @@ fn where_nothing_can_be_watched_it_polls_until_it_can() {
         let mut monitor = options.clone().open(dir.path()).unwrap();
         assert_eq!(monitor.watch_error(), None);
         assert!(monitor.wait_timeout(Duration::from_millis(20)).unwrap().is_none());
-        // Else another process has just let go of one.
+        // Otherwise another process has just released one.
         if monitor.watch_error().is_some() {
             break monitor;
         }
@@ -307,10 +307,10 @@ fn where_nothing_can_be_watched_it_polls_until_it_can() {
     }
 }
 
-/// A tail that says what it is told to.
-struct Told(Arc<Mutex<Result<WalEvent<u64>>>>, WalEvent<u64>);
+/// A tail with a scripted result.
+struct Scripted(Arc<Mutex<Result<WalEvent<u64>>>>, WalEvent<u64>);
 
-impl Tail<u64> for Told {
+impl Tail<u64> for Scripted {
     fn look(&mut self) -> Result<()> {
         self.1 = self.0.lock().unwrap().clone()?;
         Ok(())
@@ -323,10 +323,10 @@ impl Tail<u64> for Told {
 
 #[test]
 fn the_slot_holds_one_event_and_one_error() {
-    let told = Arc::new(Mutex::new(Ok(WalEvent::default())));
-    let shared = Shared::new(Box::new(Told(told.clone(), WalEvent::default()))).unwrap();
+    let script = Arc::new(Mutex::new(Ok(WalEvent::default())));
+    let shared = Shared::new(Box::new(Scripted(script.clone(), WalEvent::default()))).unwrap();
     let say = |said: Result<(u64, u64)>| {
-        *told.lock().unwrap() = said
+        *script.lock().unwrap() = said
             .map(|(records, state)| WalEvent { changes: Changes { records, ..Changes::default() }, state });
         shared.look();
     };
@@ -337,7 +337,7 @@ fn the_slot_holds_one_event_and_one_error() {
     assert_eq!(take(), Some(Some((5, 50))));
     assert_eq!(take(), None);
     say(Ok((5, 51)));
-    assert_eq!(take(), Some(Some((0, 51))), "nothing came, and it stands otherwise");
+    assert_eq!(take(), Some(Some((0, 51))), "no changes, but another state");
     say(Err(Error::Closed));
     say(Err(Error::Closed));
     assert_eq!(take(), Some(None));
@@ -349,7 +349,7 @@ fn the_slot_holds_one_event_and_one_error() {
     assert_eq!(take(), Some(None), "it fails again: news");
 }
 
-/// A tail that opens a file at each look, as all do, and counts.
+/// A tail that opens a file at each look, as real ones do, and counts the looks.
 struct Opens(PathBuf, Arc<AtomicU64>);
 
 impl Tail<()> for Opens {
@@ -376,7 +376,7 @@ const NOTHING: Changes = Changes {
 };
 
 #[test]
-fn looking_is_nothing_to_look_at() {
+fn a_look_causes_no_look() {
     let _alone = WATCHES.lock();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.db-wal");
@@ -393,7 +393,7 @@ fn looking_is_nothing_to_look_at() {
     while looks.load(Relaxed) < 2 {
         std::thread::yield_now();
     }
-    // Nothing to wait for: what should not come.
+    // Waits for nothing: no event should come.
     fs::write(dir.path().join("another"), b"y").unwrap();
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(looks.load(Relaxed), 2);
@@ -406,7 +406,7 @@ fn looking_is_nothing_to_look_at() {
 }
 
 #[test]
-fn an_index_tells_of_its_own_wal_when_it_is_at_rest() {
+fn an_index_counts_for_its_own_wal_and_at_rest() {
     let wal: [u8; 32] = std::array::from_fn(|i| i as u8);
     let index = || {
         let mut index = [0; sqlite::INDEX_LEN];
@@ -433,12 +433,12 @@ fn an_index_tells_of_its_own_wal_when_it_is_at_rest() {
 }
 
 #[test]
-fn changes_are_said_in_a_line() {
+fn changes_are_described_in_one_line() {
     let changes = Changes { records: 1, bytes: 24, rotated_chunks: 2, ..Changes::default() };
-    assert_eq!(changes.to_string(), "2 chunks begun; grown by 1 record, 24 bytes");
+    assert_eq!(changes.to_string(), "2 chunks started; grown by 1 record, 24 bytes");
     assert_eq!(Changes::default().to_string(), "further");
     let changes =
         Changes { gone: 2, reset: 1, shrunk: 1, removed_chunks: 1, checkpointed_frames: 9, ..changes };
-    let said = "gone; begun anew; shrunk; 1 chunk removed; 9 frames checkpointed; 2 chunks begun; grown by 1 record, 24 bytes";
+    let said = "gone; replaced; shrunk; 1 chunk removed; 9 frames checkpointed; 2 chunks started; grown by 1 record, 24 bytes";
     assert_eq!(changes.to_string(), said);
 }

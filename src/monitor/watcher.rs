@@ -1,16 +1,16 @@
-//! The thread that looks: when the operating system says that something changed, and now and then.
+//! The thread that looks: when the operating system reports a change, and once per poll interval.
 //!
 //! ```text
 //! notify's thread: event ─► touch ─┐
-//!                                  ├─► wal-monitor: watch anew? ─► look ─► pause ─┐
+//!                                  ├─► wal-monitor: renew watch? ─► look ─► pause ┐
 //! poll interval ───────────────────┘      ▲                                      │
 //!                                         └──────────────────────────────────────┘
 //! ```
 //!
-//! - It always looks at least once in each poll interval. So a watch that can't be set up, a file
-//!   system that doesn't tell of what other machines do, and an event that was lost cost time and
-//!   nothing else: there is no second mode to fall back to.
-//! - It pauses between looks, so that a busy log is not slowed down by being followed.
+//! - The thread looks at least once per poll interval. So a watch that can't be set up, a file system
+//!   that doesn't report changes by other machines, and a lost event cost time and nothing else: there
+//!   is no second mode to fall back to.
+//! - The thread pauses between looks, so that following a busy log doesn't slow it down.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -29,13 +29,13 @@ use super::shared::Shared;
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) dir: PathBuf,
-    /// Only files whose names begin so; all where it is empty.
+    /// Only files whose names start with the prefix; all files where it is empty.
     pub(super) prefix: OsString,
     pub(super) watch: Watch,
     pub(super) poll_interval: Duration,
 }
 
-/// A watch on a directory, and which directory it is: another may get its name.
+/// A watch on a directory, and which directory that is: another one may get its name.
 struct Watched {
     _watcher: RecommendedWatcher,
     identity: (u64, u64),
@@ -49,9 +49,9 @@ where
     std::thread::Builder::new().name("wal-monitor".to_string()).spawn(move || {
         let mut watched = None;
         loop {
-            // Before the look, so that nothing is missed in between.
+            // Before the look, so that no change in between is missed.
             if target.watch == Watch::Os {
-                target.watch_anew(&mut watched, &shared);
+                target.renew_watch(&mut watched, &shared);
             }
             shared.look();
             if !shared.wait_for_change(target.poll_interval) {
@@ -62,13 +62,13 @@ where
 }
 
 impl Target {
-    /// Sets up the watch if there is none, or if it is on a directory that was replaced.
-    fn watch_anew<S>(&self, watched: &mut Option<Watched>, shared: &Arc<Shared<S>>)
+    /// Sets up the watch if there is none, or if its directory was replaced.
+    fn renew_watch<S>(&self, watched: &mut Option<Watched>, shared: &Arc<Shared<S>>)
     where
         S: Clone + PartialEq + Send + 'static,
     {
         let Ok(found) = std::fs::metadata(&self.dir) else {
-            // Not there, or not to be looked at, which looking will tell.
+            // The directory is missing or unreadable, which the look will report.
             *watched = None;
             return;
         };
@@ -109,12 +109,12 @@ impl Target {
     }
 }
 
-/// Whether an event can have changed anything. Looking opens files, which is an event too.
+/// Whether an event can have changed anything. The look itself opens files, which is an event too.
 fn concerns(event: &Event, prefix: &[u8]) -> bool {
     let named = |path: &PathBuf| {
         let name = Path::file_name(path).unwrap_or_default();
         name.as_bytes().starts_with(prefix)
     };
-    // Without a path it is about all there is: events were lost.
+    // An event without a path means that events were lost.
     !matches!(event.kind, EventKind::Access(_)) && (event.paths.is_empty() || event.paths.iter().any(named))
 }

@@ -1,8 +1,8 @@
 //! Real files: [`DiskStorage`], a thin layer over the operating system's calls.
 //!
 //! - A sync is `fdatasync` (`F_FULLFSYNC` on Apple's systems); a directory's sync is `fsync`.
-//! - Space is reserved by `fallocate` where there is one, otherwise files only grow.
-//! - A directory is made one level at a time, and no level before the name above it is durable.
+//! - Space is reserved by `fallocate` where the system has it; otherwise files only grow.
+//! - Directories are made one level at a time, and the name of each is durable before the next is made.
 
 #[cfg(not(unix))]
 compile_error!("chunked-wal needs positional reads and writes and directory syncs: only Unix is supported");
@@ -22,10 +22,10 @@ use rustix::io::Errno;
 use super::pinned::PinnedDir;
 use super::{Access, Storage, StorageFile};
 
-/// Slices that one vectored write takes: `IOV_MAX` of the systems known.
+/// The most slices that one vectored write takes: `IOV_MAX` of all known systems.
 const SLICES_MAX: usize = 1024;
 
-/// Bytes that one vectored write is given; macOS refuses more than `INT_MAX`.
+/// The most bytes passed to one vectored write; macOS refuses more than `INT_MAX`.
 const WRITE_BYTES_MAX: usize = 1 << 30;
 
 /// The files of the operating system.
@@ -109,8 +109,8 @@ impl Storage for DiskStorage {
     }
 }
 
-/// Locks a directory and, by `open`, a file in it: twice, because the file may be removed or replaced while its
-/// lock is held. `named` tells which file has the name now: its device and its number.
+/// Locks a directory and, by `open`, a file in it: both, because the file may be removed or replaced
+/// while its lock is held. `named` returns the device and inode of the file that has the name now.
 pub(super) fn lock_in(
     dir: File,
     open: impl Fn() -> io::Result<File>,
@@ -119,7 +119,7 @@ pub(super) fn lock_in(
     let dir = match HeldLock::take(dir) {
         Ok(None) => return Ok(None),
         Ok(held) => held,
-        // A file system that locks no directories: the file has to do.
+        // A file system that can't lock directories: the file's lock must suffice.
         Err(e) if locks_no_directories(&e) => None,
         Err(e) => return Err(e),
     };
@@ -129,7 +129,7 @@ pub(super) fn lock_in(
         let Some(file) = HeldLock::take(file)? else { return Ok(None) };
         match named() {
             Ok(named) if named == (locked.dev(), locked.ino()) => return Ok(Some(Box::new((file, dir)))),
-            // Removed between opening and locking: the next to lock would lock another file.
+            // The file was removed between opening and locking: another opener would lock another file.
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(e) => return Err(e),
@@ -137,28 +137,28 @@ pub(super) fn lock_in(
     }
 }
 
-/// Whether an error of locking a directory says that the file system can't. NFS, for example, wants a
-/// file that is open for writing.
+/// Whether an error means that the file system can't lock directories. NFS, for example, wants a file
+/// that is open for writing.
 fn locks_no_directories(error: &io::Error) -> bool {
     let cannot = [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL, Errno::BADF, Errno::NOLCK];
     Errno::from_io_error(error).is_some_and(|errno| cannot.contains(&errno))
 }
 
-/// Opens a name that the log found: a regular file, not what a symbolic link of that name leads to, and
+/// Opens a file that the log found: only a regular file, never the target of a symbolic link, and
 /// without waiting for the other end of a pipe.
 fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     regular(options.custom_flags(flags.bits() as i32).open(path))
 }
 
-/// A file that was opened without following links, if it is a regular one.
+/// Checks that a file, opened without following links, is a regular file.
 pub(super) fn regular(opened: io::Result<File>) -> io::Result<File> {
     let file = opened.map_err(|e| match Errno::from_io_error(&e) {
-        Some(Errno::LOOP) => io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link"),
+        Some(Errno::LOOP) => io::Error::new(ErrorKind::InvalidInput, "the file is a symbolic link"),
         _ => e,
     })?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+        return Err(io::Error::new(ErrorKind::InvalidInput, "the file is not a regular file"));
     }
     Ok(file)
 }
@@ -167,7 +167,7 @@ pub(super) fn regular(opened: io::Result<File>) -> io::Result<File> {
 struct HeldLock(File);
 
 impl HeldLock {
-    /// Locks a file or directory; `None` if somebody else has locked it.
+    /// Locks a file or directory; `None` if another handle has locked it.
     fn take(file: File) -> io::Result<Option<Self>> {
         match fs2::FileExt::try_lock_exclusive(&file) {
             Ok(()) => Ok(Some(HeldLock(file))),
@@ -180,33 +180,33 @@ impl HeldLock {
 impl Drop for HeldLock {
     fn drop(&mut self) {
         // Closing alone is not enough: a process that another thread starts just now has a copy of the
-        // handle until it runs its program, and the lock with it.
+        // handle, and the lock with it, until it runs its program.
         if let Err(error) = fs2::FileExt::unlock(&self.0) {
-            log::warn!("a lock could not be given back: {error}");
+            log::warn!("a lock could not be released: {error}");
         }
     }
 }
 
 /// Makes one directory whose parent exists, and makes its name durable.
 ///
-/// The parent is opened first: where it can't be synced nothing is made, so that no later call
-/// finds a directory here whose name nobody could make durable.
+/// The parent is opened first. If that fails, no directory is made, so that no later call finds a
+/// directory whose name could not be made durable.
 fn make_dir(path: &Path) -> io::Result<()> {
     let parent = path.parent().map(File::open).transpose()?;
     match fs::create_dir(path) {
         Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
-        _ => {} // made, or somebody else was faster
+        _ => {} // made, by this call or another process
     }
     let synced = parent.map_or(Ok(()), |parent| parent.sync_all());
-    // A second sync that succeeds would prove nothing of a name made before the first: the next call makes
-    // the directory anew. One that somebody has filled meanwhile stays.
+    // A second sync that succeeds would prove nothing about a name made before the first: so the next
+    // call makes the directory again. A directory that has files by now stays.
     synced.inspect_err(|_| drop(fs::remove_dir(path)))
 }
 
 /// Makes the name of an existing directory durable.
 ///
-/// It guards against a process that was killed between making the directory and syncing its
-/// parent. A mount point's name was not made by a log, and neither was one in a directory that we
+/// Guards against a process that was killed between making the directory and syncing its parent. The
+/// name of a mount point was not made by a log, and neither was one in a directory that this process
 /// may not open.
 fn sync_name_of(dir: &Path) -> io::Result<()> {
     let Some(parent) = dir.parent() else { return Ok(()) };
@@ -224,7 +224,7 @@ fn sync_name_of(dir: &Path) -> io::Result<()> {
 
 /// An open file of the operating system.
 ///
-/// From a [`File`] of your own, for what works on files that it didn't open.
+/// Made from a [`File`], for functions that take a file opened elsewhere.
 #[derive(Debug)]
 pub struct DiskFile(File);
 
@@ -295,7 +295,7 @@ fn grow(file: &File, len: u64) -> io::Result<()> {
     if file.metadata()?.len() < len { file.set_len(len) } else { Ok(()) }
 }
 
-/// Reserves the first `len` bytes; false where the file system can't.
+/// Reserves the first `len` bytes; `false` where the file system can't.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn reserve(file: &File, len: u64) -> io::Result<bool> {
     use rustix::fs::FallocateFlags;
@@ -311,14 +311,14 @@ fn reserve(file: &File, len: u64) -> io::Result<bool> {
     }
 }
 
-/// Elsewhere what is called `fallocate` may shrink a file, or writes zeros.
+/// On other systems the calls named like `fallocate` may shrink a file, or write zeros.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn reserve(_file: &File, _len: u64) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Where the next bytes stand that were written, as [`StorageFile::next_data`] tells it. Reserved space
-/// that was not written counts as a hole. It moves the file's cursor, which nobody uses.
+/// Finds the next written bytes, as [`StorageFile::next_data`] describes. Reserved space that was not
+/// written counts as a hole. Moves the file's cursor, which nothing else uses.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn seek_data(file: &File, position: u64) -> io::Result<Option<u64>> {
     match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(position)) {
@@ -329,7 +329,7 @@ fn seek_data(file: &File, position: u64) -> io::Result<Option<u64>> {
     }
 }
 
-/// Elsewhere holes are read.
+/// On other systems holes are read.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn seek_data(_file: &File, position: u64) -> io::Result<Option<u64>> {
     Ok(Some(position))
@@ -348,10 +348,10 @@ fn write_back(file: &File, position: u64, len: u64) -> io::Result<()> {
     }
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
-        // The system or the file can't; it is only a hint.
+        // The system or the file can't do it; this is only a hint.
         Some(libc::ENOSYS | libc::EINVAL | libc::EOPNOTSUPP | libc::ESPIPE) => Ok(()),
         // The file system may have dropped the pages that it failed to write, and the next sync would
-        // know nothing of them.
+        // not report that.
         _ => Err(error),
     }
 }
@@ -361,8 +361,9 @@ fn write_back(_file: &File, _position: u64, _len: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes whole pages from `position` on out of the page cache. Reserved space that was read is in there,
-/// and then no hole to [`seek_data`]; reading ahead brings in more of it than was asked for.
+/// Drops whole pages from `position` on from the page cache. Reserved space that was read is in the
+/// cache, and then [`seek_data`] doesn't report it as a hole; read-ahead caches more than was asked
+/// for.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn forget_cached(file: &File, position: u64) {
     let _only_a_hint = rustix::fs::fadvise(file, position, None, rustix::fs::Advice::DontNeed);
@@ -375,7 +376,7 @@ fn forget_cached(_file: &File, _position: u64) {}
 mod tests {
     use super::*;
 
-    /// What is done where the file system can't reserve.
+    /// The fallback where the file system can't reserve.
     #[test]
     fn growing_never_shrinks() {
         let file = tempfile::tempfile().unwrap();

@@ -1,7 +1,8 @@
-//! A file's bytes as the operating system shows them in memory: [`MappedFile`], which reads by copying.
+//! A file mapped into memory: [`MappedFile`], which reads by copying.
 //!
-//! - Nobody is handed a reference into the map. A read copies out of it, and what is checked and decoded
-//!   is the copy: bytes that somebody changes meanwhile are seen once, and found to be wrong.
+//! - No caller gets a reference into the map. A read copies out of it, and the copy is checked and
+//!   decoded: so bytes that another program changes meanwhile are read once, and then fail their
+//!   checksum.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +12,7 @@ use memmap2::{Mmap, MmapOptions};
 
 use super::StorageFile;
 
-/// The beginning of a file, in memory, for reading only.
+/// The start of a file, in memory, for reading only.
 #[derive(Debug)]
 pub(super) struct MappedFile(Mmap);
 
@@ -19,7 +20,7 @@ impl MappedFile {
     /// Maps the first `len` bytes; `None` if the file has fewer.
     pub(super) fn new(file: &File, len: u64) -> io::Result<Option<Self>> {
         let map_len = usize::try_from(len).map_err(|_| io::Error::from(ErrorKind::FileTooLarge))?;
-        // Behind the end there is nothing to see but a signal.
+        // Reading a mapping after the end of the file raises a signal.
         if file.metadata()?.len() < len {
             return Ok(None);
         }
@@ -27,12 +28,12 @@ impl MappedFile {
             unsafe_code,
             reason = "measured: a read from a map takes a fraction of a system call's time"
         )]
-        // SAFETY: A map is sound as long as nobody changes or cuts these bytes. The log does neither while
-        // a map lives: it maps what is written and complete, gives a file another life only when it is
-        // mapped no more (`ChunkFile::retire`), and gives its lock back only after the last of its maps
-        // (`OpenFiles::close`). Others may do it all the same. Who changes bytes changes what the one
-        // copy in `read_at` gets, and no reference lives longer than that. Who cuts the file ends the
-        // process by a signal; whoever asks for maps is told so.
+        // SAFETY: A map is sound as long as these bytes are not changed or cut. The log does neither
+        // while a map lives: it maps complete, written bytes, reuses a file only when the file is no
+        // longer mapped (`ChunkFile::retire`), and releases its lock only after the last of its maps
+        // (`OpenFiles::close`). Another program may do it all the same. If it changes bytes, only the
+        // one copy in `read_at` is affected, and no reference lives longer than that. If it cuts the
+        // file, a signal ends the process; the documentation of the setting says so.
         let map = unsafe { MmapOptions::new().len(map_len).map(file)? };
         Ok(Some(MappedFile(map)))
     }

@@ -1,4 +1,4 @@
-//! The one seam to the disk: everything that the log does to files goes through [`Storage`] and
+//! The one seam to the disk: every file operation of the log goes through [`Storage`] and
 //! [`StorageFile`].
 //!
 //! ```text
@@ -6,10 +6,10 @@
 //!                                                  └─► MemoryStorage   a disk in memory (feature `testing`)
 //! ```
 //!
-//! - Positions are bytes from the beginning of a file; no file has a cursor.
+//! - Positions are bytes from the start of a file; no file has a cursor.
 //! - Nothing here retries a failed sync or hides an error.
 //! - [`StorageFile::write_at`] and [`StorageFile::read_at`] may do less than asked and may be
-//!   interrupted; `write_all_at` and `read_full_at` deal with that, once for all storages.
+//!   interrupted; `write_all_at` and `read_full_at` handle that, once for all storages.
 
 mod disk;
 #[cfg(feature = "mmap")]
@@ -30,24 +30,24 @@ pub use disk::{DiskFile, DiskStorage};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::*;
 
-/// Directories and names: where files come from.
+/// Directories and names: a storage makes, opens, renames and removes files.
 ///
-/// Every call blocks until the operating system has answered. A name made, changed or removed here
+/// Every call blocks until the operating system has answered. A name that was made, changed or removed
 /// is durable only after [`sync_dir`](Self::sync_dir) on its directory.
 pub trait Storage: Send + Sync + fmt::Debug {
-    /// Makes `dir` and what is missing above it, one directory at a time, and makes each new name
-    /// durable, by syncing the directory that it stands in, before it makes the next. Returns the
-    /// directory's absolute path, links resolved.
+    /// Makes `dir` and its missing parents, one directory at a time. Makes each new name durable, by
+    /// syncing its parent, before it makes the next directory. Returns the directory's absolute path,
+    /// links resolved.
     ///
-    /// The name of the lowest directory that exists already, `dir` itself perhaps, is made durable
-    /// too: a process may have been killed between making it and syncing the directory above. A
-    /// directory above that we may not open is passed over there: this log made nothing in it.
+    /// The name of the lowest existing directory, perhaps `dir` itself, is made durable too, because a
+    /// process may have been killed between making it and syncing its parent. If that parent may not be
+    /// opened, it is skipped: this log made nothing in it.
     fn create_dir(&self, dir: &Path) -> io::Result<PathBuf>;
 
-    /// The absolute path of an existing directory, links resolved.
+    /// Returns the absolute path of an existing directory, links resolved.
     fn resolve_dir(&self, dir: &Path) -> io::Result<PathBuf>;
 
-    /// The names in `dir`, in no order. A directory's name ends in `/`.
+    /// Returns the names in `dir`, in any order. A directory's name ends in `/`.
     fn list(&self, dir: &Path) -> io::Result<Vec<std::ffi::OsString>>;
 
     /// Makes a new, empty file for reading and writing; an error if the name is taken.
@@ -56,12 +56,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Opens an existing file.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn StorageFile>>;
 
-    /// Gives the file at `from` the name `to`, in the same directory; replaces what is at `to`.
+    /// Renames the file at `from` to `to`, in the same directory; replaces a file at `to`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives the file at `from` the name `to`, in the same directory, where no file has that name.
+    /// Renames the file at `from` to `to`, in the same directory, if no file has that name.
     ///
-    /// The default looks first, and then [renames](Self::rename).
+    /// The default checks first, and then [renames](Self::rename).
     ///
     /// # Errors
     ///
@@ -74,29 +74,29 @@ pub trait Storage: Send + Sync + fmt::Debug {
         }
     }
 
-    /// Removes a name; the bytes go with the last handle.
+    /// Removes a name; the file's bytes are freed with its last handle.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
     /// Makes the names in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Takes the advisory lock at `path`, making the file if needed. `None` if somebody else holds
-    /// it, in this process or another. It is free again once the returned guard is dropped. Where a file
-    /// may be removed while it is locked, its directory is locked as well.
+    /// Takes the advisory lock at `path`; makes the file if it is missing. Returns `None` if this
+    /// process or another one holds the lock. Dropping the returned guard releases it. Where a file may
+    /// be removed while it is locked, its directory is locked as well.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;
 
-    /// The same storage for one existing directory, whose path is resolved, and the files in it: it keeps
-    /// the directory itself, whatever becomes of its name, and makes files with the permissions
-    /// `file_mode`, less the process's umask. A log that is open uses nothing else, so that it needs no
-    /// descriptor to make a name durable.
+    /// Returns the same storage for one existing directory, whose path is resolved, and the files in
+    /// it. That storage keeps the directory itself, even if it is renamed, and makes files with the
+    /// permissions `file_mode`, less the process's umask. An open log uses no other storage, so that it
+    /// needs no descriptor to make a name durable.
     ///
-    /// The default is `None`: this storage goes by paths, and gives its files permissions of its own.
+    /// The default is `None`: this storage uses paths, and gives files its own permissions.
     fn in_dir(&self, _dir: &Path, _file_mode: u32) -> io::Result<Option<Arc<dyn Storage>>> {
         Ok(None)
     }
 }
 
-/// What an opened file is for.
+/// The access that a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Reading only.
@@ -105,80 +105,80 @@ pub enum Access {
     ReadWrite,
 }
 
-/// An open file, shared by its users; closed when the last of them lets go.
+/// An open file, shared by its users, and closed with its last reference.
 pub trait StorageFile: Send + Sync + fmt::Debug {
-    /// Reads into `buf` from `position`; returns how many bytes, 0 only at the end of the file (or
+    /// Reads into `buf` from `position`; returns the number of bytes, 0 only at the end of the file (or
     /// for an empty `buf`). May read less than there is.
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
 
-    /// The first position from `position` on where something may have been written; `None` if nothing
-    /// was, from there to the end. Everything before it is a hole: it reads as zeros, which is what a
-    /// hole is, so a log looks for its end without reading space that was only reserved.
+    /// Returns the first position from `position` on where something may have been written; `None` if
+    /// nothing was, up to the end. Everything before that is a hole, and reads as zeros. So a log finds
+    /// its end without reading space that was only reserved.
     ///
-    /// The default claims no hole, which is always right. A storage that tells of holes must never
-    /// pass over bytes that [`read_at`](Self::read_at) returns and that are not zeros.
+    /// The default reports no hole, which is always right. A storage that reports holes must never skip
+    /// bytes that [`read_at`](Self::read_at) returns as anything but zeros.
     fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
         Ok(Some(position))
     }
 
-    /// Begins to put `len` bytes from `position` on onto stable storage, and doesn't wait for it. A hint: what
-    /// is durable only [`sync`](Self::sync) tells.
+    /// Starts to write `len` bytes from `position` on to stable storage, without waiting. A hint: only
+    /// [`sync`](Self::sync) makes bytes durable.
     ///
     /// The default does nothing, which is always right.
     ///
     /// # Errors
     ///
-    /// A failure that the next [`sync`](Self::sync) may not report again: it ends the log. That the
-    /// storage can't do it is no error.
+    /// A failure that the next [`sync`](Self::sync) may not report again: it ends the log. A storage
+    /// that can't do this returns no error.
     fn write_back(&self, position: u64, len: u64) -> io::Result<()> {
         let _ = (position, len);
         Ok(())
     }
 
-    /// Tells that what stands from `position` on is not going to be read. A hint, which changes no byte:
-    /// a storage that caches need not keep that part.
+    /// Hints that bytes from `position` on won't be read. Changes no byte: a storage that caches need
+    /// not keep that part.
     ///
-    /// The default does nothing, which is always right. It matters where space that was only reserved
-    /// no longer counts as a hole once it was read.
+    /// The default does nothing, which is always right. The hint matters where reserved space no longer
+    /// counts as a hole once it was read.
     fn forget_cached(&self, position: u64) {
         let _ = position;
     }
 
-    /// The file's first `len` bytes as a file that is read in memory, if this storage does such things and
-    /// the file has as many. The log asks for it only where [`ClosedReads`](crate::ClosedReads) says so,
-    /// and then neither changes these bytes nor cuts the file before it has let go of what it got here.
-    /// Closing the log waits for that, so keep no clone of it.
+    /// Returns the file's first `len` bytes as a file that is read in memory, if this storage can do
+    /// that and the file has as many bytes. The log asks for it only where
+    /// [`ClosedReads`](crate::ClosedReads) says so, and neither changes these bytes nor cuts the file
+    /// until it has dropped the result. Closing the log waits for that, so keep no clone of it.
     ///
     /// The default is `None`: the file is read by [`read_at`](Self::read_at).
     fn map(&self, _len: u64) -> io::Result<Option<Arc<dyn StorageFile>>> {
         Ok(None)
     }
 
-    /// Writes the buffers one behind the other at `position`; returns how many bytes, which may be
+    /// Writes the buffers one after the other at `position`; returns the number of bytes, which may be
     /// fewer than given. The file grows as needed.
     fn write_at(&self, bufs: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
 
-    /// Makes the file's bytes, and what is needed to read them back (its size among it), durable.
+    /// Makes the file's bytes durable, and the metadata needed to read them back (such as its size).
     fn sync(&self) -> io::Result<()>;
 
-    /// Reserves space for the first `len` bytes, so that writing them can't fail for want of it, and
+    /// Reserves space for the first `len` bytes, so that writing them can't fail for lack of space, and
     /// grows the file to `len` if it is shorter. New bytes read as zeros.
     ///
     /// Where the file system can't reserve, the file only grows.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
-    /// Cuts the file, or extends it by zeros, to `len` bytes.
+    /// Cuts or extends the file to `len` bytes; new bytes are zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Whether the file has more names than one, such as a hard link that is somebody's copy of it: the log
-    /// uses such a file for nothing new.
+    /// Whether the file has more than one name, for example a hard link that serves as a copy: the log
+    /// reuses no such file.
     ///
     /// The default is `false`.
     fn has_other_names(&self) -> io::Result<bool> {
         Ok(false)
     }
 
-    /// The file's size in bytes.
+    /// Returns the file's size in bytes.
     fn len(&self) -> io::Result<u64>;
 
     /// Whether the file has no bytes.
@@ -187,7 +187,7 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     }
 }
 
-/// Writes all of `bufs` at `position`, whatever pieces the storage takes them in.
+/// Writes all of `bufs` at `position`, however many calls that takes.
 pub(crate) fn write_all_at(
     file: &dyn StorageFile,
     mut bufs: &mut [IoSlice<'_>],
@@ -208,7 +208,7 @@ pub(crate) fn write_all_at(
     Ok(())
 }
 
-/// Fills `buf` from `position`; returns how many bytes there were, fewer only at the end of the file.
+/// Fills `buf` from `position`; returns the number of bytes read, fewer only at the end of the file.
 #[inline]
 pub(crate) fn read_full_at(file: &dyn StorageFile, buf: &mut [u8], position: u64) -> io::Result<usize> {
     let mut done = 0;

@@ -1,9 +1,9 @@
-//! One directory of the disk, held open: names in it are looked up from its descriptor.
+//! One directory of the disk, held open: names are looked up from its descriptor.
 //!
-//! - A directory that is renamed while a log is open stays the log's, and one that is made under its old
-//!   name is never touched.
-//! - Making a name durable takes no new descriptor: where there are none left, a log that has what it
-//!   needs goes on.
+//! - A directory that is renamed while a log is open stays the log's directory, and a new directory
+//!   under the old name is never touched.
+//! - Making a name durable takes no new descriptor: with no descriptors left, a log that has its files
+//!   open goes on.
 
 use std::any::Any;
 use std::ffi::{OsStr, OsString};
@@ -34,7 +34,7 @@ impl PinnedDir {
         Ok(PinnedDir { path: path.to_owned(), dir, file_mode: Mode::from_raw_mode(file_mode as _) })
     }
 
-    /// The name that a path in this directory ends in.
+    /// The name at the end of a path in this directory.
     fn name<'a>(&self, path: &'a Path) -> io::Result<&'a OsStr> {
         match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) if parent == self.path => Ok(name),
@@ -111,7 +111,8 @@ impl Storage for PinnedDir {
         let (from, to) = (self.name(from)?, self.name(to)?);
         match rename_new_at(&self.dir, from, to) {
             Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => {
-                // A file system or system without it. Nobody else makes names here, by the lock.
+                // The file system or operating system lacks it. The lock keeps others from making names
+                // here.
                 rustix::fs::statat(&self.dir, from, AtFlags::SYMLINK_NOFOLLOW)?;
                 match rustix::fs::statat(&self.dir, to, AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(_) => Err(ErrorKind::AlreadyExists.into()),
@@ -134,7 +135,8 @@ impl Storage for PinnedDir {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
         let name = self.name(path)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        // A descriptor of its own: `flock` belongs to what was opened, and this lock ends before the pin.
+        // A descriptor of its own: `flock` belongs to the open file description, and this lock ends
+        // before the pin.
         let dir =
             File::from(rustix::fs::openat(&self.dir, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
         lock_in(

@@ -1,4 +1,4 @@
-//! What every storage does, run on each of them.
+//! Tests of all storages, run on each of them.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -58,7 +58,7 @@ fn reads_what_was_written() {
         assert_eq!(read_full_at(&*file, &mut buf, 4097).unwrap(), 4);
         assert_eq!(&buf[..5], b"two!\xEE");
         assert_eq!(file.read_at(&mut buf, 4101).unwrap(), 0, "at the end");
-        assert_eq!(file.read_at(&mut buf, 1 << 40).unwrap(), 0, "behind the end");
+        assert_eq!(file.read_at(&mut buf, 1 << 40).unwrap(), 0, "after the end");
         assert_eq!(file.write_at(&[], 9000).unwrap(), 0);
         assert_eq!(file.write_at(&[IoSlice::new(b"")], 9000).unwrap(), 0);
         assert_eq!(file.len().unwrap(), 4101, "writing nothing doesn't grow a file");
@@ -241,7 +241,7 @@ fn a_lock_is_held_once() {
         let held = storage.lock(&path).unwrap().unwrap();
         assert_eq!(names(storage, dir), ["LOCK"]);
 
-        // The lock is the file's, not the name's; real directories are locked with it.
+        // The lock belongs to the file, not to the name; real directories are locked with it.
         storage.rename(&path, &dir.join("moved")).unwrap();
         assert!(storage.lock(&dir.join("moved")).unwrap().is_none());
         drop(held);
@@ -279,7 +279,7 @@ fn a_relative_directory_becomes_absolute() {
     assert_eq!(here, std::env::current_dir().unwrap().canonicalize().unwrap());
 }
 
-/// Takes one byte at a time, is interrupted before each, and stops after ten.
+/// A file that takes one byte at a time, is interrupted before each, and stops after ten.
 #[derive(Debug, Default)]
 struct Slow {
     bytes: parking_lot::Mutex<(Vec<u8>, bool)>,

@@ -1,13 +1,13 @@
-//! Something that happens again and again, and wakes all who wait for it.
+//! An event that happens again and again, and wakes all threads that wait for it.
 //!
 //! ```text
 //! seen = epoch() ─► look whether to wait at all ─► wait(seen)        happen(): epoch + 1, wake all
 //! ```
 //!
-//! - Who has taken the epoch before looking misses nothing: `wait` returns at once if it has happened
-//!   since.
-//! - All are woken by one call and need no lock to go on. With a condition variable, some dozen threads
-//!   that wait for one sync queue for its lock after it, each to be woken by the one before.
+//! - A thread that takes the epoch before it looks misses nothing: `wait` returns at once if the event
+//!   has happened since.
+//! - One call wakes all threads, and they need no lock to go on. With a condition variable, some dozen
+//!   threads that wait for one sync then queue for its lock, each woken by the thread before.
 
 use std::time::Instant;
 
@@ -34,26 +34,27 @@ mod futex {
     }
 
     impl Event {
-        /// How often it has happened.
+        /// How often the event has happened.
         pub(crate) fn epoch(&self) -> u32 {
             self.epoch.load(SeqCst)
         }
 
-        /// Waits until it has happened since `seen`, or until a time; may also return for no reason.
+        /// Waits until the event has happened since `seen`, or until a time; may also return for no
+        /// reason.
         pub(crate) fn wait(&self, seen: u32, until: Option<Instant>) {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            // A time too far away to be told is no limit.
+            // A time too far away for a `Timespec` is no limit.
             let left = left.and_then(|left| Timespec::try_from(left).ok());
             self.waiting.fetch_add(1, SeqCst);
-            // However it ends, the caller looks again.
+            // However the wait ends, the caller looks again.
             let _woken = futex::wait(&self.epoch, futex::Flags::PRIVATE, seen, left.as_ref());
             self.waiting.fetch_sub(1, SeqCst);
         }
 
-        /// Wakes all who wait.
+        /// Wakes all waiting threads.
         pub(crate) fn happen(&self) {
             self.epoch.fetch_add(1, SeqCst);
-            // Who isn't counted yet finds another epoch than the one that was seen.
+            // A waiter that isn't counted yet finds another epoch than the one that it saw.
             if self.waiting.load(SeqCst) > 0 {
                 let _count = futex::wake(&self.epoch, futex::Flags::PRIVATE, i32::MAX as u32);
             }
@@ -69,14 +70,14 @@ mod tests {
 
     use super::*;
 
-    /// Both kinds, by the same words.
+    /// The same tests for both kinds.
     macro_rules! each_kind {
         ($($name:ident: $kind:ty),*) => {$(
             mod $name {
                 use super::*;
 
                 #[test]
-                fn nobody_misses_what_happens_while_he_looks() {
+                fn an_event_between_look_and_wait_is_not_missed() {
                     const ROUNDS: u64 = 2_000;
                     let (event, reached) = (<$kind>::default(), AtomicU64::new(0));
                     std::thread::scope(|scope| {

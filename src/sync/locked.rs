@@ -1,4 +1,5 @@
-//! The event of `event.rs` where there is no futex; the model checker runs this one, by the same file.
+//! The event of `event.rs` where there is no futex. The model checker runs this one, from the same
+//! file.
 
 use std::time::Instant;
 
@@ -11,12 +12,12 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// How often it has happened.
+    /// How often the event has happened.
     pub(crate) fn epoch(&self) -> u32 {
         *self.epoch.lock()
     }
 
-    /// Waits until it has happened since `seen`, or until a time; may also return for no reason.
+    /// Waits until the event has happened since `seen`, or until a time; may also return for no reason.
     pub(crate) fn wait(&self, seen: u32, until: Option<Instant>) {
         let mut epoch = self.epoch.lock();
         match until {
@@ -28,7 +29,7 @@ impl Event {
         }
     }
 
-    /// Wakes all who wait.
+    /// Wakes all waiting threads.
     pub(crate) fn happen(&self) {
         let mut epoch = self.epoch.lock();
         *epoch = epoch.wrapping_add(1);

@@ -1,7 +1,7 @@
 //! The locks, atomics and events of the rooms that a model checker runs: queue, progress, tickets.
 //!
-//! Those files take them from here and from nowhere else. `tests/model_check.rs` compiles the same
-//! files with a `sync` of its own, made of a model checker's primitives, and so decides who runs when.
+//! Those files import them only from here. `tests/model_check.rs` compiles the same files with its own
+//! `sync`, made of a model checker's primitives, and so decides which thread runs when.
 
 mod event;
 #[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]

@@ -1,4 +1,4 @@
-//! Whether a codec reads back what it writes.
+//! [`check_codec`]: whether a codec decodes the value that it encoded.
 
 use std::{fmt, io};
 
@@ -7,9 +7,10 @@ use codeq::Codec;
 use crate::error::Undecodable;
 use crate::record::decode_all;
 
-/// Encodes a value and decodes it again, as the log does: all bytes, and no more.
+/// Encodes a value and decodes it again, as the log does: the codec must read all of its bytes, and no
+/// more.
 ///
-/// A record that its codec can't decode keeps a log from opening, so give this every kind of value that you
+/// A record that its codec can't decode keeps a log from opening, so test every kind of value that you
 /// append: empty ones, the largest, each variant.
 ///
 /// ```
@@ -26,7 +27,7 @@ use crate::record::decode_all;
 /// }
 /// impl codeq::Decode for Point {
 ///     fn decode<R: Read>(mut r: R) -> Result<Self, Error> {
-///         // Evaluated in the order in which they are written: x would get y.
+///         // Fields are decoded in the order written here, so x gets y.
 ///         Ok(Point { y: u32::decode(&mut r)?, x: u32::decode(&mut r)? })
 ///     }
 /// }
@@ -38,8 +39,8 @@ use crate::record::decode_all;
 ///
 /// # Errors
 ///
-/// What the codec says, or what is wrong with it: it claims another length than it writes, leaves bytes over,
-/// or decodes another value.
+/// The codec's error, or its fault: it claims another length than it wrote, leaves bytes unread, or
+/// decodes another value.
 pub fn check_codec<T: Codec + PartialEq + fmt::Debug>(value: &T) -> io::Result<()> {
     let wrong = |why: String| Err(io::Error::new(io::ErrorKind::InvalidData, why));
     let mut bytes = Vec::new();

@@ -1,24 +1,24 @@
-//! Crash tests, of this log and of your own state machine on it; and [`check_codec`], for your codecs.
+//! Crash tests of this log and of your own state machine; and [`check_codec`], for your codecs.
 //!
 //! ```text
 //! script ─► log on a disk in memory ─► before every operation of the disk: a cut
 //!                                             │
 //!         for each cut, the disks that a power loss or a kill may leave there
 //!                                             │
-//!                   open ─► compare with what was appended ─► go on ─► crash again
+//!                   open ─► compare with the appended records ─► go on ─► crash again
 //! ```
 //!
-//! You bring a [`Subject`]: a state machine and actions for it. A [`CrashTest`] runs workloads with
-//! them, cuts each at every operation of the storage, and opens every disk that it draws there. It
-//! holds the log to its promises, and your state machine to its own:
+//! You write a [`Subject`]: a state machine and actions for it. A [`CrashTest`] runs workloads with
+//! them, cuts each workload at every operation of the storage, and opens every disk that it draws
+//! there. It checks the promises of the log and of your state machine:
 //!
-//! - What was acknowledged is there, in order, byte for byte; nothing is invented; nothing is
-//!   replayed twice or left out; removed chunks stay away, and nothing else is missing.
-//! - The state recovered is that of a state machine that was given the same actions and was never
-//!   closed: so [`checkpoint`](crate::StateMachine::checkpoint) must forget nothing, `apply` must be
+//! - Acknowledged records are there, in order, byte for byte; no record is invented, replayed twice or
+//!   left out; removed chunks stay removed, and nothing else is missing.
+//! - The recovered state is that of a state machine that got the same actions and was never closed: so
+//!   [`checkpoint`](crate::StateMachine::checkpoint) must forget nothing, and `apply` must be
 //!   deterministic and do all or nothing.
-//! - The log goes on after it: what is appended then is there after the next crash, also if that
-//!   one comes in the middle of the recovery.
+//! - The log goes on after recovery: records appended then are there after the next crash, even if that
+//!   crash comes in the middle of the recovery.
 //!
 //! ```
 //! use chunked_wal::testing::{CrashTest, Subject};
@@ -63,54 +63,50 @@
 //! # Ok::<(), Box<chunked_wal::testing::CrashFailure>>(())
 //! ```
 
+// Each folder uses only the ones before it:
+//
+// script   what a workload does, drawn or parsed
+// check    opens a disk and compares it with the model of the log
+// record   runs a script, with a copy of the disk before each of its operations
+// explore  opens the disks that a crash may leave there; `CrashTest`, and how it reports a failure
+mod check;
 mod codec;
+mod crash;
 mod dice;
 mod explore;
-mod facts;
-mod failure;
-mod history;
-mod judge;
-mod ledger;
-mod plan;
-mod probe;
-mod route;
-mod run;
+mod record;
 mod script;
-mod spelling;
-mod steps;
-mod workload;
 
 pub use codec::check_codec;
-pub use failure::CrashFailure;
-pub use run::{CrashReport, CrashTest};
+pub use explore::{CrashFailure, CrashReport, CrashTest};
 pub use script::{Pace, Script, Step};
 
 use crate::record::{StateMachine, WalTypes};
 
-/// What a [`CrashTest`] tests: a state machine, and what to do to it.
+/// The subject of a [`CrashTest`]: a state machine, and actions for it.
 pub trait Subject: Sync {
-    /// The types of its log. The callback is not used.
+    /// The types of the log. The callback is not used.
     type Types: WalTypes;
 
     /// The state machine.
     type StateMachine: StateMachine<Self::Types>;
 
-    /// A state machine to which nothing has happened yet, as for a log that is new.
+    /// Returns a fresh state machine, as for a new log.
     fn state_machine(&self) -> Self::StateMachine;
 
-    /// The action of this number: the same each time it is asked for. Numbers are below a million and
-    /// a little, and come in any order. Vary their sizes; now and then one should be larger than a
-    /// chunk (those of a test have from 64 bytes to 6 KiB).
+    /// Returns the action of this number, the same each time. Numbers are below a little more than a
+    /// million, and come in any order. Vary the actions' sizes; now and then an action should be larger
+    /// than a chunk (a test's chunks have from 64 bytes to 6 KiB).
     ///
-    /// An action that the state machine refuses is not appended, which is no fault.
+    /// An action that the state machine refuses is not appended; that is no failure.
     fn action(&self, n: u64) -> <Self::Types as WalTypes>::Action;
 
-    /// Compares more than the checkpoints, which are compared anyway: `expected` was given the same
-    /// actions as `recovered`, and was never closed. It may also look at invariants of your own.
+    /// Compares more than the checkpoints, which are compared anyway: `expected` got the same actions
+    /// as `recovered`, and was never closed. May also check your own invariants.
     ///
     /// # Errors
     ///
-    /// What is wrong: the test fails with it.
+    /// A description of the failure; the test fails with it.
     fn check(&self, recovered: &Self::StateMachine, expected: &Self::StateMachine) -> Result<(), String> {
         let (_, _) = (recovered, expected);
         Ok(())

@@ -65,8 +65,8 @@ fn verify_says_what_is_lost_and_how_much_follows() {
     assert_eq!(
         told,
         [
-            format!(".: {name}: skipped 24 bytes from offset 328 to 352; 86 sound records behind"),
-            format!(".: {name}: skipped 24 bytes from offset 2416 to 2440; 2 sound records behind"),
+            format!(".: {name}: skipped 24 bytes from offset 328 to 352; 86 sound records after that"),
+            format!(".: {name}: skipped 24 bytes from offset 2416 to 2440; 2 sound records after that"),
         ]
     );
     assert_eq!(ran.code, 2);

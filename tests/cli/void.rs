@@ -142,9 +142,9 @@ fn what_is_no_record_or_can_not_go_stays() {
     let before = snapshot(dir.path());
     let offset = (bad.offset + 8).to_string();
     for (offset, code, why) in [
-        (offset.as_str(), 64, "no record begins at offset"),
+        (offset.as_str(), 64, "no record starts at offset"),
         ("64", 3, "the checkpoint with which its chunk begins"),
-        ("99999", 64, "no record begins at offset"),
+        ("99999", 64, "no record starts at offset"),
     ] {
         let ran = run(&["repair", ".", "--apply", "--void", offset], dir.path());
         assert!(ran.code == code && ran.err.contains(why), "{ran:?}");

@@ -14,6 +14,7 @@ use chunked_wal::storage::Storage;
 use chunked_wal::{ChunkId, StorageFile};
 
 use super::Disk;
+use super::random::splitmix64;
 
 pub const HEADER: u64 = 64;
 pub const SEAL: u64 = 40;
@@ -232,16 +233,10 @@ fn crc(parts: &[&[u8]]) -> u32 {
 
 /// The field `check` of a header, by the format's page.
 pub fn check(salt: u64, offset: u64, len: u32, marks: u32) -> u32 {
-    let splitmix64 = |n: u64| {
-        let x = salt.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ x >> 31
-    };
     let fields = u64::from(len) | u64::from(marks) << 32;
     let sum = fields
-        .wrapping_mul(splitmix64(1) | 1)
-        .wrapping_add(offset.wrapping_mul(splitmix64(2) | 1))
-        .wrapping_add(splitmix64(3));
+        .wrapping_mul(splitmix64(salt, 1) | 1)
+        .wrapping_add(offset.wrapping_mul(splitmix64(salt, 2) | 1))
+        .wrapping_add(splitmix64(salt, 3));
     (sum >> 32) as u32
 }

@@ -5,6 +5,7 @@
 mod forge;
 
 mod gate;
+mod random;
 mod spells;
 
 use std::sync::mpsc::Sender;
@@ -16,6 +17,7 @@ use chunked_wal::{
 };
 
 pub use gate::Gate;
+pub use random::*;
 pub use spells::*;
 
 pub use forge::*;

@@ -1,7 +1,7 @@
-//! What the adapter costs: entries of 256 bytes appended through it, and the same bytes appended to the
-//! bare log. Both wait until they are durable once for a batch.
+//! The cost of the adapter: entries of 256 bytes appended through it, and the same bytes appended to
+//! the bare log. Both wait once per batch until it is durable.
 //!
-//! On Linux the log is in `/dev/shm`, where a sync costs nothing, so that the difference can be seen. A
+//! On Linux the log is in `/dev/shm`, where a sync costs nothing, so that the difference is visible. A
 //! real disk's sync takes a hundred times as long.
 //!
 //! ```text
@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 openraft::declare_raft_types!(Texts: D = String, R = ());
 openraft::declare_raft_types!(Bytes: D = Vec<u8>, R = ());
 
-/// A log of texts that knows nothing of raft.
+/// A log of texts, without raft.
 struct Bare;
 
 impl WalTypes for Bare {
@@ -51,7 +51,7 @@ impl StateMachine<Bare> for Nothing {
 
 const SIZE: usize = 256;
 
-/// Entries between two purges, which nobody times.
+/// Entries between two purges, which are not timed.
 const KEPT: u64 = 100_000;
 
 fn dir() -> TempDir {

@@ -1,12 +1,13 @@
 //! MessagePack with the names of fields, through serde.
 //!
-//! Why this one: what a user's command looks like is not ours to say, and the log outlives the program
-//! that wrote it. A format that describes itself reads back flattened structs, untagged enums and fields
-//! that were skipped; formats without names write those as willingly, and can't read them again. Names
-//! also let a type gain a field with a default, or lose one, while old entries stay readable.
+//! Why MessagePack with names: the shape of a user's command is not this crate's to decide, and the log
+//! outlives the program that wrote it. A self-describing format reads back flattened structs, untagged
+//! enums and skipped fields; formats without names write those just as willingly, and can't read them
+//! again. Names also allow a type to gain a field with a default, or to lose one, while old entries
+//! stay readable.
 //!
-//! - A value is encoded straight into the log's buffer, decoded straight from the frame.
-//! - A length that bytes claim is believed only as far as there are bytes; nesting has a limit.
+//! - A value is encoded straight into the log's buffer, and decoded straight from the frame.
+//! - A claimed length is believed only as far as there are bytes; nesting has a limit.
 
 use std::io;
 use std::io::{Read, Write};
@@ -14,7 +15,7 @@ use std::io::{Read, Write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Writes a value; returns how many bytes it took.
+/// Encodes a value; returns the number of bytes.
 pub(crate) fn encode(value: &impl Serialize, writer: impl Write) -> io::Result<usize> {
     let mut counting = Counting { writer, bytes: 0 };
     let mut serializer = rmp_serde::Serializer::new(&mut counting).with_struct_map();
@@ -22,7 +23,7 @@ pub(crate) fn encode(value: &impl Serialize, writer: impl Write) -> io::Result<u
     Ok(counting.bytes)
 }
 
-/// Reads a value, and nothing behind it.
+/// Decodes a value, which must be followed by nothing.
 pub(crate) fn decode<T: DeserializeOwned>(reader: impl Read) -> io::Result<T> {
     rmp_serde::from_read(reader).map_err(invalid_data)
 }
@@ -31,7 +32,7 @@ pub(crate) fn invalid_data(error: impl Into<Box<dyn std::error::Error + Send + S
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// Counts what goes through.
+/// A writer that counts its bytes.
 struct Counting<W> {
     writer: W,
     bytes: usize,

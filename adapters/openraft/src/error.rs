@@ -1,10 +1,10 @@
-//! What can go wrong: [`OpenError`] while opening, openraft's `StorageError` from then on.
+//! What can go wrong: [`OpenError`] while opening, openraft's `StorageError` after that.
 
 use chunked_wal::Error;
 use openraft::{AnyError, ErrorSubject, ErrorVerb, NodeId, StorageError, StorageIOError};
 
-/// Why a [`LogStore`](crate::LogStore) could not be opened. The files are as they were, but for a torn
-/// tail, which may have been cut off.
+/// Why a [`LogStore`](crate::LogStore) could not be opened. The files are unchanged, except that a torn
+/// tail may have been cut off.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -12,22 +12,22 @@ pub enum OpenError {
     #[error(transparent)]
     Wal(#[from] Error),
 
-    /// The log is sound, but it begins behind the first entry that there should be: its oldest chunks
-    /// are gone.
+    /// The log is sound, but starts after the first entry that it should have: its oldest chunks are
+    /// missing.
     #[error(
-        "entries {first} to {last} should be in the log, and the first {missing} of them are not: its oldest chunk files are gone; restore them from a copy, or let the node join anew with an empty directory and a new id"
+        "the log should have entries {first} to {last}, but the first {missing} are missing: its oldest chunk files are gone; restore them from a copy, or let the node join again with an empty directory and a new id"
     )]
     EntriesMissing {
-        /// The index of the first entry that there should be.
+        /// The index of the first entry that the log should have.
         first: u64,
-        /// The index of the last.
+        /// The index of the last entry.
         last: u64,
-        /// How many are not there.
+        /// How many entries are missing.
         missing: u64,
     },
 }
 
-/// openraft's error for one of the log's.
+/// Converts an error of the log to openraft's.
 pub(crate) fn failed<NID: NodeId>(
     subject: ErrorSubject<NID>,
     verb: ErrorVerb,

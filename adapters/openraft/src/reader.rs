@@ -1,13 +1,13 @@
 //! [`LogReader`]: entries, from memory or from the log.
 //!
 //! ```text
-//! range ─► State, locked: what is there? ─► unlocked: recent ones are cloned, the others read ─► entries
+//! range ─► State, locked: find the entries ─► unlocked: clone recent ones, read the others ─► entries
 //! ```
 //!
-//! - What a read returns is the log as it was at one moment: an entry that is truncated after that moment
-//!   still stands where it stood, because the log below is only ever appended to.
-//! - A chunk may be removed between the look and the read. Then its entries were purged, and the reader
-//!   looks again.
+//! - A read returns the log as it was at one moment: an entry that is truncated after that moment can
+//!   still be read at its position, because the log below is only ever appended to.
+//! - A chunk may be removed between finding its entries and reading them. Then its entries were purged,
+//!   and the reader starts over.
 
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
@@ -24,11 +24,12 @@ use crate::error::failed;
 use crate::record::{Action, RaftWal};
 use crate::state::{Found, State};
 
-/// Reads the entries of a [`LogStore`](crate::LogStore), also those appended later. Cheap to clone.
+/// Reads the entries of a [`LogStore`](crate::LogStore), including those appended later. Cheap to
+/// clone.
 ///
-/// Entries that are not in memory are read from the disk, on a thread of tokio's for blocking work; where
-/// there is no tokio runtime, on the caller's. Once its store is dropped or closed, such a read is an
-/// error.
+/// Entries that are not in memory are read from the disk, on tokio's thread pool for blocking work;
+/// without a tokio runtime, on the caller's thread. Once the store is dropped or closed, such a read is
+/// an error.
 pub struct LogReader<C: RaftTypeConfig> {
     pub(crate) state: Arc<RwLock<State<C>>>,
     wal: WalReader<RaftWal<C>>,
@@ -44,8 +45,8 @@ impl<C: RaftTypeConfig<Entry: Clone>> LogReader<C> {
         LogReader { state, wal, batch_max_bytes }
     }
 
-    /// The entries with indexes from `start` up to `end`, as many as have `bytes_max` bytes on the disk,
-    /// but one at least.
+    /// Returns the entries with indexes from `start` up to `end`: as many as have `bytes_max` bytes on
+    /// the disk, but at least one.
     async fn entries(
         &self,
         start: u64,
@@ -105,7 +106,7 @@ impl<C: RaftTypeConfig<Entry: Clone>> LogReader<C> {
         };
         match self.wal.read_record(place)? {
             WalRecord::Action(Action::Entry(entry)) if entry.get_log_id().index == index => Ok(entry),
-            // The place is from the index, so this would be a mistake of this crate's.
+            // The position comes from the index, so this would be a bug of this crate.
             _ => Err(Error::NotInLog { offset: place.offset, size: place.size, start: 0, end: 0 }),
         }
     }
@@ -129,7 +130,8 @@ impl<C: RaftTypeConfig<Entry: Clone>> RaftLogReader<C> for LogReader<C> {
         self.entries(start, end, u64::MAX).await
     }
 
-    /// As many as [`Limits::batch_max_bytes`](crate::Limits::batch_max_bytes) allow, but one at least.
+    /// Returns as many entries as [`Limits::batch_max_bytes`](crate::Limits::batch_max_bytes) allows,
+    /// but at least one.
     async fn limited_get_log_entries(
         &mut self,
         start: u64,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-/// Entries without a gap, the last of them the log's last. A larger one than all may have leaves it
+/// Consecutive entries, up to the log's last one. An entry that is larger than the limit leaves this
 /// empty.
 pub(crate) struct Recent<E> {
     entries: VecDeque<(Arc<E>, u64)>,
@@ -32,21 +32,21 @@ impl<E> Recent<E> {
         }
     }
 
-    /// Keeps at most the last `n`.
+    /// Keeps at most the last `n` entries.
     pub(crate) fn keep_last(&mut self, n: usize) {
         while self.entries.len() > n {
             self.pop_first();
         }
     }
 
-    /// Drops the last `n`, or all there are.
+    /// Drops the last `n` entries, or all if there are fewer.
     pub(crate) fn drop_last(&mut self, n: usize) {
         for (_, bytes) in self.entries.drain(self.entries.len().saturating_sub(n)..) {
             self.bytes -= bytes;
         }
     }
 
-    /// The entry that `n` others come behind.
+    /// Returns the entry that has `n` entries after it.
     pub(crate) fn nth_last(&self, n: usize) -> Option<&Arc<E>> {
         let (entry, _) = self.entries.get(self.entries.len().checked_sub(n)?.checked_sub(1)?)?;
         Some(entry)

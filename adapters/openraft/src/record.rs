@@ -1,11 +1,11 @@
-//! What stands in the log: [`Action`]s, and the [`Meta`] with which each chunk begins.
+//! The contents of the log: [`Action`]s, and the [`Meta`] with which each chunk starts.
 //!
 //! ```text
 //! payload of an action      tag, 1 byte | MessagePack
 //! payload of a checkpoint   MessagePack
 //! ```
 //!
-//! A tag is never used for anything else again: what was written years ago will be replayed.
+//! A tag is never reused for anything else, because records from years ago will be replayed.
 
 use std::fmt::Debug;
 use std::io;
@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec;
 
-/// The types of a raft log's [`ChunkedWal`](chunked_wal::ChunkedWal), for those who open one
-/// themselves: to give [options](crate::LogStore::open_with), or to
+/// The types of a raft log's [`ChunkedWal`](chunked_wal::ChunkedWal), for programs that open one
+/// themselves: to pass [options](crate::LogStore::open_with), or to
 /// [dump](chunked_wal::ChunkedWal::dump_records) it.
 #[derive(Debug)]
 pub struct RaftWal<C>(PhantomData<C>);
@@ -34,28 +34,28 @@ impl<C: RaftTypeConfig> WalTypes for RaftWal<C> {
     type Callback = Flushed<C>;
 }
 
-/// One change of what raft stores.
+/// A change of raft's state.
 #[derive(Debug)]
 pub enum Action<C: RaftTypeConfig> {
-    /// The vote is this.
+    /// The new vote.
     Vote(Vote<C::NodeId>),
-    /// Everything up to here is committed.
+    /// Everything up to this entry is committed.
     Committed(Option<LogId<C::NodeId>>),
     /// The next entry.
     Entry(Arc<C::Entry>),
     /// Entries from an index on are void.
     Truncate {
-        /// The index of the first of them.
+        /// The index of the first void entry.
         since: u64,
-        /// The last that is left, or was purged. It is told, because the entry itself may be in a chunk
-        /// that is gone when this is replayed.
+        /// The last entry that is left, or was purged. The record names it, because the entry's own
+        /// record may be in a chunk that is gone when this record is replayed.
         last: Option<LogId<C::NodeId>>,
     },
     /// Entries up to this one are in a snapshot.
     Purge(LogId<C::NodeId>),
 }
 
-// By hand, because a derive would ask for entries that are `Clone`.
+// By hand, because a derive would require entries to be `Clone`.
 impl<C: RaftTypeConfig> Clone for Action<C> {
     fn clone(&self) -> Self {
         match self {
@@ -111,17 +111,17 @@ impl<C: RaftTypeConfig> Decode for Action<C> {
     }
 }
 
-/// The checkpoint: all that raft stores but the entries themselves.
+/// The checkpoint: raft's state without the entries themselves.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Meta<C: RaftTypeConfig> {
-    /// The last vote saved.
+    /// The last saved vote.
     pub vote: Option<Vote<C::NodeId>>,
-    /// The last commit saved.
+    /// The last saved commit.
     pub committed: Option<LogId<C::NodeId>>,
-    /// The last entry purged.
+    /// The last purged entry.
     pub purged: Option<LogId<C::NodeId>>,
-    /// The last entry, or the last purged where there is none.
+    /// The last entry, or the last purged one if there is no entry.
     pub last: Option<LogId<C::NodeId>>,
     /// The index of the first entry, if there is one.
     pub first: u64,
@@ -147,7 +147,7 @@ impl<C: RaftTypeConfig> Decode for Meta<C> {
     }
 }
 
-/// openraft's callback for entries that are durable, as one of the log.
+/// openraft's callback for durable entries, as a callback of the log.
 pub struct Flushed<C: RaftTypeConfig>(pub(crate) LogFlushed<C>);
 
 impl<C: RaftTypeConfig> Callback for Flushed<C> {

@@ -1,12 +1,15 @@
-//! openraft's `RaftLogStorage` for a [`LogStore`]: what each operation appends, and what it waits for.
+//! openraft's `RaftLogStorage` for a [`LogStore`]: the records that each operation appends, and its
+//! waits.
 //!
 //! | operation | appends | returns when |
 //! | --- | --- | --- |
-//! | `append` | entries | they can be read; the callback is told when they are durable |
+//! | `append` | entries | they can be read; the callback comes when they are durable |
 //! | `save_vote` | the vote | it is durable, and all before it |
 //! | `truncate` | the truncation | it is durable, and all before it |
-//! | `purge` | the purge | it is in force; it is durable before a chunk goes |
+//! | `purge` | the purge | it is in force; it is durable before a chunk is removed |
 //! | `save_committed` | the commit | it is in force; the next sync makes it durable |
+//!
+//! A truncation of nothing, or a purge of purged entries, appends nothing and waits for nothing.
 
 use std::fmt::Debug;
 use std::ops::RangeBounds;
@@ -75,9 +78,9 @@ impl<C: RaftTypeConfig<Entry: Clone>> RaftLogStorage<C> for LogStore<C> {
         Ok(self.reader.state.read().meta().committed.clone())
     }
 
-    /// An entry at or below the purge point is passed over: it is in the snapshot that let it be purged.
-    /// One that would leave a hole, or overwrite another, is a [`StorageError::Defensive`]; those before
-    /// it in the same call stay in the log.
+    /// An entry at or below the purge point is skipped, because it is in the snapshot that allowed the
+    /// purge. An entry that would leave a hole, or overwrite another, is a [`StorageError::Defensive`];
+    /// the entries before it in the same call stay in the log.
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<C>) -> Result<(), StorageError<C::NodeId>>
     where
         I: IntoIterator<Item = C::Entry> + OptionalSend,
@@ -92,7 +95,7 @@ impl<C: RaftTypeConfig<Entry: Clone>> RaftLogStorage<C> for LogStore<C> {
                 return Err(self.not_appended(log_id, error));
             }
         }
-        // If it fails, the callback has been told already.
+        // If this fails, the callback has already been called.
         self.flush(Flush::Sync, Some(callback)).await.map_err(failed(ErrorSubject::Logs, ErrorVerb::Write))
     }
 
@@ -131,7 +134,7 @@ impl<C: RaftTypeConfig<Entry: Clone>> LogStore<C> {
             return Ok(());
         }
         let last = match before {
-            // Rare enough, and near enough to the end, to be read here.
+            // This is rare, and close to the end, so the entry is read here.
             Some((found, _)) => Some(self.reader.read_one(found)?.get_log_id().clone()),
             None => purged,
         };
@@ -144,7 +147,7 @@ impl<C: RaftTypeConfig<Entry: Clone>> LogStore<C> {
         }
         self.record(Action::Purge(upto.clone())).await?;
         if self.dead_chunks() > 0 {
-            // It would do so by itself, but wait for room on this thread.
+            // A rotation would flush by itself, but wait for room on this thread.
             self.flush(Flush::Sync, None).await?;
             self.wal().room().await;
             self.remove_dead_chunks()?;

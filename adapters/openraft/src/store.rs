@@ -1,16 +1,16 @@
-//! [`LogStore`]: a raft log on a [`ChunkedWal`], and the way of each of its records.
+//! [`LogStore`]: a raft log on a [`ChunkedWal`], and the path of each record.
 //!
 //! ```text
 //! LogStore ── append ─► ChunkedWal ─► disk ─► openraft's callback
-//!    │                      └── the place of the record ──┐
+//!    │                      └── the record's position ────┐
 //!    └── then ─► State ◄──────────────────────────────────┘
 //!                  ▲
 //! LogReader ───────┘ shared
 //! ```
 //!
-//! - A record is in the log before the index knows of it, so that whoever finds it there can read it.
-//! - What raft waits for without blocking: a full queue, and durability. What may block for a moment: a
-//!   rotation, while the file for the next chunk is not ready.
+//! - A record is in the log before the index has it, so that every indexed entry can be read.
+//! - Raft waits for a full queue and for durability without blocking. A rotation may block for a
+//!   moment, while the next chunk's file is not ready.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,12 +26,13 @@ use crate::reader::LogReader;
 use crate::record::{Action, Flushed, RaftWal};
 use crate::state::State;
 
-/// Appended bytes that are handed over to be written before more is appended.
+/// How many appended bytes are handed over for writing before more are appended.
 const UNFLUSHED_MAX_BYTES: u64 = 512 * 1024;
 
 /// A raft log: openraft's `RaftLogStorage`.
 ///
-/// Dropping it makes durable what was appended and waits for that, as [`close`](Self::close) does.
+/// Dropping the store makes all appended records durable and waits for that, as [`close`](Self::close)
+/// does.
 pub struct LogStore<C: RaftTypeConfig> {
     wal: ChunkedWal<RaftWal<C>>,
     pub(crate) reader: LogReader<C>,
@@ -39,7 +40,7 @@ pub struct LogStore<C: RaftTypeConfig> {
     unflushed_bytes: u64,
 }
 
-/// What a [`LogStore`] may hold in memory. Sizes are in bytes.
+/// Limits of a [`LogStore`]'s memory. Sizes are in bytes.
 ///
 /// ```
 /// let mut limits = chunked_wal_openraft::Limits::default();
@@ -48,12 +49,12 @@ pub struct LogStore<C: RaftTypeConfig> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The newest entries are kept in memory, as many as have this many bytes on the disk. They are held
-    /// decoded: the memory they take may be some times as much. 16 MiB unless set; 0 keeps none.
+    /// The newest entries are kept in memory: as many as have this many bytes on the disk. They are
+    /// kept decoded, and may take several times as much memory. 0 keeps none. Default: 16 MiB.
     pub recent_max_bytes: u64,
 
-    /// What is read for one message to a follower: no more entries than have this many bytes on the
-    /// disk, but one at least. 1 MiB unless set.
+    /// The most that is read for one message to a follower: entries of this many bytes on the disk, but
+    /// at least one entry. Default: 1 MiB.
     pub batch_max_bytes: u64,
 }
 
@@ -64,9 +65,9 @@ impl Default for Limits {
 }
 
 impl<C: RaftTypeConfig<Entry: Clone>> LogStore<C> {
-    /// Opens the log that `config` tells of, or makes it.
+    /// Opens the log of `config`, or makes it.
     ///
-    /// Reads all of it, and blocks meanwhile: on a runtime, call it before serving, or in
+    /// Reads the whole log, and blocks meanwhile: on a runtime, call it before serving, or in
     /// `spawn_blocking`.
     ///
     /// # Errors
@@ -108,32 +109,32 @@ impl<C: RaftTypeConfig<Entry: Clone>> LogStore<C> {
         let state = Arc::new(RwLock::new(state));
         let reader = LogReader::new(state, wal.reader(), limits.batch_max_bytes);
         let mut store = LogStore { wal, reader, unflushed_bytes: 0 };
-        // Those that a crash left behind.
+        // Removes chunks that a crash left.
         store.remove_dead_chunks()?;
         Ok(store)
     }
 
-    /// The log below: its metrics, progress, chunks and records.
+    /// Returns the log below, for its metrics, progress, chunks and records.
     pub fn wal(&self) -> &ChunkedWal<RaftWal<C>> {
         &self.wal
     }
 
-    /// Makes durable what was appended, waits for it, and lets go of the directory.
+    /// Makes all appended records durable, waits for that, and releases the directory.
     ///
     /// # Errors
     ///
-    /// What failed, now or before.
+    /// The first failure, of the close or earlier.
     pub fn close(self) -> Result<(), Error> {
         self.wal.close()
     }
 
-    /// Appends an action and applies it, or, with an error, does neither.
+    /// Appends an action and applies it; after an error, neither has happened.
     pub(crate) async fn record(&mut self, action: Action<C>) -> Result<(), Error> {
         if self.unflushed_bytes >= UNFLUSHED_MAX_BYTES || self.wal.is_open_chunk_full() {
-            // With what is appended out of the way, a rotation has little to wait for.
+            // With the appended bytes written, a rotation has little to wait for.
             self.flush(Flush::Write, None).await?;
         }
-        // Neither the append nor a rotation blocks on a full queue then.
+        // With room in the queue, neither the append nor a rotation blocks on it.
         self.wal.room().await;
         let state = &self.reader.state;
         if self.wal.is_open_chunk_full() {
@@ -150,7 +151,7 @@ impl<C: RaftTypeConfig<Entry: Clone>> LogStore<C> {
         state.write().apply(&record, chunk_id, place).map_err(|source| refused(place.offset, source))
     }
 
-    /// Hands over what was appended; waits while the queue is full, without blocking the thread.
+    /// Hands over all appended records; waits while the queue is full, without blocking the thread.
     pub(crate) async fn flush(&mut self, mode: Flush, callback: Option<Flushed<C>>) -> Result<(), Error> {
         let mut callback = callback;
         loop {
@@ -165,15 +166,15 @@ impl<C: RaftTypeConfig<Entry: Clone>> LogStore<C> {
         Ok(())
     }
 
-    /// Makes durable what was appended, and waits for it.
+    /// Makes all appended records durable, and waits for that.
     pub(crate) async fn sync(&mut self) -> Result<(), Error> {
         self.flush(Flush::Sync, None).await?;
-        // All is handed over: it waits for no room.
+        // Everything is handed over, so this waits for no room.
         self.wal.flush_ticket(Flush::Sync)?.await
     }
 
-    /// Removes the chunks before the one that has the oldest entry. What made the entries in them void is
-    /// in a later one, and the log makes it durable before it removes anything.
+    /// Removes the chunks before the one with the oldest entry. The records that voided their entries
+    /// are in a later chunk, and the log makes those durable before it removes a chunk.
     pub(crate) fn remove_dead_chunks(&mut self) -> Result<(), Error> {
         let mut dead = self.dead_chunks();
         let drained = self.wal.drain_closed_chunks_while(|_| {
@@ -184,7 +185,7 @@ impl<C: RaftTypeConfig<Entry: Clone>> LogStore<C> {
         self.wal.remove_chunks(drained)
     }
 
-    /// How many chunks have no entry any more, and none before them has.
+    /// Returns the number of oldest chunks without any entry.
     pub(crate) fn dead_chunks(&self) -> usize {
         let oldest = self.reader.state.read().oldest_offset().unwrap_or(u64::MAX);
         self.wal.closed_chunk_stats().iter().take_while(|stat| stat.global_end <= oldest).count()

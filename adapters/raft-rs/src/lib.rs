@@ -1,5 +1,5 @@
-//! How tikv's [`raft`] stands on [`chunked_wal`]: a `Storage`, and a `Ready` whose persistence is told by
-//! the log's callback. An example to copy from, small and whole; it is not published.
+//! How to use tikv's [`raft`] on [`chunked_wal`]: a `Storage`, and a `Ready` whose persistence the
+//! log's callback reports. A small, whole example to copy from; it is not published.
 //!
 //! ```text
 //! RawNode::ready ─► messages                    sent at once
@@ -11,16 +11,16 @@
 //!               └─► persisted messages          sent
 //! ```
 //!
-//! Nobody waits for the disk: while one ready is on its way there the next is gathered, and the log syncs
-//! once for all that have come by then.
+//! No thread waits for the disk: while one ready is being written, the next is gathered, and the log
+//! syncs once for all that have come by then.
 //!
 //! | raft asks for | here |
 //! | --- | --- |
 //! | entries that replace others | an entry with an index that is there already voids those from it on |
 //! | hard state, conf state | actions |
-//! | a ready that is persistent | the callback of `flush(Sync)`, with the ready's number |
+//! | a persistent ready | the callback of `flush(Sync)`, with the ready's number |
 //! | first index, term of the one before | a compaction is an action, and in every checkpoint |
-//! | a snapshot | yours: the log holds entries. Install one, then `compact` up to it |
+//! | a snapshot | not stored here: the log holds entries. Install a snapshot, then `compact` up to it |
 
 mod node;
 mod record;

@@ -1,4 +1,4 @@
-//! [`Node`]: raft-rs's loop, with persistence told from the log's thread.
+//! [`Node`]: raft-rs's loop, with persistence reported from the log's thread.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,23 +12,23 @@ use raft::{RawNode, StateRole};
 use crate::record::ReadyPersisted;
 use crate::store::LogStore;
 
-/// A member. Nothing here waits for the disk.
+/// A member. Its methods never wait for the disk.
 pub struct Node {
     raft: RawNode<LogStore>,
     persisted: Receiver<Result<u64, Error>>,
     to_persisted: Sender<Result<u64, Error>>,
-    /// Messages that may go once the ready of this number is persistent.
+    /// Messages that may be sent once the ready of this number is persistent.
     waiting: VecDeque<(u64, Vec<Message>)>,
-    /// What was committed, in order: the state machine of an example.
+    /// The committed data, in order: this example's state machine.
     applied: Vec<Vec<u8>>,
 }
 
 impl Node {
-    /// A member with this id, on its log.
+    /// Makes a member with this id, on its log.
     ///
     /// # Errors
     ///
-    /// Those of raft.
+    /// Raft's errors.
     pub fn new(id: u64, store: LogStore) -> raft::Result<Self> {
         let config = raft::Config { id, election_tick: 10, heartbeat_tick: 3, ..raft::Config::default() };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
@@ -37,49 +37,49 @@ impl Node {
         Ok(Node { raft, persisted, to_persisted, waiting: VecDeque::new(), applied: Vec::new() })
     }
 
-    /// Lets time pass.
+    /// Advances the clock by one tick.
     pub fn tick(&mut self) {
         self.raft.tick();
     }
 
-    /// Takes a message of another member.
+    /// Handles a message of another member.
     ///
     /// # Errors
     ///
-    /// Those of raft.
+    /// Raft's errors.
     pub fn step(&mut self, message: Message) -> raft::Result<()> {
         self.raft.step(message)
     }
 
-    /// Wants this stored and applied by all.
+    /// Proposes data, to be stored and applied by all members.
     ///
     /// # Errors
     ///
-    /// Those of raft: nobody leads, for example.
+    /// Raft's errors, for example when there is no leader.
     pub fn propose(&mut self, data: Vec<u8>) -> raft::Result<()> {
         self.raft.propose(Vec::new(), data)
     }
 
-    /// Whether it leads.
+    /// Whether this member leads.
     pub fn leads(&self) -> bool {
         self.raft.raft.state == StateRole::Leader
     }
 
-    /// What was committed so far.
+    /// Returns the data committed so far.
     pub fn applied(&self) -> &[Vec<u8>] {
         &self.applied
     }
 
-    /// Its log.
+    /// Returns the member's log.
     pub fn store(&mut self) -> &mut LogStore {
         self.raft.mut_store()
     }
 
-    /// Does what is to do, and returns the messages to send.
+    /// Does all pending work, and returns the messages to send.
     ///
     /// # Errors
     ///
-    /// Those of the log. The member is over then: it must not answer for what it can't store.
+    /// The log's errors. The member must stop then: it can't answer for entries that it can't store.
     pub fn run(&mut self) -> Result<Vec<Message>, Error> {
         let mut messages = Vec::new();
         loop {
@@ -110,7 +110,7 @@ impl Node {
         let persisted = ReadyPersisted { number: ready.number(), to: self.to_persisted.clone() };
         let entries = ready.take_entries();
         self.raft.mut_store().append(entries, ready.hs(), persisted)?;
-        // What was stored can be read, and is on its way to the disk. That is all this asks for.
+        // The stored records can be read, and are on their way to the disk. Raft asks for no more here.
         self.raft.advance_append_async(ready);
         self.raft.advance_apply();
         Ok(())

@@ -1,5 +1,5 @@
-//! What stands in the log: a tag and a protobuf message for an action, a few numbers and messages for a
-//! checkpoint.
+//! The contents of the log: a tag and a protobuf message for an action, a few numbers and messages for
+//! a checkpoint.
 
 use std::io;
 use std::io::{Read, Write};
@@ -20,10 +20,10 @@ impl WalTypes for RaftLog {
     type Callback = ReadyPersisted;
 }
 
-/// One change of what raft stores.
+/// A change of raft's state.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// An entry; those with its index and above are void.
+    /// An entry, which voids the entries with its index and above.
     Entry(Entry),
     /// Term, vote and commit.
     HardState(HardState),
@@ -31,9 +31,9 @@ pub enum Action {
     ConfState(ConfState),
     /// Entries up to this one are in a snapshot.
     Compact {
-        /// The last of them.
+        /// The index of the last one.
         index: u64,
-        /// Its term.
+        /// The term of the last one.
         term: u64,
     },
 }
@@ -64,7 +64,7 @@ impl Decode for Action {
     }
 }
 
-/// A message knows where it ends only by its length.
+/// A message needs its length to be found again.
 fn encode_message(message: &impl Message, w: impl Write) -> io::Result<usize> {
     message.write_to_bytes()?.encode(w)
 }
@@ -73,14 +73,14 @@ fn decode_message<M: Message>(r: impl Read) -> io::Result<M> {
     Ok(M::parse_from_bytes(&Vec::<u8>::decode(r)?)?)
 }
 
-/// The checkpoint: all but the entries.
+/// The checkpoint: raft's state without the entries.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Meta {
     /// Term, vote and commit.
     pub hard_state: HardState,
     /// The members.
     pub conf_state: ConfState,
-    /// Index and term of the last entry that is in a snapshot; (0, 0) before there is one.
+    /// Index and term of the last entry in a snapshot; (0, 0) before there is one.
     pub compacted: (u64, u64),
     /// The index of the last entry.
     pub last: u64,
@@ -101,12 +101,12 @@ impl Decode for Meta {
     }
 }
 
-/// The callback: tells the number of a ready once it is persistent, to where raft runs.
+/// The callback: sends the number of a ready, once it is persistent, to raft's thread.
 #[derive(Debug)]
 pub struct ReadyPersisted {
     /// `Ready::number`.
     pub number: u64,
-    /// Where it is told. It never blocks the log's thread: the channel has no bound.
+    /// The receiver's channel. It has no bound, so that it never blocks the log's thread.
     pub to: Sender<Result<u64, Error>>,
 }
 

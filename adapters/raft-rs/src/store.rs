@@ -10,12 +10,12 @@ use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use crate::record::{Action, Meta, RaftLog, ReadyPersisted};
 
-/// What the log is replayed into.
+/// The state that the log is replayed into.
 #[derive(Debug, Default)]
 struct State {
     meta: Meta,
-    /// Place and term of each entry, the last of which is `meta.last`. While the log is replayed some
-    /// of the first may be missing: they went with the chunks before, and a later record voids them.
+    /// Position and term of each entry, up to `meta.last`. During replay some of the first may be
+    /// missing, because their chunks are gone and a later record voids them.
     entries: VecDeque<(Segment, u64)>,
 }
 
@@ -25,11 +25,11 @@ impl State {
     }
 
     fn entry(&self, index: u64) -> Option<(Segment, u64)> {
-        let behind = usize::try_from(self.meta.last.checked_sub(index)?).ok()?;
-        self.entries.get(self.entries.len().checked_sub(behind + 1)?).copied()
+        let after = usize::try_from(self.meta.last.checked_sub(index)?).ok()?;
+        self.entries.get(self.entries.len().checked_sub(after + 1)?).copied()
     }
 
-    /// Voids the entries behind `last`.
+    /// Voids the entries after `last`.
     fn end_at(&mut self, last: u64) {
         let void = usize::try_from(self.meta.last.saturating_sub(last)).unwrap_or(usize::MAX);
         self.entries.truncate(self.entries.len().saturating_sub(void));
@@ -55,7 +55,7 @@ impl StateMachine<RaftLog> for State {
             WalRecord::Action(Action::ConfState(state)) => self.meta.conf_state = state.clone(),
             WalRecord::Action(Action::Compact { index, term }) => {
                 if *index < self.meta.compacted.0 || *index == u64::MAX {
-                    return Err(format!("compaction up to {index} behind {:?}", self.meta.compacted));
+                    return Err(format!("compaction up to {index} after {:?}", self.meta.compacted));
                 }
                 self.meta.compacted = (*index, *term);
                 self.meta.last = self.meta.last.max(*index);
@@ -71,7 +71,7 @@ impl StateMachine<RaftLog> for State {
     }
 }
 
-/// A raft log. raft-rs owns it, in its `RawNode`, and reads it there.
+/// A raft log. raft-rs's `RawNode` owns it, and reads it.
 #[derive(Debug)]
 pub struct LogStore {
     wal: ChunkedWal<RaftLog>,
@@ -83,7 +83,7 @@ impl LogStore {
     ///
     /// # Errors
     ///
-    /// Those of the log; an [`Error::Io`] if the first of its entries are gone.
+    /// The log's errors; an [`Error::Io`] if the first of its entries are gone.
     pub fn open(options: OpenOptions<RaftLog>, voters: &[u64]) -> Result<Self, Error> {
         let mut state = State::default();
         let wal = options.open(&mut state)?;
@@ -105,12 +105,12 @@ impl LogStore {
         self.wal.append_and_apply(action, &mut self.state).map(drop)
     }
 
-    /// Takes what a ready wants stored; raft can read it from now on. `persisted` is told when it is
-    /// durable.
+    /// Stores the records of a ready; raft can read them from now on. `persisted` is called when they
+    /// are durable.
     ///
     /// # Errors
     ///
-    /// Those of the log. `persisted` has been told, then.
+    /// The log's errors. `persisted` has been called with the error then.
     pub fn append(
         &mut self,
         entries: Vec<Entry>,
@@ -127,11 +127,11 @@ impl LogStore {
         self.wal.flush(Flush::Sync, Some(persisted))
     }
 
-    /// Lets go of entries up to `index`, which are in a snapshot, and of chunks that have no others.
+    /// Gives up entries up to `index`, which are in a snapshot, and removes chunks that have no others.
     ///
     /// # Errors
     ///
-    /// Those of the log.
+    /// The log's errors.
     pub fn compact(&mut self, index: u64) -> Result<(), Error> {
         let Some((_, term)) = self.state.entry(index) else { return Ok(()) };
         self.record(Action::Compact { index, term })?;
@@ -142,7 +142,7 @@ impl LogStore {
         self.wal.remove_chunks(dead)
     }
 
-    /// The log below.
+    /// Returns the log below.
     pub fn wal(&self) -> &ChunkedWal<RaftLog> {
         &self.wal
     }

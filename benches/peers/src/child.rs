@@ -1,5 +1,5 @@
-//! Measurements that take a process of their own: memory, which a process that has done other things
-//! keeps, and wake-ups, which would be counted together with those of others.
+//! Measurements in a process of their own: memory, because a process that has done other things keeps
+//! some, and wake-ups, because those of other threads would be counted, too.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ use crate::peer::Setup;
 use crate::peer::payload;
 use crate::peers;
 
-/// What the process is to do, in a directory.
+/// The task of the process, in a directory.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(crate) what: What,
@@ -33,22 +33,22 @@ pub(crate) enum What {
     Replay,
     /// Opens the log: memory that stays in use, `bytes`, and open files, `files`.
     Open,
-    /// Appends so many records, each durable before the next, to be watched.
+    /// Appends this many records, each durable before the next, while `strace` watches.
     Durable(u64),
-    /// Keeps the log open without doing anything: how often its threads ran, `wakeups`.
+    /// Keeps the log open and idle: how often its threads ran, `wakeups`.
     Idle(Duration),
 }
 
 pub(crate) type Measured = BTreeMap<String, f64>;
 
 impl Task {
-    /// Has it done by a process of its own.
+    /// Runs the task in a process of its own.
     pub(crate) fn run(&self) -> Result<Measured> {
-        // Not by its path: this very program, even if it was built anew meanwhile.
+        // Not by its path: this very program, even if it was rebuilt meanwhile.
         self.run_under(Command::new("/proc/self/exe"))
     }
 
-    /// The same with a command that this program and its arguments are, or are the end of.
+    /// Runs the task with a command that is, or ends in, this program and its arguments.
     pub(crate) fn run_under(&self, mut command: Command) -> Result<Measured> {
         let task = serde_json::to_string(self)?;
         let output = command.args(["--child", &task]).output().context("start a process")?;
@@ -56,27 +56,27 @@ impl Task {
             bail!("the process failed: {}", String::from_utf8_lossy(&output.stderr));
         }
         let out = String::from_utf8_lossy(&output.stdout);
-        serde_json::from_str(out.lines().last().unwrap_or_default()).context("read what the process tells")
+        serde_json::from_str(out.lines().last().unwrap_or_default()).context("read the output of the process")
     }
 
-    /// Does it here, in the process of its own.
+    /// Runs the task in this process.
     pub(crate) fn execute(&self) -> Result<Measured> {
         let peer = peers::by_name(&self.peer).context("no such peer")?;
         let before = memory::reset_peak()?;
         let files = open_files()?;
         let mut measured = Measured::new();
-        let mut tell = |name: &str, value: u64| measured.insert(name.to_owned(), value as f64);
+        let mut report = |name: &str, value: u64| measured.insert(name.to_owned(), value as f64);
         match self.what {
             What::Replay => {
-                tell("records", peer.replay(&self.dir, &self.setup)?);
-                tell("peak_bytes", memory::peak()?.saturating_sub(before));
+                report("records", peer.replay(&self.dir, &self.setup)?);
+                report("peak_bytes", memory::peak()?.saturating_sub(before));
             }
             What::Open => {
                 let log = peer.open(&self.dir, &self.setup)?;
-                // What recovery took for itself is given back by then.
+                // Recovery has freed its own memory by then.
                 std::thread::sleep(Duration::from_millis(100));
-                tell("bytes", memory::resident()?.saturating_sub(before));
-                tell("files", open_files()?.saturating_sub(files));
+                report("bytes", memory::resident()?.saturating_sub(before));
+                report("files", open_files()?.saturating_sub(files));
                 drop(log);
             }
             What::Durable(count) => {
@@ -85,7 +85,7 @@ impl Task {
                 for _ in 0..count {
                     log.append_durable()?;
                 }
-                tell("records", count);
+                report("records", count);
                 drop(log);
             }
             What::Idle(time) => {
@@ -96,7 +96,7 @@ impl Task {
                 std::thread::sleep(Duration::from_millis(100));
                 let before = switches_of_others()?;
                 std::thread::sleep(time);
-                tell("wakeups", switches_of_others()?.saturating_sub(before));
+                report("wakeups", switches_of_others()?.saturating_sub(before));
                 drop(log);
             }
         }
@@ -108,7 +108,7 @@ fn open_files() -> Result<u64> {
     Ok(fs::read_dir("/proc/self/fd")?.count() as u64)
 }
 
-/// How often the threads of this process but this one were switched away from, by will or not.
+/// How often this process's other threads were switched away from, voluntarily or not.
 fn switches_of_others() -> Result<u64> {
     let own = rustix::thread::gettid().as_raw_nonzero().to_string();
     let mut sum = 0;

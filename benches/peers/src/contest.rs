@@ -1,5 +1,5 @@
-//! Contestants of one case take turns: every round gives each of them one turn, so that whatever the
-//! machine does meanwhile meets all of them alike.
+//! The contestants of one case take turns: each has one turn in every round, so that other load on the
+//! machine affects all of them alike.
 
 use std::fs::File;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub(crate) struct Value {
 /// A turn: measures once.
 pub(crate) type Turn<'a> = Box<dyn FnMut() -> Result<Vec<Value>> + 'a>;
 
-/// What all rounds of one contestant gave for one metric.
+/// The values of one contestant for one metric, from all rounds.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     pub(crate) workload: Workload,
@@ -51,14 +51,14 @@ pub(crate) struct Failure {
     pub(crate) error: String,
 }
 
-/// What a run gave.
+/// The results of a run.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
     pub(crate) failures: Vec<Failure>,
 }
 
-/// Those who take turns in one case of a workload.
+/// The contestants that take turns in one case of a workload.
 pub(crate) struct Contest<'a> {
     context: &'a Context,
     workload: Workload,
@@ -91,24 +91,24 @@ impl<'a> Contest<'a> {
         Contest { context, workload, case, dir, rounds, started: Instant::now(), entries: Vec::new(), report }
     }
 
-    /// Runs so many rounds, not as many as others.
+    /// Sets the number of rounds of this contest.
     pub(crate) fn rounds(mut self, rounds: usize) -> Self {
         self.rounds = rounds;
         self
     }
 
-    /// Enters a contestant that `prepare` gets ready in a directory of its own. One that fails is noted
-    /// and left out.
+    /// Adds a contestant that `prepare` sets up in its own directory. If that fails, the contestant is
+    /// noted and left out.
     pub(crate) fn enter(&mut self, name: &str, prepare: impl FnOnce(&Path) -> Result<Turn<'a>>) {
         self.enter_as(name, None, prepare);
     }
 
-    /// Enters every peer that can do the workload.
+    /// Adds every peer that can do the workload.
     pub(crate) fn enter_peers(&mut self, prepare: impl FnMut(&'a dyn Peer, &Path) -> Result<Turn<'a>>) {
         self.enter_peers_where(|_| true, prepare);
     }
 
-    /// Enters every peer that can do the workload and takes part.
+    /// Adds every peer that can do the workload and is selected.
     pub(crate) fn enter_peers_where(
         &mut self,
         takes_part: impl Fn(&dyn Peer) -> bool,

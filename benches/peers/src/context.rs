@@ -1,4 +1,4 @@
-//! What a run is given: how much to measure, where, and who takes part.
+//! The parameters of a run: how much to measure, where, and which contestants take part.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use crate::peer::Peer;
 
 const MIB: u64 = 1 << 20;
 
-/// What a run is given.
+/// The parameters of a run.
 pub(crate) struct Context {
     pub(crate) scale: Scale,
-    /// Where the logs are put; on a disk.
+    /// The directory of the logs; on a disk.
     pub(crate) dir: PathBuf,
     pub(crate) peers: Vec<&'static dyn Peer>,
 }

@@ -1,4 +1,4 @@
-//! `docs/benchmarks.md`: what stands between two marks is written by this program, the rest by hand.
+//! `docs/benchmarks.md`: this program writes the part between two marks, people write the rest.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -38,7 +38,7 @@ pub(crate) fn write(docs: &Path, machine: &Machine, report: &Report) -> Result<(
     Ok(())
 }
 
-/// Replaces what stands between the marks.
+/// Replaces the text between the marks.
 fn replace(page: &str, section: &str) -> Option<String> {
     let (before, rest) = page.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;
@@ -76,7 +76,7 @@ fn section(machine: &Machine, report: &Report, drawn: &[(Workload, String)]) -> 
     out
 }
 
-/// Who does not take part in a workload or is not compared, and why.
+/// Lists the peers that don't take part in a workload or are not compared, and why.
 fn left_out(report: &Report) -> String {
     let mut out = String::new();
     let is_a_way_of_ours = |name: &str| name.starts_with("ours (") || name.starts_with("ours,");
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_outside_the_marks_stays() {
+    fn text_outside_the_marks_is_kept() {
         let page = format!("# By hand\n\n{BEGIN}old\n{END}\nMore by hand\n");
         let once = replace(&page, "new").unwrap();
         assert_eq!(once, format!("# By hand\n\n{BEGIN}\nnew\n{END}\nMore by hand\n"));

@@ -1,4 +1,4 @@
-//! What this crate is to reach, and whether it does.
+//! The goals of this crate, and whether it reaches them.
 
 use crate::contest::Report;
 use crate::contest::Row;
@@ -9,22 +9,23 @@ pub(crate) struct Goal {
     workload: Workload,
     metric: &'static str,
     cases: Cases,
-    /// Who is judged: the best of those who are named so, whatever follows in parentheses.
+    /// The contestants to judge: the best one with this name, with or without a suffix in parentheses.
     ours: &'static str,
-    /// Who stands for the limit.
+    /// The contestant that is the limit.
     limit: Option<&'static str>,
     checks: &'static [Check],
     pub(crate) text: &'static str,
 }
 
-/// The cases of a workload that a goal speaks of.
+/// The cases of a workload that a goal applies to.
 enum Cases {
     All,
     These(&'static [&'static str]),
     Last,
 }
 
-/// A rate is to be at least, everything else at most, so many times something.
+/// A bound for a figure: a rate must be at least, everything else at most, this many times another
+/// figure.
 enum Check {
     Limit(f64),
     BestPeer(f64),
@@ -33,7 +34,7 @@ enum Check {
     Value(f64),
 }
 
-/// A goal held against a report, for one case.
+/// A goal compared with a report, for one case.
 pub(crate) struct Judgement<'a> {
     pub(crate) goal: &'static Goal,
     pub(crate) ours: &'a Row,
@@ -76,7 +77,7 @@ static GOALS: &[Goal] = {
     ]
 };
 
-/// Holds all goals against a report; what was not measured is left out.
+/// Compares all goals with a report; skips figures that were not measured.
 pub(crate) fn judge(report: &Report) -> Vec<Judgement<'_>> {
     GOALS
         .iter()

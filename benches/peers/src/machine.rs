@@ -7,14 +7,14 @@ use anyhow::Context as _;
 use anyhow::Result;
 use serde::Serialize;
 
-/// What a reader must know of the machine.
+/// The facts about the machine that a reader needs.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) memory_mib: u64,
     pub(crate) kernel: String,
-    /// Type, device and options of what the logs were put on.
+    /// Type, device and options of the logs' file system.
     pub(crate) filesystem: String,
     /// The day, in UTC.
     pub(crate) date: String,
@@ -39,7 +39,7 @@ impl Machine {
         })
     }
 
-    /// Whether what is put there is never on a disk.
+    /// Whether files there are never on a disk.
     pub(crate) fn is_memory(&self) -> bool {
         ["tmpfs", "ramfs"].iter().any(|name| self.filesystem.starts_with(name))
     }

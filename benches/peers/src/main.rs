@@ -72,15 +72,15 @@ struct Options {
     #[arg(long)]
     out: Option<PathBuf>,
 
-    /// Writes the results into docs/benchmarks.md and docs/benchmarks/, between the marks that stand there.
+    /// Writes the results into docs/benchmarks.md and docs/benchmarks/, between the marks there.
     #[arg(long, conflicts_with_all = ["smoke", "only", "peers"])]
     write_docs: bool,
 
-    /// Instead of measuring, counts with `strace` what each log calls for a durable append.
+    /// Instead of measuring, counts with `strace` the calls of each log for a durable append.
     #[arg(long)]
     check_syncs: bool,
 
-    /// What to do as a process of its own, from this program to itself.
+    /// The task of a child process, passed from this program to itself.
     #[arg(long, hide = true)]
     child: Option<String>,
 }
@@ -117,7 +117,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The peers whose names begin with one of these; all if there are none.
+/// The peers whose names start with one of these; all if there are none.
 fn chosen(prefixes: &[String]) -> Result<Vec<&'static dyn Peer>> {
     for prefix in prefixes {
         let known = peers::all().iter().any(|peer| peer.name().starts_with(prefix));
@@ -164,7 +164,8 @@ fn write_results(out: &Path, machine: &Machine, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// Runs this program again with what `walrus-rust` wants in its environment. Returns only if that fails.
+/// Runs this program again with `walrus-rust`'s variables in its environment. Returns only if that
+/// fails.
 fn run_again(links: &Path) -> std::io::Error {
     let Ok(program) = std::env::current_exe() else { return std::io::ErrorKind::NotFound.into() };
     Command::new(program)

@@ -1,4 +1,4 @@
-//! What a log has to offer to take part: each peer implements as much of this as it can do.
+//! The interface of a log that takes part: each peer implements as much of this as it can.
 
 use std::path::Path;
 use std::time::Instant;
@@ -15,9 +15,10 @@ use crate::workload::Workload;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fit {
     Yes,
-    /// Its API offers nothing to measure; why.
+    /// Its API can't do the workload, for this reason.
     No(&'static str),
-    /// It returns before the record is on stable storage; how that was seen. Run, shown, not compared.
+    /// It returns before the record is on stable storage; how that was seen. It is run and shown, but
+    /// not compared.
     DoesNotSync(&'static str),
 }
 
@@ -47,7 +48,7 @@ impl Setup {
 
 /// A log under test.
 pub(crate) trait Peer: Sync {
-    /// The crate's name, with the way it is used behind it where there are several.
+    /// The crate's name, followed by the way of use if there are several.
     fn name(&self) -> &'static str;
 
     fn fit(&self, workload: Workload) -> Fit;
@@ -68,11 +69,11 @@ pub(crate) trait Peer: Sync {
 
 /// An open log that appends one payload again and again.
 pub(crate) trait Log: Send {
-    /// Sets what is appended from now on.
+    /// Sets the payload of all later appends.
     fn set_payload(&mut self, payload: &[u8]);
 
-    /// Appends, without waiting for the disk where that can be had. What a log needs done from time to
-    /// time, like beginning a new segment, is done here.
+    /// Appends, without waiting for the disk if the log can do that. Occasional work of a log, such as
+    /// starting a new segment, is done here.
     fn append(&mut self) -> Result<()>;
 
     /// Makes everything appended durable.
@@ -84,7 +85,8 @@ pub(crate) trait Log: Send {
         self.sync()
     }
 
-    /// Appends so often. A method of its own because it costs one virtual call, not one for each record.
+    /// Appends `count` times. A separate method, so that there is one virtual call instead of one per
+    /// record.
     fn append_many(&mut self, count: u64) -> Result<()> {
         for _ in 0..count {
             self.append()?;
@@ -92,7 +94,7 @@ pub(crate) trait Log: Send {
         Ok(())
     }
 
-    /// Appends so often, then makes all of it durable; returns when the last was appended.
+    /// Appends `count` times, then makes all of it durable; returns when the last record was appended.
     fn append_then_sync(&mut self, count: u64) -> Result<Instant> {
         self.append_many(count)?;
         let appended = Instant::now();
@@ -100,18 +102,18 @@ pub(crate) trait Log: Send {
         Ok(appended)
     }
 
-    /// Appends so many records, each with a completion of its own that tells when it is durable, and
-    /// returns once all have.
+    /// Appends `count` records, each with its own completion that reports when the record is durable;
+    /// returns once all have completed.
     fn append_with_completions(&mut self, _count: u64) -> Result<()> {
         bail!("has no completions")
     }
 
-    /// Waits until nothing is being done in the background.
+    /// Waits until no background work is left.
     fn wait_idle(&mut self) -> Result<()> {
         self.sync()
     }
 
-    /// Goes over to threads that append together.
+    /// Turns the log into one that threads append to together.
     fn share(self: Box<Self>) -> Box<dyn SharedLog>;
 }
 
@@ -134,7 +136,7 @@ pub(crate) trait RandomReads: Send + Sync {
     fn read(&self, record: u64) -> Result<usize>;
 }
 
-/// A payload of so many bytes, without long runs of one byte, in case that anything compresses.
+/// A payload of `len` bytes, without long runs of one byte, in case something compresses.
 pub(crate) fn payload(len: usize) -> Vec<u8> {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {

@@ -30,7 +30,7 @@ const NAMES: i32 = 200;
 const VALUES: i32 = 90;
 const LINE: i32 = 20;
 
-/// Draws what a report has of a workload; returns whether it has anything.
+/// Draws a report's figures of a workload; returns whether there are any.
 pub(crate) fn draw(report: &Report, workload: Workload, path: &Path) -> Result<bool> {
     let rows = report.rows.iter().filter(|row| row.workload == workload && row.metric == metric(workload));
     let rows: Vec<&Row> = rows.filter(|row| row.median > 0.0).collect();
@@ -77,7 +77,7 @@ fn color(row: &Row) -> RGBColor {
     }
 }
 
-/// Where values stand between 0 and 1.
+/// Maps values to a position between 0 and 1.
 struct Scale {
     logarithmic: bool,
     min: f64,

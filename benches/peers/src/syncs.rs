@@ -18,7 +18,7 @@ use crate::table::number;
 
 const RECORDS: u64 = 100;
 
-/// A Markdown table: what each peer calls for one record.
+/// Returns a Markdown table of each peer's calls for one record.
 pub(crate) fn table(context: &Context) -> Result<String> {
     let mut out = String::from(
         "| calls for each durable append | `fdatasync` | `fsync` | `msync` | writes to files opened with `O_SYNC` or `O_DSYNC`, or with `RWF_DSYNC` |\n",
@@ -60,7 +60,7 @@ fn count(trace: &str) -> [u64; 4] {
     let mut counts = [0; 4];
     let mut synchronous = Vec::new();
     for line in trace.lines() {
-        // "123 call(arguments) = result", with the file's path behind a descriptor.
+        // "123 call(arguments) = result", with the file's path after a descriptor.
         let Some((_, call)) = line.split_once(' ') else { continue };
         let call = call.trim_start();
         let Some((name, arguments)) = call.split_once('(') else { continue };

@@ -1,4 +1,4 @@
-//! Ends the program when one contestant gets stuck, and says which: a run must not wait for ever.
+//! Ends the program when one contestant gets stuck, and names it, so that a run never waits forever.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-/// Longer than anything takes here that is getting on.
+/// Longer than any working contestant takes.
 const LIMIT: Duration = Duration::from_secs(150);
 
-/// Who is at it, and since when.
+/// The contestant that is running, and since when.
 static WATCHED: Mutex<Option<(String, Instant)>> = Mutex::new(None);
 
-/// Whoever is being watched is, until this is dropped.
+/// Watches a contestant until this is dropped.
 pub(crate) struct Watched;
 
 pub(crate) fn watch(who: String) -> Watched {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::anyhow;
 use serde::Serialize;
 
-/// What is measured. The numbers are those of the goals in `docs/benchmarks.md`.
+/// A workload. The numbers are those of the goals in `docs/benchmarks.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) enum Workload {
     S1,

@@ -1,4 +1,4 @@
-//! What can be asked for, and the words of `--help`.
+//! The commands and options, and the text of `--help`.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::outcome::HELP;
 
-/// Look into chunked write-ahead logs, whatever their types, also while another process has them open.
+/// Look into chunked write-ahead logs, whatever their types, even while another process has them open.
 ///
-/// Every command but 'repair --apply' and 'bench' only reads: it takes no lock, writes nothing, and
-/// needs no permission but to read.
+/// Every command except 'repair --apply' and 'bench' only reads: it takes no lock, writes nothing, and
+/// needs only permission to read.
 #[derive(Debug, Parser)]
 #[command(name = "chunked-wal", version, after_help = HELP, max_term_width = 100)]
 pub(crate) struct Args {
@@ -37,9 +37,9 @@ pub(crate) enum Command {
 
 /// Show a log's chunks, its end, and what else is in its directory
 ///
-/// Of sealed chunks it reads header, seal and first record, of the newest all. LZ4 is the share of
-/// payload bytes, as stored, that are compressed; a chunk that may have such is read as a whole.
-/// CHECKPOINT is the size of the chunk's first record.
+/// It reads the header, seal and first record of sealed chunks, and all of the newest chunk. LZ4 is the
+/// compressed share of the stored payload bytes; a chunk that may have compressed payloads is read as a
+/// whole. CHECKPOINT is the size of the chunk's first record.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = HELP)]
 pub(crate) struct InspectArgs {
@@ -52,21 +52,21 @@ pub(crate) struct InspectArgs {
 
 /// Check every byte of one or more logs
 ///
-/// On a terminal it shows how far it is, how fast, and how long it will take. The result is one line
-/// for each log, or a JSON object in a line with --json.
+/// On a terminal it shows how much is checked, how fast, and how long the rest will take. The result is
+/// one line for each log; with --json, one JSON object per line.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = HELP)]
 pub(crate) struct VerifyArgs {
     /// The logs' directories
     #[arg(required = true, value_name = "DIR")]
     pub(crate) dirs: Vec<PathBuf>,
-    /// How many chunks to check at a time; one for each processor unless given
+    /// How many chunks to check at a time; default: one for each processor
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
-    /// Look behind damage, too: say which bytes are lost, and how many sound records follow them
+    /// Look after damage, too: say which bytes are lost, and how many sound records follow them
     #[arg(long)]
     pub(crate) salvage: bool,
-    /// Print a JSON object for each log, in a line of its own
+    /// Print a JSON object for each log, each on its own line
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -74,19 +74,20 @@ pub(crate) struct VerifyArgs {
 /// Print a log's records, oldest first
 ///
 /// It prints all sound records: those that opening the log would replay, durable or not. Where a chunk
-/// is damaged it says so on standard error and goes on with the next; with --salvage, with the next sound
-/// record of the same chunk.
+/// is damaged, it reports the damage on standard error and continues with the next chunk; with
+/// --salvage, with the next sound record of the same chunk.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = HELP)]
 pub(crate) struct DumpArgs {
-    /// The log's directory, or one chunk's file by any name, such as 'repair' puts aside
+    /// The log's directory, or the file of one chunk under any name, for example one that 'repair' put
+    /// aside
     pub(crate) dir: PathBuf,
-    /// Go on at the next sound record behind damage, and say on standard error which bytes are skipped
+    /// Continue at the next sound record after damage, and report skipped bytes on standard error
     ///
-    /// Records keep their offsets. Those behind a torn write may never have been acknowledged.
+    /// Records keep their offsets. Records after a torn write may never have been acknowledged.
     #[arg(long)]
     pub(crate) salvage: bool,
-    /// Begin with the first record at or behind this global offset
+    /// Start with the first record at or after this global offset
     #[arg(long, value_name = "OFFSET", default_value_t = 0)]
     pub(crate) from: u64,
     #[command(flatten)]
@@ -95,25 +96,26 @@ pub(crate) struct DumpArgs {
 
 /// Print records as they become durable, until interrupted
 ///
-/// It begins with what comes next, or where --from says. It goes on over rotations. If the log removes
-/// records before they were printed, it says so on standard error and goes on with the oldest that is
-/// left.
+/// It starts with the next new record, or at --from. It continues over rotations. If the log removes
+/// records before they were printed, it reports that on standard error and continues with the oldest
+/// record left.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = HELP)]
 pub(crate) struct FollowArgs {
     /// The log's directory
     pub(crate) dir: PathBuf,
-    /// Where to begin: 'start', 'end', or the global offset of a record
+    /// Where to start: 'start', 'end', or the global offset of a record
     #[arg(long, value_name = "WHERE", default_value = "end")]
     pub(crate) from: From,
-    /// Don't wait for records to be durable: print what a crash of the machine may still take back
+    /// Don't wait until records are durable: print records that a crash of the machine may still take
+    /// back
     #[arg(long)]
     pub(crate) written: bool,
     #[command(flatten)]
     pub(crate) print: PrintArgs,
 }
 
-/// Where to begin to follow.
+/// Where to start following.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum From {
     Start,
@@ -136,13 +138,13 @@ impl std::str::FromStr for From {
 /// How records are printed.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PrintArgs {
-    /// End after so many records
+    /// Stop after this many records
     #[arg(long, short = 'n', value_name = "N")]
     pub(crate) limit: Option<u64>,
-    /// Only records of this kind
+    /// Print only records of this kind
     #[arg(long, value_enum)]
     pub(crate) kind: Option<Kind>,
-    /// How payloads are printed
+    /// How to print payloads
     #[arg(long, short, value_enum, default_value_t = Format::Hex)]
     pub(crate) format: Format,
 }
@@ -164,39 +166,39 @@ impl Kind {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// A line each: offset, kind, size of the frame, payload in hexadecimal
+    /// One line each: offset, kind, size of the frame, payload in hexadecimal
     Hex,
-    /// The same, payload as text; what isn't printable is escaped
+    /// The same, with the payload as text; unprintable characters are escaped
     Utf8,
-    /// A JSON object in a line each
+    /// One JSON object per line
     Json,
-    /// The payloads alone, one behind the other, nothing between them
+    /// The payloads alone, one after the other, with nothing between them
     Raw,
 }
 
-/// Say what is wrong with a damaged log and how it could be opened again; with --apply, do it
+/// Report what is wrong with a damaged log and how it could be opened again; with --apply, do it
 ///
-/// Restoring the damaged files from a copy is always better: a repair gives up records that had been
-/// acknowledged. Nothing is changed without --apply.
+/// Restoring the damaged files from a copy is always better, because a repair gives up records that
+/// were acknowledged. Without --apply nothing is changed.
 ///
 /// With --apply it takes the log's lock, so no process may have the log open. It first copies a chunk
-/// that it will cut to a file of the same name with '.broken' behind, and renames chunks that it drops
-/// in the same way. The log leaves such files alone; remove them when nobody wants them any more.
+/// that it will cut to a file of the same name with '.broken' appended, and renames chunks that it
+/// drops in the same way. The log ignores these files; remove them when they are no longer needed.
 ///
-/// Damage in the newest chunk leaves one way: what stands before it is kept. Damage before that leaves
-/// two, and --keep has to say which: the chunks before it, and the whole log ends there; or the chunks
-/// behind it, and the log begins with the first checkpoint there.
+/// Damage in the newest chunk leaves one choice: the records before it are kept. Damage before that
+/// leaves two, and --keep must choose: keep the chunks before the damage, where the whole log then
+/// ends; or keep the chunks after it, so that the log starts with the first checkpoint there.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = HELP)]
 pub(crate) struct RepairArgs {
     /// The log's directory
     pub(crate) dir: PathBuf,
-    /// Do it
+    /// Apply the repair
     #[arg(long)]
     pub(crate) apply: bool,
     /// Take out the one record at this global offset, which its codec can't decode
     ///
-    /// The log passes over its place from then on. The chunk's old bytes are kept in a copy beside.
+    /// From then on the log skips this record. A copy beside the chunk keeps the chunk's old bytes.
     #[arg(long, value_name = "OFFSET", conflicts_with = "keep")]
     pub(crate) void: Option<u64>,
     /// What to keep where there is a choice
@@ -206,21 +208,22 @@ pub(crate) struct RepairArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Keep {
-    /// What stands before the first damage
+    /// The records before the first damage
     Before,
-    /// What stands behind the last damage
+    /// The chunks after the last damage
     Behind,
-    /// All, where what is damaged can be written anew
+    /// All records, where the damaged bytes can be written again
     All,
 }
 
-/// Measure what a disk can do, and what the log makes of it
+/// Measure a disk, and the log on that disk
 ///
-/// It works in a new directory inside DIR, which it removes in the end. It never touches a log.
+/// It works in a new directory inside DIR, and removes that directory at the end. It never touches a
+/// log.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = HELP)]
 pub(crate) struct BenchArgs {
-    /// A directory on the disk in question
+    /// A directory on the disk to measure
     pub(crate) dir: PathBuf,
     /// Seconds for each measurement
     #[arg(long, default_value_t = 2.0, value_parser = seconds)]
@@ -228,7 +231,7 @@ pub(crate) struct BenchArgs {
     /// Bytes of payload in a small record
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub(crate) size: u32,
-    /// Write the results as a picture, too: an SVG file
+    /// Also draw the results as a picture: an SVG file
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
 }

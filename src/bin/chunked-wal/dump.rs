@@ -1,9 +1,9 @@
-//! `dump`: every sound record, one behind the other.
+//! `dump`: every sound record, one after the other.
 //!
 //! ```text
 //! next ─► record, record, ... ─► damage ──────► the next chunk
 //!  ▲                               │ --salvage
-//!  └── the next sound record ◄─────┘ the bytes between are named
+//!  └── the next sound record ◄─────┘ the skipped bytes are reported
 //! ```
 
 use std::ops::Range;
@@ -17,12 +17,12 @@ use crate::print::Printer;
 use crate::survey::survey;
 use crate::{look, print};
 
-/// A dump under way.
+/// A running dump.
 struct Dump<'a> {
     args: &'a DumpArgs,
     printer: Printer<'a>,
     outcome: Outcome,
-    /// The first offset that was not dealt with yet.
+    /// The first offset that was not handled yet.
     next: u64,
 }
 
@@ -39,22 +39,23 @@ impl Dump<'_> {
         let listing = survey(&self.args.dir)?;
         let mut expected = None;
         for (i, id) in listing.chunks.iter().enumerate() {
-            // A chunk's records end where the next one begins.
+            // A chunk's records end where the next chunk starts.
             let is_before = listing.chunks.get(i + 1).is_some_and(|next| next.0 <= self.args.from);
             if self.printer.is_done() || is_before {
                 continue;
             }
             if let Some(expected) = expected.filter(|expected| *expected != id.0) {
                 let path = self.args.dir.join(id.file_name());
-                self.tell(&Error::Gap { path, expected, found: id.0 })?;
+                self.report(&Error::Gap { path, expected, found: id.0 })?;
             }
             expected = match self.chunk(*id, listing.place(i)) {
                 Ok(end) => end,
                 Err(Stopped::ByOutput(failure)) => return Err(failure),
-                // Removed by the process that has the log open; its file may be another chunk's already.
+                // The process that has the log open removed the chunk; its file may be another chunk by
+                // now.
                 Err(Stopped::ByLog(_)) if look::is_removed(&self.args.dir, *id) => None,
                 Err(Stopped::ByLog(error)) if is_damage(&error) => {
-                    self.tell(&error)?;
+                    self.report(&error)?;
                     None
                 }
                 Err(Stopped::ByLog(error)) => return Err(error.into()),
@@ -63,16 +64,16 @@ impl Dump<'_> {
         Ok(())
     }
 
-    /// Dumps the file of one chunk, which nobody writes.
+    /// Dumps the file of one chunk, which no process writes.
     fn file(&mut self) -> Result<(), Failure> {
         let chunk = match RawChunk::open_file(&self.args.dir) {
             Err(Error::NotAChunk { .. }) => {
-                let why = "is a file, and no chunk; a log is a directory";
+                let why = "is a file, but not a chunk; a log is a directory";
                 return Err(Failure::no_directory(&self.args.dir, why));
             }
             opened => opened?,
         };
-        // A seal without a successor is as good an end as any.
+        // A seal without a successor is a valid end too.
         let mut records = chunk.records(ChunkPlace::Newest);
         let ended = self.records(chunk.id(), &mut records);
         match ended.and_then(|()| self.end(&mut records, chunk.id())) {
@@ -82,18 +83,18 @@ impl Dump<'_> {
         }
     }
 
-    /// Says on standard error what is damaged, behind the records before it.
-    fn tell(&mut self, error: &Error) -> Result<(), Failure> {
+    /// Reports damage on standard error, after the records before it.
+    fn report(&mut self, error: &Error) -> Result<(), Failure> {
         self.printer.flush()?;
         eprintln!("chunked-wal: {error}");
         self.outcome = self.outcome.max(Outcome::Corrupt);
         Ok(())
     }
 
-    /// Dumps a chunk; returns where the next one begins, if that is known.
+    /// Dumps a chunk; returns where the next one starts, if that is known.
     fn chunk(&mut self, id: ChunkId, place: ChunkPlace) -> Result<Option<u64>, Stopped> {
         match self.chunk_once(id, place) {
-            // A chunk that ends is cut to its length: the rest is read up to its new end.
+            // A chunk that ends is cut to its length: continue with the rest, up to its new end.
             Err(Stopped::ByLog(Error::Io { .. })) => self.chunk_once(id, place),
             other => other,
         }
@@ -108,7 +109,7 @@ impl Dump<'_> {
             None => Ok(None),
             Some(ChunkEnd::Sealed { .. }) => Ok(Some(records.sound_end())),
             Some(ChunkEnd::Damaged(_)) => {
-                // What looks damaged may be what is being written, or a chunk removed meanwhile.
+                // Apparent damage may be an unfinished write, or a chunk removed meanwhile.
                 let look = look::look(&self.args.dir, id, place, &mut |_| {})?;
                 if matches!(look.state, look::State::Damaged(_)) {
                     self.end(&mut records, id)?;
@@ -119,7 +120,7 @@ impl Dump<'_> {
         }
     }
 
-    /// Prints records until they end, or enough are printed.
+    /// Prints records until the chunk ends, or enough are printed.
     fn records(&mut self, id: ChunkId, records: &mut RawRecords<'_>) -> Result<(), Stopped> {
         while let Some(record) = records.next()? {
             if record.offset >= self.next {
@@ -133,10 +134,10 @@ impl Dump<'_> {
         Ok(())
     }
 
-    /// Deals with the end of a chunk: tells of damage, and goes on behind it if that is asked for.
+    /// Handles the end of a chunk: reports damage, and continues after it with --salvage.
     fn end(&mut self, records: &mut RawRecords<'_>, id: ChunkId) -> Result<(), Stopped> {
         match records.end() {
-            Some(ChunkEnd::Damaged(error)) if is_damage(&error) => self.tell(&error)?,
+            Some(ChunkEnd::Damaged(error)) if is_damage(&error) => self.report(&error)?,
             Some(ChunkEnd::Damaged(error)) => return Err(error.into()),
             _ => {}
         }
@@ -150,7 +151,8 @@ impl Dump<'_> {
         Ok(())
     }
 
-    /// Says on standard error what is lost. What a crash tore is not there, unless there is more behind it.
+    /// Reports lost bytes on standard error. A torn end is not reported, unless sound records follow
+    /// it.
     fn skip(&mut self, skipped: &Range<u64>) -> Result<(), Failure> {
         self.outcome = self.outcome.max(Outcome::Torn);
         if skipped.end <= self.next {

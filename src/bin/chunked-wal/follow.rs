@@ -42,7 +42,7 @@ pub(crate) fn run(args: &FollowArgs) -> Result<Outcome, Failure> {
     Ok(Outcome::Sound)
 }
 
-/// Where the first record at or behind an offset begins.
+/// Returns where the first record at or after an offset starts.
 fn first_at(reader: &WalReader<Raw>, listing: &Listing, offset: u64) -> Result<u64, Failure> {
     let (start, end) = (reader.start(), reader.end());
     if offset < start || offset > end {
@@ -65,7 +65,7 @@ enum Stopped {
     ByOutput(Failure),
 }
 
-/// Waits for the next record; before it waits, shows what was printed.
+/// Waits for the next record; before the wait, flushes the printed records.
 fn next(follow: &mut Follow<Raw>, printer: &mut Printer<'_>) -> Result<Record, Stopped> {
     if let Some(record) = follow.next_timeout(Duration::ZERO).map_err(Stopped::ByLog)? {
         return Ok(record);
@@ -90,7 +90,7 @@ fn print(
     };
     let Segment { offset, size, .. } = segment;
     let payload = &payload.0[..];
-    // How it is stored, a reader doesn't tell; it isn't printed.
+    // A reader doesn't know how the payload is stored; that isn't printed.
     let stored_len = payload.len() as u64;
     printer.print(chunk, &RawRecord { offset, size, kind, is_compressed: false, stored_len, payload })
 }

@@ -1,4 +1,4 @@
-//! `inspect`: a table of chunks, and what else there is.
+//! `inspect`: a table of chunks, and other facts about the log.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::survey::{is_open, survey};
 struct Row {
     id: ChunkId,
     look: Look,
-    /// None if not even the header can be read.
+    /// `None` if not even the header can be read.
     header: Option<RowHeader>,
 }
 
@@ -64,14 +64,14 @@ fn read_header(dir: &Path, id: ChunkId) -> Result<Option<RowHeader>, Failure> {
     }
 }
 
-/// `to_string` would panic where the time can't be written.
+/// Formats a time, where `to_string` would panic if it can't be written.
 fn rfc3339(time: SystemTime) -> Option<String> {
     let mut text = String::new();
     write!(text, "{}", humantime::format_rfc3339_seconds(time)).ok().map(|()| text)
 }
 
-/// As [`look`], but a chunk whose seal is in its place is not read beyond its first record, unless it
-/// may have compressed records, which are to be counted.
+/// As [`look`], but reads only the first record of a chunk whose seal is in its place, unless the chunk
+/// may have compressed records, which must be counted.
 fn quick_look(dir: &Path, id: ChunkId, place: ChunkPlace) -> Result<Look, Failure> {
     if place == ChunkPlace::Older
         && let Ok(chunk) = RawChunk::open(dir, id)
@@ -96,7 +96,7 @@ fn quick_look(dir: &Path, id: ChunkId, place: ChunkPlace) -> Result<Look, Failur
     Ok(look(dir, id, place, &mut |_| {})?)
 }
 
-/// What there is to say.
+/// The contents of the report.
 struct Report<'a> {
     dir: &'a Path,
     listing: &'a Listing,
@@ -136,13 +136,13 @@ impl Report<'_> {
         }
     }
 
-    /// Whether the log ends whole, and yet nobody has closed it: its process was killed, or the power failed.
+    /// Whether the log ends whole but was not closed: its process was killed, or the power failed.
     fn ended_unmarked(&self) -> bool {
         let ended = self.rows.last().filter(|_| !self.is_open).map(|row| &row.look.state);
         matches!(ended, Some(State::Open { marked: false }))
     }
 
-    /// How many chunks were not read as a whole.
+    /// The number of chunks that were not read as a whole.
     fn read_in_part(&self) -> u64 {
         self.rows.iter().filter(|row| row.look.is_partial).count() as u64
     }
@@ -198,7 +198,7 @@ impl Report<'_> {
         line(format!("writer     {}", if self.is_open { "has it open" } else { "none" }));
         line(match self.torn() {
             None if self.ended_unmarked() => {
-                "torn tail  none; no mark either: the writer did not close it".into()
+                "torn tail  none, but no mark either: the writer did not close the log".into()
             }
             None => "torn tail  none".into(),
             Some((row, lost, cut_at)) => {
@@ -208,7 +208,7 @@ impl Report<'_> {
         line(match self.read_in_part() {
             0 => "read       every record".into(),
             n => format!(
-                "read       of {} header, seal and first record only: 'verify' reads every byte",
+                "read       only header, seal and first record of {}: 'verify' reads every byte",
                 print::count(n, "sealed chunk")
             ),
         });

@@ -1,7 +1,7 @@
-//! Reads a chunk as a whole and says what it is, also while somebody writes or removes it.
+//! Reads a whole chunk and classifies it, even while the chunk is written or removed.
 //!
-//! A frame in flight looks torn; one window read before a write and the next after it may even look
-//! damaged. So what is wrong counts only once two looks have found the same.
+//! An unfinished write looks torn; a window read before a write and the next one after it may even look
+//! damaged. So a fault counts only once two looks have found the same.
 
 use std::io;
 use std::path::Path;
@@ -16,27 +16,28 @@ use crate::print;
 /// How often to look at a chunk that changes all the time.
 const LOOKS_MAX: u32 = 20;
 
-/// The pause between two looks at something wrong.
+/// The pause between two looks at a fault.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What a whole chunk is.
+/// The result of looking at a whole chunk.
 #[derive(Debug, Default)]
 pub(crate) struct Look {
     pub(crate) records: u64,
-    /// The global offset behind the last sound record; the chunk's id if there is none.
+    /// The global offset after the last sound record; the chunk's id if there is none.
     pub(crate) data_end: u64,
-    /// Bytes of payload as stored, and how many of them are compressed.
+    /// The payload bytes, as stored. The next field counts the compressed ones.
     pub(crate) payload: u64,
     pub(crate) compressed: u64,
     pub(crate) checkpoint: Option<u64>,
     pub(crate) log_id: Option<[u8; 16]>,
-    /// Over the records of the chunk before it, and over its own: the first is the second of that chunk.
+    /// The checksum over the records of the previous chunk, then the one over this chunk's. The first
+    /// must equal the second one of the previous chunk.
     pub(crate) predecessor_checksum: u32,
     pub(crate) data_checksum: u32,
     pub(crate) state: State,
-    /// Of a sealed chunk only header, seal and first record were read.
+    /// Only header, seal and first record were read, because the chunk is sealed.
     pub(crate) is_partial: bool,
-    /// The damage is in what the rest of the log proves: it can be written anew.
+    /// The rest of the log proves the damaged bytes: they can be written again.
     pub(crate) is_mendable: bool,
     /// The chunk doesn't follow the one before it: it starts elsewhere, or after other records.
     pub(crate) misplaced: Option<Error>,
@@ -51,16 +52,16 @@ pub(crate) enum State {
     },
     Torn {
         lost: u64,
-        /// The size of the file, where it ends in the torn write.
+        /// The size of the file, if the file ends within the torn write.
         cut_at: Option<u64>,
     },
     Damaged(Error),
-    /// Removed before it was read to its end.
+    /// The chunk was removed before it was read to its end.
     #[default]
     Removed,
 }
 
-/// Reads a chunk. `read` is told of bytes as they are read; of a second look it hears nothing.
+/// Reads a chunk. Calls `read` with the number of bytes as they are read, only during the first look.
 pub(crate) fn look(
     dir: &Path,
     id: ChunkId,
@@ -84,7 +85,7 @@ pub(crate) fn look(
 }
 
 impl Look {
-    /// What is wrong with the chunk's place in the log and with the chunk, in the order of the log.
+    /// Returns the faults of the chunk's place in the log and of the chunk, in the order of the log.
     pub(crate) fn damage(&self) -> impl Iterator<Item = &Error> {
         let inside = match &self.state {
             State::Damaged(error) => Some(error),
@@ -93,7 +94,7 @@ impl Look {
         self.misplaced.iter().chain(inside)
     }
 
-    /// Whether something is wrong by which records are lost.
+    /// Whether there is a fault that loses records.
     pub(crate) fn is_bad(&self) -> bool {
         self.misplaced.is_some() || !self.is_whole()
     }
@@ -103,14 +104,14 @@ impl Look {
         self.is_mendable || !matches!(self.state, State::Damaged(_))
     }
 
-    /// What is wrong with the place of this chunk, `id`, right after a whole one.
+    /// Returns the fault of the place of this chunk, `id`, right after a whole one.
     fn misplaced_after(&self, before: &Look, dir: &Path, id: ChunkId) -> Option<Error> {
         let path = dir.join(id.file_name());
         if before.data_end != id.0 {
             return Some(Error::Gap { path, expected: before.data_end, found: id.0 });
         }
         let (expected, found) = (self.predecessor_checksum, before.data_checksum);
-        // The header of a chunk of which nothing is known may be what is damaged.
+        // Without a known log id the header itself may be damaged.
         (self.log_id.is_some() && expected != found)
             .then_some(Error::ForeignChunk { path, reason: Foreign::Predecessor { expected, found } })
     }
@@ -121,12 +122,12 @@ impl Look {
 }
 
 impl Look {
-    /// Finds out whether what is damaged can be written anew, from the chunk and its successor.
+    /// Finds out whether the damaged bytes can be written again, from the chunk and its successor.
     fn find_mendable(&mut self, dir: &Path, id: ChunkId, successor: Option<ChunkId>) {
         if !matches!(self.state, State::Damaged(_)) {
             return;
         }
-        // What can't be read now is as damaged as it was found.
+        // If the bytes can't be read now, the damage stays as found.
         let Ok(Some(mendable)) = raw::mendable(dir, id, successor) else { return };
         let Some(damage) = mendable.damage.into_iter().next() else { return };
         self.state = State::Damaged(damage);
@@ -138,7 +139,7 @@ impl Look {
     }
 }
 
-/// What makes two findings the same.
+/// Describes a result, so that two looks can be compared.
 fn describe(look: &Result<Look, Error>) -> String {
     match look {
         Ok(Look { state: State::Damaged(error), data_end, .. }) => format!("{data_end} {error:?}"),
@@ -162,7 +163,7 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
         ..Look::default()
     };
     let mut records = chunk.records(place);
-    let mut told = id.0;
+    let mut reported = id.0;
     while let Some(record) = records.next()? {
         look.checkpoint = look.checkpoint.or(Some(record.payload.len() as u64));
         look.payload += record.stored_len;
@@ -170,9 +171,9 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
             look.compressed += record.stored_len;
         }
         let end = record.offset + record.size;
-        if end - told >= 1 << 20 {
-            read(end - told);
-            told = end;
+        if end - reported >= 1 << 20 {
+            read(end - reported);
+            reported = end;
         }
     }
     (look.records, look.data_end) = (records.count(), records.sound_end());
@@ -188,14 +189,14 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
         Some(ChunkEnd::Damaged(error)) => State::Damaged(error),
         _ => return Err(chunk_unread(&chunk)),
     };
-    read((id.0 + chunk.file_len()).saturating_sub(told));
+    read((id.0 + chunk.file_len()).saturating_sub(reported));
     if matches!(look.state, State::Damaged(_)) && is_removed(dir, id) {
         look.state = State::Removed;
     }
     Ok(look)
 }
 
-/// What of a damaged chunk is lost and what follows it, each gap in a line.
+/// Describes the losses of a damaged chunk and the records after them, one line for each gap.
 pub(crate) fn salvage(dir: &Path, id: ChunkId, place: ChunkPlace) -> Result<Vec<String>, Error> {
     let chunk = match RawChunk::open(dir, id) {
         Ok(chunk) => chunk,
@@ -210,17 +211,17 @@ pub(crate) fn salvage(dir: &Path, id: ChunkId, place: ChunkPlace) -> Result<Vec<
         let before = records.count();
         while records.next()?.is_some() {}
         let follow = print::count(records.count() - before, "sound record");
-        lines.push(format!("{}: {}; {follow} behind", id.file_name(), print::skipped(&skipped)));
+        lines.push(format!("{}: {}; {follow} after that", id.file_name(), print::skipped(&skipped)));
     }
     Ok(lines)
 }
 
 fn chunk_unread(chunk: &RawChunk) -> Error {
-    let source = std::sync::Arc::new(io::Error::other("it was not read to its end"));
+    let source = std::sync::Arc::new(io::Error::other("the chunk was not read to its end"));
     Error::Io { op: "read", path: chunk.path().to_owned(), source }
 }
 
-/// Whether a chunk is not there any more: then what its file holds is another one's.
+/// Whether a chunk was removed: then its file may hold another chunk.
 pub(crate) fn is_removed(dir: &Path, id: ChunkId) -> bool {
     matches!(RawChunk::open(dir, id), Err(error) if is_gone(&error))
 }
@@ -229,16 +230,16 @@ pub(crate) fn is_gone(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
-/// All chunks of a log, each on its own and as a chain.
+/// All chunks of a log, each by itself and as a chain.
 #[derive(Debug)]
 pub(crate) struct LogLook {
-    /// The log that most chunks are of.
+    /// The log id of most chunks.
     pub(crate) log_id: Option<[u8; 16]>,
     pub(crate) chunks: Vec<(ChunkId, Look)>,
 }
 
 impl LogLook {
-    /// Puts together what was found of each chunk of a listing, in order.
+    /// Collects the results of each chunk of a listing, in order.
     pub(crate) fn of(dir: &Path, looks: Vec<(ChunkId, Look)>) -> Self {
         let mut chunks: Vec<(ChunkId, Look)> = Vec::with_capacity(looks.len());
         let ids: Vec<ChunkId> = looks.iter().map(|(id, _)| *id).collect();
@@ -246,8 +247,9 @@ impl LogLook {
         for (i, (id, mut look)) in looks.into_iter().enumerate() {
             look.find_mendable(dir, id, ids.get(i + 1).copied());
             match look.state {
-                // The oldest go first: those before it are gone by now, too, and were seen just in time. One
-                // missing behind others that are still there is the gap that it leaves.
+                // The oldest chunks are removed first: the ones before this chunk are gone by now, too,
+                // and were read just in time. A missing chunk after others that are still there is a
+                // gap.
                 State::Removed => {
                     chunks.retain(|(before, _)| !is_removed(dir, *before));
                     continue;

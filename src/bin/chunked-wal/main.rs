@@ -1,8 +1,8 @@
-//! The command `chunked-wal`: looks into any log, whatever its types, also while another process has it
-//! open; repairs a damaged one on request; measures a disk.
+//! The command `chunked-wal`: looks into any log, whatever its types, even while another process has
+//! the log open; repairs a damaged log on request; measures a disk.
 //!
-//! Each command is a file of its own. All of them end in an [`Outcome`](outcome::Outcome), which is the
-//! exit status, or in a [`Failure`](outcome::Failure), which is one line and an exit status.
+//! Each command is in its own file. All of them return an [`Outcome`](outcome::Outcome), which is the
+//! exit status, or a [`Failure`](outcome::Failure), which is one line and an exit status.
 
 mod args;
 mod bench;
@@ -28,15 +28,15 @@ fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            // Help and version are asked for and go to standard output; the rest is a usage error.
-            let _nobody_reads = error.print();
+            // Help and version go to standard output with success; the rest is a usage error.
+            let _output_closed = error.print();
             return if error.use_stderr() { outcome::USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
     match run(args.command) {
         Ok(outcome) => outcome.code().into(),
-        Err(Failure::NobodyReads) => ExitCode::SUCCESS,
-        Err(Failure::Told { code, line }) => {
+        Err(Failure::OutputClosed) => ExitCode::SUCCESS,
+        Err(Failure::Message { code, line }) => {
             eprintln!("chunked-wal: {line}");
             code.into()
         }

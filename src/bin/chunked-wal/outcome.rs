@@ -1,4 +1,4 @@
-//! How a command ends: exit statuses, and the one line that goes with a failure.
+//! How a command ends: its exit status, and the one line of a failure.
 
 use std::io;
 use std::path::Path;
@@ -19,21 +19,21 @@ const LOCKED: u8 = 9;
 /// The exit statuses, as `--help` shows them.
 pub(crate) const HELP: &str = "\
 Exit status:
-   0  done; nothing is wrong with what was read: 'verify' reads every byte, 'inspect' does not
+   0  done, and nothing read is wrong: 'verify' reads every byte, 'inspect' does not
    1  a torn tail and nothing worse: a crash caught the last write; the next open cuts it off
    2  the log is corrupt
-   3  it can't be read: an error of the disk or the system
+   3  the log can't be read: an error of the disk or the system
    4  there is no such directory
    5  no permission
    6  the directory is empty
-   7  the directory has files, and none of them is a log's
+   7  the directory has files, but none of a log
    8  the log needs a newer version of this command, or a build with more features
-   9  another process has the log open (only 'repair --apply' minds)
+   9  another process has the log open (matters only to 'repair --apply')
   64  wrong arguments
-'verify', which may look at many logs, has 0 to 3 only: 3 for all that it can't read, and the
-highest of all.";
+'verify' may look at many logs, and returns only 0 to 3: the highest of all logs, with 3 for each
+log that it can't read.";
 
-/// What a command that did its work found.
+/// The result of a command that did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     Sound,
@@ -56,9 +56,9 @@ impl Outcome {
 /// Why a command didn't do its work.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Whoever read the output is gone: nothing to say, and to nobody.
-    NobodyReads,
-    Told {
+    /// The reader of the output is gone, so there is nothing to report.
+    OutputClosed,
+    Message {
         code: u8,
         line: String,
     },
@@ -66,35 +66,35 @@ pub(crate) enum Failure {
 
 impl Failure {
     pub(crate) fn usage(line: impl Into<String>) -> Self {
-        Failure::Told { code: USAGE, line: line.into() }
+        Failure::Message { code: USAGE, line: line.into() }
     }
 
     pub(crate) fn no_directory(dir: &Path, why: &str) -> Self {
-        Failure::Told { code: NO_DIRECTORY, line: format!("'{}' {why}", dir.display()) }
+        Failure::Message { code: NO_DIRECTORY, line: format!("'{}' {why}", dir.display()) }
     }
 
     pub(crate) fn empty(dir: &Path) -> Self {
         let line = format!("'{}' is empty: there is no log in it yet", dir.display());
-        Failure::Told { code: EMPTY, line }
+        Failure::Message { code: EMPTY, line }
     }
 
     pub(crate) fn no_log(dir: &Path, files: usize) -> Self {
         let what =
             if files == 1 { "its only file isn't".into() } else { format!("none of its {files} files is") };
         let line = format!("'{}' is not a log's directory: {what} a chunk of a log", dir.display());
-        Failure::Told { code: NO_LOG, line }
+        Failure::Message { code: NO_LOG, line }
     }
 
-    /// The system's answer to an operation on a file or directory.
+    /// The failure of an operation on a file or directory.
     pub(crate) fn io(op: &str, path: &Path, error: &io::Error) -> Self {
         let code = if error.kind() == io::ErrorKind::PermissionDenied { NO_PERMISSION } else { CANT_BE_READ };
-        Failure::Told { code, line: format!("{op} '{}' failed: {error}", path.display()) }
+        Failure::Message { code, line: format!("{op} '{}' failed: {error}", path.display()) }
     }
 
     pub(crate) fn line(&self) -> &str {
         match self {
-            Failure::NobodyReads => "nobody reads the output",
-            Failure::Told { line, .. } => line,
+            Failure::OutputClosed => "the output is closed",
+            Failure::Message { line, .. } => line,
         }
     }
 }
@@ -110,21 +110,23 @@ impl From<Error> for Failure {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => NO_PERMISSION,
             _ => CANT_BE_READ,
         };
-        Failure::Told { code, line: error.to_string() }
+        Failure::Message { code, line: error.to_string() }
     }
 }
 
-/// For what is written to standard output.
+/// An error of writing to standard output.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::NobodyReads,
-            _ => Failure::Told { code: CANT_BE_READ, line: format!("the output can't be written: {error}") },
+            io::ErrorKind::BrokenPipe => Failure::OutputClosed,
+            _ => {
+                Failure::Message { code: CANT_BE_READ, line: format!("the output can't be written: {error}") }
+            }
         }
     }
 }
 
-/// Whether an error tells of bytes that are not what they were.
+/// Whether an error means that bytes have changed since they were written.
 pub(crate) fn is_damage(error: &Error) -> bool {
     matches!(
         error,

@@ -1,4 +1,4 @@
-//! Records on standard output, and other words for people.
+//! Records on standard output, and other text for people.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::args::{Format, PrintArgs};
 use crate::outcome::Failure;
 
-/// Prints records as asked for.
+/// Prints records in the requested format.
 pub(crate) struct Printer<'a> {
     args: &'a PrintArgs,
     out: BufWriter<StdoutLock<'static>>,
@@ -28,12 +28,12 @@ impl<'a> Printer<'a> {
         Printer { args, out: BufWriter::new(io::stdout().lock()), line: Vec::new(), printed: 0 }
     }
 
-    /// Whether as many were printed as asked for.
+    /// Whether the requested number of records was printed.
     pub(crate) fn is_done(&self) -> bool {
         self.args.limit.is_some_and(|limit| self.printed >= limit)
     }
 
-    /// Prints a record, if it is of the kind asked for.
+    /// Prints a record, if it has the requested kind.
     pub(crate) fn print(&mut self, chunk: ChunkId, record: &RawRecord<'_>) -> Result<(), Failure> {
         if self.args.kind.is_some_and(|kind| !kind.is(record.kind)) {
             return Ok(());
@@ -70,7 +70,7 @@ impl<'a> Printer<'a> {
         Ok(self.out.write_all(&self.line)?)
     }
 
-    /// Lets whoever reads see what was printed.
+    /// Flushes, so that a reader of the output sees the printed records.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.out.flush()?)
     }
@@ -89,7 +89,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
-/// Text as it is, all that could move a terminal's cursor or isn't text escaped.
+/// Text as it is; control characters and bytes that are not text are escaped.
 fn printable(bytes: &[u8], line: &mut Vec<u8>) {
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -117,26 +117,27 @@ pub(crate) fn count(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// A torn tail in words. `cut_at`: the size of the file, where it ends in the torn write. A crash may leave that,
-/// where the disk has lost a size that was only reserved; but so does a copy that was interrupted.
+/// Describes a torn tail. `cut_at` is the size of the file, if the file ends within the torn write. A
+/// crash may leave that, where the disk has lost a size that was only reserved; an interrupted copy
+/// may, too.
 pub(crate) fn torn(lost: u64, at: u64, cut_at: Option<u64>) -> String {
-    let torn = format!("a torn write of {lost} bytes behind offset {at}; the next open cuts it off");
+    let torn = format!("a torn write of {lost} bytes after offset {at}; the next open cuts it off");
     match cut_at {
         Some(len) => format!(
-            "{torn}; the file ends in it, after {len} bytes, though a log reserves space behind its records: if the file was cut short, records that were acknowledged are missing"
+            "{torn}; the file ends within that write, after {len} bytes, though a log reserves space after its records: if the file was cut short, acknowledged records are missing"
         ),
         None => torn,
     }
 }
 
-/// Bytes that are lost between sound records.
+/// Describes the lost bytes between sound records.
 pub(crate) fn skipped(offsets: &Range<u64>) -> String {
     let Range { start, end } = offsets;
     format!("skipped {} from offset {start} to {end}", count(end - start, "byte"))
 }
 
-/// A name that somebody else chose, for a list of names on a terminal: in quotes and escaped, unless all of it
-/// is plain.
+/// A name from outside, for a list of names on a terminal: in quotes and escaped, unless all of it is
+/// plain.
 pub(crate) fn name(name: &OsStr) -> String {
     let plain = |text: &str| text.chars().all(|c| c.is_alphanumeric() || "._-+=@#~:".contains(c));
     match name.to_str() {
@@ -145,8 +146,8 @@ pub(crate) fn name(name: &OsStr) -> String {
     }
 }
 
-/// A path for JSON, which escapes what has to be. One that is not UTF-8 is escaped here, so that two of them
-/// don't become the same.
+/// A path for JSON. A path that is not UTF-8 is escaped here, so that two such paths don't become the
+/// same.
 pub(crate) fn path(path: impl AsRef<Path>) -> String {
     let path = path.as_ref();
     path.to_str().map_or_else(|| path.as_os_str().as_bytes().escape_ascii().to_string(), str::to_string)

@@ -1,16 +1,17 @@
-//! `repair`: what could be kept of a damaged log, and, on request, just that.
+//! `repair`: describes what could be kept of a damaged log, and, on request, keeps it.
 //!
 //! ```text
 //!   chunks   |  A  |  B  x      |  C  |  D  |        x: the first damage
 //!   before   |  A  |  B |cut                         C, D dropped, newest first
 //!   behind                      |  C  |  D  |        A, B dropped, oldest first
-//!   all      |  A  |  B  |mend| |  C  |  D  |        what the rest proves is written anew, and nothing is lost
+//!   all      |  A  |  B  |mend| |  C  |  D  |        proven bytes are written again, nothing is lost
 //! ```
 //!
-//! - Where all can be kept, nothing else is offered.
-//! - Nothing that is given up is gone: what is cut is copied before, what is dropped is renamed.
-//! - A crash on the way leaves a log that can be repaired again: chunks go one by one from the end that
-//!   is given up, each rename durable before the next, and the cut comes last.
+//! - Where everything can be kept, there is no other choice.
+//! - Nothing that is given up is deleted: a chunk is copied before it is cut, and renamed instead of
+//!   dropped.
+//! - A crash during a repair leaves a log that can be repaired again: chunks go one by one from the end
+//!   that is given up, each rename durable before the next, and the cut comes last.
 
 use std::fs;
 use std::fs::File;
@@ -29,11 +30,11 @@ use crate::{print, void};
 /// One step of a repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// Chunk by index: renamed.
+    /// The chunk with this index is renamed.
     Drop(usize),
-    /// Chunk by index: copied, then ended at this global offset.
+    /// The chunk with this index is copied, then ended at this global offset.
     Cut(usize, u64),
-    /// Chunk by index: its seal or header is written anew, in its place.
+    /// The seal or header of the chunk with this index is written again, in its place.
     Mend(usize),
 }
 
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &RepairArgs) -> Result<Outcome, Failure> {
         return void::run(args, offset);
     }
     survey(&args.dir)?;
-    // Before the look: what is found must stay so.
+    // The lock is taken before the look, so that the result stays true.
     let lock = match args.apply {
         true => Some(ChunkedWal::<Raw>::acquire_lock(&Config::new(&args.dir))?),
         false => None,
@@ -96,10 +97,10 @@ fn examine(dir: &Path) -> Result<LogLook, Failure> {
     Ok(LogLook::of(dir, looks?))
 }
 
-/// The ways there are.
+/// Returns the ways to repair the log.
 fn plans(log: &LogLook, is_torn: bool) -> Vec<Plan> {
     let chunks = &log.chunks;
-    // Before anything is dropped: the next chunk has the proof.
+    // Mending comes before dropping, because the next chunk has the proof.
     let mends = |kept: Range<usize>| kept.filter(|i| chunks[*i].1.is_mendable).map(Step::Mend);
     let Some(first) = chunks.iter().position(|(_, look)| look.is_bad()) else {
         let last = chunks.len().saturating_sub(1);
@@ -109,7 +110,7 @@ fn plans(log: &LogLook, is_torn: bool) -> Vec<Plan> {
         return if steps.is_empty() { Vec::new() } else { vec![Plan { keep, steps }] };
     };
     let mut plans = Vec::new();
-    // Of a foreign chunk nothing is kept, however sound it is.
+    // Nothing of a foreign chunk is kept, however sound the chunk is.
     let look = &chunks[first].1;
     let is_ours = matches!(look.state, State::Damaged(Error::Corrupt { .. })) && look.misplaced.is_none();
     let has_prefix = is_ours && look.records > 0;
@@ -121,10 +122,10 @@ fn plans(log: &LogLook, is_torn: bool) -> Vec<Plan> {
         plans.push(Plan { keep: Keep::Before, steps });
     }
     let last = chunks.iter().rposition(|(_, look)| look.is_bad()).unwrap_or(first);
-    // A whole chunk behind a gap can be the oldest.
-    let begin = if chunks[last].1.is_whole() { last } else { last + 1 };
-    if begin < chunks.len() {
-        let steps = mends(begin..chunks.len()).chain((0..begin).map(Step::Drop)).collect();
+    // A whole chunk after a gap can be the oldest.
+    let start = if chunks[last].1.is_whole() { last } else { last + 1 };
+    if start < chunks.len() {
+        let steps = mends(start..chunks.len()).chain((0..start).map(Step::Drop)).collect();
         plans.push(Plan { keep: Keep::Behind, steps });
     }
     plans
@@ -138,13 +139,13 @@ fn describe_damage(args: &RepairArgs, log: &LogLook, outcome: Outcome) -> String
             let (id, look) = &log.chunks[log.chunks.len() - 1];
             let State::Torn { lost, cut_at } = look.state else { return String::new() };
             let torn = print::torn(lost, look.data_end, cut_at);
-            format!("{dir}: {}: {torn}; nothing proves that any of it had been durable\n", id.file_name())
+            format!("{dir}: {}: {torn}; nothing proves that any of it was durable\n", id.file_name())
         }
         _ => log.chunks.iter().flat_map(|(_, look)| look.damage()).map(|e| format!("{e}\n")).collect(),
     }
 }
 
-/// Says what would be done.
+/// Prints what the repair would do.
 fn propose(args: &RepairArgs, log: &LogLook, plans: &[Plan]) -> Result<(), Failure> {
     let mut text = String::new();
     for plan in plans {
@@ -156,7 +157,7 @@ fn propose(args: &RepairArgs, log: &LogLook, plans: &[Plan]) -> Result<(), Failu
         }
     }
     text += match plans {
-        [] => "nothing sound is left to keep: restore the files from a copy\n",
+        [] => "nothing sound is left: restore the files from a copy\n",
         [_] => "nothing was changed; --apply does it\n",
         _ => "nothing was changed; --apply with one of the two does it\n",
     };
@@ -168,11 +169,11 @@ fn choose(args: &RepairArgs, plans: Vec<Plan>) -> Result<Plan, Failure> {
     let ways: Vec<_> = plans.iter().map(|plan| name(plan.keep)).collect();
     let chosen = plans.into_iter().find(|plan| args.keep.map_or(!several, |keep| keep == plan.keep));
     chosen.ok_or_else(|| match ways.as_slice() {
-        [] => Failure::Told {
+        [] => Failure::Message {
             code: Outcome::Corrupt.code(),
-            line: "nothing sound is left to keep, nothing was changed: restore the files from a copy".into(),
+            line: "nothing sound is left, and nothing was changed: restore the files from a copy".into(),
         },
-        ways => Failure::usage(format!("nothing was changed: say --keep {}", ways.join(" or --keep "))),
+        ways => Failure::usage(format!("nothing was changed: choose --keep {}", ways.join(" or --keep "))),
     })
 }
 
@@ -184,7 +185,7 @@ fn name(keep: Keep) -> &'static str {
     }
 }
 
-/// What a step does and what is lost by it.
+/// Describes a step and its losses.
 fn describe(dir: &Path, log: &LogLook, step: Step) -> String {
     match step {
         Step::Drop(i) => {
@@ -200,7 +201,7 @@ fn describe(dir: &Path, log: &LogLook, step: Step) -> String {
             let lost = match (&look.state, seal) {
                 (State::Torn { .. }, _) => "the torn write".into(),
                 (_, Some(seal)) => print::count(seal.records.saturating_sub(look.records), "record"),
-                (_, None) => "all behind it".into(),
+                (_, None) => "everything after it".into(),
             };
             format!("cut {} at offset {at}: keeps {kept}, loses {lost}", id.file_name())
         }
@@ -211,7 +212,7 @@ fn describe(dir: &Path, log: &LogLook, step: Step) -> String {
                 _ => "seal",
             };
             let records = print::count(look.records, "record");
-            format!("write the {what} of {} anew: keeps {records}, loses nothing", id.file_name())
+            format!("write the {what} of {} again: keeps {records}, loses nothing", id.file_name())
         }
     }
 }
@@ -242,7 +243,7 @@ fn apply(lock: &WalLock, log: &LogLook, step: Step) -> Result<(), Failure> {
     say(&format!("done: {what}; {how} to {aside}\n"))
 }
 
-/// A durable copy. It has its name only once it is whole.
+/// Makes a durable copy, which gets its name only once it is whole.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     let mut part = to.as_os_str().to_owned();
     part.push(".part");
@@ -259,7 +260,7 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), Failure> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Failure::io("sync", dir, &e))
 }
 
-/// A name for what is put aside that no earlier repair has used.
+/// Returns a name for a file that is put aside, which no earlier repair has used.
 pub(crate) fn free_name(path: &Path) -> PathBuf {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".broken");

@@ -1,4 +1,4 @@
-//! Whether a directory has a log in it, and who has it open.
+//! Whether a directory has a log in it, and whether a process has the log open.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use chunked_wal::{ChunkId, Error};
 
 use crate::outcome::Failure;
 
-/// Lists a log's directory; anything else is a failure that says what it is.
+/// Lists a log's directory; for anything else, fails with a line that says what it is.
 pub(crate) fn survey(dir: &Path) -> Result<Listing, Failure> {
     match fs::metadata(dir) {
         Ok(metadata) if !metadata.is_dir() => {
@@ -28,7 +28,7 @@ pub(crate) fn survey(dir: &Path) -> Result<Listing, Failure> {
             files => Failure::no_log(dir, files),
         });
     }
-    // Files that only have the names of chunks make no log.
+    // Files that only have the names of chunks are not a log.
     let is_foreign = |id: &ChunkId| matches!(RawChunk::open(dir, *id), Err(Error::NotAChunk { .. }));
     if listing.chunks.iter().all(is_foreign) {
         return Err(Failure::no_log(dir, listing.chunks.len() + listing.foreign.len()));
@@ -36,16 +36,16 @@ pub(crate) fn survey(dir: &Path) -> Result<Listing, Failure> {
     Ok(listing)
 }
 
-/// Whether a process has the log open, as far as the system tells.
+/// Whether a process has the log open, as far as the system reports it.
 ///
-/// Trying the lock would tell, too, and make an open that happens at that moment fail.
+/// Trying the lock would find out, too, but would make an open that happens at that moment fail.
 pub(crate) fn is_open(dir: &Path) -> bool {
-    // A log locks its directory as well as the file, which may have been removed or replaced since.
+    // A log locks its directory as well as the file, because the file may be removed or replaced.
     let held = [fs::metadata(dir), fs::metadata(dir.join("LOCK"))];
     let held = held.map(|found| found.map(|found| found.ino()).ok());
     let Ok(locks) = fs::read_to_string("/proc/locks") else { return false };
-    // 1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234567 0 EOF. The device is not that of `stat` on every
-    // file system, so the inode has to do.
+    // 1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234567 0 EOF. Some file systems have another device here
+    // than in `stat`, so only the inode is compared.
     locks.lines().any(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let inode = words.get(5).and_then(|place| place.rsplit(':').next()?.parse::<u64>().ok());

@@ -22,7 +22,7 @@ use crate::outcome::{Failure, Outcome};
 use crate::print;
 use crate::survey::{is_open, survey};
 
-/// A chunk to be checked.
+/// A chunk to check.
 struct Job {
     log: usize,
     id: ChunkId,
@@ -80,7 +80,7 @@ fn progress_bar(bytes: u64) -> ProgressBar {
         "{wide_bar} {percent:>3}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta} left",
     );
     let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr_with_hz(10));
-    // The template is a constant; without it the default one is used.
+    // The template is a constant, so it parses; otherwise the default one is used.
     let bar = match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
@@ -90,7 +90,7 @@ fn progress_bar(bytes: u64) -> ProgressBar {
     bar
 }
 
-/// Looks at all chunks; the results stand in the order of the jobs.
+/// Looks at all chunks; the results are in the order of the jobs.
 fn check_all(args: &VerifyArgs, jobs: &[Job], progress: &ProgressBar) -> Vec<Result<Look, Error>> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.jobs.map_or(processors, usize::from).min(jobs.len());
@@ -113,14 +113,14 @@ fn check_all(args: &VerifyArgs, jobs: &[Job], progress: &ProgressBar) -> Vec<Res
     done.into_iter().map(|(_, look)| look).collect()
 }
 
-/// What is to be said of one log.
+/// The result for one log.
 struct LogResult {
     dir: PathBuf,
     outcome: Outcome,
     chunks: u64,
     records: u64,
     bytes: u64,
-    /// What is wrong, each in a line.
+    /// The faults, one line each.
     findings: Vec<String>,
 }
 
@@ -136,7 +136,7 @@ impl LogResult {
         }
     }
 
-    fn of(dir: &Path, log: &LogLook, and_behind: bool) -> Result<Self, Failure> {
+    fn of(dir: &Path, log: &LogLook, with_salvage: bool) -> Result<Self, Failure> {
         let is_open = is_open(dir);
         let mut result = LogResult {
             dir: dir.to_owned(),
@@ -149,7 +149,7 @@ impl LogResult {
         for (i, (id, look)) in log.chunks.iter().enumerate() {
             result.records = result.records.saturating_add(look.records);
             result.bytes = result.bytes.saturating_add(look.data_end - id.0);
-            // The end of a log that is open is being written.
+            // The end of an open log is still being written.
             if let State::Torn { lost, cut_at } = look.state
                 && !is_open
             {
@@ -160,7 +160,7 @@ impl LogResult {
                 result.outcome = result.outcome.max(Outcome::Corrupt);
                 result.findings.push(error.to_string());
             }
-            if and_behind && matches!(look.state, State::Damaged(_) | State::Torn { .. }) {
+            if with_salvage && matches!(look.state, State::Damaged(_) | State::Torn { .. }) {
                 let is_newest = i + 1 == log.chunks.len();
                 let place = if is_newest { ChunkPlace::Newest } else { ChunkPlace::Older };
                 result.findings.extend(salvage(dir, *id, place)?);

@@ -5,8 +5,8 @@
 //!   └────► copy: chunk.voided ─► the record's frame replaced, synced ─► renamed over the chunk
 //! ```
 //!
-//! - The rename is the one step that counts: a crash leaves the old chunk or the new one, both whole. What it
-//!   leaves beside is no chunk to the log, and the next repair writes it anew.
+//! - Only the rename counts: a crash leaves the old chunk or the new one, both whole. An unfinished
+//!   copy is not a chunk to the log, and the next repair writes it again.
 
 use std::fs;
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &RepairArgs, offset: u64) -> Result<Outcome, Failure> {
     Ok(Outcome::Sound)
 }
 
-/// The record that is to go, in words; a failure if there is none at this offset.
+/// Describes the record to take out; a failure if there is none at this offset.
 fn describe(args: &RepairArgs, id: ChunkId, place: ChunkPlace, offset: u64) -> Result<String, Failure> {
     let chunk = RawChunk::open(&args.dir, id)?;
     let mut records = chunk.records(place);
@@ -73,7 +73,9 @@ fn describe(args: &RepairArgs, id: ChunkId, place: ChunkPlace, offset: u64) -> R
     let line = match records.end() {
         Some(raw::ChunkEnd::Damaged(error @ Error::Corrupt { .. })) => return Err(error.into()),
         _ => {
-            format!("no record begins at offset {offset}; nothing was changed. 'dump' shows where they begin")
+            format!(
+                "no record starts at offset {offset}; nothing was changed. 'dump' shows where records start"
+            )
         }
     };
     Err(Failure::usage(line))

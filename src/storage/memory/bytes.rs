@@ -1,16 +1,16 @@
-//! What a file holds, sparsely: pages of 4 KiB, shared between copies until one of them is written.
+//! A file's contents, sparsely: pages of 4 KiB, shared between copies until one of them is written.
 //!
 //! - A page that was never written is absent and reads as zeros.
-//! - Bytes behind `len` are zeros in every page, so growing needs no work.
+//! - Bytes after `len` are zeros in every page, so growing needs no work.
 //! - A clone costs a reference count, whatever the size.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Bytes of a page: what the page cache reads, writes and counts.
+/// The bytes of a page, the unit in which the page cache reads, writes and counts.
 pub(super) const PAGE: usize = 4096;
 
-/// Bytes of a sector: what the disk rewrites as a whole or not at all.
+/// The bytes of a sector, which the disk rewrites as a whole or not at all.
 pub(super) const SECTOR: usize = 512;
 
 /// Sectors of a page.
@@ -21,8 +21,8 @@ pub(super) const SECTORS: usize = PAGE / SECTOR;
 pub(super) struct Page {
     pub(super) bytes: [u8; PAGE],
 
-    /// One bit for each sector that was written since it came to the file: a crash can tear a
-    /// sector at a byte only the first time.
+    /// One bit for each sector that was written since it belongs to the file: a crash can tear a sector
+    /// at a byte only the first time.
     pub(super) written: u8,
 }
 
@@ -36,7 +36,7 @@ impl Page {
         }
     }
 
-    /// Zeros everything from `at` on. Its sectors stay where they are on the medium: written.
+    /// Zeros everything from `at` on. Its sectors stay in place on the medium: written.
     fn cut(&mut self, at: usize) {
         self.bytes[at..].fill(0);
     }
@@ -52,7 +52,7 @@ pub(super) struct Bytes {
     pages: Arc<BTreeMap<u64, Arc<Page>>>,
 }
 
-/// The page that `position` is in, and where.
+/// The page of `position`, and the offset in it.
 pub(super) fn split(position: u64) -> (u64, usize) {
     (position / PAGE as u64, (position % PAGE as u64) as usize)
 }
@@ -92,14 +92,14 @@ impl Bytes {
         self.pages.iter().map(|(index, page)| (*index, &**page))
     }
 
-    /// Where the last sector ends that was written.
+    /// Where the last written sector ends.
     pub(super) fn data_end(&self) -> u64 {
         let Some((index, page)) = self.pages.iter().rfind(|(_, page)| page.written != 0) else { return 0 };
         let sectors = u64::from(u8::BITS - page.written.leading_zeros());
         (index * PAGE as u64 + sectors * SECTOR as u64).min(self.len)
     }
 
-    /// Fills the sectors of a page that `which` says with `older` bytes.
+    /// Fills the sectors of a page that `which` selects with `older` bytes.
     pub(super) fn overwrite(&mut self, index: u64, older: &Page, which: impl Fn(&Page, usize) -> bool) {
         let mut page = self.page(index).map_or(Page::EMPTY, |page| (**page).clone());
         for sector in 0..SECTORS {
@@ -113,7 +113,8 @@ impl Bytes {
         self.resize(self.len, self.reserved);
     }
 
-    /// Puts a page in its place, or takes it away. `len` and zeros behind it are the caller's.
+    /// Puts a page in its place, or removes it. The caller keeps `len` right and the bytes after it
+    /// zero.
     pub(super) fn put_page(&mut self, index: u64, page: Option<Arc<Page>>) {
         let pages = Arc::make_mut(&mut self.pages);
         match page {
@@ -153,9 +154,9 @@ impl Bytes {
         let mut rest = data;
         for (index, at, len) in pieces(position, data.len()) {
             let page = pages.entry(index).or_insert_with(|| Arc::new(Page::EMPTY));
-            let (piece, behind) = rest.split_at(len);
+            let (piece, tail) = rest.split_at(len);
             Arc::make_mut(page).write(piece, at);
-            rest = behind;
+            rest = tail;
         }
         if !data.is_empty() {
             self.len = self.len.max(position + data.len() as u64);
@@ -188,15 +189,15 @@ impl Bytes {
         self.len = self.len.max(len);
     }
 
-    /// Sets size and reservation as they were at some time; cuts like [`set_len`](Self::set_len).
+    /// Restores an earlier size and reservation; cuts like [`set_len`](Self::set_len).
     pub(super) fn resize(&mut self, len: u64, reserved: u64) {
-        // Pages may stand behind the end that they are to have: cut from the largest size.
+        // Pages may lie after the restored end: cut from the largest size.
         self.len = u64::MAX;
         self.set_len(len);
         self.reserved = reserved;
     }
 
-    /// Takes away the pages from `index` on.
+    /// Removes the pages from `index` on.
     pub(super) fn drop_pages_from(&mut self, index: u64) {
         Arc::make_mut(&mut self.pages).split_off(&index);
     }
@@ -213,7 +214,7 @@ impl Bytes {
         index < self.reserved || self.pages.contains_key(&index)
     }
 
-    /// Pages of space taken.
+    /// The number of pages that take space.
     pub(super) fn space(&self) -> u64 {
         self.reserved + self.pages.range(self.reserved..).count() as u64
     }

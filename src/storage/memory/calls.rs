@@ -18,7 +18,7 @@ use super::medium::{Medium, normal};
 use super::{MemoryStorage, Shared};
 use crate::storage::{Access, Storage, StorageFile};
 
-/// What an operation is done to.
+/// The target of an operation.
 #[derive(Clone, Copy)]
 enum On<'a> {
     Path(&'a Path),
@@ -35,8 +35,8 @@ impl On<'_> {
 }
 
 impl Shared {
-    /// Lets an operation through, or not. `act` does it; `line` tells it to the log, from the name
-    /// of what it is done to.
+    /// Lets an operation through, or fails it. `act` performs it; `line` formats its log line from the
+    /// name of its target.
     fn pass<T>(
         &self,
         kind: OpKind,
@@ -44,7 +44,7 @@ impl Shared {
         line: impl FnOnce(&str) -> String,
         act: impl FnOnce(&mut Medium, Option<FaultHow>) -> io::Result<T>,
     ) -> io::Result<T> {
-        let number = self.begin(kind, on);
+        let number = self.count(kind, on);
 
         let mut state = self.state.lock();
         if state.control.is_crashed(number) {
@@ -66,15 +66,15 @@ impl Shared {
             log.push(error.iter().fold(line, |line, e| format!("{line}: {e}")));
         }
 
-        drop(state); // before a handle in `result` is: closing it locks again
+        drop(state); // before a handle in `result` is dropped, because closing it locks again
         if how == Some(FaultHow::DoneButIo) {
             return Err(result.err().unwrap_or_else(|| Errno::IO.into()));
         }
         result
     }
 
-    /// Numbers an operation, and shows it to the test before it happens.
-    fn begin(&self, kind: OpKind, on: On<'_>) -> u64 {
+    /// Numbers an operation, and passes it to the test's hook before it happens.
+    fn count(&self, kind: OpKind, on: On<'_>) -> u64 {
         let mut state = self.state.lock();
         let number = state.control.operations;
         state.control.operations += u64::from(kind.is_change());
@@ -111,7 +111,8 @@ impl Shared {
         );
         match made {
             Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(e),
-            // As on the real disk: made anew by the next call, since a second sync would prove nothing.
+            // As on the real disk: the next call makes the directory again, because a second sync would
+            // prove nothing.
             _ => self.sync_parent(path).inspect_err(|_| drop(self.state.lock().disk.remove_dir(path))),
         }
     }
@@ -278,7 +279,7 @@ impl Shared {
 }
 
 impl MemoryFile {
-    /// An operation that needs the right to write.
+    /// Performs an operation that needs write access.
     fn change<T>(
         &self,
         kind: OpKind,
@@ -344,7 +345,7 @@ fn sync_dir(disk: &mut Medium, dir: &Path, how: Option<FaultHow>) -> io::Result<
     if how == Some(FaultHow::SyncLies) { disk.sync_dir_lies(dir) } else { disk.sync_dir(dir) }
 }
 
-/// How many bytes an operation may do at most.
+/// The most bytes that an operation may process.
 fn short(how: Option<FaultHow>) -> usize {
     match how {
         Some(FaultHow::Short(max)) => max,
@@ -352,7 +353,7 @@ fn short(how: Option<FaultHow>) -> usize {
     }
 }
 
-/// A path as the log shows it: its last part, without what is random in a temporary file's name.
+/// A path as the log shows it: its last part, without the random part of a temporary file's name.
 fn shown(path: &Path) -> String {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     match (name.split_once('-'), name.ends_with(".tmp")) {

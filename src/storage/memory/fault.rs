@@ -1,4 +1,4 @@
-//! Operations, and the faults that may befall them.
+//! Operations, and the faults that may happen to them.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,21 +8,21 @@ use rustix::io::Errno;
 /// An operation that a storage was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Op {
-    /// Counts the operations that change or sync something, from 0. One that only looks has the
-    /// number of the next that doesn't.
+    /// Counts the operations that change or sync something, from 0. An operation that only looks has
+    /// the number of the next counted one.
     pub number: u64,
 
-    /// What is done.
+    /// The kind of operation.
     pub kind: OpKind,
 
-    /// To what; a rename's old name. A file that has no name any more is `(unlinked)`.
+    /// The target; for a rename, the old name. A file that has no name any more is `(unlinked)`.
     pub path: PathBuf,
 }
 
-/// What an operation does.
+/// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OpKind {
-    /// Makes a file; also one made by taking a lock.
+    /// Makes a file, also when taking a lock makes it.
     Create,
     /// Writes to a file.
     Write,
@@ -44,7 +44,7 @@ pub enum OpKind {
     Open,
     /// Reads from a file; changes nothing.
     Read,
-    /// Asks for a file's size, or where something was written; changes nothing.
+    /// Asks for a file's size, or where its data is; changes nothing.
     Len,
     /// Lists or resolves a directory; changes nothing.
     List,
@@ -59,7 +59,7 @@ impl OpKind {
     }
 }
 
-/// A fault to come.
+/// A fault that will happen.
 ///
 /// ```
 /// # use chunked_wal::storage::{Fault, FaultHow, MemoryStorage, OpKind};
@@ -69,20 +69,20 @@ impl OpKind {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// Which operations are counted; `None`: all that change or sync something.
+    /// The operations to count; `None`: all that change or sync something.
     pub kind: Option<OpKind>,
 
-    /// How many of them go well before.
+    /// How many of them succeed before the fault.
     pub nth: u64,
 
-    /// What happens then.
+    /// The kind of fault.
     pub how: FaultHow,
 
-    /// Whether it happens to all that follow, too.
+    /// Whether it happens to all later operations, too.
     pub sticky: bool,
 }
 
-/// What a fault does. A way to fail that an operation doesn't have (a short sync) leaves it alone.
+/// The effect of a fault. An operation that can't fail in this way (a short sync) succeeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultHow {
     /// `EIO`, and nothing is done.
@@ -97,22 +97,23 @@ pub enum FaultHow {
     /// An error of this kind, and nothing is done.
     Error(io::ErrorKind),
 
-    /// It is done, and yet `EIO` is reported.
+    /// The operation is done, and yet `EIO` is reported.
     DoneButIo,
 
     /// A read or write does at most this many bytes.
     Short(usize),
 
-    /// A file's sync fails with `EIO`, once and for all: what was unsynced is still read, but
-    /// counts as clean from now on, so that later syncs succeed without making it durable, unless
-    /// its page is written again. That is what Linux does.
+    /// A file's sync fails with `EIO`, once and for all: unsynced bytes are still read, but count as
+    /// clean from now on, so that later syncs succeed without making them durable, unless their page is
+    /// written again. Linux does this.
     ///
-    /// So does a directory's: its names are still seen, and later syncs succeed without making them
+    /// The same for a directory: its names are still seen, and later syncs succeed without making them
+    /// durable, unless one of them is changed again (for example renamed away and back).
     /// durable, unless one of them is changed again (renamed away and back, for example).
     SyncLies,
 
-    /// A listing leaves out one of the names, which is there: the `n`-th in order, counted around. So do
-    /// real file systems with a name that is renamed or removed while they list.
+    /// A listing leaves out an existing name: the `n`-th in order, counted around. Real file systems do
+    /// this to a name that is renamed or removed during the listing.
     MissesName(usize),
 
     /// A listing has one of the names twice: the `n`-th in order, counted around.
@@ -120,22 +121,22 @@ pub enum FaultHow {
 }
 
 impl Fault {
-    /// A fault of the operation of this kind after the next `nth`.
+    /// Returns a fault that hits the operation of this kind after the next `nth`.
     pub fn new(kind: OpKind, nth: u64, how: FaultHow) -> Self {
         Self { kind: Some(kind), nth, how, sticky: false }
     }
 
-    /// A fault of the operation after the next `nth` that change or sync something.
+    /// Returns a fault that hits the operation after the next `nth` that change or sync something.
     pub fn any(nth: u64, how: FaultHow) -> Self {
         Self { kind: None, nth, how, sticky: false }
     }
 
-    /// The same, of everything that follows, too.
+    /// Makes the fault hit all later operations, too.
     pub fn sticky(self) -> Self {
         Self { sticky: true, ..self }
     }
 
-    /// Counts an operation down; whether it is to fail.
+    /// Counts an operation; returns whether it is to fail.
     fn strikes(&mut self, kind: OpKind) -> bool {
         if !self.kind.map_or(kind.is_change(), |wanted| wanted == kind) {
             return false;
@@ -150,7 +151,7 @@ impl Fault {
     }
 }
 
-/// Tells every fault of an operation; the first that strikes is what happens.
+/// Counts an operation for every fault; the first fault that strikes happens.
 pub(super) fn strike(faults: &mut Vec<Fault>, kind: OpKind) -> Option<FaultHow> {
     let mut how = None;
     faults.retain_mut(|fault| {
@@ -165,7 +166,7 @@ pub(super) fn strike(faults: &mut Vec<Fault>, kind: OpKind) -> Option<FaultHow> 
 }
 
 impl FaultHow {
-    /// The error, where the operation is not to be done at all.
+    /// The error, if the operation is not to be done at all.
     pub(super) fn refuses(self) -> Option<io::Error> {
         match self {
             Self::Io => Some(Errno::IO.into()),

@@ -1,15 +1,15 @@
-//! One file: what reading it gives, what a crash would leave of it.
+//! One file: its contents now, and after a crash.
 //!
 //! ```text
 //! durable ──► version ──► version ──► current       for each page, since the last sync
 //! durable size ──► size ──► size ──► current size   for the file
 //! ```
 //!
-//! - `current` is what the page cache holds; `durable` is what is on the medium for certain.
+//! - `current` is the page cache; `durable` is certainly on the medium.
 //! - A page without versions is the same in both, unless a cut in `sizes` lies below it.
 //! - A *lied* page is one whose sync failed: the page cache calls it clean, so a later sync does not
-//!   write it. Its versions stay possible until it is written again, cut off, or evicted: then `current`
-//!   is what the medium has.
+//!   write it. Its versions stay possible until the page is written again, cut off, or evicted: then
+//!   `current` is the medium's page.
 //! - An *unreadable* sector was under write in a crash: reading it is an error until it is written as a
 //!   whole.
 
@@ -24,8 +24,8 @@ use rustix::io::Errno;
 use super::ReservedSizes;
 use super::bytes::{Bytes, PAGE, Page, SECTOR, pieces};
 
-/// Versions kept of a page. Past it one in the middle is forgotten: fewer crashes can be drawn, and
-/// all that can are still legal.
+/// The most versions kept of a page. With more, one in the middle is forgotten: then fewer crashes can
+/// be drawn, and all of those are still legal.
 const VERSIONS_MAX: usize = 64;
 
 /// A page as one operation left it.
@@ -61,7 +61,7 @@ pub(super) struct Size {
 /// A file.
 #[derive(Clone, Default)]
 pub(super) struct Inode {
-    /// Handles open.
+    /// The number of open handles.
     pub(super) opens: u64,
     current: Bytes,
     durable: Bytes,
@@ -69,7 +69,7 @@ pub(super) struct Inode {
     sizes: Vec<Size>,
     lied: BTreeSet<u64>,
 
-    /// By number in the file.
+    /// The sectors' numbers in the file.
     unreadable: BTreeSet<u64>,
 }
 
@@ -79,7 +79,7 @@ impl Inode {
         Self { current: bytes.clone(), durable: bytes, ..Self::default() }
     }
 
-    /// This file after a crash that left `bytes` of it, and perhaps one more sector that can't be read.
+    /// This file after a crash that left `bytes` of it, and perhaps one more unreadable sector.
     pub(super) fn crashed(&self, bytes: Bytes, unreadable: Option<u64>) -> Self {
         let unreadable = self.unreadable.iter().copied().chain(unreadable).collect();
         Self { unreadable, ..Self::durable(bytes) }
@@ -101,7 +101,7 @@ impl Inode {
         &self.sizes
     }
 
-    /// Reads up to the first sector that can't be read; an error if that is where it begins.
+    /// Reads up to the first unreadable sector; an error if that is the first one.
     pub(super) fn read(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         let end = position.saturating_add(buf.len() as u64).min(self.current.len());
         let size = SECTOR as u64;
@@ -114,7 +114,7 @@ impl Inode {
         Ok(self.current.read(&mut buf[..n], position))
     }
 
-    /// Replaces lied pages, those that `which` says, by what is on the medium.
+    /// Replaces the lied pages that `which` selects by the medium's pages.
     pub(super) fn evict(&mut self, which: impl Fn(u64) -> bool) {
         let (evicted, kept) = std::mem::take(&mut self.lied).into_iter().partition(|page| which(*page));
         self.lied = kept;
@@ -125,8 +125,8 @@ impl Inode {
         }
     }
 
-    /// Sectors that are written as a whole can be read again; to write a part of one that can't be read
-    /// is an error, because the rest would have to be read.
+    /// Sectors that are written as a whole become readable again; writing a part of an unreadable
+    /// sector is an error, because the rest would have to be read.
     fn heal(&mut self, written: &Range<u64>) -> io::Result<()> {
         let size = SECTOR as u64;
         let touched = written.start / size..written.end.div_ceil(size);
@@ -182,7 +182,7 @@ impl Inode {
         self.push_size(op, cut);
     }
 
-    /// Makes what was written durable. `reserved`: whether that includes a size that was only reserved.
+    /// Makes written bytes durable. `reserved`: whether that includes a size that was only reserved.
     pub(super) fn sync(&mut self, reserved: ReservedSizes) {
         let mut durable = self.current.clone();
         for index in &self.lied {
@@ -201,7 +201,7 @@ impl Inode {
         self.versions.retain(|index, _| self.lied.contains(index));
     }
 
-    /// A sync that fails as Linux' do: what was dirty is called clean, and is not on the medium.
+    /// A sync that fails as on Linux: dirty pages become clean, but are not on the medium.
     pub(super) fn sync_lies(&mut self) {
         self.lied.extend(self.versions.keys());
     }

@@ -1,8 +1,8 @@
-//! The disk itself: files and directories by number, names on top.
+//! The disk itself: numbered files and directories, and their names.
 //!
 //! - Node 0 is the root directory.
 //! - A node lives as long as a handle is open on it, or a name leads to it now or after some crash.
-//! - Every change gets a number, so that a crash can speak of one operation in all places it touched.
+//! - Every change has a number, so that a crash can name one operation in all places that it touched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -13,10 +13,10 @@ use std::path::{Component, Path, PathBuf};
 use rustix::io::Errno;
 
 use super::bytes::{Bytes, PAGE, pieces};
-use super::crash::mix;
 use super::file::Inode;
 use super::names::{Change, Directory};
 use super::{FreshSpace, ReservedSizes, SectorSize};
+use crate::random::mix;
 
 /// The root directory.
 pub(super) const ROOT: u64 = 0;
@@ -36,16 +36,16 @@ pub(super) struct Medium {
     /// Files with an advisory lock.
     pub(super) locks: BTreeSet<u64>,
 
-    /// Bytes that files may take.
+    /// The most bytes that files may take.
     pub(super) capacity: Option<u64>,
 
     /// Whether a crash may leave both names of a rename.
     pub(super) torn_renames: bool,
 
-    /// Whether a crash may leave a sector under write that can't be read.
+    /// Whether a crash may leave a sector under write unreadable.
     pub(super) unreadable_sectors: bool,
 
-    /// What a crash may leave of the 4 KiB around a torn write.
+    /// What a crash may do to the 4 KiB around a torn write.
     pub(super) sectors: SectorSize,
 
     /// What a crash may leave in space that was reserved and not written.
@@ -54,7 +54,7 @@ pub(super) struct Medium {
     /// Whether a file's sync makes a size durable that was only reserved.
     pub(super) reserved_sizes: ReservedSizes,
 
-    /// From which clean pages that are not on the medium are evicted before a read.
+    /// The seed from which evictions of clean pages that are not on the medium are drawn before a read.
     pub(super) evictions: Option<u64>,
     next_id: u64,
     next_op: u64,
@@ -79,7 +79,7 @@ impl Default for Medium {
 }
 
 impl Medium {
-    /// A disk like this one, but for what is on it.
+    /// A disk with the same settings and other contents.
     pub(super) fn with_nodes(&self, nodes: BTreeMap<u64, Node>) -> Self {
         Self { nodes, locks: BTreeSet::new(), ..*self }
     }
@@ -109,7 +109,7 @@ impl Medium {
         Ok(at)
     }
 
-    /// The directory that `path` stands in, and its name there.
+    /// The directory of `path`, and the name in it.
     fn resolve_parent(&self, path: &Path) -> io::Result<(u64, OsString)> {
         let path = normal(path);
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -246,7 +246,7 @@ impl Medium {
         Ok(())
     }
 
-    /// A directory's sync that fails, and later ones don't make good.
+    /// A directory's sync that fails, and that later syncs don't make good.
     pub(super) fn sync_dir_lies(&mut self, path: &Path) -> io::Result<()> {
         let id = self.resolve(path)?;
         self.dir_mut(id)?.sync_lies();
@@ -268,7 +268,7 @@ impl Medium {
 
     // Files ---------------------------------------------------------------------------------------
 
-    /// Reads; some of the clean pages that are not on the medium are evicted before.
+    /// Reads; before that, some of the clean pages that are not on the medium are evicted.
     pub(super) fn read(&mut self, id: u64, buf: &mut [u8], position: u64) -> io::Result<usize> {
         if let Some(seed) = &mut self.evictions {
             *seed = mix(*seed);
@@ -342,7 +342,7 @@ impl Medium {
         Ok(())
     }
 
-    /// Pages that may still be taken; what has neither a name nor a handle takes none.
+    /// The pages that may still be taken; a node without a name and a handle takes none.
     fn free_pages(&self) -> Option<u64> {
         Some((self.capacity? / PAGE as u64).saturating_sub(self.used_pages()))
     }
@@ -358,7 +358,7 @@ impl Medium {
 
     // By hand -------------------------------------------------------------------------------------
 
-    /// Puts a file there, durable at once, with the directories above it.
+    /// Puts a file in place, durable at once, with the directories above it.
     pub(super) fn put_file(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let path = normal(path);
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -373,7 +373,7 @@ impl Medium {
         Ok(())
     }
 
-    /// Makes a name durable that is there already, or is there with `new` now.
+    /// Makes a name durable, as it is or with the node `new`.
     fn put(&mut self, dir: u64, name: &OsStr, new: Node) -> io::Result<u64> {
         let found = self.dir(dir)?.current().get(name).copied();
         let id = found.unwrap_or_else(|| self.add_node(new));
@@ -381,7 +381,7 @@ impl Medium {
         Ok(id)
     }
 
-    /// Takes a file away, durably.
+    /// Removes a file, durably.
     pub(super) fn take_file(&mut self, path: &Path) -> io::Result<()> {
         self.resolve_file(path)?;
         let (parent, name) = self.resolve_parent(path)?;
@@ -390,7 +390,7 @@ impl Medium {
         Ok(())
     }
 
-    /// Makes all that there is durable.
+    /// Makes everything durable.
     pub(super) fn settle(&mut self) {
         for node in self.nodes.values_mut() {
             match node {
@@ -401,7 +401,7 @@ impl Medium {
         self.forget_unreachable();
     }
 
-    /// The same disk after the process is gone: no handle, no lock; what was not synced still isn't.
+    /// The same disk after the process ended: no handle, no lock; unsynced changes are still unsynced.
     pub(super) fn without_process(&self) -> Self {
         let mut disk = self.with_nodes(self.nodes.clone());
         for node in disk.nodes.values_mut() {
@@ -414,12 +414,12 @@ impl Medium {
     }
 }
 
-/// No file is larger than what a signed offset can say.
+/// No file is larger than a signed offset allows.
 fn check_len(len: u64) -> io::Result<()> {
     if len > i64::MAX as u64 { Err(Errno::FBIG.into()) } else { Ok(()) }
 }
 
-/// `path` as an absolute path without `.` and `..`; one that is relative begins at the root.
+/// `path` as an absolute path without `.` and `..`; a relative path starts at the root.
 pub(super) fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::from("/");
     for part in path.components() {

@@ -1,4 +1,4 @@
-//! [`MemoryStorage`]: a disk in memory that crashes and fails when asked to.
+//! [`MemoryStorage`]: a disk in memory that crashes and fails on request.
 //!
 //! ```text
 //! Storage, StorageFile ─► calls ─► medium ─► names   a directory: current, durable, pending
@@ -6,9 +6,8 @@
 //!                                  crash ─► another medium
 //! ```
 //!
-//! - Everything is under one lock, which is held while an operation happens, never while a test's
-//!   hook runs.
-//! - Nothing depends on time, on addresses or on hash seeds: the same operations give the same disk.
+//! - Everything is under one lock, which is held during an operation, never during a test's hook.
+//! - Nothing depends on time, addresses or hash seeds: the same operations give the same disk.
 
 mod bytes;
 mod calls;
@@ -30,16 +29,17 @@ use parking_lot::{Condvar, Mutex};
 use self::bytes::PAGE;
 pub use self::fault::{Fault, FaultHow, Op, OpKind};
 use self::medium::{Medium, Node};
+use crate::random::{STEP, mix};
 
-/// A disk in memory that crashes and fails when asked to.
+/// A disk in memory that crashes and fails on request.
 ///
-/// It is for tests: of this crate, and of your own state machine on top of it. A test runs its
-/// workload on such a disk, cuts the power somewhere, and opens the log again on what a real disk
-/// might hold then.
+/// For tests: of this crate, and of your own state machine on top of it. A test runs its workload on a
+/// `MemoryStorage`, cuts the power somewhere, and opens the log again on a disk as a real power loss
+/// might leave it.
 ///
 /// ```text
 /// workload ─► MemoryStorage ──crash(seed)──► another MemoryStorage ─► open again, compare
-///                 │         ──crash_states──► all there can be, if they are few
+///                 │         ──crash_states──► all possible ones, if there are few
 ///                 └───────────kill─────────► the same page cache, without handles and locks
 /// ```
 ///
@@ -66,35 +66,34 @@ use self::medium::{Medium, Node};
 ///
 /// # What a crash may do
 ///
-/// - To bytes: each unsynced write is kept, lost, or torn, at sectors (512 bytes) or pages (4 KiB),
-///   any subset of them, whatever the order of the writes. A sector that was written before its
-///   file's last sync holds the bytes after one of the operations since, or those before them all
-///   (powersafe overwrite). One that was not may also be torn at any byte.
-/// - To a file's size: it is one of those it had since the last sync, whatever became of the bytes:
-///   size without data reads as zeros, data without size is cut off. A cut that is lost brings back
-///   what stood there.
+/// - To bytes: each unsynced write is kept, lost, or torn, at sectors (512 bytes) or pages (4 KiB), any
+///   subset of them, whatever the order of the writes. A sector that was written before its file's last
+///   sync holds the bytes after one of the operations since, or those before all of them (powersafe
+///   overwrite). A sector that was not may also be torn at any byte.
+/// - To a file's size: the file has one of its sizes since the last sync, whatever happened to the
+///   bytes: size without data reads as zeros, data without size is cut off. A lost cut restores the
+///   bytes that were cut.
 /// - To names: each create, rename and remove since the directory's last sync is kept or lost by
 ///   itself. A rename is atomic, as on file systems with a journal; see
-///   [`set_torn_renames`](Self::set_torn_renames). A name may be there and its bytes not.
-/// - Never: lose what was synced, bytes or names.
+///   [`set_torn_renames`](Self::set_torn_renames). A name may be there without the file's bytes.
+/// - Never: lose synced bytes or names.
 ///
 /// Switches make the disk less kind: [`set_reserved_sizes`](Self::set_reserved_sizes),
 /// [`set_fresh_space`](Self::set_fresh_space), [`set_sector_size`](Self::set_sector_size),
 /// [`set_unreadable_sectors`](Self::set_unreadable_sectors), and, without a crash,
-/// [`set_evictions`](Self::set_evictions). Each says whether the log's promises cover it; all are off unless
-/// set.
+/// [`set_evictions`](Self::set_evictions). Each says whether the log's promises cover it. By default
+/// all are off.
 ///
 /// # Paths
 ///
-/// Absolute, of any depth; a relative one begins at `/`, which always exists. `.` and `..` are
+/// Absolute, of any depth; a relative path starts at `/`, which always exists. `.` and `..` are
 /// resolved; there are no links.
 ///
-/// # Operations, and what is none
+/// # Operations
 ///
-/// A clone is the same disk; [`crash`](Self::crash) and [`kill`](Self::kill) make new ones that share
-/// nothing with it. What goes through [`Storage`](super::Storage) and
-/// [`StorageFile`](super::StorageFile) is an operation. The methods here are none: they are not
-/// counted, logged or failed.
+/// A clone is the same disk; [`crash`](Self::crash) and [`kill`](Self::kill) make new disks that share
+/// nothing with it. A call through [`Storage`](super::Storage) or [`StorageFile`](super::StorageFile)
+/// is an operation. The methods here are not operations: they are not counted, logged or failed.
 #[derive(Clone, Default)]
 pub struct MemoryStorage {
     shared: Arc<Shared>,
@@ -114,7 +113,7 @@ struct State {
     control: Control,
 }
 
-/// What a test has asked for.
+/// The switches and faults that a test has set.
 #[derive(Default)]
 struct Control {
     operations: u64,
@@ -143,87 +142,89 @@ impl MemoryStorage {
         Self { shared: Arc::new(Shared { state, resumed: Condvar::new() }) }
     }
 
-    /// One disk that a power loss at this moment could leave. The same state and `seed` give the
-    /// same disk. Seed 0 loses all that is unsynced, seed 1 keeps it; the others are drawn, and
-    /// cases at the edge (exactly one operation lost, kept or torn) come often.
+    /// Returns one disk that a power loss at this moment could leave. The same state and `seed` give
+    /// the same disk. Seed 0 loses all unsynced changes, seed 1 keeps them; other seeds are drawn, and
+    /// edge cases (exactly one operation lost, kept or torn) come often.
     ///
     /// The new disk has no handles, locks, faults, hook or log; its operations count from 0.
     pub fn crash(&self, seed: u64) -> Self {
         Self::with(crash::draw(&self.shared.state.lock().disk, seed))
     }
 
-    /// Every disk that a power loss at this moment could leave, but for tears within a sector;
-    /// `None` if there are more than `limit`. Equal ones may occur. (Of a page with more than 64
-    /// unsynced writes, 64 are known.)
+    /// Returns every disk that a power loss at this moment could leave, without tears within a sector;
+    /// `None` if there are more than `limit`. The list may have duplicates. (Of a page with more than
+    /// 64 unsynced writes, 64 are known.)
     pub fn crash_states(&self, limit: usize) -> Option<Vec<Self>> {
         let disks = crash::enumerate(&self.shared.state.lock().disk, limit)?;
         Some(disks.into_iter().map(Self::with).collect())
     }
 
-    /// The disk after the process was killed and the machine runs on: all that was written is read
-    /// back, and what was not synced may still be lost in a later crash. Handles and locks are gone.
+    /// Returns the disk after the process was killed while the machine runs on: all written bytes are
+    /// read back, and unsynced ones may still be lost in a later crash. Handles and locks are gone.
     pub fn kill(&self) -> Self {
         Self::with(self.shared.state.lock().disk.without_process())
     }
 
     /// Lets `n` more operations (those that [`operations`](Self::operations) counts) through; then
-    /// everything fails, reading included. 0 cuts the power now: what is under way fails too, like a
-    /// paused sync, or the operation whose [hook](Self::on_operation) calls this.
+    /// everything fails, reading included. 0 cuts the power now: operations under way fail too, such as
+    /// a paused sync, or the operation whose [hook](Self::on_operation) calls this method.
     ///
-    /// What was there stays as it is: [`crash`](Self::crash) or [`kill`](Self::kill) shows it.
+    /// The disk's contents stay as they are: [`crash`](Self::crash) or [`kill`](Self::kill) returns
+    /// them.
     pub fn crash_after(&self, n: u64) {
         let control = &mut self.shared.state.lock().control;
         control.fails_from = Some(if n == 0 { 0 } else { control.operations.saturating_add(n) });
         self.shared.resumed.notify_all();
     }
 
-    /// How many operations that change or sync something were asked for so far: create, write, sync,
-    /// allocate, set_len, rename, remove, directory sync, and each directory made. Failed ones count.
+    /// Returns how many operations that change or sync something were asked for so far: create, write,
+    /// sync, allocate, set_len, rename, remove, directory sync, and each directory made. Failed ones
+    /// count.
     pub fn operations(&self) -> u64 {
         self.shared.state.lock().control.operations
     }
 
-    /// Makes everything durable, also what a failed sync left behind.
+    /// Makes everything durable, including changes whose sync failed.
     pub fn sync_everything(&self) {
         self.shared.state.lock().disk.settle();
     }
 
-    /// Whether a crash may leave both the old and the new name of a rename. File systems without a
-    /// journal do that; off unless set.
+    /// Sets whether a crash may leave both the old and the new name of a rename, as on file systems
+    /// without a journal. Default: off.
     pub fn set_torn_renames(&self, torn: TornRenames) {
         self.shared.state.lock().disk.torn_renames = torn == TornRenames::Possible;
     }
 
-    /// Whether a [`crash`](Self::crash) may leave the sector in which a write was torn unreadable; off unless
-    /// set, and not among [`crash_states`](Self::crash_states). The log's promises don't cover it: such a
-    /// sector may hold records that were acknowledged, where new ones were appended to it. What becomes of it is
-    /// for [`cut_unreadable_tail`](crate::OpenOptions::cut_unreadable_tail) to say.
+    /// Sets whether a [`crash`](Self::crash) may leave the sector in which a write was torn unreadable;
+    /// not among [`crash_states`](Self::crash_states). Default: off. The log's promises don't cover it:
+    /// such a sector may hold acknowledged records, if new ones were appended to it.
+    /// [`cut_unreadable_tail`](crate::OpenOptions::cut_unreadable_tail) decides what happens to it.
     pub fn set_unreadable_sectors(&self, unreadable: UnreadableSectors) {
         self.shared.state.lock().disk.unreadable_sectors = unreadable == UnreadableSectors::Possible;
     }
 
-    /// What a [`crash`](Self::crash) may leave of the bytes beside a torn write; not among
-    /// [`crash_states`](Self::crash_states). The log's promises hold for [`SectorSize::Bytes512`] alone: 4 KiB
-    /// that go as a whole take acknowledged records with them.
+    /// Sets what a [`crash`](Self::crash) may do to the bytes beside a torn write; not among
+    /// [`crash_states`](Self::crash_states). The log's promises hold only for [`SectorSize::Bytes512`]:
+    /// a 4 KiB sector that is lost as a whole takes acknowledged records with it.
     pub fn set_sector_size(&self, size: SectorSize) {
         self.shared.state.lock().disk.sectors = size;
     }
 
-    /// What a [`crash`](Self::crash) may leave in space that was reserved and not written; not among
-    /// [`crash_states`](Self::crash_states). The log's promises cover it.
+    /// Sets what a [`crash`](Self::crash) may leave in space that was reserved and not written; not
+    /// among [`crash_states`](Self::crash_states). The log's promises cover it.
     pub fn set_fresh_space(&self, fresh: FreshSpace) {
         self.shared.state.lock().disk.fresh_space = fresh;
     }
 
-    /// Whether a file's sync makes a size durable that is only reserved. Data always has its size. The log's
-    /// promises cover it.
+    /// Sets whether a file's sync makes a size durable that is only reserved. Data always has its size.
+    /// The log's promises cover it.
     pub fn set_reserved_sizes(&self, sizes: ReservedSizes) {
         self.shared.state.lock().disk.reserved_sizes = sizes;
     }
 
-    /// When pages are evicted that are clean and not on the medium; never unless set. A read then finds the
-    /// medium's bytes again, so what was only written, not synced, may not survive the process. The log's
-    /// promises cover it.
+    /// Sets when pages are evicted that are clean and not on the medium. Default: never. After an
+    /// eviction a read finds the medium's bytes again, so bytes that were written but not synced may
+    /// not survive the process. The log's promises cover it.
     pub fn set_evictions(&self, evictions: Evictions) {
         self.shared.state.lock().disk.evictions = match evictions {
             Evictions::Never => None,
@@ -231,38 +232,38 @@ impl MemoryStorage {
         };
     }
 
-    /// Whether [`set_evictions`](Self::set_evictions) has evictions drawn.
+    /// Whether [`set_evictions`](Self::set_evictions) has chosen evictions.
     pub(crate) fn evicts(&self) -> bool {
         self.shared.state.lock().disk.evictions.is_some()
     }
 
-    /// Evicts all such pages now.
+    /// Evicts all these pages now.
     pub fn evict(&self) {
         self.shared.state.lock().disk.evict();
     }
 }
 
-/// Whether a crash may leave a sector that can't be read.
+/// Whether a crash may leave an unreadable sector.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum UnreadableSectors {
-    /// What was under write holds old or new bytes.
+    /// A sector under write holds old or new bytes.
     #[default]
     Impossible,
-    /// Reading the sector in which a write was torn is `EIO`, until it is written as a whole.
+    /// Reading the sector in which a write was torn is `EIO`, until the sector is written as a whole.
     Possible,
 }
 
-/// What the disk rewrites as a whole or not at all.
+/// The unit that the disk rewrites as a whole or not at all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SectorSize {
-    /// 512 bytes: what stands beside a torn write is not touched.
+    /// 512 bytes: bytes beside a torn write are not touched.
     #[default]
     Bytes512,
-    /// 4 KiB: where a write is torn, all of the 4 KiB around it may be any bytes.
+    /// 4 KiB: where a write is torn, the 4 KiB around it may have any contents.
     Bytes4096,
 }
 
-/// What space holds that was reserved and not written before a crash.
+/// The contents, after a crash, of space that was reserved and not written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FreshSpace {
     /// Zeros.
@@ -272,20 +273,20 @@ pub enum FreshSpace {
     OlderBytes,
 }
 
-/// What a file's sync makes of a size behind the last byte written, as an allocation leaves it.
+/// What a file's sync does to a size after the last written byte, as an allocation leaves it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ReservedSizes {
-    /// It is durable.
+    /// The size is durable.
     #[default]
     Durable,
-    /// A crash may lose it: `fdatasync` need not write what no data needs.
+    /// A crash may lose the size: `fdatasync` need not write metadata that no data needs.
     MayBeLost,
 }
 
 /// When the page cache forgets clean pages.
 ///
-/// That is of no consequence but for pages whose sync failed ([`FaultHow::SyncLies`]): they are clean, and
-/// not what the medium has.
+/// This matters only for pages whose sync failed ([`FaultHow::SyncLies`]): they are clean, but differ
+/// from the medium.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Evictions {
     /// Never.
@@ -298,7 +299,7 @@ pub enum Evictions {
 /// Whether a crash may come between the two halves of a rename.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TornRenames {
-    /// It may not: the file system has a journal.
+    /// It may not, because the file system has a journal.
     #[default]
     Impossible,
     /// It may, and then both names lead to the file.
@@ -308,7 +309,7 @@ pub enum TornRenames {
 /// Faults.
 impl MemoryStorage {
     /// Arms a fault. Several may be armed, and all count every operation; where two strike the same
-    /// one, the first that was armed is what happens and the other waits for the next.
+    /// operation, the one that was armed first happens, and the other waits for the next operation.
     pub fn fail(&self, fault: Fault) {
         self.shared.state.lock().control.faults.push(fault);
     }
@@ -318,21 +319,21 @@ impl MemoryStorage {
         self.shared.state.lock().control.faults.clear();
     }
 
-    /// Limits the space that files may take, in bytes; past it writes and allocations fail with
-    /// `ENOSPC`, and a write of which a part fits is cut short. Space is taken in blocks of 4 KiB,
-    /// by allocation or by the first write there; cutting a file gives it back, and so does removing
-    /// one that nobody has open.
+    /// Limits the space that files may take, in bytes; beyond it, writes and allocations fail with
+    /// `ENOSPC`, and a write that fits in part is cut short. Space is taken in blocks of 4 KiB, by
+    /// allocation or by the first write there; cutting a file frees its space, and so does removing a
+    /// file that has no handle.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.shared.state.lock().disk.capacity = bytes;
     }
 
-    /// Bytes of space that files take, in whole blocks.
+    /// Returns the bytes of space that files take, in whole blocks.
     pub fn used(&self) -> u64 {
         self.shared.state.lock().disk.used_pages() * PAGE as u64
     }
 
-    /// Calls `hook` before every operation, on the thread that asked for it and with nothing locked:
-    /// it may wait, panic, or use this disk. The operation happens when it returns.
+    /// Calls `hook` before every operation, on the operation's thread and with nothing locked: the hook
+    /// may wait, panic, or use this disk. The operation happens when the hook returns.
     pub fn on_operation(&self, hook: impl Fn(&Op) + Send + Sync + 'static) {
         self.shared.state.lock().control.hook = Some(Arc::new(hook));
     }
@@ -344,38 +345,38 @@ impl MemoryStorage {
         self.shared.resumed.notify_all();
     }
 
-    /// Begins a new log of operations, or ends it.
+    /// Starts a new log of operations, or ends it.
     ///
-    /// A line is what is done and to which name: `create a`, `write a 64@0`, `sync a`,
-    /// `allocate a 4096`, `set_len a 104`, `rename a -> b`, `remove b`, `sync dir`, `create dir c`,
-    /// and behind it `: EIO` or the like if it failed. A file has the name it has at that time. The
-    /// random part of a temporary name is left out: `spare-*.tmp`. What
-    /// [`create_dir`](crate::storage::Storage::create_dir) syncs is `sync dir /its/path`.
+    /// Each line has the operation and its name: `create a`, `write a 64@0`, `sync a`, `allocate a
+    /// 4096`, `set_len a 104`, `rename a -> b`, `remove b`, `sync dir`, `create dir c`; and `: EIO` or
+    /// the like at the end if it failed. A file has its name at that time. The random part of a
+    /// temporary name is left out: `spare-*.tmp`. A sync by
+    /// [`create_dir`](crate::storage::Storage::create_dir) is `sync dir /its/path`.
     pub fn record(&self, on: bool) {
         self.shared.state.lock().control.log = on.then(Vec::new);
     }
 
-    /// The log since it began or was last taken; recording goes on.
+    /// Returns the log since it was started or last taken; recording goes on.
     pub fn take_log(&self) -> Vec<String> {
         self.shared.state.lock().control.log.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 
-/// Files, past all operations.
+/// Direct access to files, without operations.
 impl MemoryStorage {
-    /// A file's bytes, as a read would find them.
+    /// Returns a file's bytes, as a read would find them.
     pub fn read_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
         let state = self.shared.state.lock();
         let id = state.disk.resolve_file(path.as_ref()).ok()?;
         Some(state.disk.file(id).ok()?.current().to_vec())
     }
 
-    /// Puts a file there, or replaces what is in it; durable at once, directories above it included.
+    /// Puts a file in place, or replaces its contents; durable at once, directories above it included.
     pub fn write_file(&self, path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
         self.shared.state.lock().disk.put_file(path.as_ref(), bytes)
     }
 
-    /// Takes a file away; durable at once.
+    /// Removes a file; durable at once.
     pub fn remove_file(&self, path: impl AsRef<Path>) -> io::Result<()> {
         self.shared.state.lock().disk.take_file(path.as_ref())
     }
@@ -388,21 +389,21 @@ impl MemoryStorage {
         disk.file_mut(id)?.flip(bit / 8, 1 << (bit % 8))
     }
 
-    /// The names of the files in a directory, sorted; none if it isn't there.
+    /// Returns the names of the files in a directory, sorted; none if the directory doesn't exist.
     pub fn files(&self, dir: impl AsRef<Path>) -> Vec<String> {
         let names = self.shared.state.lock().disk.list(dir.as_ref()).unwrap_or_default();
         let names = names.into_iter().map(|name| name.to_string_lossy().into_owned());
         names.filter(|name| !name.ends_with('/')).collect()
     }
 
-    /// All files there are, and all their bytes: small disks only.
+    /// Returns all files with all their bytes: for small disks only.
     pub fn snapshot(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let disk = &self.shared.state.lock().disk;
         let bytes = |id| disk.file(id).ok().map(|file| file.current().to_vec());
         disk.walk().into_iter().filter_map(|(path, id)| Some((path, bytes(id)?))).collect()
     }
 
-    /// A number that changes when a name, a size or a byte does.
+    /// Returns a number that changes when a name, a size or a byte does.
     pub fn digest(&self) -> u64 {
         let disk = &self.shared.state.lock().disk;
         let mut digest = Digest::default();
@@ -434,7 +435,7 @@ impl Digest {
     }
 
     fn mix(&mut self, word: u64) {
-        self.0 = crash::mix(self.0.rotate_left(5) ^ word).wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.0 = mix(self.0.rotate_left(5) ^ word).wrapping_add(STEP);
     }
 }
 

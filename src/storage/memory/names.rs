@@ -1,15 +1,15 @@
-//! One directory: the names in it, and what a crash would leave of them.
+//! One directory: its names now, and after a crash.
 //!
-//! - `current` is what everybody sees; `durable` is what is on the medium for certain.
+//! - `current` is what programs see; `durable` is certainly on the medium.
 //! - `pending` are the changes between the two, in order. A crash keeps or loses each by itself.
-//! - A rename is one change, as on a journaling file system: kept or lost, never the one half of it.
+//! - A rename is one change, as on a journaling file system: kept or lost, never half of it.
 //! - A *lied* change is one whose sync failed: later syncs don't write it, unless one of its names is
 //!   changed again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
-/// Names and what they lead to.
+/// Names, and the nodes that they lead to.
 pub(super) type Names = BTreeMap<OsString, u64>;
 
 /// A change of names.
@@ -26,12 +26,12 @@ pub(super) enum Kept {
     All,
     Nothing,
 
-    /// Of a rename: the new name came, the old one stayed.
+    /// Of a rename: the new name was made, the old one stayed.
     BothNames,
 }
 
 impl Change {
-    /// Applies the change where what it changes is there: a crash may have lost that.
+    /// Applies the change if its names are still there, because a crash may have lost them.
     pub(super) fn apply(&self, names: &mut Names, kept: Kept) {
         if kept == Kept::Nothing {
             return;
@@ -62,7 +62,7 @@ impl Change {
         }
     }
 
-    /// The names that it changes; a rename's are two.
+    /// The names that it changes; a rename has two.
     fn names(&self) -> [&OsString; 2] {
         match self {
             Self::Add { name, .. } | Self::Remove { name, .. } => [name, name],
@@ -106,7 +106,7 @@ impl Directory {
 
     pub(super) fn change(&mut self, op: u64, change: Change) {
         change.apply(&mut self.current, Kept::All);
-        // Changes of the same names, and what these build on, are written with it.
+        // A sync also writes changes of the same names, and the changes that these build on.
         let mut names = change.names().map(OsString::clone).to_vec();
         for (op, earlier) in self.pending.iter().rev() {
             if earlier.names().iter().any(|name| names.contains(name)) {
@@ -128,7 +128,7 @@ impl Directory {
         });
     }
 
-    /// A sync that fails: what was pending is called clean, and is not on the medium.
+    /// A sync that fails: pending changes become clean, but are not on the medium.
     pub(super) fn sync_lies(&mut self) {
         self.lied.extend(self.pending.iter().map(|(op, _)| *op));
     }
@@ -138,8 +138,8 @@ impl Directory {
         *self = Self::durable(std::mem::take(&mut self.current));
     }
 
-    /// Sets or removes a name on the medium at once; what was pending up to the last change of that
-    /// name becomes durable with it.
+    /// Sets or removes a name on the medium at once; pending changes up to the last one of that name
+    /// become durable with it.
     pub(super) fn put(&mut self, name: OsString, id: Option<u64>) {
         let about = self.pending.iter().rposition(|(_, change)| change.is_about(&name));
         for (_, change) in self.pending.drain(..about.map_or(0, |last| last + 1)) {
@@ -153,7 +153,7 @@ impl Directory {
         }
     }
 
-    /// Everything that a name here leads to or, after some crash, may lead to.
+    /// Every node that a name here leads to or, after some crash, may lead to.
     pub(super) fn reachable(&self) -> impl Iterator<Item = u64> {
         let pending = self.pending.iter().map(|(_, change)| change.id());
         self.current.values().chain(self.durable.values()).copied().chain(pending)

@@ -1,4 +1,4 @@
-//! A client: writes one key after the other, and tries each until it is acknowledged.
+//! A client: writes one key after the other, and retries each until it is acknowledged.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::{Outcome, address};
 /// How long a server may take to answer before another is asked.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long to wait while nobody leads.
+/// How long to wait while there is no leader.
 const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
@@ -24,18 +24,18 @@ pub(crate) struct Client {
     pub(crate) stop: Arc<AtomicBool>,
 }
 
-/// What a client has done.
+/// The results of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     /// The acknowledged writes.
     pub(crate) acknowledged: Map,
-    /// From the first try to the acknowledgement, of each.
+    /// The time from the first try to the acknowledgement, of each write.
     pub(crate) latencies: Vec<Duration>,
     pub(crate) retries: u64,
 }
 
 impl Client {
-    /// Writes until told to stop.
+    /// Writes until it is stopped.
     pub(crate) async fn run(self) -> Written {
         let mut written = Written::default();
         let mut leader = 1;
@@ -49,7 +49,7 @@ impl Client {
                 match self.ask(leader, &write).await {
                     Ok(Answer::Done) => break,
                     Ok(Answer::Leader(Some(other))) if other != leader => leader = other,
-                    // It may have been stored. The same write once more does no harm.
+                    // The write may have been stored. Repeating it does no harm.
                     Ok(Answer::Leader(_) | Answer::Failed(_)) | Err(_) => {
                         leader = leader % NODES + 1;
                         tokio::time::sleep(PAUSE).await;
@@ -63,7 +63,7 @@ impl Client {
         written
     }
 
-    /// Each has a key of its own, so that each can be looked for at the end.
+    /// Each write has its own key, so that the check at the end can look for each.
     fn write(&self, n: u64) -> Write {
         let key = format!("client-{}-write-{n}", self.number);
         let value = format!("{:016x}", (self.number << 32 | n).wrapping_mul(0x9E37_79B9_7F4A_7C15)).repeat(4);

@@ -1,4 +1,4 @@
-//! The driver: servers, clients, a killer, and the judgement.
+//! The driver: servers, clients, a killer, and the final check.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::report::Report;
 use crate::types::{Map, NodeId, Status};
 use crate::{Outcome, address, killer};
 
-/// Servers, with ids from 1.
+/// The number of servers; ids start at 1.
 pub(crate) const NODES: NodeId = 3;
 
 const CLIENTS: u64 = 8;
 
-/// Runs a cluster for `time` and a little; an error if a write was lost or nodes disagree.
+/// Runs a cluster for `time` and a little longer; an error if a write was lost or nodes disagree.
 pub(crate) async fn run(time: Duration) -> Outcome<()> {
-    // Dropped at the end and on Ctrl-C: the servers end, and the directory goes.
+    // Dropped at the end and on Ctrl-C: then the servers end, and the directory is removed.
     let dir = tempfile::tempdir()?;
     tokio::select! {
         done = run_in(dir.path(), time) => done,
@@ -53,7 +53,7 @@ async fn run_in(cluster: &Path, time: Duration) -> Outcome<()> {
 
     let report = Report::new(written, killed, &states(&nodes).await?);
     println!("{report}");
-    if report.is_good() { Ok(()) } else { Err("the cluster has not kept what it acknowledged".into()) }
+    if report.is_good() { Ok(()) } else { Err("the cluster has lost acknowledged writes".into()) }
 }
 
 async fn initialize(cluster: &Path, http: &reqwest::Client) -> Outcome<()> {
@@ -62,10 +62,10 @@ async fn initialize(cluster: &Path, http: &reqwest::Client) -> Outcome<()> {
     let url = address::url(cluster, 1, "/initialize")?;
     let answer: Result<(), serde::de::IgnoredAny> =
         http.post(url).json(&members).send().await?.json().await?;
-    answer.map_err(|_| "the cluster refuses to begin".into())
+    answer.map_err(|_| "the cluster refuses to start".into())
 }
 
-/// What each node has, once all have applied everything.
+/// Returns each node's state, once all nodes have applied everything.
 async fn states(nodes: &[Process]) -> Outcome<Vec<(Status, Map)>> {
     let (_, leader) = killer::leader(nodes).await?;
     let mut states = Vec::new();

@@ -1,5 +1,5 @@
-//! The state machine: a map in memory. Its snapshots are durable; what came after the newest is applied
-//! again from the log when the server starts, up to the commit that the log has kept.
+//! The state machine: a map in memory. Its snapshots are durable; later entries are applied again from
+//! the log when the server starts, up to the commit that the log has kept.
 
 use std::io;
 use std::io::Cursor;
@@ -19,7 +19,7 @@ use crate::types::{Kv, Map, NodeId};
 
 type Failed = StorageError<NodeId>;
 
-/// A server's state. Clones are the same.
+/// A server's state. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
     state: Arc<RwLock<State>>,
@@ -59,14 +59,14 @@ fn write_failed(error: io::Error) -> Failed {
 }
 
 impl Machine {
-    /// The state of the newest snapshot in `dir`.
+    /// Returns the state of the newest snapshot in `dir`.
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         let (snapshots, newest) = Snapshots::open(dir)?;
         let state = newest.map(|(meta, map)| State::of(&meta, map)).unwrap_or_default();
         Ok(Machine { state: Arc::new(RwLock::new(state)), snapshots: Arc::new(snapshots) })
     }
 
-    /// All of the map.
+    /// Returns the whole map.
     pub(crate) fn map(&self) -> Map {
         self.state.read().map.clone()
     }
@@ -115,7 +115,7 @@ impl RaftStateMachine<Kv> for Machine {
 
     async fn install_snapshot(&mut self, meta: &Meta, snapshot: Box<Cursor<Vec<u8>>>) -> Result<(), Failed> {
         let map = snapshot::decode(snapshot.get_ref()).map_err(read_failed)?;
-        // Durable before it is in force: raft purges the log behind it next.
+        // The snapshot must be durable before it is used, because raft then purges the log before it.
         self.snapshots.save(meta, map.clone()).await.map_err(write_failed)?;
         *self.state.write() = State::of(meta, map);
         Ok(())

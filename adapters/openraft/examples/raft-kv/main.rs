@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Run it in `adapters/openraft`, or with `-p chunked-wal-openraft` from above. The driver starts three
-//! servers on loopback, lets several clients write, kills the leader with SIGKILL again and again and
-//! starts it anew. At the end it asks every server for everything: each acknowledged write has to be
-//! there, and all have to agree. It ends with an error if not.
+//! servers on loopback, lets several clients write, and kills and restarts the leader again and again
+//! (SIGKILL). At the end it reads everything from every server: each acknowledged write must be there,
+//! and all servers must agree. Otherwise the run ends with an error.
 //!
 //! ```text
 //! cluster ──┬─ clients ── POST /write ──► server ◄── POST /raft/… ──► server
@@ -17,10 +17,10 @@
 //!
 //! | file | |
 //! | --- | --- |
-//! | `types.rs` | what raft is told: a write, and its types |
+//! | `types.rs` | the commands of raft: a write, and its types |
 //! | `machine.rs`, `snapshot.rs` | the state machine, and its snapshots, which are durable |
-//! | `network.rs`, `server.rs` | the way between servers, and a server |
-//! | `address.rs` | where a server listens: the system gives it another port at every start |
+//! | `network.rs`, `server.rs` | messages between servers, and a server |
+//! | `address.rs` | a server's address: the system assigns another port at every start |
 //! | `cluster.rs`, `process.rs`, `client.rs`, `killer.rs`, `report.rs` | the driver |
 
 mod address;
@@ -39,7 +39,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Whatever goes wrong, for the one who started it to read.
+/// Any error, for the person who started the program.
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[tokio::main]
@@ -50,11 +50,11 @@ async fn main() -> ExitCode {
         ["cluster"] => cluster::run(Duration::from_secs(30)).await,
         ["cluster", "--seconds", seconds] => match seconds.parse() {
             Ok(seconds @ 1..=3600) => cluster::run(Duration::from_secs(seconds)).await,
-            _ => Err(format!("'{seconds}' are no seconds: 1 to 3600").into()),
+            _ => Err(format!("'{seconds}' is not a number of seconds from 1 to 3600").into()),
         },
         ["node", id, dir] => match id.parse() {
             Ok(id) => server::run(id, Path::new(dir)).await,
-            Err(_) => Err(format!("'{id}' is no number").into()),
+            Err(_) => Err(format!("'{id}' is not a number").into()),
         },
         _ => Err("usage: raft-kv cluster [--seconds N]\n       raft-kv node ID DIR".into()),
     };

@@ -1,4 +1,4 @@
-//! From one server to another: openraft's messages as JSON over HTTP.
+//! Between servers: openraft's messages as JSON over HTTP.
 
 use std::path::PathBuf;
 
@@ -15,14 +15,14 @@ use serde::de::DeserializeOwned;
 use crate::address;
 use crate::types::{Kv, NodeId};
 
-/// Makes a way to each server.
+/// Makes a connection to each server.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
     pub(crate) cluster: PathBuf,
     pub(crate) http: reqwest::Client,
 }
 
-/// The way to one server.
+/// The connection to one server.
 #[derive(Debug)]
 pub(crate) struct Way {
     network: Network,

@@ -1,4 +1,4 @@
-//! A server's process. It ends with this one, however this one ends.
+//! A server's process. It ends with this process, however this process ends.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 use crate::types::{NodeId, Status};
 use crate::{Outcome, address};
 
-/// How long a server may take to listen, or to do what it is waited for.
+/// How long a server may take to start listening, or to reach an awaited state.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
@@ -17,7 +17,8 @@ pub(crate) struct Process {
     pub(crate) id: NodeId,
     cluster: PathBuf,
     http: reqwest::Client,
-    /// Holds the other end of its standard input: when this process is gone, that ends.
+    /// The child; this process holds the other end of its standard input, which closes when this
+    /// process ends.
     child: Child,
 }
 
@@ -66,7 +67,7 @@ impl Process {
         self.get("/status").await
     }
 
-    /// Waits until it has applied an entry.
+    /// Waits until the server has applied an entry.
     pub(crate) async fn wait_applied(&self, index: u64) -> Outcome<()> {
         let started = Instant::now();
         while self.status().await?.applied < Some(index) {

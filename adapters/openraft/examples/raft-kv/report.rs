@@ -7,7 +7,7 @@ use crate::client::Written;
 use crate::killer::Killed;
 use crate::types::{Map, Status};
 
-/// What was done, and what is left of it.
+/// The writes, and what each node has of them.
 #[derive(Debug)]
 pub(crate) struct Report {
     written: Written,
@@ -20,7 +20,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Compares what was acknowledged with what each node has.
+    /// Compares the acknowledged writes with each node's state.
     pub(crate) fn new(all: Vec<Written>, killed: Killed, nodes: &[(Status, Map)]) -> Self {
         let mut written = Written::default();
         for one in all {

@@ -1,4 +1,4 @@
-//! A server: raft on a `LogStore`, spoken to over HTTP.
+//! A server: raft on a `LogStore`, with an HTTP interface.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,7 +32,7 @@ struct Server {
     machine: Machine,
 }
 
-/// Serves until standard input ends, which it does when whoever started this is gone.
+/// Serves until standard input ends, which happens when the starter is gone.
 pub(crate) async fn run(id: NodeId, cluster: &Path) -> Outcome<()> {
     let dir = node_dir(cluster, id);
     let machine = Machine::open(&dir)?;
@@ -42,7 +42,7 @@ pub(crate) async fn run(id: NodeId, cluster: &Path) -> Outcome<()> {
     let network = Network { cluster: cluster.to_owned(), http: reqwest::Client::new() };
     let raft = Raft::new(id, Arc::new(raft_config()?), network, log, machine.clone()).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    address::tell(cluster, id, &listener.local_addr()?.to_string())?;
+    address::publish(cluster, id, &listener.local_addr()?.to_string())?;
     let serving = axum::serve(listener, router(Server { raft, machine }));
     tokio::select! {
         served = serving => Ok(served?),
@@ -50,7 +50,7 @@ pub(crate) async fn run(id: NodeId, cluster: &Path) -> Outcome<()> {
     }
 }
 
-/// Resolves when standard input ends. A thread of its own reads it: it may never come back.
+/// Resolves when standard input ends. Its own thread reads it, because the read may never return.
 async fn starter_gone() {
     let (gone, is_gone) = tokio::sync::oneshot::channel::<()>();
     std::thread::spawn(move || {

@@ -1,4 +1,5 @@
-//! Snapshots on the disk: one file, which is the old one or the new one, whole, whenever the power goes.
+//! Snapshots on the disk: one file, which is the whole old one or the whole new one, whenever the power
+//! fails.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,7 +14,7 @@ use crate::types::{Map, NodeId};
 
 pub(crate) type Meta = SnapshotMeta<NodeId, BasicNode>;
 
-/// A snapshot: how far it goes, and the map.
+/// A snapshot: its last entry, and the map.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored {
     meta: Meta,
@@ -28,16 +29,16 @@ pub(crate) fn decode(bytes: &[u8]) -> io::Result<Map> {
     rmp_serde::from_slice(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }
 
-/// Where a server's snapshot is.
+/// A server's snapshots.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
     dir: PathBuf,
-    /// How far the one on the disk goes. Held while another is written.
+    /// The last entry of the snapshot on the disk. Locked while another is written.
     newest: Mutex<Option<LogId<NodeId>>>,
 }
 
 impl Snapshots {
-    /// The snapshots in a directory, which is made, and the newest of them.
+    /// Opens a directory of snapshots, made if missing, and reads the newest one.
     pub(crate) fn open(dir: &Path) -> io::Result<(Self, Option<(Meta, Map)>)> {
         fs::create_dir_all(dir)?;
         let found = load(&dir.join("snapshot"))?;
@@ -45,8 +46,8 @@ impl Snapshots {
         Ok((Snapshots { dir: dir.to_owned(), newest }, found))
     }
 
-    /// Makes a snapshot durable, unless there is a newer one already. Entries may be purged behind it
-    /// then, and not before.
+    /// Makes a snapshot durable, unless there is a newer one already. Only then may the log before it
+    /// be purged.
     pub(crate) async fn save(&self, meta: &Meta, map: Map) -> io::Result<()> {
         let mut newest = self.newest.lock().await;
         if *newest > meta.last_log_id {
@@ -58,7 +59,7 @@ impl Snapshots {
         Ok(())
     }
 
-    /// The newest snapshot.
+    /// Returns the newest snapshot.
     pub(crate) async fn load(&self) -> io::Result<Option<(Meta, Map)>> {
         let _not_while_it_is_written = self.newest.lock().await;
         let path = self.dir.join("snapshot");
@@ -73,7 +74,7 @@ fn store(dir: &Path, stored: &Stored) -> io::Result<()> {
     // Before the rename, so that the name never leads to half a snapshot.
     file.sync_all()?;
     fs::rename(&new, dir.join("snapshot"))?;
-    // Before anything is purged on the word of it.
+    // Before any entry is purged because of it.
     File::open(dir)?.sync_all()
 }
 

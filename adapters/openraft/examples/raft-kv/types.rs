@@ -1,4 +1,4 @@
-//! What raft is told.
+//! The commands of raft.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -6,13 +6,13 @@ use std::io::Cursor;
 use serde::{Deserialize, Serialize};
 
 openraft::declare_raft_types!(
-    /// The types of this raft; those that are not named are openraft's own.
+    /// The types of this raft; all others are openraft's defaults.
     pub(crate) Kv: D = Write, R = ()
 );
 
 pub(crate) type NodeId = u64;
 
-/// A command: the key has this value. Told twice, it does the same once, so a client may try again.
+/// A command that sets a key. Applying it twice has the same effect as once, so a client may retry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Write {
     pub(crate) key: String,
@@ -21,18 +21,18 @@ pub(crate) struct Write {
 
 pub(crate) type Map = BTreeMap<String, String>;
 
-/// What a server says to a client's write.
+/// A server's answer to a client's write.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// It is stored by a majority, and applied.
+    /// A majority has stored the write, and it is applied.
     Done,
-    /// Somebody else leads.
+    /// Another server leads.
     Leader(Option<NodeId>),
-    /// It may be stored or not: try again.
+    /// The write may be stored or not: try again.
     Failed(String),
 }
 
-/// How a server is.
+/// A server's status.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub(crate) id: NodeId,
@@ -40,7 +40,7 @@ pub(crate) struct Status {
     pub(crate) term: u64,
     pub(crate) last_log: Option<u64>,
     pub(crate) applied: Option<u64>,
-    /// The last entry in its newest snapshot, and the last that is in its log no more.
+    /// The last entry in its newest snapshot, and the last entry that was purged from its log.
     pub(crate) snapshot: Option<u64>,
     pub(crate) purged: Option<u64>,
 }

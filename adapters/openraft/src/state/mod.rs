@@ -1,4 +1,4 @@
-//! [`State`]: what the log is replayed into, the index among it.
+//! [`State`]: the state that the log is replayed into, with the index of entries.
 //!
 //! ```text
 //! removed chunks │ chunks kept
@@ -10,10 +10,10 @@
 //! ```
 //!
 //! - `places` and `recent` both end with the last entry and have no gap.
-//! - Once a log is open, `places` begins with the first. While it is replayed they may begin later: the
-//!   oldest chunk tells of entries that went with the chunks before it, because a later record has made
-//!   them void.
-//! - A record is refused before anything changes, or it is taken whole.
+//! - Once a log is open, `places` starts with the first entry. During replay it may start later: the
+//!   oldest chunk's checkpoint counts entries whose chunks are gone, because a later record has voided
+//!   them.
+//! - A record is refused before anything changes, or applied as a whole.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,24 +24,24 @@ use openraft::{LogId, RaftLogId, RaftTypeConfig};
 use crate::recent::Recent;
 use crate::record::{Action, Meta, RaftWal};
 
-/// What raft stores, and where its entries stand.
+/// Raft's state, and the positions of its entries.
 #[derive(Debug)]
 pub(crate) struct State<C: RaftTypeConfig> {
     meta: Meta<C>,
     /// 16 bytes for each entry.
     places: VecDeque<Segment>,
     recent: Recent<C::Entry>,
-    /// Whether replay has met its first checkpoint, from which on everything follows from records.
+    /// Whether replay has seen its first checkpoint; after that, everything follows from records.
     grounded: bool,
 }
 
 /// Why a record doesn't fit.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("entry {index} can't stand behind {last:?}: it would leave a hole, or overwrite")]
+    #[error("entry {index} can't follow {last:?}: it would leave a hole, or overwrite an entry")]
     NotConsecutive { index: u64, last: Option<u64> },
 
-    #[error("the index {index} is the largest there is: no entry could follow")]
+    #[error("the index {index} is the largest possible one: no entry could follow")]
     IndexesUsedUp { index: u64 },
 
     #[error("a truncation since {since} can't leave {left:?} as the last entry")]
@@ -68,7 +68,7 @@ impl<C: RaftTypeConfig> State<C> {
         }
     }
 
-    /// Ends replay: a log without a chunk has had no checkpoint.
+    /// Ends replay: the log of a new node has had no checkpoint.
     pub(crate) fn opened(&mut self) {
         self.grounded = true;
     }
@@ -77,36 +77,36 @@ impl<C: RaftTypeConfig> State<C> {
         &self.meta
     }
 
-    /// How many entries there should be and are not.
+    /// Returns the number of missing entries.
     pub(crate) fn missing(&self) -> u64 {
         let indexes = self.meta.indexes();
         (indexes.end - indexes.start).saturating_sub(self.places.len() as u64)
     }
 
-    /// The global offset of the oldest entry.
+    /// Returns the global offset of the oldest entry.
     pub(crate) fn oldest_offset(&self) -> Option<u64> {
         self.places.front().map(|place| place.offset)
     }
 
-    /// The entry at an index.
+    /// Returns the entry at an index.
     pub(crate) fn find(&self, index: u64) -> Option<(Found<C::Entry>, u64)> {
-        let behind = usize::try_from(self.meta.indexes().end.checked_sub(index)?.checked_sub(1)?).ok()?;
-        let place = *self.places.get(self.places.len().checked_sub(behind)?.checked_sub(1)?)?;
-        let found = match self.recent.nth_last(behind) {
+        let after = usize::try_from(self.meta.indexes().end.checked_sub(index)?.checked_sub(1)?).ok()?;
+        let place = *self.places.get(self.places.len().checked_sub(after)?.checked_sub(1)?)?;
+        let found = match self.recent.nth_last(after) {
             Some(entry) => Found::Here(entry.clone()),
             None => Found::At { index, place },
         };
         Some((found, place.size))
     }
 
-    /// Whether an action fits.
+    /// Checks whether an action fits.
     pub(crate) fn admit(&self, action: &Action<C>) -> Result<(), Refused> {
         let last = self.meta.last.as_ref().map(|last| last.index);
         match action {
             Action::Vote(_) | Action::Committed(_) => Ok(()),
             Action::Entry(entry) => match entry.get_log_id().index {
                 index @ u64::MAX => Err(Refused::IndexesUsedUp { index }),
-                // A log that has no entry begins with any.
+                // A log without entries may start with any index.
                 index if last.is_none_or(|last| last.checked_add(1) == Some(index)) => Ok(()),
                 index => Err(Refused::NotConsecutive { index, last }),
             },
@@ -159,7 +159,8 @@ impl<C: RaftTypeConfig> State<C> {
         self.recent.keep_last(left);
     }
 
-    /// The oldest chunk's checkpoint brings what went before. Each later one says what is known.
+    /// The oldest chunk's checkpoint sets the state before it. Each later one must match the replayed
+    /// state.
     fn ground(&mut self, meta: &Meta<C>) -> Result<(), Refused> {
         if !self.grounded {
             self.meta = meta.clone();

@@ -1,5 +1,5 @@
-//! The state alone, under the log's crash tests: they remove any of the oldest chunks, so that replay
-//! begins with a checkpoint whose entries are gone.
+//! Tests of the state alone, with the log's crash tests: they remove any number of the oldest chunks,
+//! so that replay starts with a checkpoint whose entries are gone.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ fn entry(index: u64, text: &str) -> Action<Texts> {
     Action::Entry(Arc::new(Entry { log_id: log_id(index), payload: EntryPayload::Normal(text.to_string()) }))
 }
 
-/// A state that was told what happens next, whatever number it is given: each fits the one before.
+/// A state that chooses the next action itself, whatever the number, so that each action fits the one
+/// before.
 struct TheState;
 
 impl Subject for TheState {
@@ -66,7 +67,7 @@ impl Subject for TheState {
 }
 
 #[test]
-fn replay_brings_back_the_state_from_whichever_chunk_it_begins_with() {
+fn replay_restores_the_state_from_any_first_chunk() {
     let report = CrashTest::new(TheState).states(3000).run().unwrap_or_else(|failure| panic!("{failure}"));
     println!("{report}");
 }
@@ -81,13 +82,13 @@ fn state(actions: Vec<Action<Texts>>) -> Result<State<Texts>, Refused> {
     Ok(state)
 }
 
-fn three_behind_a_purge() -> Vec<Action<Texts>> {
+fn three_after_a_purge() -> Vec<Action<Texts>> {
     vec![Action::Purge(log_id(4)), entry(5, "a"), entry(6, "b"), entry(7, "c")]
 }
 
 #[test]
 fn records_that_can_not_follow_are_refused() {
-    let after = |action| state([three_behind_a_purge(), vec![action]].concat()).map(|state| state.meta);
+    let after = |action| state([three_after_a_purge(), vec![action]].concat()).map(|state| state.meta);
     let truncate = |since, left: Option<u64>| Action::Truncate { since, last: left.map(log_id) };
     assert_eq!(after(entry(9, "")), Err(Refused::NotConsecutive { index: 9, last: Some(7) }));
     assert_eq!(after(entry(7, "")), Err(Refused::NotConsecutive { index: 7, last: Some(7) }));
@@ -103,7 +104,7 @@ fn records_that_can_not_follow_are_refused() {
 
 #[test]
 fn a_checkpoint_that_contradicts_is_refused_and_the_first_is_believed() {
-    let mut state = state(three_behind_a_purge()).unwrap();
+    let mut state = state(three_after_a_purge()).unwrap();
     let place = Segment::new(400, 100);
     let mut meta = state.checkpoint();
     let same = state.apply(&WalRecord::Checkpoint(meta.clone()), ChunkId(0), place);

@@ -10,7 +10,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod dice;
+#[path = "../../../../tests/common/random.rs"]
+mod random;
 
 mod model;
 
@@ -25,8 +26,8 @@ use openraft::Vote;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 
 use common::{entries, open};
-use dice::Dice;
 use model::Model;
+use random::Random;
 use workload::Workload;
 
 fn setting(name: &str, unless_set: u64) -> u64 {
@@ -73,7 +74,7 @@ fn a_crash_anywhere_loses_nothing_acknowledged_and_brings_nothing_back() {
 /// Runs a workload, and judges all its cuts.
 async fn explore(seed: u64, tally: &Tally) -> Result<(), String> {
     let mut workload = Workload::new(seed);
-    let mut dice = Dice::new(!seed);
+    let mut dice = Random::new(!seed);
     let told = |workload: &Workload, wrong: String| format!("{:#?}\n{wrong}", workload.steps);
     workload.open(MemoryStorage::default()).await?;
     for _ in 0..16 {
@@ -95,7 +96,7 @@ async fn judge(
     disk: MemoryStorage,
     config: &Config,
     possible: &[Model],
-    dice: &mut Dice,
+    dice: &mut Random,
     tally: &Tally,
 ) -> Result<(), String> {
     tally.states.fetch_add(1, Relaxed);

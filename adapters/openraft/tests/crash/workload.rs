@@ -17,8 +17,8 @@ use openraft::{StorageError, Vote};
 use parking_lot::Mutex;
 
 use crate::common::{Store, entry, log_id, open};
-use crate::dice::Dice;
 use crate::model::Model;
+use crate::random::Random;
 
 /// Disks that a crash may leave at one operation, and what each has to come back as: one of these.
 pub(crate) struct Cut {
@@ -39,14 +39,14 @@ pub(crate) struct Workload {
     count: u64,
     disk: MemoryStorage,
     store: Option<Store>,
-    dice: Dice,
+    dice: Random,
     calm: bool,
     pub(crate) steps: Vec<String>,
 }
 
 impl Workload {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
+        let mut dice = Random::new(seed);
         let mut config = Config::new("/log");
         config.chunk_max_size = [64, 320, 600, 1200, 4096][dice.below(5) as usize];
         config.spare_chunks = dice.below(3);
@@ -202,11 +202,15 @@ impl Workload {
         let since = model.next().saturating_sub(self.dice.below(6));
         self.steps.push(format!("truncate {since}"));
         model.truncate(since);
+        let is_nothing = since >= self.now().next();
         if model != self.now() {
             self.try_records(vec![model]);
         }
         self.store().truncate(log_id(1, since)).await?;
-        self.acked();
+        // A truncation of nothing appends no record, and waits for nothing.
+        if !is_nothing {
+            self.acked();
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
-//! `chunked-wal` 0.2, what this crate came from. Its worker waits a millisecond for company unless told
-//! not to: it is told where there is no company, and not where it shares a sync in no other way.
+//! `chunked-wal` 0.2, the predecessor of this crate. Its worker waits a millisecond for more flushes
+//! unless it is configured not to. It is configured so where no more can come, but not where that wait
+//! is the only way to share a sync.
 
 use std::convert::Infallible;
 use std::io;

@@ -82,7 +82,7 @@ impl HiqliteLog {
         let (ack, accepted) = oneshot::channel();
         let (done, durable) = channel();
         let callback = Box::new(move |result| {
-            let _nobody_waits = done.send(result);
+            let _receiver_gone = done.send(result);
         });
         self.send(Action::Append { rx, callback, ack })?;
         for _ in 0..count {

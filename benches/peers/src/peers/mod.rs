@@ -28,7 +28,7 @@ pub(crate) fn names() -> Vec<&'static str> {
     all().into_iter().map(|peer| peer.name()).collect()
 }
 
-/// All of them, in the order in which they take turns and stand in tables.
+/// All of them, in the order of turns and tables.
 pub(crate) fn all() -> Vec<&'static dyn Peer> {
     let mut all: Vec<&'static dyn Peer> = ours::ALL.iter().map(|peer| peer as &dyn Peer).collect();
     let others: [&'static dyn Peer; 10] = [

@@ -44,7 +44,7 @@ impl Peer for NodedbWal {
     fn open(&self, dir: &Path, setup: &Setup) -> Result<Box<dyn Log>> {
         let mut config = SegmentedWalConfig::new(dir.to_owned());
         config.segment_target_size = setup.chunk_bytes;
-        // With O_DIRECT its readers stop at the padding behind the first flush.
+        // With O_DIRECT its readers stop at the padding after the first flush.
         config.writer_config.use_direct_io = setup.forget;
         let wal = SegmentedWal::open(config)?;
         let first = wal.active_segment_first_lsn();

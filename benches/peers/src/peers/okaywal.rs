@@ -66,7 +66,7 @@ impl Peer for OkayWal {
 }
 
 fn open(dir: &Path, setup: &Setup, counting: Counting) -> Result<WriteAheadLog> {
-    // A log that keeps everything is one that never begins a checkpoint: it is one file.
+    // To keep everything, the log must never start a checkpoint: it is one file.
     let checkpoint_after = if setup.forget { setup.chunk_bytes / 4 * 3 } else { u64::MAX };
     let config = Configuration::default_for(dir)
         .preallocate_bytes(setup.chunk_bytes as u32)
@@ -81,7 +81,7 @@ struct OkayLog {
 }
 
 impl OkayLog {
-    /// One entry with so many chunks; returns when the last was written.
+    /// Writes one entry with `chunks` chunks; returns when the last was written.
     fn append_entry(&self, chunks: u64) -> Result<Instant> {
         let mut entry = self.log.begin_entry()?;
         for _ in 0..chunks {

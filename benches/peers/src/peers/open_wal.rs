@@ -73,7 +73,8 @@ impl Log for OpenWalLog {
     fn append(&mut self) -> Result<()> {
         self.wal.append(&self.payload)?;
         self.gathered += self.payload.len() as u64;
-        // What is gathered stays in memory until it is committed: there is no other way to write it.
+        // Gathered records stay in memory until they are committed: there is no other way to write
+        // them.
         if self.gathered >= self.chunk_bytes / 2 { self.sync() } else { Ok(()) }
     }
 

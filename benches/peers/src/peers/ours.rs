@@ -102,8 +102,8 @@ impl Peer for Ours {
 
 struct OurReads {
     reader: WalReader<OwnedBytes>,
-    /// Where the first record stands: the others' places follow from it, as the raw limit's do, so that
-    /// no table has its share in the figure.
+    /// The position of the first record: the others' positions follow from it, as the raw limit's do,
+    /// so that no table of positions affects the figure.
     first: Segment,
     _log: Mutex<OurLog>,
 }
@@ -161,7 +161,7 @@ pub(crate) struct OurLog {
 }
 
 impl OurLog {
-    /// Begins a new chunk; forgets the old ones if that is wanted.
+    /// Starts a new chunk; drops the old ones if the setup says so.
     #[cold]
     pub(crate) fn rotate(&mut self) -> Result<()> {
         self.wal.close_open_chunk_with(self.appended)?;

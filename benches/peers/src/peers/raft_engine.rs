@@ -161,7 +161,7 @@ impl Log for EngineLog {
     }
 
     fn append(&mut self) -> Result<()> {
-        // Before the record is added, not behind it: only a batch that holds something can be synced, and
+        // Before the record is added, not after: only a batch with contents can be synced, and
         // `Engine::sync` writes an empty one.
         if self.batch_bytes >= BATCH_BYTES {
             self.write(false)?;
@@ -191,7 +191,7 @@ struct SharedEngine {
     groups: AtomicU64,
 }
 
-/// What a thread writes with.
+/// A thread's engine and batch.
 struct Writer {
     group: u64,
     entry: UninterpretedOption,

@@ -20,7 +20,7 @@ use crate::workload::Workload;
 /// Where it puts its directories, by the environment.
 pub(crate) const DIR_VARIABLE: &str = "WALRUS_DATA_DIR";
 
-/// It tells all it does unless this is set.
+/// It prints all it does unless this is set.
 pub(crate) const QUIET_VARIABLE: &str = "WALRUS_QUIET";
 
 const TOPIC: &str = "t";

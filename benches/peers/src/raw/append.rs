@@ -23,7 +23,7 @@ impl BufferedWriter {
         Ok(BufferedWriter { ring, buffer: Vec::with_capacity(2 * BUFFER) })
     }
 
-    /// Appends so often, then syncs; returns when the last was appended.
+    /// Appends `count` times, then syncs; returns when the last record was appended.
     pub(crate) fn append_then_sync(&mut self, payload: &[u8], count: u64) -> Result<Instant> {
         for _ in 0..count {
             self.append(payload);
@@ -41,7 +41,7 @@ impl BufferedWriter {
         frame::push(&mut self.buffer, payload);
     }
 
-    /// Writes and syncs what was appended.
+    /// Writes and syncs everything appended.
     pub(crate) fn sync(&mut self) -> Result<()> {
         self.write()?;
         Ok(self.ring.file.sync_data()?)

@@ -37,7 +37,7 @@ struct State {
     gathered: u64,
     synced: u64,
     writer_waits: bool,
-    /// The appender is gone, or the writer.
+    /// The appender or the writer has ended.
     ended: bool,
 }
 
@@ -57,7 +57,7 @@ impl Handover {
         Ok(Handover { shared, writer: Some(writer) })
     }
 
-    /// Hands so many records over, and waits until all are durable.
+    /// Hands over `count` records, and waits until all are durable.
     pub(crate) fn append(&mut self, payload: &[u8], count: u64) -> Result<()> {
         let Shared { state, filled, synced } = &*self.shared;
         let mut last = 0;

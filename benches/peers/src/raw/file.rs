@@ -10,14 +10,14 @@ use rustix::fs::FallocateFlags;
 
 const MIB: usize = 1 << 20;
 
-/// What a file is like where the next record goes.
+/// The state of a file where the next record is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileState {
-    /// Ends there: each write makes it longer.
+    /// The file ends there: each write makes it longer.
     Growing,
-    /// Has its length and its blocks, which nothing was written to yet.
+    /// The file has its length and its blocks, but they were never written.
     Allocated,
-    /// Its blocks were written before.
+    /// The file's blocks were written before.
     Reused,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn create(path: &Path, len: u64, state: FileState) -> Result<File> {
     Ok(file)
 }
 
-/// A file that is written from its beginning to its end and then again from its beginning.
+/// A file that is written from start to end, and then again from the start.
 #[derive(Debug)]
 pub(crate) struct Ring {
     pub(crate) file: File,
@@ -55,7 +55,7 @@ impl Ring {
         Ok(Ring { file: create(path, len, FileState::Reused)?, len, next: 0 })
     }
 
-    /// Writes behind what was written last; at the beginning if there is no room before the end.
+    /// Writes after the last write; at the start if there is no room before the end.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if self.next + bytes.len() as u64 > self.len {
             self.next = 0;

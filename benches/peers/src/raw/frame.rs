@@ -1,4 +1,4 @@
-//! The least that a record needs around it: its length and a checksum.
+//! The least that a record needs around it: a length and a checksum.
 //!
 //! ```text
 //! | len: u32 | crc of the payload: u32 | payload |
@@ -14,20 +14,20 @@ pub(crate) fn push(buffer: &mut Vec<u8>, payload: &[u8]) {
     buffer.extend_from_slice(payload);
 }
 
-/// Checks the frames from the beginning of `bytes`; returns how many whole ones there are, and where
-/// the last of them ends. Stops at the first that is no frame.
+/// Checks the frames from the start of `bytes`; returns the number of valid ones, and where the last of
+/// them ends. Stops at the first invalid frame.
 pub(crate) fn walk(bytes: &[u8]) -> (u64, usize) {
     let mut count = 0;
     let mut rest = bytes;
-    while let Some((header, behind)) = rest.split_first_chunk::<HEADER>() {
+    while let Some((header, body)) = rest.split_first_chunk::<HEADER>() {
         let [l0, l1, l2, l3, c0, c1, c2, c3] = *header;
         let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         let crc = u32::from_le_bytes([c0, c1, c2, c3]);
-        let Some(payload) = behind.get(..len) else { break };
+        let Some(payload) = body.get(..len) else { break };
         if len == 0 || crc32fast::hash(payload) != crc {
             break;
         }
-        rest = &behind[len..];
+        rest = &body[len..];
         count += 1;
     }
     (count, bytes.len() - rest.len())

@@ -1,5 +1,5 @@
-//! S2: the simplest group commit. Whoever finds nobody syncing takes all that has gathered, writes and
-//! syncs it, and tells the rest.
+//! S2: the simplest group commit. A thread that finds no sync under way takes all gathered records,
+//! writes and syncs them, and wakes the other threads.
 
 use std::path::Path;
 
@@ -50,7 +50,7 @@ impl GroupCommit {
                 continue;
             }
             state.leading = true;
-            // Those who were just told come with their next record: they are worth a moment.
+            // The woken threads come with their next records: they are worth a moment.
             MutexGuard::unlocked(&mut state, std::thread::yield_now);
             let spare = std::mem::take(&mut state.spare);
             let mut batch = std::mem::replace(&mut state.buffer, spare);

@@ -22,7 +22,7 @@ pub(crate) enum How {
     Dsync,
 }
 
-/// Writes one record behind the other, each durable before the next.
+/// Writes records one after the other, each durable before the next.
 #[derive(Debug)]
 pub(crate) struct DurableWriter {
     path: PathBuf,
@@ -40,8 +40,7 @@ impl DurableWriter {
         Ok(DurableWriter { path, file, state, how, len, next: 0 })
     }
 
-    /// Begins anew with a file in the state wanted, if this one would have no room for `bytes`. Outside
-    /// the timing.
+    /// Starts over with a file in the wanted state, if this one has no room for `bytes`. Not timed.
     pub(crate) fn make_room(&mut self, bytes: u64) -> Result<()> {
         if self.next + bytes > self.len {
             self.next = 0;

@@ -1,4 +1,4 @@
-//! S9: what an idle log costs: wake-ups, and memory and open files of a log of many closed chunks.
+//! S9: the cost of an idle log: wake-ups, and memory and open files of a log with many closed chunks.
 
 use std::path::Path;
 use std::time::Instant;
@@ -19,7 +19,7 @@ use crate::peers::ours::OurLog;
 use crate::peers::ours::Ours;
 use crate::workload::Workload;
 
-/// As many chunks as the goal speaks of.
+/// The number of chunks in the goal.
 const CHUNKS: f64 = 100_000.0;
 
 pub(crate) fn run(context: &Context, report: &mut Report) {
@@ -65,7 +65,7 @@ fn make_chunks(dir: &Path, scale: &Scale) -> Result<u64> {
     let mut log: OurLog = Ours::Plain.open_own(dir, &tiny())?;
     log.set_payload(&crate::peer::payload(16));
     let started = Instant::now();
-    // A chunk is full as soon as it has a record, so that every append begins a new one.
+    // A chunk is full as soon as it has a record, so that every append starts a new one.
     while log.rotations < scale.chunks && started.elapsed() < scale.chunks_time {
         log.append_many(64)?;
         log.sync()?;

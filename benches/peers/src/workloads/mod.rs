@@ -26,7 +26,7 @@ use crate::peer::Setup;
 use crate::stats::quantile;
 use crate::workload::Workload;
 
-/// Runs one workload. Who fails in it is in the report.
+/// Runs one workload. The report has the contestants that failed.
 pub(crate) fn run(workload: Workload, context: &Context, report: &mut Report) {
     match workload {
         Workload::S1 => durable::run(context, report),
@@ -41,7 +41,7 @@ pub(crate) fn run(workload: Workload, context: &Context, report: &mut Report) {
     }
 }
 
-/// How many records of `size` bytes are so many bytes.
+/// How many records of `size` bytes make up `bytes`.
 fn records(bytes: u64, size: usize) -> u64 {
     (bytes / size as u64).max(1)
 }
@@ -74,20 +74,20 @@ fn warm_log(
     Ok(log)
 }
 
-/// Gives a log so much to do that its files are reused from then on, as far as it reuses any. It appends
-/// `payload` then.
+/// Writes enough to a log that its files are reused from then on, as far as it reuses any. After that
+/// it appends `payload`.
 fn warm(log: &mut dyn Log, scale: &Scale, payload: &[u8]) -> Result<()> {
     log.set_payload(&crate::peer::payload(WARM_RECORD));
     for _ in 0..scale.warm_bytes / scale.chunk_bytes {
         log.append_many(records(scale.chunk_bytes, WARM_RECORD))?;
-        // Else the log is faster than its housekeeping, and goes on in new files.
+        // Otherwise the log is faster than its housekeeping, and continues in new files.
         log.wait_idle()?;
     }
     log.set_payload(payload);
     Ok(())
 }
 
-/// Does `step` again and again for a turn; returns how long each took, in µs, sorted.
+/// Runs `step` again and again for a turn; returns how long each run took, in µs, sorted.
 fn latencies(turn: Duration, mut step: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
     let mut latencies = Vec::with_capacity(100_000);
     let started = Instant::now();

@@ -1,5 +1,5 @@
-//! S6: open at the last checkpoint. The logs differ in length and have the same tail behind the
-//! checkpoint. Peers open as they do, most by reading the log.
+//! S6: open at the last checkpoint. The logs differ in length and have the same tail after the
+//! checkpoint. Peers open in their own way, most by reading the log.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::workload::Workload;
 const SIZE: usize = 100;
 const SHORT: u64 = 10_000;
 
-/// Records behind the last checkpoint.
+/// Records after the last checkpoint.
 const TAIL: u64 = 1000;
 
 pub(crate) fn run(context: &Context, report: &mut Report) {

@@ -66,7 +66,7 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
     }
 }
 
-/// Appends so many records, or as many as go into a few seconds; returns how many.
+/// Appends `most` records, or fewer if they would take more than a few seconds; returns how many.
 fn fill(log: &mut dyn Log, most: u64) -> Result<u64> {
     let started = Instant::now();
     let mut count = 0;

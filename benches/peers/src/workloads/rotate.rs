@@ -48,7 +48,7 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
     contest.run();
 }
 
-/// What is called of a log.
+/// The calls that are timed.
 struct Calls<A, S, R> {
     append: A,
     sync: S,
@@ -56,7 +56,7 @@ struct Calls<A, S, R> {
 }
 
 impl<A, S, R> Calls<A, S, R> {
-    /// Appends durably for a turn, beginning a new chunk every so often.
+    /// Appends durably for a turn, and starts a new chunk at intervals.
     fn measure<L>(&self, log: &mut L, turn: Duration, every: Option<Duration>) -> Result<Vec<Value>>
     where
         A: Fn(&mut L) -> Result<()>,

@@ -1,7 +1,7 @@
-//! `bench`: what a disk can do, and what the log makes of it.
+//! `bench`: measures a disk, and the log on that disk.
 //!
-//! - Everything happens in a new directory, removed in the end.
-//! - The raw measurements go through the same calls as the log's: space is reserved, then written, then
+//! - Everything happens in a new directory, which is removed at the end.
+//! - The raw measurements use the same calls as the log: space is reserved, then written, then
 //!   `fdatasync`.
 
 mod plot;
@@ -22,16 +22,16 @@ use crate::args::BenchArgs;
 use crate::outcome::{Failure, Outcome};
 use crate::print;
 
-/// Bytes that a measurement of throughput writes at most.
+/// The most bytes that a measurement of throughput writes.
 const BYTES_MAX: u64 = 512 << 20;
 
-/// The size of large records, and of the raw writes that they are compared with.
+/// The size of large records, and of the raw writes to compare them with.
 const LARGE: usize = 64 << 10;
 
-/// How many commits are under way at a time where they share syncs.
+/// How many commits are under way at a time in the measurements that share syncs.
 const IN_FLIGHT: [usize; 2] = [16, 256];
 
-/// The raw writes wrap around in a file of this size, allocated ahead as a chunk is.
+/// The raw writes wrap around in a file of this size, allocated ahead like a chunk.
 const RAW_FILE: u64 = 64 << 20;
 
 pub(crate) fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
@@ -84,13 +84,13 @@ impl Drop for Scratch {
 /// One measurement.
 struct Row {
     name: String,
-    /// What it is compared with: by operations or by bytes.
+    /// The unit of comparison: operations or bytes.
     unit: Unit,
     is_raw: bool,
     operations: u64,
     bytes: u64,
     elapsed: Duration,
-    /// Of each operation, sorted; empty where one has no latency of its own.
+    /// The latency of each operation, sorted; empty where an operation has no latency of its own.
     latencies: Vec<Duration>,
 }
 
@@ -116,7 +116,7 @@ impl Row {
     }
 }
 
-/// Has no state: what is measured is the log.
+/// A state machine without state, because only the log is measured.
 struct Count(u64);
 
 impl StateMachine<Raw> for Count {
@@ -139,7 +139,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Writes a small record's bytes and syncs, over and over.
+    /// Writes a small record's bytes and syncs, again and again.
     fn raw_commits(&self) -> Result<Row, Failure> {
         let (path, file) = self.raw_file()?;
         let record = vec![7; self.small];
@@ -147,7 +147,7 @@ impl Bench<'_> {
         let started = Instant::now();
         let mut position = 0;
         while started.elapsed() < self.time {
-            let begun = Instant::now();
+            let operation_started = Instant::now();
             if position + record.len() as u64 > RAW_FILE {
                 position = 0;
             }
@@ -155,14 +155,14 @@ impl Bench<'_> {
                 .and_then(|()| file.sync())
                 .map_err(|e| Failure::io("write", &path, &e))?;
             position += record.len() as u64;
-            latencies.push(begun.elapsed());
+            latencies.push(operation_started.elapsed());
         }
         let elapsed = started.elapsed();
         fs::remove_file(&path).map_err(|e| Failure::io("remove", &path, &e))?;
         Ok(self.commit_row("write and fdatasync".into(), true, elapsed, latencies))
     }
 
-    /// Appends small records and makes each durable, so many at a time.
+    /// Appends small records and makes each durable, `in_flight` at a time.
     fn commits(&self, in_flight: usize) -> Result<Row, Failure> {
         let (dir, mut wal) = self.open(&format!("commits-{in_flight}"))?;
         let record = WalRecord::Action(Payload(vec![7; self.small]));
@@ -170,20 +170,20 @@ impl Bench<'_> {
         let mut waiting = VecDeque::new();
         let started = Instant::now();
         while started.elapsed() < self.time {
-            let begun = Instant::now();
+            let operation_started = Instant::now();
             wal.append(&record)?;
-            waiting.push_back((begun, wal.flush_ticket(Flush::Sync)?));
+            waiting.push_back((operation_started, wal.flush_ticket(Flush::Sync)?));
             if waiting.len() >= in_flight
-                && let Some((begun, ticket)) = waiting.pop_front()
+                && let Some((operation_started, ticket)) = waiting.pop_front()
             {
                 ticket.wait()?;
-                latencies.push(begun.elapsed());
+                latencies.push(operation_started.elapsed());
             }
             rotate_if_full(&mut wal)?;
         }
-        for (begun, ticket) in waiting {
+        for (operation_started, ticket) in waiting {
             ticket.wait()?;
-            latencies.push(begun.elapsed());
+            latencies.push(operation_started.elapsed());
         }
         let elapsed = started.elapsed();
         drop(wal);
@@ -202,7 +202,7 @@ impl Bench<'_> {
         Row { name, unit: Unit::Operations, is_raw, operations, bytes, elapsed, latencies }
     }
 
-    /// Writes large pieces one behind the other, and syncs once.
+    /// Writes large pieces one after the other, and syncs once.
     fn raw_throughput(&self) -> Result<Row, Failure> {
         let (path, file) = self.raw_file()?;
         let piece = vec![7; 1 << 20];

@@ -12,7 +12,7 @@ const BAR: f64 = 20.0;
 const STEP: f64 = 30.0;
 const HEAD: f64 = 46.0;
 
-/// Colours of what the disk does by itself, and of the log.
+/// The colours of raw disk measurements, and of the log.
 const RAW: &str = "#9aa5b1";
 const LOG: &str = "#2f6fab";
 
@@ -35,7 +35,7 @@ pub(super) fn svg(rows: &[Row], record_size: u32) -> String {
     )
 }
 
-/// Draws one chart from `y` on; returns where it ends.
+/// Draws one chart, with its top at `y`; returns its bottom.
 fn chart(body: &mut String, y: f64, title: &str, rows: &[&Row]) -> f64 {
     let most = rows.iter().map(|row| row.rate()).fold(1e-9, f64::max);
     // Writing to a string can't fail.

@@ -1,16 +1,17 @@
-//! One case of a crash, from a seed.
+//! One case of a crash, drawn from a seed.
 
 use super::{Cut, Left};
+use crate::random::{STEP, mix, splitmix64};
 use crate::storage::memory::bytes::{Bytes, PAGE, Page, SECTOR, SECTORS};
 use crate::storage::memory::file::{Inode, Size, Version};
 use crate::storage::memory::medium::Medium;
 use crate::storage::memory::names::{Change, Directory, Kept, Names};
 use crate::storage::memory::{FreshSpace, SectorSize};
 
-/// How many pages behind the last that was written show older bytes.
+/// How many pages after the last written one show older bytes.
 const OLDER_PAGES: u64 = 8;
 
-/// One disk that the seed stands for.
+/// Returns the disk of a seed.
 pub(in crate::storage::memory) fn draw(disk: &Medium, seed: u64) -> Medium {
     let dice = Dice::new(disk, seed);
     let names = disk.directories().map(|(id, dir)| (id, dice.names(id, dir, disk.torn_renames))).collect();
@@ -29,14 +30,7 @@ pub(in crate::storage::memory) fn draw(disk: &Medium, seed: u64) -> Medium {
     })
 }
 
-/// splitmix64's finalizer.
-pub(in crate::storage::memory) fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
-}
-
-/// How much of what is unsynced is kept.
+/// How much of the unsynced changes is kept.
 #[derive(Debug, Clone, Copy)]
 enum Luck {
     Nothing,
@@ -48,23 +42,23 @@ enum Luck {
     /// One operation, or a part of it.
     Only(u64),
 
-    /// What came before an operation, and a part of that one.
+    /// Everything before an operation, and a part of that one.
     Until(u64),
 
-    /// Each operation by itself; of eight this many are kept, the others are lost or torn.
+    /// Each operation by itself: of eight, this many are kept; the others are lost or torn.
     Mix(u64),
 }
 
-/// What becomes of one operation.
+/// The outcome of one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Kept,
     Lost,
 
-    /// Torn at one byte: what was before it is kept.
+    /// Torn at one byte: the bytes before it are kept.
     Front,
 
-    /// Torn at one byte: what was behind it is kept.
+    /// Torn at one byte: the bytes after it are kept.
     Back,
 
     /// Each sector by itself.
@@ -74,7 +68,7 @@ enum Fate {
     Pages,
 }
 
-/// Decides everything from the seed, and from what it decides on: no state, so no order matters.
+/// Decides everything from the seed and the question, without state, so that the order doesn't matter.
 struct Dice {
     seed: u64,
     luck: Luck,
@@ -82,7 +76,7 @@ struct Dice {
 
 impl Dice {
     fn new(disk: &Medium, seed: u64) -> Self {
-        let seed_mixed = mix(seed.wrapping_add(0x9E37_79B9_7F4A_7C15));
+        let seed_mixed = splitmix64(seed, 1);
         let roll = mix(seed_mixed);
         let ops = disk.unsynced();
         let one = || ops[(mix(roll) % ops.len() as u64) as usize];
@@ -102,7 +96,7 @@ impl Dice {
 
     /// A number below `n` for the `what`-th question about `about`.
     fn roll(&self, about: u64, what: u64, n: u64) -> u64 {
-        mix(self.seed ^ mix(about.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ mix(what))) % n
+        mix(self.seed ^ mix(about.wrapping_mul(STEP) ^ mix(what))) % n
     }
 
     fn fate(&self, op: u64) -> Fate {
@@ -166,7 +160,7 @@ impl Dice {
         cut.contents(|version, sector, fresh| self.left(version, sector, fresh))
     }
 
-    /// The sector in which a write was torn, if this crash does more to it than to tear it.
+    /// The sector in which a write was torn, if this crash does more to that sector than tear it.
     fn torn_sector(&self, file: &Inode, len: u64) -> Option<u64> {
         let (Luck::AllBut(one) | Luck::Only(one) | Luck::Until(one)) = self.luck else { return None };
         let version = file.versions().values().flatten().find(|version| version.op == one)?;
@@ -175,14 +169,14 @@ impl Dice {
         (torn && sector * (SECTOR as u64) < len && self.roll(one, 300, 2) == 0).then_some(sector)
     }
 
-    /// Puts older bytes of the disk where nothing was written: of another file, or any.
+    /// Puts older bytes of the disk into unwritten space: those of another file, or any.
     fn show_older(&self, id: u64, bytes: &mut Bytes, disk: &Medium) {
         if self.roll(id, 400, 2) == 0 {
             return;
         }
         let others: Vec<&Inode> = disk.nodes.keys().filter_map(|id| disk.file(*id).ok()).collect();
         let space = bytes.len().div_ceil(PAGE as u64).min(bytes.reserved());
-        // Of the space ahead, which may be large, what comes next.
+        // The space ahead may be large: only its first pages.
         for index in 0..space.min(bytes.data_end() / PAGE as u64 + OLDER_PAGES) {
             let about = id ^ mix(index);
             let other = others[self.roll(about, 401, others.len() as u64) as usize].current().page(index);
@@ -192,7 +186,7 @@ impl Dice {
         }
     }
 
-    /// A page of any bytes.
+    /// A page of random bytes.
     fn noise(&self, about: u64) -> Page {
         let mut page = Page::EMPTY;
         for (i, word) in page.bytes.chunks_exact_mut(8).enumerate() {
@@ -201,7 +195,7 @@ impl Dice {
         page
     }
 
-    /// Where in the file a write is torn that is torn at one byte.
+    /// The byte of the file at which a torn write is torn.
     fn tear(&self, version: &Version) -> u64 {
         let written = &version.written;
         written.start + self.roll(version.op, 204, written.end - written.start + 1)

@@ -1,4 +1,4 @@
-//! All cases of a crash, where they are few.
+//! All cases of a crash, where there are few.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,12 +9,12 @@ use crate::storage::memory::file::Inode;
 use crate::storage::memory::medium::Medium;
 use crate::storage::memory::names::{Kept, Names};
 
-/// All disks, but for tears inside a sector; `None` if there are more than `limit`.
+/// All disks, without tears inside a sector; `None` if there are more than `limit`.
 pub(in crate::storage::memory) fn enumerate(disk: &Medium, limit: usize) -> Option<Vec<Medium>> {
     let mut files = BTreeMap::new();
     let mut disks = Vec::new();
     for names in all_names(disk, limit)? {
-        // Of every file that a name leads to, each case with each case of the others.
+        // For every file that a name leads to, each case with each case of the others.
         let mut cases = vec![BTreeMap::new()];
         for (id, file) in disk.files_in(&names) {
             let contents = match files.entry(id) {
@@ -41,13 +41,13 @@ pub(in crate::storage::memory) fn enumerate(disk: &Medium, limit: usize) -> Opti
     (disks.len() <= limit).then_some(disks)
 }
 
-/// Every set of names that a crash may leave, directory by directory; equal ones once. `None` if more
-/// than `limit`.
+/// Every set of names that a crash may leave, directory by directory, without duplicates. `None` if
+/// there are more than `limit`.
 fn all_names(disk: &Medium, limit: usize) -> Option<BTreeSet<BTreeMap<u64, Names>>> {
     let mut all = BTreeSet::from([BTreeMap::new()]);
     for (id, dir) in disk.directories() {
         let mut found = BTreeSet::from([dir.durable_names().clone()]);
-        // Change by change, each set that there may be before it, with and without it.
+        // Change by change: each possible set before the change, with and without the change.
         for (_, change) in dir.pending() {
             for mut names in found.clone() {
                 if disk.torn_renames {
@@ -72,7 +72,8 @@ fn all_names(disk: &Medium, limit: usize) -> Option<BTreeSet<BTreeMap<u64, Names
     Some(all)
 }
 
-/// Everything that a crash may leave in a file, but for torn sectors; `None` if more than `limit`.
+/// All contents that a crash may leave in a file, without torn sectors; `None` if there are more than
+/// `limit`.
 fn all_contents(file: &Inode, limit: usize) -> Option<Vec<Bytes>> {
     let mut all = Vec::new();
     for sizes in 0..=file.sizes().len() {
@@ -98,8 +99,8 @@ fn all_contents(file: &Inode, limit: usize) -> Option<Vec<Bytes>> {
     Some(all)
 }
 
-/// The sectors that may be found in several versions, each with the operations that left them; 0
-/// stands for the durable one. Versions of equal bytes count once.
+/// The sectors that may be found in several versions, each with the operations that wrote them; 0 means
+/// the durable version. Versions of equal bytes count once.
 fn choices(cut: &Cut<'_>) -> Vec<(u64, Vec<u64>)> {
     let base = cut.base();
     let mut choices = Vec::new();

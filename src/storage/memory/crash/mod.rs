@@ -1,4 +1,4 @@
-//! What a power loss may leave: [`draw`] gives one case from a seed, [`enumerate`] all of them.
+//! The disks that a power loss may leave: [`draw`] returns one from a seed, [`enumerate`] all of them.
 //!
 //! ```text
 //! names:  durable + any subset of the pending changes
@@ -7,8 +7,8 @@
 //! ```
 //!
 //! - Bytes and sizes are chosen independently, sector by sector.
-//! - Where a cut is part of the size chosen, nothing from before it is left in the pages it took.
-//! - What a crash leaves is durable.
+//! - Where the chosen size includes a cut, the pages of the cut keep nothing from before it.
+//! - Everything that a crash leaves is durable.
 
 mod draw;
 mod enumerate;
@@ -16,7 +16,7 @@ mod enumerate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub(super) use self::draw::{draw, mix};
+pub(super) use self::draw::draw;
 pub(super) use self::enumerate::enumerate;
 use super::bytes::{Bytes, PAGE, Page, SECTOR, SECTORS};
 use super::file::{Inode, Size, Version};
@@ -31,14 +31,14 @@ impl Medium {
         })
     }
 
-    /// The files that `names`, directory by directory, lead to.
+    /// The files that `names` lead to, directory by directory.
     fn files_in(&self, names: &BTreeMap<u64, Names>) -> Vec<(u64, &Inode)> {
         let reached = reached(names);
         let file = |id: &u64| self.file(*id).ok().map(|file| (*id, file));
         reached.iter().filter_map(file).collect()
     }
 
-    /// A disk with these names, and for each file what `contents` says.
+    /// A disk with these names, and the contents that `contents` returns for each file.
     fn left_with(
         &self,
         names: &BTreeMap<u64, Names>,
@@ -72,7 +72,7 @@ impl Medium {
     }
 }
 
-/// The nodes that `names`, directory by directory, lead to from the root.
+/// The nodes that `names` lead to from the root, directory by directory.
 fn reached(names: &BTreeMap<u64, Names>) -> BTreeSet<u64> {
     let mut reached = BTreeSet::from([ROOT]);
     let mut todo = vec![ROOT];
@@ -85,23 +85,23 @@ fn reached(names: &BTreeMap<u64, Names>) -> BTreeSet<u64> {
 
 // A file's contents --------------------------------------------------------------------------------
 
-/// What is left of a version of a sector.
+/// The rest of a version of a sector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
     All,
     Nothing,
 
-    /// Its first bytes, this many. Only where a sector may be torn.
+    /// This many of its first bytes. Only where a sector may be torn.
     Front(usize),
 }
 
-/// A file of which a crash left one of its sizes.
+/// A file with one of the sizes that a crash may leave.
 struct Cut<'a> {
     file: &'a Inode,
     len: u64,
     reserved: u64,
 
-    /// The cuts that are part of it.
+    /// The cuts that this size includes.
     sizes: &'a [Size],
 }
 
@@ -124,7 +124,7 @@ impl<'a> Cut<'a> {
         })
     }
 
-    /// The durable bytes, without what the cuts took.
+    /// The durable bytes, without the bytes that the cuts removed.
     fn base(&self) -> Bytes {
         let mut base = self.file.durable_bytes().clone();
         if let Some(first) = self.sizes.iter().filter_map(|size| size.cut).min() {
@@ -133,8 +133,8 @@ impl<'a> Cut<'a> {
         base
     }
 
-    /// The file, where `left` says what is left of a version of a sector (counted in the file), and
-    /// is told whether the sector may be torn.
+    /// The file's contents. `left` returns the rest of a version of a sector (counted in the file); its
+    /// last argument says whether the sector may be torn.
     fn contents(&self, left: impl Fn(&Version, u64, bool) -> Left) -> Bytes {
         let mut bytes = self.base();
         for (index, versions) in self.pages() {

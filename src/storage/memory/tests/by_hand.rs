@@ -1,4 +1,4 @@
-//! What is no operation.
+//! Tests of the methods that are not operations.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What a crash leaves of a file's bytes and size.
+//! Tests of a file's bytes and size after a crash.
 
 use super::*;
 
@@ -99,7 +99,7 @@ fn size_and_data_go_different_ways() {
 }
 
 #[test]
-fn a_lost_cut_brings_back_what_stood_there() {
+fn a_lost_cut_restores_the_bytes() {
     let (disk, file) = disk_with(b"0123456789");
     file.set_len(4).unwrap();
     let cases = set(&[b"0123456789", b"0123", b"0123\0\0\0\0\0\0"]);
@@ -136,18 +136,18 @@ fn an_allocation_is_kept_or_lost() {
     assert_eq!(disk.crash(0).used(), 4096);
 }
 
-/// The rules again, as plainly as they can be said, against random work on one file.
+/// The rules again, as plainly as possible, against random work on one file.
 #[test]
 fn every_crash_is_legal() {
     for round in 0..120 {
         let (disk, file) = disk_with(b"");
         let mut dice = round;
         let mut roll = |n: u64| {
-            dice = crash::mix(dice + 1);
+            dice = mix(dice + 1);
             dice % n
         };
-        // What the file held after each operation since the last sync, the sync's first; and which
-        // sectors were written at some time before it.
+        // The file's contents after each operation since the last sync, the sync first; and the sectors
+        // that were written at some time before it.
         let mut history = vec![Vec::new()];
         let mut old_sectors = BTreeSet::new();
         for step in 0..roll(14) {
@@ -248,7 +248,7 @@ fn space_that_was_not_written_shows_older_bytes() {
     assert!(left.iter().flatten().all(|bytes| bytes.len() == 8192 && bytes[..512] == [1; 512]));
     let shown = |fresh: &dyn Fn(&[u8]) -> bool| left.iter().flatten().any(|bytes| fresh(&bytes[512..]));
     assert!(shown(&|bytes| *bytes == [0; 8192 - 512]), "zeros are possible as before");
-    assert!(shown(&|bytes| bytes[..4096 - 512] == [7; 4096 - 512]), "another file's");
+    assert!(shown(&|bytes| bytes[..4096 - 512] == [7; 4096 - 512]), "bytes of another file");
     assert!(shown(&|bytes| bytes.iter().any(|byte| ![0, 7].contains(byte))), "any");
 }
 

@@ -17,7 +17,7 @@ fn busy_disk() -> MemoryStorage {
 }
 
 #[test]
-fn a_seed_says_it_all() {
+fn a_seed_determines_the_disk() {
     let digests = |disk: &MemoryStorage| (0..200).map(|seed| disk.crash(seed).digest()).collect::<Vec<_>>();
     let (one, two) = (busy_disk(), busy_disk());
     assert_eq!(digests(&one), digests(&two));

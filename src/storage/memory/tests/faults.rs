@@ -135,7 +135,7 @@ fn a_full_disk_is_full() {
     let other = disk.create(Path::new("/b")).unwrap();
     assert_eq!(kind(other.allocate(8192)), ErrorKind::StorageFull);
     assert_eq!(other.len().unwrap(), 0);
-    assert_eq!(other.write_at(&[IoSlice::new(&[1; 5000])], 0).unwrap(), 4096, "what there is space for");
+    assert_eq!(other.write_at(&[IoSlice::new(&[1; 5000])], 0).unwrap(), 4096, "the part that fits");
     assert_eq!(kind(other.write_at(&[IoSlice::new(&[1; 904])], 4096)), ErrorKind::StorageFull);
     write(&*other, &[2; 4096], 0);
     write(&*file, &[1; 8192], 0);
@@ -213,7 +213,7 @@ fn a_clean_page_that_is_not_on_the_medium_is_evicted() {
     disk.evict();
     let mut expected = [vec![2; 4096], vec![1; 4096], vec![3; 4096]].concat();
     expected[0] = 4;
-    assert_eq!(disk.read_file(A).unwrap(), expected, "what is dirty stays");
+    assert_eq!(disk.read_file(A).unwrap(), expected, "dirty pages stay");
     file.sync().unwrap();
     assert_eq!(left(&disk), set(&[&expected]), "and what was read is what the medium has");
 
@@ -242,7 +242,7 @@ fn a_sector_under_write_can_not_be_read() {
         let Some(at) = (0..2048).step_by(512).find(|at| read(&*file, *at).is_err()) else { continue };
         struck.insert(at);
         assert_eq!(read(&*file, at + 100).unwrap_err().raw_os_error(), Some(5));
-        assert_eq!(file.read_at(&mut [0; 2048], 0).unwrap(), at as usize, "what stands before it");
+        assert_eq!(file.read_at(&mut [0; 2048], 0).unwrap(), at as usize, "the bytes before it");
         let part = file.write_at(&[IoSlice::new(&[3; 100])], at);
         assert_eq!(part.unwrap_err().raw_os_error(), Some(5));
         let again = after.crash(seed).open(Path::new(A), Access::Read).unwrap();

@@ -1,4 +1,4 @@
-//! What a crash leaves of names.
+//! Tests of names after a crash.
 
 use super::*;
 
@@ -80,7 +80,7 @@ fn names_come_in_any_order() {
 #[test]
 fn a_new_directory_may_vanish_with_all_in_it() {
     let disk = MemoryStorage::default();
-    disk.crash_after(1); // the root's own sync is none: it stands nowhere
+    disk.crash_after(1); // the root has no parent to sync
     assert!(disk.create_dir(Path::new("/x/y")).is_err());
     assert_eq!(disk.operations(), 2);
     let seen: BTreeSet<bool> = (0..50).map(|seed| disk.crash(seed).list(Path::new("/x")).is_ok()).collect();

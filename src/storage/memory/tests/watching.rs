@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_log_tells_what_was_done() {
+fn the_log_lists_operations() {
     let disk = MemoryStorage::default();
     disk.record(true);
     let dir = disk.create_dir(Path::new("/wal/1")).unwrap();

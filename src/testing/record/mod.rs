@@ -3,41 +3,45 @@
 //! ```text
 //! script ─► Runner ─► log ─► MemoryStorage ─► tape: a cut for each operation
 //!              │                                │
-//!              └─► lives: what was appended ────┴─► Recording
+//!              └─► lives: appended records ──────┴─► Recording
 //! ```
 //!
-//! - A life lasts from one open to the next; each has a history of its own, since a crash may take
+//! - A life lasts from one open to the next. Each life has its own history, because a crash may take
 //!   records away.
-//! - A record stands in the history before it is given to the log, so that no cut can find one that
-//!   the history doesn't know.
+//! - A record is in the history before the log gets it, so that no cut can have a record that the
+//!   history doesn't know.
+
+pub(crate) mod promises;
+pub(crate) mod setup;
+mod steps;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::history::{Bounds, Entry, History};
-use super::judge::{Claims, Refusal, Types, Wal};
-use super::ledger::{Cut, Ledger, Tape};
-use super::plan::Plan;
-use super::probe::Watched;
-use super::route::Left;
-use super::script::{Pace, Script};
-use super::{Subject, judge};
 use crate::error::Error;
 use crate::record::{StateMachine, WalTypes};
 use crate::recovery::Replay;
 use crate::storage::MemoryStorage;
+use crate::testing::check::history::{Bounds, Entry, History};
+use crate::testing::check::watched::Watched;
+use crate::testing::check::{Claims, Refusal, Types, Wal};
+use crate::testing::crash::Left;
+use crate::testing::record::promises::{Cut, Promises, Tape};
+use crate::testing::record::setup::Setup;
+use crate::testing::script::{Pace, Script};
+use crate::testing::{Subject, check};
 
-/// A workload that was run.
-pub(super) struct Recording<W: WalTypes> {
-    pub(super) cuts: Vec<Cut>,
-    pub(super) lives: Vec<History<W>>,
-    /// The step in which something was wrong already, and what.
-    pub(super) wrong: Option<(usize, String)>,
+/// The result of running a workload.
+pub(crate) struct Recording<W: WalTypes> {
+    pub(crate) cuts: Vec<Cut>,
+    pub(crate) lives: Vec<History<W>>,
+    /// The step that failed, and how, if one did.
+    pub(crate) wrong: Option<(usize, String)>,
 }
 
 /// Why a step ended early.
-pub(super) enum Stop {
-    /// The log told of a fault that the script had armed.
+pub(crate) enum Stop {
+    /// The log reported a fault that the script had armed.
     Fault,
     Wrong(String),
 }
@@ -49,17 +53,17 @@ impl From<String> for Stop {
 }
 
 /// Runs a script.
-pub(super) fn record<S: Subject>(plan: &Plan<'_, S>, script: &Script) -> Recording<Types<S>> {
+pub(crate) fn record<S: Subject>(setup: &Setup<'_, S>, script: &Script) -> Recording<Types<S>> {
     let tape = Arc::new(Tape::default());
-    let compression = plan.config(script).compression;
-    let history = History::of_new_log(plan.subject.state_machine().checkpoint(), compression);
+    let compression = setup.config(script).compression;
+    let history = History::of_new_log(setup.subject.state_machine().checkpoint(), compression);
     let bounds = Bounds { appended: history.end(), opening: true, ..Bounds::default() };
-    let disk = plan.disk();
+    let disk = setup.disk();
     disk.set_torn_renames(script.torn_renames);
     let mut runner = Runner {
-        plan,
+        setup,
         script,
-        ledger: Ledger::new(bounds.clone()),
+        promises: Promises::new(bounds.clone()),
         tape: tape.clone(),
         disk,
         log: None,
@@ -79,31 +83,31 @@ pub(super) fn record<S: Subject>(plan: &Plan<'_, S>, script: &Script) -> Recordi
     Recording { cuts, lives, wrong: wrong.map(|wrong| (step, wrong)) }
 }
 
-/// What a panic said.
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+/// The message of a panic.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     format!("a panic: {}", text.unwrap_or("(no message)"))
 }
 
-/// A script under way.
-pub(super) struct Runner<'a, S: Subject> {
-    pub(super) plan: &'a Plan<'a, S>,
-    pub(super) script: &'a Script,
-    pub(super) tape: Arc<Tape>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) disk: MemoryStorage,
-    pub(super) log: Option<Log<S>>,
-    pub(super) lives: Vec<History<Types<S>>>,
-    /// A fault is armed: errors are to be expected.
-    pub(super) armed: bool,
+/// A running script.
+pub(crate) struct Runner<'a, S: Subject> {
+    pub(crate) setup: &'a Setup<'a, S>,
+    pub(crate) script: &'a Script,
+    pub(crate) tape: Arc<Tape>,
+    pub(crate) promises: Arc<Promises>,
+    pub(crate) disk: MemoryStorage,
+    pub(crate) log: Option<Log<S>>,
+    pub(crate) lives: Vec<History<Types<S>>>,
+    /// Whether a fault is armed: then errors are expected.
+    pub(crate) armed: bool,
     step: usize,
 }
 
 /// An open log and its state machine.
-pub(super) struct Log<S: Subject> {
-    pub(super) wal: Wal<S>,
-    pub(super) machine: Watched<Types<S>, S::StateMachine>,
+pub(crate) struct Log<S: Subject> {
+    pub(crate) wal: Wal<S>,
+    pub(crate) machine: Watched<Types<S>, S::StateMachine>,
 }
 
 impl<S: Subject> Runner<'_, S> {
@@ -112,7 +116,7 @@ impl<S: Subject> Runner<'_, S> {
         for (i, step) in self.script.steps.iter().enumerate() {
             if outcome.is_ok() {
                 self.step = i;
-                self.ledger.change(|bounds| bounds.step = i);
+                self.promises.change(|bounds| bounds.step = i);
                 outcome = self.step(step);
             }
             if let Err(Stop::Fault) = outcome {
@@ -123,27 +127,27 @@ impl<S: Subject> Runner<'_, S> {
             Err(Stop::Wrong(wrong)) => Err(wrong),
             Err(Stop::Fault) | Ok(()) => self.end_life(),
         }?;
-        let end = self.ledger.cut(&self.disk, "nothing more".to_string());
+        let end = self.promises.cut(&self.disk, "nothing more".to_string());
         self.tape.cuts.lock().push(end);
         Ok(())
     }
 
-    /// Opens the disk in hand. Everything below `floor` must be there.
-    pub(super) fn open(&mut self, bounds: Bounds, floor: u64) -> Result<(), Stop> {
+    /// Opens the current disk. Everything below `floor` must be there.
+    pub(crate) fn open(&mut self, bounds: Bounds, floor: u64) -> Result<(), Stop> {
         let life = self.lives.len() - 1;
         let mut bounds = Bounds { life, step: self.step, ..bounds };
-        self.ledger = Ledger::new(bounds.reopening(floor));
-        self.ledger.watch(&self.disk, &self.tape);
+        self.promises = Promises::new(bounds.reopening(floor));
+        self.promises.watch(&self.disk, &self.tape);
         let replay = if life.is_multiple_of(2) { Replay::All } else { Replay::FromLastCheckpoint };
         let opened = loop {
             let claims = Claims { history: &self.lives[life], bounds: &bounds, floor };
-            let ledger = self.ledger.clone();
-            let config = self.plan.config(self.script);
+            let promises = self.promises.clone();
+            let config = self.setup.config(self.script);
             let listen = |options: crate::wal::OpenOptions<_>| {
-                let ledger = ledger.clone();
-                options.on_chunk_persisted(move |persisted, _| ledger.durable(persisted.synced))
+                let promises = promises.clone();
+                options.on_chunk_persisted(move |persisted, _| promises.durable(persisted.synced))
             };
-            match judge::open(self.plan.subject, &self.disk, config, replay, listen, &claims) {
+            match check::open(self.setup.subject, &self.disk, config, replay, listen, &claims) {
                 Ok(opened) => break opened,
                 Err(Refusal::Error(_)) if self.armed => self.disarm(),
                 Err(Refusal::Error(e)) => return Err(Stop::Wrong(format!("the log can't be opened: {e}"))),
@@ -153,41 +157,41 @@ impl<S: Subject> Runner<'_, S> {
         };
         let bounds = Bounds { life: life + 1, ..bounds.settled(opened.start, opened.history.end()) };
         self.lives.push(opened.history);
-        self.ledger.opened(bounds, opened.wal.progress_handle());
+        self.promises.opened(bounds, opened.wal.progress_handle());
         self.log = Some(Log { wal: opened.wal, machine: opened.machine });
         self.settle()
     }
 
     /// Closes the log.
-    pub(super) fn close(&mut self) -> Result<(), Stop> {
+    pub(crate) fn close(&mut self) -> Result<(), Stop> {
         let Some(log) = self.log.take() else { return Ok(()) };
         let closed = log.wal.close();
         self.call("close", closed)?;
         let end = self.history().end();
-        self.ledger.durable(end);
+        self.promises.durable(end);
         Ok(())
     }
 
-    /// Closes the log and opens it.
-    pub(super) fn reopen(&mut self) -> Result<(), Stop> {
+    /// Closes the log and opens it again.
+    pub(crate) fn reopen(&mut self) -> Result<(), Stop> {
         self.close()?;
         self.end_life()?;
         self.silence();
-        let bounds = self.ledger.promised();
+        let bounds = self.promises.promised();
         let floor = bounds.durable;
         self.open(bounds, floor)
     }
 
-    /// Ends the process and opens the log: everything written is there, and not all of it durable.
-    pub(super) fn kill(&mut self) -> Result<(), Stop> {
-        let Cut { disk, bounds, .. } = self.ledger.cut(&self.disk, String::new());
+    /// Ends the process and opens the log again: all written bytes are there, but not all are durable.
+    pub(crate) fn kill(&mut self) -> Result<(), Stop> {
+        let Cut { disk, bounds, .. } = self.promises.cut(&self.disk, String::new());
         let floor = bounds.floor(&disk, Left::Killed);
         self.go_on_with(disk, bounds, floor)
     }
 
-    /// Ends the machine and opens the log.
-    pub(super) fn crash(&mut self, seed: u64) -> Result<(), Stop> {
-        let Cut { disk, bounds, .. } = self.ledger.cut(&self.disk, String::new());
+    /// Crashes the machine and opens the log again.
+    pub(crate) fn crash(&mut self, seed: u64) -> Result<(), Stop> {
+        let Cut { disk, bounds, .. } = self.promises.cut(&self.disk, String::new());
         let floor = bounds.durable;
         self.go_on_with(disk.crash(seed), Bounds { written: floor, ..bounds }, floor)
     }
@@ -199,12 +203,12 @@ impl<S: Subject> Runner<'_, S> {
         self.open(bounds, floor)
     }
 
-    /// Lets go of the log; every completion must have come by then.
+    /// Drops the log; every completion must have come by then.
     fn end_life(&mut self) -> Result<(), String> {
         self.log = None;
-        match self.ledger.pending() {
+        match self.promises.pending() {
             0 => Ok(()),
-            n => Err(format!("{n} completions never came, or came twice if less than none")),
+            n => Err(format!("{n} completions are outstanding (negative: delivered twice)")),
         }
     }
 
@@ -213,49 +217,49 @@ impl<S: Subject> Runner<'_, S> {
         self.armed = false;
     }
 
-    /// No cuts and faults any more from the disk in hand.
+    /// Stops cuts and faults of the current disk.
     fn silence(&mut self) {
         self.disarm();
         self.disk.on_operation(|_| {});
     }
 
-    pub(super) fn history(&mut self) -> &mut History<Types<S>> {
+    pub(crate) fn history(&mut self) -> &mut History<Types<S>> {
         let last = self.lives.len() - 1;
         &mut self.lives[last]
     }
 
-    /// Lets the log finish what it does, at a calm pace.
-    pub(super) fn settle(&mut self) -> Result<(), Stop> {
+    /// Lets the log finish its work, if the pace is calm.
+    pub(crate) fn settle(&mut self) -> Result<(), Stop> {
         if self.script.pace == Pace::Calm { self.idle() } else { Ok(()) }
     }
 
-    pub(super) fn idle(&mut self) -> Result<(), Stop> {
+    pub(crate) fn idle(&mut self) -> Result<(), Stop> {
         let Some(log) = &self.log else { return Ok(()) };
         let idle = log.wal.wait_idle();
         self.call("wait_idle", idle)?;
-        if let Some(error) = self.ledger.failed() {
+        if let Some(error) = self.promises.failed() {
             self.call("a flush", Err(error))?;
         }
-        self.ledger.change(|bounds| bounds.start_min = bounds.start_max);
+        self.promises.change(|bounds| bounds.start_min = bounds.start_max);
         Ok(())
     }
 
-    /// An error is wrong unless a fault is armed.
-    pub(super) fn call<T>(&self, what: &str, result: Result<T, Error>) -> Result<T, Stop> {
+    /// An error is a failure unless a fault is armed.
+    pub(crate) fn call<T>(&self, what: &str, result: Result<T, Error>) -> Result<T, Stop> {
         result.map_err(|e| if self.armed { Stop::Fault } else { Stop::Wrong(format!("{what} failed: {e}")) })
     }
 
-    /// Writes down a record that is about to be appended.
-    pub(super) fn foresee(&mut self, entry: Entry<Types<S>>) {
+    /// Adds a record that is about to be appended to the history.
+    pub(crate) fn predict(&mut self, entry: Entry<Types<S>>) {
         let end = entry.end();
         self.history().push(entry);
-        self.ledger.change(|bounds| bounds.appended = end);
+        self.promises.change(|bounds| bounds.appended = end);
     }
 
-    /// It was not appended after all.
-    pub(super) fn take_back(&mut self) {
+    /// Removes the last record from the history, because it was not appended.
+    pub(crate) fn take_back(&mut self) {
         self.history().entries.pop();
         let end = self.history().end();
-        self.ledger.change(|bounds| bounds.appended = end);
+        self.promises.change(|bounds| bounds.appended = end);
     }
 }

@@ -1,57 +1,61 @@
-//! Opens a disk and holds what is found there against the model.
+//! Opens a disk and compares it with the model.
 //!
 //! ```text
-//! disk ─► facts ─► open ─► records ┬─ found ─────────────┬─ begun by this open ─┐
-//!                                  │ the model's, in order │ begun by opens before │
-//!                                  └─ start … matched ─────┴───────────────────────┘
+//! disk ─► names ─► open ─► records ┬─ found ───────────────┬─ started by this open ─┐
+//!                                  │ the model's, in order  │ by earlier opens       │
+//!                                  └─ start … matched ──────┴────────────────────────┘
 //! ```
+
+mod before;
+pub(crate) mod history;
+pub(crate) mod watched;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Subject;
-use super::facts::Facts;
-use super::history::{Bounds, Entry, History};
-use super::probe::{Probed, Watched};
 use crate::config::Config;
 use crate::error::Error;
 use crate::record::{StateMachine, WalRecord, WalTypes};
 use crate::recovery::Replay;
 use crate::storage::MemoryStorage;
+use crate::testing::Subject;
+use crate::testing::check::before::DirectoryBefore;
+use crate::testing::check::history::{Bounds, Entry, History};
+use crate::testing::check::watched::{TestTypes, Watched};
 use crate::wal::{ChunkedWal, OpenOptions};
 
 /// The types of a subject's log.
-pub(super) type Types<S> = <S as Subject>::Types;
+pub(crate) type Types<S> = <S as Subject>::Types;
 
 /// A subject's log.
-pub(super) type Wal<S> = ChunkedWal<Probed<Types<S>>>;
+pub(crate) type Wal<S> = ChunkedWal<TestTypes<Types<S>>>;
 
-/// What an open is held against.
-pub(super) struct Claims<'a, W: WalTypes> {
-    pub(super) history: &'a History<W>,
-    pub(super) bounds: &'a Bounds,
-    /// Everything below must be there.
-    pub(super) floor: u64,
+/// The model that an open is compared with.
+pub(crate) struct Claims<'a, W: WalTypes> {
+    pub(crate) history: &'a History<W>,
+    pub(crate) bounds: &'a Bounds,
+    /// Everything below this offset must be there.
+    pub(crate) floor: u64,
 }
 
-/// A log that was opened and found right.
-pub(super) struct Opened<S: Subject> {
-    pub(super) wal: Wal<S>,
-    pub(super) machine: Watched<Types<S>, S::StateMachine>,
-    /// What the machine must be like: it was given the same actions, and was never closed.
-    pub(super) expected: S::StateMachine,
-    /// All that the log holds or ever held.
-    pub(super) history: History<Types<S>>,
+/// An opened log that matches the model.
+pub(crate) struct Opened<S: Subject> {
+    pub(crate) wal: Wal<S>,
+    pub(crate) machine: Watched<Types<S>, S::StateMachine>,
+    /// The state machine to compare with: it got the same actions, and was never closed.
+    pub(crate) expected: S::StateMachine,
+    /// All records that the log holds or ever held.
+    pub(crate) history: History<Types<S>>,
     /// The oldest chunk kept.
-    pub(super) start: u64,
-    pub(super) was_torn: bool,
+    pub(crate) start: u64,
+    pub(crate) was_torn: bool,
 }
 
 /// Why there is no [`Opened`].
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// The log could not be opened.
     Error(Error),
-    /// It could, and is not as it must be.
+    /// The log was opened, but doesn't match the model.
     Wrong(String),
 }
 
@@ -61,22 +65,22 @@ impl From<String> for Refusal {
     }
 }
 
-/// Opens a disk and compares all that can be seen of it. `listen` may add to the options.
-pub(super) fn open<S: Subject>(
+/// Opens a disk and compares everything visible with the model. `listen` may add to the options.
+pub(crate) fn open<S: Subject>(
     subject: &S,
     disk: &MemoryStorage,
     config: Config,
     replay: Replay,
-    listen: impl Fn(OpenOptions<Probed<Types<S>>>) -> OpenOptions<Probed<Types<S>>>,
+    listen: impl Fn(OpenOptions<TestTypes<Types<S>>>) -> OpenOptions<TestTypes<Types<S>>>,
     claims: &Claims<'_, Types<S>>,
 ) -> Result<Opened<S>, Refusal> {
-    let facts = Facts::of(disk, &config);
+    let facts = DirectoryBefore::of(disk, &config);
     let (wal, machine) = loop {
         let mut machine = Watched::new(subject.state_machine());
         let options = ChunkedWal::options(config.clone()).replay(replay).storage(Arc::new(disk.clone()));
         match listen(options).open(&mut machine) {
             Ok(wal) => break (wal, machine),
-            // A page went that had been read: the next attempt finds what the disk has.
+            // A page that had been read was evicted: the next attempt finds the disk's bytes.
             Err(Error::Io { op: "read again", .. }) if disk.evicts() => {}
             Err(error) => return Err(Refusal::Error(error)),
         }
@@ -88,7 +92,7 @@ pub(super) fn open<S: Subject>(
     let first = claims.first(&all[..found])?;
     let known = &claims.history.entries[..first + matched];
     let expected = claims.history.apply_to(known.len(), subject.state_machine())?;
-    claims.check_begun(&all, matched, found, &expected.checkpoint())?;
+    claims.check_started(&all, matched, found, &expected.checkpoint())?;
     claims.check_bounds(&all[..found])?;
     check_replay(&machine.seen, replay, &all[..found])?;
     facts.check_report(wal.recovery(), &all[..found])?;
@@ -113,25 +117,26 @@ fn all_records<S: Subject>(wal: &Wal<S>) -> Result<Vec<Rc<Entry<Types<S>>>>, Str
 }
 
 impl<W: WalTypes> Claims<'_, W> {
-    /// Where in the history the oldest record found stands.
+    /// Returns the index of the oldest record found in the history.
     fn first(&self, found: &[Rc<Entry<W>>]) -> Result<usize, String> {
         let Some(first) = found.first() else { return Ok(0) };
-        if !first.begins_chunk() {
+        if !first.starts_chunk() {
             return Err(format!("the oldest record is not the first of its chunk: {first}"));
         }
         let index = self.history.chunk(first.chunk);
-        index.ok_or_else(|| format!("the oldest chunk was never begun: {first}"))
+        index.ok_or_else(|| format!("the oldest chunk was never started: {first}"))
     }
 
-    /// How many of the records found are the history's, from the oldest on without a gap.
+    /// Returns how many of the records found match the history, from the oldest on without a gap.
     fn matched(&self, found: &[Rc<Entry<W>>]) -> Result<usize, String> {
         let history = &self.history.entries[self.first(found)?..];
         let appended = |entry: &Rc<Entry<W>>| entry.end() <= self.bounds.appended;
         Ok(found.iter().zip(history).take_while(|(found, known)| *found == *known && appended(known)).count())
     }
 
-    /// What is not the history's is a chunk's beginning: the state at the end, which an open wrote.
-    fn check_begun(
+    /// Checks the records that are not in the history: they must be a chunk's first checkpoint, with
+    /// the state at the end, written by an open.
+    fn check_started(
         &self,
         all: &[Rc<Entry<W>>],
         matched: usize,
@@ -140,17 +145,17 @@ impl<W: WalTypes> Claims<'_, W> {
     ) -> Result<(), String> {
         for (i, entry) in all.iter().enumerate().skip(matched) {
             let end = i.checked_sub(1).map_or(0, |before| all[before].end());
-            let beginning = self.history.beginning(end, checkpoint.clone());
-            let may_begin = i >= found || self.bounds.opening;
-            if may_begin && **entry == beginning {
+            let checkpoint = self.history.chunk_start(end, checkpoint.clone());
+            let may_start = i >= found || self.bounds.opening;
+            if may_start && **entry == checkpoint {
                 continue;
             }
             let index = self.first(&all[..found])? + i;
             let wanted = self.history.entries.get(index).filter(|entry| entry.end() <= self.bounds.appended);
             let wanted = wanted.map_or_else(|| "nothing more".to_string(), ToString::to_string);
-            let beginning = if may_begin { format!(", or {beginning}") } else { String::new() };
+            let checkpoint = if may_start { format!(", or {checkpoint}") } else { String::new() };
             return Err(format!(
-                "record {i} from the oldest is not what was appended\n  found:    {entry}\n  appended: {wanted}{beginning}"
+                "record {i} from the oldest is not what was appended\n  found:    {entry}\n  appended: {wanted}{checkpoint}"
             ));
         }
         Ok(())
@@ -172,13 +177,13 @@ impl<W: WalTypes> Claims<'_, W> {
             ));
         }
         if start > bounds.start_max {
-            return Err(format!("chunk {} is gone, and nobody asked for that", bounds.start_max));
+            return Err(format!("chunk {} is gone, though its removal was not asked for", bounds.start_max));
         }
         let mut before = bounds.start;
         for (frontier, justified_by) in &bounds.removals {
             if start > before && end < *justified_by {
                 return Err(format!(
-                    "chunk {before} was removed before what was appended until then, to {justified_by}, was durable: found to {end}"
+                    "chunk {before} was removed before everything appended until then, up to {justified_by}, was durable: found up to {end}"
                 ));
             }
             before = *frontier;
@@ -187,7 +192,7 @@ impl<W: WalTypes> Claims<'_, W> {
     }
 }
 
-/// The state machine was given just what the log holds.
+/// Checks that the state machine got exactly the records in the log.
 fn check_replay<W: WalTypes>(
     seen: &[Entry<W>],
     replay: Replay,
@@ -195,7 +200,7 @@ fn check_replay<W: WalTypes>(
 ) -> Result<(), String> {
     let from = match replay {
         Replay::All => 0,
-        Replay::FromLastCheckpoint => found.iter().rposition(|entry| entry.begins_chunk()).unwrap_or(0),
+        Replay::FromLastCheckpoint => found.iter().rposition(|entry| entry.starts_chunk()).unwrap_or(0),
     };
     let wanted = &found[from..];
     if let Some((seen, wanted)) = seen.iter().zip(wanted).find(|(seen, wanted)| *seen != &***wanted) {
@@ -208,8 +213,8 @@ fn check_replay<W: WalTypes>(
 }
 
 impl<S: Subject> Opened<S> {
-    /// The state machine is like one that was never closed.
-    pub(super) fn check_state(&self, subject: &S) -> Result<(), String> {
+    /// Checks that the state machine is like one that was never closed.
+    pub(crate) fn check_state(&self, subject: &S) -> Result<(), String> {
         let (found, expected) = (self.machine.machine.checkpoint(), self.expected.checkpoint());
         if found != expected {
             return Err(format!(
@@ -219,11 +224,11 @@ impl<S: Subject> Opened<S> {
         subject.check(&self.machine.machine, &self.expected)
     }
 
-    /// Appends an action and syncs it: the log goes on as if nothing had happened.
-    pub(super) fn append(&mut self, subject: &S, n: u64) -> Result<(), String> {
+    /// Appends an action and syncs it: the log must go on as if nothing had happened.
+    pub(crate) fn append(&mut self, subject: &S, n: u64) -> Result<(), String> {
         let action = subject.action(n);
         if self.wal.is_open_chunk_full() {
-            self.history.push(self.history.beginning(self.history.end(), self.expected.checkpoint()));
+            self.history.push(self.history.chunk_start(self.history.end(), self.expected.checkpoint()));
         }
         let appended = self.wal.append_and_apply(action.clone(), &mut self.machine);
         let (chunk, record) = (self.wal.open_chunk_id(), WalRecord::Action(action));
@@ -253,7 +258,7 @@ impl<S: Subject> Opened<S> {
         self.check_state(subject)
     }
 
-    /// What the log says of itself agrees with its records.
+    /// Checks that the log's own positions agree with its records.
     fn check_positions(&self, all: &[Rc<Entry<Types<S>>>]) -> Result<(), String> {
         let wal = &self.wal;
         let end = self.history.end();
@@ -271,15 +276,15 @@ impl<S: Subject> Opened<S> {
         let mut rest = all;
         for stat in wal.closed_chunk_stats() {
             let n = rest.iter().take_while(|entry| entry.chunk == stat.chunk_id.0).count();
-            let (chunk, behind) = rest.split_at(n);
+            let (chunk, later) = rest.split_at(n);
             let ends = chunk.last().map(|entry| entry.end()) == Some(stat.global_end);
-            let next = behind
+            let next = later
                 .first()
-                .map(|next| **next == self.history.beginning(stat.global_end, stat.checkpoint.clone()));
+                .map(|next| **next == self.history.chunk_start(stat.global_end, stat.checkpoint.clone()));
             if n as u64 != stat.records_count || !ends || next != Some(true) {
-                return Err(format!("a closed chunk is not what is said of it: {stat:?}"));
+                return Err(format!("a closed chunk doesn't match its own numbers: {stat:?}"));
             }
-            rest = behind;
+            rest = later;
         }
         if rest.first().is_none_or(|first| first.chunk != last.chunk) {
             return Err(format!("chunks are missing among the closed ones: {:?}", wal.closed_chunk_stats()));

@@ -1,43 +1,43 @@
-//! The model: every record appended, where it stands, and what is promised of it.
+//! The model: every appended record, its position, and what the log has promised about it.
 //!
 //! ```text
 //!   start_min   start_max              durable   written       appended
 //! ─────┴───────────┴──────────────────────┴─────────┴──────────────┴──► global offset
-//!  gone for good  may be gone   must be there       must be there   nothing is beyond
+//!  gone for good  may be gone   must be there       must be there   nothing after it
 //!                               after a crash       after a kill
 //! ```
 
 use std::fmt;
 use std::rc::Rc;
 
-use super::probe::{Probed, plain};
-use super::route::Left;
 use crate::config::Compression;
 use crate::format::{FRAME_HEADER_LEN, HEADER_LEN};
 use crate::position::{ALIGN, ChunkId, Segment};
 use crate::record::{StateMachine, WalRecord, WalTypes};
 use crate::storage::MemoryStorage;
+use crate::testing::check::watched::{TestTypes, user_record};
+use crate::testing::crash::Left;
 
-/// A record and its place.
-pub(super) struct Entry<W: WalTypes> {
-    pub(super) chunk: u64,
-    pub(super) offset: u64,
-    pub(super) size: u64,
-    pub(super) record: WalRecord<W>,
+/// A record and its position.
+pub(crate) struct Entry<W: WalTypes> {
+    pub(crate) chunk: u64,
+    pub(crate) offset: u64,
+    pub(crate) size: u64,
+    pub(crate) record: WalRecord<W>,
     payload: Vec<u8>,
 }
 
 impl<W: WalTypes> Entry<W> {
-    pub(super) fn new(chunk_id: ChunkId, segment: Segment, record: WalRecord<W>) -> Self {
+    pub(crate) fn new(chunk_id: ChunkId, segment: Segment, record: WalRecord<W>) -> Self {
         let payload = payload(&record);
         Entry { chunk: chunk_id.0, offset: segment.offset, size: segment.size, record, payload }
     }
 
-    pub(super) fn watched(chunk_id: ChunkId, segment: Segment, record: WalRecord<Probed<W>>) -> Self {
-        Entry::new(chunk_id, segment, plain(record))
+    pub(crate) fn watched(chunk_id: ChunkId, segment: Segment, record: WalRecord<TestTypes<W>>) -> Self {
+        Entry::new(chunk_id, segment, user_record(record))
     }
 
-    /// Where a record will stand that is appended at `offset`.
+    /// Predicts the position of a record that is appended at `offset`.
     fn predicted(chunk: u64, offset: u64, record: WalRecord<W>, compression: Compression) -> Self {
         let payload = payload(&record);
         let stored = FRAME_HEADER_LEN + stored_len(&payload, compression);
@@ -45,15 +45,15 @@ impl<W: WalTypes> Entry<W> {
         Entry { chunk, offset, size, record, payload }
     }
 
-    pub(super) fn segment(&self) -> Segment {
+    pub(crate) fn segment(&self) -> Segment {
         Segment::new(self.offset, self.size)
     }
 
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.offset + self.size
     }
 
-    pub(super) fn begins_chunk(&self) -> bool {
+    pub(crate) fn starts_chunk(&self) -> bool {
         self.offset == self.chunk + HEADER_LEN
     }
 }
@@ -76,7 +76,7 @@ impl<W: WalTypes> fmt::Display for Entry<W> {
     }
 }
 
-/// What the codec makes of a record. One that it can't encode was never appended.
+/// The codec's bytes for a record. A record that it can't encode was never appended.
 fn payload<W: WalTypes>(record: &WalRecord<W>) -> Vec<u8> {
     let mut bytes = Vec::new();
     if record.encode_payload(&mut bytes).is_err() {
@@ -85,17 +85,17 @@ fn payload<W: WalTypes>(record: &WalRecord<W>) -> Vec<u8> {
     bytes
 }
 
-/// How many bytes a payload takes in its frame.
+/// The bytes that a payload takes in its frame.
 fn stored_len(payload: &[u8], compression: Compression) -> usize {
     let Some(mut compressor) = compression.compressor() else { return payload.len() };
     compressor.compress(&mut payload.to_vec()).unwrap_or(payload.len())
 }
 
-/// Every record appended since the log began, those removed since included.
-pub(super) struct History<W: WalTypes> {
-    pub(super) entries: Vec<Rc<Entry<W>>>,
-    /// The same in all chunks.
-    pub(super) compression: Compression,
+/// Every record appended since the log was new, including removed ones.
+pub(crate) struct History<W: WalTypes> {
+    pub(crate) entries: Vec<Rc<Entry<W>>>,
+    /// The compression of all chunks.
+    pub(crate) compression: Compression,
 }
 
 impl<W: WalTypes> Clone for History<W> {
@@ -105,53 +105,54 @@ impl<W: WalTypes> Clone for History<W> {
 }
 
 impl<W: WalTypes> History<W> {
-    /// A log that is about to be made: its first record is a fresh state machine's checkpoint.
-    pub(super) fn of_new_log(checkpoint: W::Checkpoint, compression: Compression) -> Self {
+    /// The history of a log that is about to be made: its first record is a fresh state machine's
+    /// checkpoint.
+    pub(crate) fn of_new_log(checkpoint: W::Checkpoint, compression: Compression) -> Self {
         let mut history = History { entries: Vec::new(), compression };
-        history.push(history.beginning(0, checkpoint));
+        history.push(history.chunk_start(0, checkpoint));
         history
     }
 
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.end_of(self.entries.len())
     }
 
     /// Where the first `n` records end.
-    pub(super) fn end_of(&self, n: usize) -> u64 {
+    pub(crate) fn end_of(&self, n: usize) -> u64 {
         n.checked_sub(1).map_or(0, |last| self.entries[last].end())
     }
 
-    pub(super) fn push(&mut self, entry: Entry<W>) {
+    pub(crate) fn push(&mut self, entry: Entry<W>) {
         self.entries.push(Rc::new(entry));
     }
 
-    /// A record behind the last one, in its chunk.
-    pub(super) fn next(&self, record: WalRecord<W>) -> Entry<W> {
+    /// A record after the last one, in its chunk.
+    pub(crate) fn next(&self, record: WalRecord<W>) -> Entry<W> {
         self.next_in(self.entries.last().map_or(0, |last| last.chunk), record)
     }
 
-    /// A record behind the last one, in this chunk.
-    pub(super) fn next_in(&self, chunk: u64, record: WalRecord<W>) -> Entry<W> {
+    /// A record after the last one, in this chunk.
+    pub(crate) fn next_in(&self, chunk: u64, record: WalRecord<W>) -> Entry<W> {
         Entry::predicted(chunk, self.end(), record, self.compression)
     }
 
-    /// The checkpoint with which a chunk begins behind `end`.
-    pub(super) fn beginning(&self, end: u64, checkpoint: W::Checkpoint) -> Entry<W> {
+    /// The checkpoint that starts a chunk after `end`.
+    pub(crate) fn chunk_start(&self, end: u64, checkpoint: W::Checkpoint) -> Entry<W> {
         Entry::predicted(end, end + HEADER_LEN, WalRecord::Checkpoint(checkpoint), self.compression)
     }
 
-    pub(super) fn ends_with(&self, entry: &Entry<W>) -> bool {
+    pub(crate) fn ends_with(&self, entry: &Entry<W>) -> bool {
         self.entries.last().is_some_and(|last| **last == *entry)
     }
 
     /// The index of a chunk's first record.
-    pub(super) fn chunk(&self, id: u64) -> Option<usize> {
+    pub(crate) fn chunk(&self, id: u64) -> Option<usize> {
         self.entries.iter().position(|entry| entry.chunk == id)
     }
 
-    /// Gives a fresh state machine the actions among the first `n` records, as if nothing had ever
-    /// been closed or had crashed.
-    pub(super) fn apply_to<SM: StateMachine<W>>(&self, n: usize, mut machine: SM) -> Result<SM, String> {
+    /// Applies the actions among the first `n` records to a fresh state machine, as if the log had
+    /// never been closed and never crashed.
+    pub(crate) fn apply_to<SM: StateMachine<W>>(&self, n: usize, mut machine: SM) -> Result<SM, String> {
         for entry in &self.entries[..n] {
             if let WalRecord::Action(_) = entry.record {
                 let applied = machine.apply(&entry.record, ChunkId(entry.chunk), entry.segment());
@@ -165,35 +166,35 @@ impl<W: WalTypes> History<W> {
     }
 }
 
-/// What must hold of a disk.
+/// The promises that must hold of a disk.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Bounds {
-    /// Everything below was said to be durable.
-    pub(super) durable: u64,
-    /// Everything below was said to be written.
-    pub(super) written: u64,
-    /// Nothing was appended beyond.
-    pub(super) appended: u64,
+pub(crate) struct Bounds {
+    /// Everything below was reported durable.
+    pub(crate) durable: u64,
+    /// Everything below was reported written.
+    pub(crate) written: u64,
+    /// Nothing was appended after this offset.
+    pub(crate) appended: u64,
     /// The oldest chunk when the log was opened.
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// Chunks below are gone for good.
-    pub(super) start_min: u64,
-    /// Chunks from here on were not asked to be removed.
-    pub(super) start_max: u64,
-    /// Removals asked for: the chunks below the first number, once everything below the second was
+    pub(crate) start_min: u64,
+    /// Chunks from here on are not to be removed.
+    pub(crate) start_max: u64,
+    /// Requested removals: the chunks below the first number, once everything below the second was
     /// durable.
-    pub(super) removals: Vec<(u64, u64)>,
-    /// An open was under way: behind the records found a chunk may begin.
-    pub(super) opening: bool,
-    /// Which history this is about.
-    pub(super) life: usize,
-    /// The step of the script that was under way.
-    pub(super) step: usize,
+    pub(crate) removals: Vec<(u64, u64)>,
+    /// Whether an open was under way: then a chunk may start after the records found.
+    pub(crate) opening: bool,
+    /// The history that these bounds belong to.
+    pub(crate) life: usize,
+    /// The script's current step.
+    pub(crate) step: usize,
 }
 
 impl Bounds {
-    /// Of a log that was just opened or closed: all of it is durable, nothing is under way.
-    pub(super) fn settled(&self, start: u64, end: u64) -> Self {
+    /// The bounds of a log that was just opened or closed: all of it is durable, nothing is under way.
+    pub(crate) fn settled(&self, start: u64, end: u64) -> Self {
         Bounds {
             durable: end,
             written: end,
@@ -207,14 +208,14 @@ impl Bounds {
         }
     }
 
-    /// Below this, everything is found on what is left of the disk.
-    pub(super) fn floor(&self, disk: &MemoryStorage, left: Left) -> u64 {
-        // What was only written may go with its page, once a sync has failed.
+    /// Everything below this offset must be found on the disk that is left.
+    pub(crate) fn floor(&self, disk: &MemoryStorage, left: Left) -> u64 {
+        // Bytes that were only written may be lost with their page, once a sync has failed.
         if left == Left::Killed && !disk.evicts() { self.written } else { self.durable }
     }
 
-    /// Of the same log while it is opened after a crash.
-    pub(super) fn reopening(&self, floor: u64) -> Self {
+    /// The bounds of the same log while it is opened after a crash.
+    pub(crate) fn reopening(&self, floor: u64) -> Self {
         Bounds { written: floor, opening: true, ..self.clone() }
     }
 }

@@ -1,11 +1,11 @@
-//! What has been promised so far, and a copy of the disk before each of its operations.
+//! The promises so far, and a copy of the disk before each of its operations.
 //!
 //! ```text
-//! operation ─► hook ─► gate ─► what is promised ─► copy of the disk ─► what is asked for ─► Cut
+//! operation ─► hook ─► gate ─► promises ─► copy of the disk ─► requests ─► Cut
 //! ```
 //!
-//! - What must hold is read before the copy is made, what may be there after it: so a cut asks for
-//!   too little rather than too much, whatever the log's threads do meanwhile.
+//! - What must hold is read before the disk is copied, what may be there is read after it: so a cut
+//!   demands too little rather than too much, whatever the log's threads do meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -14,41 +14,41 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::history::Bounds;
 use crate::error::Error;
 use crate::flush::{Flush, ProgressHandle};
 use crate::storage::{MemoryStorage, Op};
+use crate::testing::check::history::Bounds;
 
 /// A disk at some moment, and what must hold of it.
-pub(super) struct Cut {
-    pub(super) disk: MemoryStorage,
-    pub(super) bounds: Bounds,
-    /// The operations since the cut before.
-    pub(super) done: Vec<String>,
-    /// The operation that did not happen any more.
-    pub(super) next: String,
+pub(crate) struct Cut {
+    pub(crate) disk: MemoryStorage,
+    pub(crate) bounds: Bounds,
+    /// The operations since the last cut.
+    pub(crate) done: Vec<String>,
+    /// The operation that the crash prevented.
+    pub(crate) next: String,
 }
 
 /// All cuts of a workload, through all its lives.
 #[derive(Default)]
-pub(super) struct Tape {
-    pub(super) cuts: Mutex<Vec<Cut>>,
-    pub(super) gate: Gate,
+pub(crate) struct Tape {
+    pub(crate) cuts: Mutex<Vec<Cut>>,
+    pub(crate) gate: Gate,
 }
 
-/// What is promised in one life of a log, from one open to the next.
-pub(super) struct Ledger {
+/// The promises in one life of a log, from one open to the next.
+pub(crate) struct Promises {
     bounds: Mutex<Bounds>,
     progress: Mutex<Option<ProgressHandle>>,
-    /// Completions still to come; less than none if one came twice.
+    /// Outstanding completions (negative: delivered twice).
     pending: AtomicI64,
     failed: Mutex<Option<Error>>,
 }
 
-impl Ledger {
-    pub(super) fn new(bounds: Bounds) -> Arc<Self> {
+impl Promises {
+    pub(crate) fn new(bounds: Bounds) -> Arc<Self> {
         let bounds = Mutex::new(bounds);
-        Arc::new(Ledger {
+        Arc::new(Promises {
             bounds,
             progress: Mutex::default(),
             pending: AtomicI64::new(0),
@@ -56,20 +56,20 @@ impl Ledger {
         })
     }
 
-    /// Cuts before every operation of a disk from now on.
-    pub(super) fn watch(self: &Arc<Self>, disk: &MemoryStorage, tape: &Arc<Tape>) {
-        let (ledger, tape, copied) = (self.clone(), tape.clone(), disk.clone());
+    /// Makes a cut before every operation of a disk from now on.
+    pub(crate) fn watch(self: &Arc<Self>, disk: &MemoryStorage, tape: &Arc<Tape>) {
+        let (promises, tape, copied) = (self.clone(), tape.clone(), disk.clone());
         disk.record(true);
         disk.on_operation(move |op| {
             if op.kind.is_change() {
                 tape.gate.pass();
-                let cut = ledger.cut(&copied, named(op));
+                let cut = promises.cut(&copied, named(op));
                 tape.cuts.lock().push(cut);
             }
         });
     }
 
-    pub(super) fn cut(&self, disk: &MemoryStorage, next: String) -> Cut {
+    pub(crate) fn cut(&self, disk: &MemoryStorage, next: String) -> Cut {
         let promised = self.promised();
         let (copy, done) = (disk.kill(), disk.take_log());
         let Bounds { durable, written, start_min, .. } = promised;
@@ -77,8 +77,8 @@ impl Ledger {
         Cut { disk: copy, bounds, done, next }
     }
 
-    /// What the log has promised, to anybody.
-    pub(super) fn promised(&self) -> Bounds {
+    /// Returns what the log has promised, by any means.
+    pub(crate) fn promised(&self) -> Bounds {
         let mut bounds = self.bounds.lock().clone();
         if let Some(progress) = &*self.progress.lock() {
             let progress = progress.progress();
@@ -88,62 +88,62 @@ impl Ledger {
         bounds
     }
 
-    pub(super) fn change(&self, change: impl FnOnce(&mut Bounds)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Bounds)) {
         change(&mut self.bounds.lock());
     }
 
-    /// The log is open: this holds from now on.
-    pub(super) fn opened(&self, bounds: Bounds, progress: ProgressHandle) {
+    /// Sets the bounds that hold from now on, because the log is open.
+    pub(crate) fn opened(&self, bounds: Bounds, progress: ProgressHandle) {
         *self.progress.lock() = Some(progress);
         *self.bounds.lock() = bounds;
     }
 
-    /// Everything below `end` is durable.
-    pub(super) fn durable(&self, end: u64) {
+    /// Records that everything below `end` is durable.
+    pub(crate) fn durable(&self, end: u64) {
         self.change(|bounds| {
             bounds.durable = bounds.durable.max(end);
             bounds.written = bounds.written.max(end);
         });
     }
 
-    /// A completion is asked for, of a flush that reaches to `end`.
-    pub(super) fn expect(
+    /// Expects the completion of a flush of everything up to `end`; returns its callback.
+    pub(crate) fn expect(
         self: &Arc<Self>,
         mode: Flush,
         end: u64,
     ) -> impl FnOnce(Result<(), Error>) + Send + 'static {
         self.pending.fetch_add(1, SeqCst);
-        let ledger = self.clone();
+        let promises = self.clone();
         move |result| {
             match (result, mode) {
-                (Ok(()), Flush::Sync) => ledger.durable(end),
-                (Ok(()), Flush::Write) => ledger.change(|bounds| bounds.written = bounds.written.max(end)),
-                (Err(error), _) => *ledger.failed.lock() = Some(error),
+                (Ok(()), Flush::Sync) => promises.durable(end),
+                (Ok(()), Flush::Write) => promises.change(|bounds| bounds.written = bounds.written.max(end)),
+                (Err(error), _) => *promises.failed.lock() = Some(error),
             }
-            ledger.pending.fetch_sub(1, SeqCst);
+            promises.pending.fetch_sub(1, SeqCst);
         }
     }
 
-    /// What a completion told of.
-    pub(super) fn failed(&self) -> Option<Error> {
+    /// Returns the error of a completion, if there was one.
+    pub(crate) fn failed(&self) -> Option<Error> {
         self.failed.lock().clone()
     }
 
-    /// Completions that are still to come.
-    pub(super) fn pending(&self) -> i64 {
+    /// Returns the number of outstanding completions.
+    pub(crate) fn pending(&self) -> i64 {
         self.pending.load(SeqCst)
     }
 }
 
-/// An operation in words.
+/// Describes an operation.
 fn named(op: &Op) -> String {
     let name = op.path.file_name().unwrap_or(op.path.as_os_str());
     format!("{:?} {}", op.kind, name.to_string_lossy())
 }
 
-/// Holds up the flush worker before its next operation, so that a queue can be filled behind it.
+/// Holds the flush worker before its next operation, so that the queue can be filled meanwhile.
 #[derive(Default)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     state: Mutex<GateState>,
     changed: Condvar,
 }
@@ -154,16 +154,16 @@ struct GateState {
     arrived: bool,
 }
 
-/// Nobody waits longer than this for a worker that may have nothing to do.
+/// The longest wait for a worker that may have nothing to do.
 const ARRIVAL: Duration = Duration::from_millis(20);
 
 impl Gate {
-    pub(super) fn hold(&self) -> Held<'_> {
+    pub(crate) fn hold(&self) -> Held<'_> {
         *self.state.lock() = GateState { held: true, arrived: false };
         Held { gate: self }
     }
 
-    pub(super) fn wait_arrived(&self) {
+    pub(crate) fn wait_arrived(&self) {
         let mut state = self.state.lock();
         self.changed.wait_while_for(&mut state, |state| !state.arrived, ARRIVAL);
     }
@@ -178,8 +178,8 @@ impl Gate {
     }
 }
 
-/// The gate is shut while this lives.
-pub(super) struct Held<'a> {
+/// The gate is shut as long as this exists.
+pub(crate) struct Held<'a> {
     gate: &'a Gate,
 }
 

@@ -1,24 +1,25 @@
-//! [`Route`]: the way to one disk, crash by crash, as values and as text: `7#57:s123/3:k`.
+//! [`Route`]: the crashes that lead to one disk, as values and as text: `7#57:s123/3:k`.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::dice::{Dice, mix};
+use crate::random::mix;
 use crate::storage::MemoryStorage;
+use crate::testing::dice::Dice;
 
-/// Which of the disks that may be left.
+/// Which disk a crash leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Left {
-    /// `k`: what is there after the process was killed.
+pub(crate) enum Left {
+    /// `k`: the disk after the process was killed.
     Killed,
-    /// `s<seed>`: one drawn of those that a crash may leave.
+    /// `s<seed>`: a disk drawn from all that a crash may leave.
     Drawn(u64),
-    /// `n<index>`: one of all of them.
+    /// `n<index>`: one disk of the list of all.
     Listed(usize),
 }
 
 impl Left {
-    pub(super) fn draw(dice: &mut Dice) -> Self {
+    pub(crate) fn draw(dice: &mut Dice) -> Self {
         match dice.below(6) {
             0 => Left::Killed,
             seed @ 1..=2 => Left::Drawn(seed - 1),
@@ -26,8 +27,8 @@ impl Left {
         }
     }
 
-    /// The disk; `None` if this one has fewer.
-    pub(super) fn of(self, disk: &MemoryStorage) -> Option<MemoryStorage> {
+    /// Returns the disk; `None` if there are fewer.
+    pub(crate) fn of(self, disk: &MemoryStorage) -> Option<MemoryStorage> {
         match self {
             Left::Killed => Some(disk.kill()),
             Left::Drawn(seed) => Some(disk.crash(seed)),
@@ -44,34 +45,34 @@ impl Left {
     }
 }
 
-/// At most so many disks of one cut are all gone through.
-pub(super) const LISTED_MAX: usize = 24;
+/// A cut with at most this many disks has all of them explored.
+pub(crate) const LISTED_MAX: usize = 24;
 
-/// A cut by its number, and one of the disks that it may leave.
+/// The number of a cut, and one of the disks that it may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Crossing {
-    pub(super) cut: usize,
-    pub(super) left: Left,
+pub(crate) struct Crossing {
+    pub(crate) cut: usize,
+    pub(crate) left: Left,
 }
 
-/// A crash, and the crashes of the recoveries behind it.
+/// A crash, and the crashes of the recoveries after it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Route {
-    /// Decides, with the way itself, what is done on the way: otherwise the same disk of two
-    /// workloads would always be treated alike.
-    pub(super) salt: u64,
-    pub(super) crossings: Vec<Crossing>,
+pub(crate) struct Route {
+    /// Decides, with the route itself, what is done on the route: otherwise the same disk of two
+    /// workloads would always get the same treatment.
+    pub(crate) salt: u64,
+    pub(crate) crossings: Vec<Crossing>,
 }
 
 impl Route {
-    pub(super) fn with(&self, crossing: Crossing) -> Self {
+    pub(crate) fn with(&self, crossing: Crossing) -> Self {
         let mut route = self.clone();
         route.crossings.push(crossing);
         route
     }
 
-    /// A number of its own, for what is drawn on the way.
-    pub(super) fn number(&self) -> u64 {
+    /// A number of the route, as a seed for its draws.
+    pub(crate) fn number(&self) -> u64 {
         self.crossings.iter().fold(mix(self.salt), |number, crossing| {
             mix(mix(number ^ crossing.cut as u64) ^ crossing.left.number())
         })
@@ -97,7 +98,7 @@ impl FromStr for Route {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is no way to a crash; one is '7#57:s123/3:k'");
+        let wrong = || format!("'{text}' is an invalid route; a valid one is '7#57:s123/3:k'");
         let crossing = |part: &str| {
             let (cut, left) = part.split_once(':')?;
             let cut = cut.parse().ok()?;

@@ -1,8 +1,7 @@
-//! What can be seen of a disk without the log: names, and the newest chunk's bytes.
+//! A log's directory as it is without the log: names, and the newest chunk's bytes.
 
 use std::rc::Rc;
 
-use super::history::Entry;
 use crate::config::Config;
 use crate::directory::away_name;
 use crate::format::{FrameHeader, HEADER_LEN, Header, Kind};
@@ -10,19 +9,20 @@ use crate::position::ChunkId;
 use crate::record::WalTypes;
 use crate::recovery::RecoveryReport;
 use crate::storage::MemoryStorage;
+use crate::testing::check::history::Entry;
 
-/// A log's directory as it was before it was opened.
-pub(super) struct Facts {
+/// A log's directory before the log was opened.
+pub(crate) struct DirectoryBefore {
     chunks: Vec<u64>,
     newest: Vec<u8>,
-    /// Pages of it may go before the log reads them.
+    /// Whether pages of the newest chunk may be evicted before the log reads them.
     evicts: bool,
 }
 
-impl Facts {
-    pub(super) fn of(disk: &MemoryStorage, config: &Config) -> Self {
+impl DirectoryBefore {
+    pub(crate) fn of(disk: &MemoryStorage, config: &Config) -> Self {
         let files = disk.files(&config.dir);
-        // The newest may have been caught while its name was made anew.
+        // The crash may have come while the newest chunk's name was made again.
         let names = files.iter().map(|name| name.strip_suffix(".away").unwrap_or(name));
         let mut chunks: Vec<u64> = names.filter_map(|name| Some(ChunkId::parse_file_name(name)?.0)).collect();
         chunks.sort_unstable();
@@ -31,22 +31,22 @@ impl Facts {
             let read = |name| disk.read_file(config.dir.join(name));
             read(ChunkId(*id).file_name()).or_else(|| read(away_name(ChunkId(*id))))
         });
-        Facts { chunks, newest: newest.unwrap_or_default(), evicts: disk.evicts() }
+        DirectoryBefore { chunks, newest: newest.unwrap_or_default(), evicts: disk.evicts() }
     }
 
-    /// How many of a log's records stand in chunks that were there before.
-    pub(super) fn count_found<W: WalTypes>(&self, all: &[Rc<Entry<W>>]) -> Result<usize, String> {
+    /// Returns how many of a log's records are in chunks that were there before.
+    pub(crate) fn count_found<W: WalTypes>(&self, all: &[Rc<Entry<W>>]) -> Result<usize, String> {
         let mut ids: Vec<u64> = all.iter().map(|entry| entry.chunk).collect();
         ids.dedup();
-        let begun = ids.len().checked_sub(self.chunks.len()).filter(|begun| *begun <= 1);
-        if begun.is_none() || !ids.starts_with(&self.chunks) {
+        let started = ids.len().checked_sub(self.chunks.len()).filter(|started| *started <= 1);
+        if started.is_none() || !ids.starts_with(&self.chunks) {
             return Err(format!("chunks {:?} on disk, {ids:?} in the log", self.chunks));
         }
         Ok(all.iter().filter(|entry| self.chunks.contains(&entry.chunk)).count())
     }
 
-    /// The report says what was there.
-    pub(super) fn check_report<W: WalTypes>(
+    /// Checks that the report describes the directory.
+    pub(crate) fn check_report<W: WalTypes>(
         &self,
         report: &RecoveryReport,
         found: &[Rc<Entry<W>>],
@@ -56,7 +56,9 @@ impl Facts {
         let numbers = [report.chunks, report.records, report.bytes];
         let wanted = [self.chunks.len() as u64, found.len() as u64, end - start];
         if numbers != wanted {
-            return Err(format!("chunks, records, bytes: the report says {numbers:?}, they are {wanted:?}"));
+            return Err(format!(
+                "chunks, records, bytes: the report has {numbers:?}, the log has {wanted:?}"
+            ));
         }
         if !report.foreign_names.is_empty() {
             return Err(format!("foreign names: {:?}", report.foreign_names));
@@ -65,29 +67,27 @@ impl Facts {
         self.check_torn(report, *newest, end)
     }
 
-    /// A torn tail is reported where there is one, and only there.
+    /// Checks that a torn tail is reported if and only if there is one.
     fn check_torn(&self, report: &RecoveryReport, newest: u64, end: u64) -> Result<(), String> {
-        let behind = self.newest.get((end - newest) as usize..).unwrap_or(&[]);
+        let tail = self.newest.get((end - newest) as usize..).unwrap_or(&[]);
         let reused = Header::decode(&self.newest[..HEADER_LEN as usize]).is_ok_and(|h| h.earlier_life());
-        let zeros = behind.iter().all(|byte| *byte == 0);
-        let kind = behind.first_chunk().map(|header| FrameHeader::parse(header).kind).unwrap_or(0);
+        let zeros = tail.iter().all(|byte| *byte == 0);
+        let kind = tail.first_chunk().map(|header| FrameHeader::parse(header).kind).unwrap_or(0);
         let ended = [Kind::Seal as u8, Kind::SyncMark as u8].contains(&kind);
         let right = match report.torn_tail {
-            // In a reused file nothing of a torn write may be seen.
+            // In a reused file, a torn write may be invisible.
             None => ended || zeros || reused,
             Some(torn) if torn.chunk_id.0 != newest || torn.data_end != end => false,
-            Some(torn) if reused => torn.lost > 0 && torn.lost <= behind.len() as u64,
-            Some(torn) => {
-                behind.iter().rposition(|byte| *byte != 0).map(|at| at as u64 + 1) == Some(torn.lost)
-            }
+            Some(torn) if reused => torn.lost > 0 && torn.lost <= tail.len() as u64,
+            Some(torn) => tail.iter().rposition(|byte| *byte != 0).map(|at| at as u64 + 1) == Some(torn.lost),
         };
         if right {
             return Ok(());
         }
         Err(format!(
-            "the report says {:?}; behind {end} stand {} bytes, {}",
+            "the report has {:?}; after {end} there are {} bytes, {}",
             report.torn_tail,
-            behind.len(),
+            tail.len(),
             if zeros { "all zero" } else { "not all zero" }
         ))
     }

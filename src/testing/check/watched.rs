@@ -1,52 +1,52 @@
-//! The user's state machine, watched: what the log gives it is written down.
+//! A wrapper of the user's state machine that records what the log gives it.
 
 use std::error::Error as StdError;
 use std::marker::PhantomData;
 
-use super::history::Entry;
 use crate::error::Error;
 use crate::position::{ChunkId, Segment};
 use crate::record::{CallbackFn, StateMachine, WalRecord, WalTypes};
+use crate::testing::check::history::Entry;
 
-/// The user's types, with a callback of the test's own.
-pub(super) struct Probed<W>(PhantomData<fn() -> W>);
+/// The user's types, with the test's own callback.
+pub(crate) struct TestTypes<W>(PhantomData<fn() -> W>);
 
-impl<W: WalTypes> WalTypes for Probed<W> {
+impl<W: WalTypes> WalTypes for TestTypes<W> {
     type Action = W::Action;
     type Checkpoint = W::Checkpoint;
     type Callback = CallbackFn<Box<dyn FnOnce(Result<(), Error>) + Send>>;
 }
 
-/// The user's record of a watched one.
-pub(super) fn plain<W: WalTypes>(record: WalRecord<Probed<W>>) -> WalRecord<W> {
+/// Converts a record of the test's types to the user's.
+pub(crate) fn user_record<W: WalTypes>(record: WalRecord<TestTypes<W>>) -> WalRecord<W> {
     match record {
         WalRecord::Action(action) => WalRecord::Action(action),
         WalRecord::Checkpoint(checkpoint) => WalRecord::Checkpoint(checkpoint),
     }
 }
 
-/// Writes down what its state machine is given.
-pub(super) struct Watched<W: WalTypes, SM> {
-    pub(super) machine: SM,
-    pub(super) seen: Vec<Entry<W>>,
+/// Records what its state machine is given.
+pub(crate) struct Watched<W: WalTypes, SM> {
+    pub(crate) machine: SM,
+    pub(crate) seen: Vec<Entry<W>>,
 }
 
 impl<W: WalTypes, SM: StateMachine<W>> Watched<W, SM> {
-    pub(super) fn new(machine: SM) -> Self {
+    pub(crate) fn new(machine: SM) -> Self {
         Watched { machine, seen: Vec::new() }
     }
 }
 
-impl<W: WalTypes, SM: StateMachine<W>> StateMachine<Probed<W>> for Watched<W, SM> {
+impl<W: WalTypes, SM: StateMachine<W>> StateMachine<TestTypes<W>> for Watched<W, SM> {
     type Error = Box<dyn StdError + Send + Sync>;
 
     fn apply(
         &mut self,
-        record: &WalRecord<Probed<W>>,
+        record: &WalRecord<TestTypes<W>>,
         chunk_id: ChunkId,
         segment: Segment,
     ) -> Result<(), Self::Error> {
-        let record = plain(record.clone());
+        let record = user_record(record.clone());
         self.machine.apply(&record, chunk_id, segment).map_err(Into::into)?;
         self.seen.push(Entry::new(chunk_id, segment, record));
         Ok(())

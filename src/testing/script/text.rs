@@ -1,15 +1,15 @@
-//! A [`Script`] as one line of text, and back.
+//! A [`Script`] as one line of text: formatting and parsing.
 //!
 //! ```text
 //! size=512 records=4 spares=1 buffer=100 queue=300 batch=1 read=512 renames=torn pace=calm; a7x3 s r d1 k x9
-//! └── how the log is kept, and on what ────────────────────────────────────────────────────┘  └── what is done ─┘
+//! └── settings of the log and the disk ────────────────────────────────────────────────────┘  └── steps ────────┘
 //! ```
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::script::{Pace, Script, Step};
 use crate::storage::{FaultHow, TornRenames};
+use crate::testing::script::{Pace, Script, Step};
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,7 +63,7 @@ impl FromStr for Step {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let unknown = || format!("'{text}' is no step of a crash test's script");
+        let unknown = || format!("'{text}' is not a step of a crash test's script");
         let number = |text: &str| text.parse::<u64>().map_err(|_| unknown());
         let letter = text.chars().next().ok_or_else(unknown)?;
         let rest = &text[letter.len_utf8()..];
@@ -112,7 +112,7 @@ impl FromStr for Script {
 
 impl Script {
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let number = || value.parse::<u64>().map_err(|_| format!("'{value}' is no number, for '{name}='"));
+        let number = || value.parse::<u64>().map_err(|_| format!("'{value}' is not a number, for '{name}='"));
         match name {
             "size" => self.chunk_max_size = number()?,
             "records" => self.chunk_max_records = number()?,
@@ -125,7 +125,7 @@ impl Script {
             "renames" if value == "torn" => self.torn_renames = TornRenames::Possible,
             "pace" if value == "calm" => self.pace = Pace::Calm,
             "pace" if value == "rush" => self.pace = Pace::Rush,
-            _ => return Err(format!("'{name}={value}' is no setting of a crash test's script")),
+            _ => return Err(format!("'{name}={value}' is not a setting of a crash test's script")),
         }
         Ok(())
     }

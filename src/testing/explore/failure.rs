@@ -1,19 +1,19 @@
-//! [`CrashFailure`]: what is wrong, and the shortest way there that was found.
+//! [`CrashFailure`]: a failure, and the shortest script found that shows it.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::Subject;
-use super::explore::{Explorer, Found, Tally};
-use super::plan::Plan;
-use super::route::Route;
-use super::script::{Pace, Script};
-use super::workload::record;
+use crate::testing::Subject;
+use crate::testing::crash::Route;
+use crate::testing::explore::{Explorer, Finding, Tally};
+use crate::testing::record::record;
+use crate::testing::record::setup::Setup;
+use crate::testing::script::{Pace, Script};
 
-/// A crash test found something wrong.
+/// The failure that a crash test found.
 ///
-/// Its text says what, after which steps, and how to see it again:
-/// [`CrashTest::replay`](super::CrashTest::replay) takes [`replay`](Self::replay).
+/// Its text says what is wrong, after which steps, and how to reproduce it:
+/// [`CrashTest::replay`](crate::testing::CrashTest::replay) takes [`replay`](Self::replay).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CrashFailure {
@@ -21,16 +21,16 @@ pub struct CrashFailure {
     pub wrong: String,
     /// The seed of the whole test.
     pub seed: u64,
-    /// The workload that failed, of those that the seed stands for.
+    /// The number of the failed workload among those drawn from the seed.
     pub workload: u64,
-    /// The workload, shortened as far as it still fails.
+    /// The workload, shortened as long as it still fails.
     pub script: Script,
-    /// How many steps it had before.
+    /// How many steps it had before shortening.
     pub steps_before: usize,
-    /// What [`CrashTest::replay`](super::CrashTest::replay) takes: the script and the way to the
-    /// disk that failed.
+    /// The script and the route to the disk that failed, for
+    /// [`CrashTest::replay`](crate::testing::CrashTest::replay).
     pub replay: String,
-    /// What the storage was about to do when the power went, and what it did before that, oldest
+    /// The storage's next operation when the power went, preceded by its earlier operations, oldest
     /// first.
     pub operations: Vec<String>,
 }
@@ -40,13 +40,13 @@ impl fmt::Display for CrashFailure {
         let CrashFailure { wrong, seed, workload, script, steps_before, replay, operations } = self;
         write!(f, "crash test failed: ")?;
         for line in wrong.lines() {
-            // A state of the user's may be as large as it likes.
+            // A user's state may be of any size.
             let shown: String = line.chars().take(LINE_MAX).collect();
             writeln!(f, "{shown}{}", if shown.len() < line.len() { " ..." } else { "" })?;
         }
         writeln!(
             f,
-            "in workload {workload} of seed {seed}, {} of its {steps_before} steps being enough",
+            "in workload {workload} of seed {seed}, shortened to {} of its {steps_before} steps",
             script.steps.len()
         )?;
         if let Some((next, done)) = operations.split_last() {
@@ -60,38 +60,38 @@ impl fmt::Display for CrashFailure {
 
 impl std::error::Error for CrashFailure {}
 
-/// Characters shown of a line that tells what is wrong.
+/// The most characters shown of a line that describes the failure.
 const LINE_MAX: usize = 300;
 
-/// Operations shown of those before the crash.
+/// The most operations shown of those before the crash.
 const SHOWN: usize = 12;
 
-/// Where something was found wrong.
-pub(super) struct Place {
-    pub(super) seed: u64,
-    pub(super) workload: u64,
+/// The workload in which a failure was found.
+pub(crate) struct Place {
+    pub(crate) seed: u64,
+    pub(crate) workload: u64,
 }
 
-/// Shortens a script for as long as it fails, and tells how it does.
-pub(super) fn minimize<S: Subject>(
-    plan: &Plan<'_, S>,
+/// Shortens a script for as long as it fails, and describes its failure.
+pub(crate) fn minimize<S: Subject>(
+    setup: &Setup<'_, S>,
     script: Script,
-    found: Found,
+    found: Finding,
     place: &Place,
 ) -> CrashFailure {
     let deadline = Instant::now() + PATIENCE;
     let steps_before = script.steps.len();
     let mut best = Failing { script, found, operations: Vec::new() };
     for states in [SEARCH, 4 * SEARCH] {
-        // The way there is found anew in any case: it was one of many threads that found the first.
-        if let Some(again) = fails(plan, &best.script, states, deadline) {
+        // The route is searched again in any case, because the first one came from one of many threads.
+        if let Some(again) = fails(setup, &best.script, states, deadline) {
             best = again;
             break;
         }
     }
     let calm = Script { pace: Pace::Calm, ..best.script.clone() };
     if calm != best.script
-        && let Some(again) = fails(plan, &calm, SEARCH, deadline)
+        && let Some(again) = fails(setup, &calm, SEARCH, deadline)
     {
         best = again;
     }
@@ -102,7 +102,7 @@ pub(super) fn minimize<S: Subject>(
             let mut shorter = best.script.clone();
             let end = (at + size).min(shorter.steps.len());
             shorter.steps.drain(at..end);
-            match fails(plan, &shorter, SEARCH, deadline) {
+            match fails(setup, &shorter, SEARCH, deadline) {
                 Some(again) => best = again,
                 None => at += size,
             }
@@ -115,22 +115,27 @@ pub(super) fn minimize<S: Subject>(
     CrashFailure { wrong: found.wrong, seed, workload, script, steps_before, replay, operations }
 }
 
-/// How long a script is shortened.
+/// How long a script is shortened at most.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Disks to go through before a script counts as one that doesn't fail.
+/// How many disks to check before a script counts as one that doesn't fail.
 const SEARCH: u64 = 3000;
 
-/// A script that fails, and how.
+/// A script that fails, and its failure.
 struct Failing {
     script: Script,
-    found: Found,
+    found: Finding,
     operations: Vec<String>,
 }
 
-/// Runs a script and goes through about so many disks, until one is wrong.
-fn fails<S: Subject>(plan: &Plan<'_, S>, script: &Script, states: u64, deadline: Instant) -> Option<Failing> {
-    let recording = record(plan, script);
+/// Runs a script and checks about `states` disks, until one fails.
+fn fails<S: Subject>(
+    setup: &Setup<'_, S>,
+    script: &Script,
+    states: u64,
+    deadline: Instant,
+) -> Option<Failing> {
+    let recording = record(setup, script);
     let operations = |upto: usize| {
         let cuts = &recording.cuts[..recording.cuts.len().min(upto + 1)];
         let done: Vec<&String> = cuts.iter().flat_map(|cut| &cut.done).collect();
@@ -140,19 +145,17 @@ fn fails<S: Subject>(plan: &Plan<'_, S>, script: &Script, states: u64, deadline:
     if let Some((step, wrong)) = &recording.wrong {
         let mut script = script.clone();
         script.steps.truncate(step + 1);
-        let found = Found {
-            route: Route::default(),
-            wrong: format!("{wrong} (in step {step}, with no crash behind it)"),
-        };
+        let found =
+            Finding { route: Route::default(), wrong: format!("{wrong} (in step {step}, without a crash)") };
         return Some(Failing { script, found, operations: operations(recording.cuts.len()) });
     }
     let tally = Tally::default();
     let per_cut = (states / recording.cuts.len().max(1) as u64).clamp(3, 200);
-    let mut explorer = Explorer::new(plan, script, &recording, &tally, (per_cut, states));
+    let mut explorer = Explorer::new(setup, script, &recording, &tally, (per_cut, states));
     for index in 0..recording.cuts.len() {
         if let Err(found) = explorer.cut(index) {
             let mut script = script.clone();
-            // What came behind the crash has no part in it.
+            // Steps after the crash have no part in it.
             script.steps.truncate(recording.cuts[index].bounds.step + 1);
             return Some(Failing { script, found, operations: operations(index) });
         }
@@ -163,24 +166,28 @@ fn fails<S: Subject>(plan: &Plan<'_, S>, script: &Script, states: u64, deadline:
     None
 }
 
-/// Runs a script, goes one way, and if that leads nowhere any more, looks around.
-pub(super) fn replay<S: Subject>(plan: &Plan<'_, S>, script: &Script, route: &Route) -> Option<CrashFailure> {
+/// Runs a script and follows one route; if that shows no failure any more, explores other routes.
+pub(crate) fn replay<S: Subject>(
+    setup: &Setup<'_, S>,
+    script: &Script,
+    route: &Route,
+) -> Option<CrashFailure> {
     let steps_before = script.steps.len();
-    let tell = |found: Found, operations| {
+    let failure = |found: Finding, operations| {
         let replay = format!("{script} @ {}", found.route);
         let script = script.clone();
         CrashFailure { wrong: found.wrong, seed: 0, workload: 0, script, steps_before, replay, operations }
     };
-    let recording = record(plan, script);
+    let recording = record(setup, script);
     if recording.wrong.is_none() {
         let tally = Tally::default();
-        let explorer = Explorer::new(plan, script, &recording, &tally, (0, route.salt));
+        let explorer = Explorer::new(setup, script, &recording, &tally, (0, route.salt));
         if let Err(found) = explorer.follow(route) {
-            return Some(tell(found, Vec::new()));
+            return Some(failure(found, Vec::new()));
         }
     }
     let deadline = Instant::now() + 2 * PATIENCE;
     let mut searches = (1..=8).map(|search| search * SEARCH);
-    let failing = searches.find_map(|states| fails(plan, script, states, deadline))?;
-    Some(tell(failing.found, failing.operations))
+    let failing = searches.find_map(|states| fails(setup, script, states, deadline))?;
+    Some(failure(failing.found, failing.operations))
 }

@@ -1,26 +1,28 @@
-//! [`Script`]: what a workload does, step by step; drawn from a seed, or given.
+//! [`Script`]: the steps of a workload, drawn from a seed or given.
 
-use super::dice::Dice;
+mod text;
+
 use crate::config::Config;
 use crate::storage::{FaultHow, TornRenames};
+use crate::testing::dice::Dice;
 
-/// One thing that a workload does.
+/// One step of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// `a<from>x<count>`: appends actions, each applied. A full chunk is closed first.
+    /// `a<from>x<count>`: appends actions, and applies each. A full chunk is closed first.
     Append {
         /// The number of the first action; the others follow it.
         from: u64,
-        /// How many.
+        /// The number of actions.
         count: u64,
     },
-    /// `b<from>x<count>`: appends actions, each flushed, without waiting for any: the worker finds
-    /// them all queued. Odd ones ask for a sync, every fifth begins a chunk.
+    /// `b<from>x<count>`: appends actions and flushes each without waiting, so that the worker finds
+    /// all of them queued. Odd ones ask for a sync, every fifth starts a chunk.
     Burst {
         /// The number of the first action; the others follow it.
         from: u64,
-        /// How many.
+        /// The number of actions.
         count: u64,
     },
     /// `p`: appends the state machine's checkpoint, in the middle of the chunk.
@@ -31,32 +33,32 @@ pub enum Step {
     Sync,
     /// `r`: closes the open chunk.
     Rotate,
-    /// `d<chunks>`: syncs, then drains and removes that many of the oldest chunks, if they are closed.
+    /// `d<chunks>`: syncs, then drains and removes this many of the oldest chunks, if they are closed.
     Remove {
-        /// How many.
+        /// The number of chunks.
         chunks: u64,
     },
-    /// `D<chunks>`: the same at once, with what is appended not flushed, and waits for nothing.
+    /// `D<chunks>`: does the same without flushing first and without waiting.
     RemoveAtOnce {
-        /// How many.
+        /// The number of chunks.
         chunks: u64,
     },
     /// `i`: waits until the log has nothing left to do.
     Idle,
-    /// `c`: closes the log and opens it.
+    /// `c`: closes the log and opens it again.
     Close,
-    /// `k`: kills the process and opens the log.
+    /// `k`: kills the process and opens the log again.
     Kill,
-    /// `x<seed>`: crashes the machine and opens the log.
+    /// `x<seed>`: crashes the machine and opens the log again.
     Crash {
-        /// Which of the disks that the crash may leave.
+        /// Selects one of the disks that the crash may leave.
         seed: u64,
     },
-    /// `f<after><how>`, how being `io`, `done` or `lie`: lets so many operations of the storage go
-    /// well, then one fails. If the log tells of a failure, the process ends and the log is opened
-    /// again.
+    /// `f<after><how>`, where `<how>` is `io`, `done` or `lie`: lets `<after>` operations of the
+    /// storage succeed, then one fails. If the log reports a failure, the process ends and the log is
+    /// opened again.
     Fault {
-        /// How many operations go well before.
+        /// How many operations succeed before.
         after: u64,
         /// How the operation fails: [`Io`](FaultHow::Io), [`DoneButIo`](FaultHow::DoneButIo) or
         /// [`SyncLies`](FaultHow::SyncLies).
@@ -67,16 +69,15 @@ pub enum Step {
 /// How fast the steps follow one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pace {
-    /// After each step the log is left to finish what it does: the same script gives the same
-    /// operations.
+    /// The log may finish its work after each step, so that the same script gives the same operations.
     #[default]
     Calm,
-    /// The next step comes at once: the log's threads run as they will.
+    /// The next step comes at once, so that the log's threads run freely.
     Rush,
 }
 
-/// A workload: settings of the log, and steps. Its text form is what a failure prints and what
-/// [`CrashTest::replay`](super::CrashTest::replay) takes.
+/// A workload: settings of the log, and steps. A failure prints a script as text, and
+/// [`CrashTest::replay`](crate::testing::CrashTest::replay) takes that text.
 ///
 /// ```
 /// use chunked_wal::testing::{Script, Step};
@@ -108,7 +109,7 @@ pub struct Script {
     pub torn_renames: TornRenames,
     /// `pace=calm` or `pace=rush`.
     pub pace: Pace,
-    /// What is done.
+    /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
@@ -133,8 +134,8 @@ impl Default for Script {
 const QUEUE: u64 = 1 << 20;
 
 impl Script {
-    /// The workload that a seed stands for.
-    pub(super) fn draw(seed: u64) -> Self {
+    /// Returns the workload of a seed.
+    pub(crate) fn draw(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let mut script = Script {
             chunk_max_size: dice.pick(&[64, 256, 512, 512, 1024, 2048, 6000]),
@@ -157,7 +158,7 @@ impl Script {
         script
     }
 
-    pub(super) fn apply(&self, config: &mut Config) {
+    pub(crate) fn apply(&self, config: &mut Config) {
         config.chunk_max_size = self.chunk_max_size;
         config.chunk_max_records = self.chunk_max_records;
         config.spare_chunks = self.spare_chunks;

@@ -1,11 +1,17 @@
-//! From a cut to the disks that a crash there may leave, and from each of those on: it is opened,
-//! judged, used, and crashes again.
+//! From a cut to the disks that a crash there may leave. Each disk is opened, checked and used, and
+//! crashes again.
 //!
 //! ```text
-//! cut ─► disks ─► open, judge, append, sync, close
+//! cut ─► disks ─► open, check, append, sync, close
 //!                   │            │             │
 //!                   └─ cuts ─────┴── cut ──────┴── cut ─► disks ─► the same, a level deeper
 //! ```
+
+mod failure;
+mod test;
+
+pub use failure::CrashFailure;
+pub use test::{CrashReport, CrashTest};
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,73 +21,74 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::Mutex;
 
-use super::dice::{Dice, mix};
-use super::history::{Bounds, History};
-use super::judge::{Claims, Opened, Refusal, Types};
-use super::ledger::Cut;
-use super::plan::Plan;
-use super::route::{Crossing, LISTED_MAX, Left, Route};
-use super::script::Script;
-use super::workload::{Recording, panic_text};
-use super::{Subject, judge};
 use crate::config::Config;
+use crate::random::mix;
 use crate::recovery::Replay;
 use crate::storage::MemoryStorage;
+use crate::testing::check::history::{Bounds, History};
+use crate::testing::check::{Claims, Opened, Refusal, Types};
+use crate::testing::crash::{Crossing, LISTED_MAX, Left, Route};
+use crate::testing::dice::Dice;
+use crate::testing::record::promises::Cut;
+use crate::testing::record::setup::Setup;
+use crate::testing::record::{Recording, panic_text};
+use crate::testing::script::Script;
+use crate::testing::{Subject, check};
 
-/// What is wrong, and on which route.
+/// A failure, and the route to it.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) route: Route,
-    pub(super) wrong: String,
+pub(crate) struct Finding {
+    pub(crate) route: Route,
+    pub(crate) wrong: String,
 }
 
 /// How much was done, counted by all threads.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) states: AtomicU64,
-    pub(super) workloads: AtomicU64,
-    pub(super) cuts: AtomicU64,
-    pub(super) listed: AtomicU64,
-    pub(super) kills: AtomicU64,
-    pub(super) second: AtomicU64,
-    pub(super) torn: AtomicU64,
+pub(crate) struct Tally {
+    pub(crate) states: AtomicU64,
+    pub(crate) workloads: AtomicU64,
+    pub(crate) cuts: AtomicU64,
+    pub(crate) listed: AtomicU64,
+    pub(crate) kills: AtomicU64,
+    pub(crate) second: AtomicU64,
+    pub(crate) torn: AtomicU64,
 }
 
-/// Of a recovery's cuts about so many are gone through; all, where they are no more.
+/// Of a recovery's cuts about this many are explored; all, if there are no more.
 const CROSSED: u64 = 10;
 
-/// Crashes one behind the other, at most.
+/// The most crashes one after the other.
 const LEVELS_MAX: usize = 3;
 
-/// Of so many recoveries one is cut, by how many crashes came before.
+/// How many recoveries there are for each one that is cut, by the number of crashes before.
 const DEEPER_ONE_IN: [u64; LEVELS_MAX + 1] = [1, 12, 30, u64::MAX];
 
-/// Goes through the disks of one workload.
-pub(super) struct Explorer<'a, S: Subject> {
-    plan: &'a Plan<'a, S>,
+/// Explores the disks of one workload.
+pub(crate) struct Explorer<'a, S: Subject> {
+    setup: &'a Setup<'a, S>,
     script: &'a Script,
     recording: &'a Recording<Types<S>>,
     tally: &'a Tally,
-    /// Disks to draw at each cut where they are many.
+    /// Disks to draw at each cut that has too many to list.
     per_cut: u64,
-    /// Decides which.
+    /// Decides which disks are drawn.
     salt: u64,
     seen: HashSet<u64>,
 }
 
 impl<'a, S: Subject> Explorer<'a, S> {
-    pub(super) fn new(
-        plan: &'a Plan<'a, S>,
+    pub(crate) fn new(
+        setup: &'a Setup<'a, S>,
         script: &'a Script,
         recording: &'a Recording<Types<S>>,
         tally: &'a Tally,
         (per_cut, salt): (u64, u64),
     ) -> Self {
-        Explorer { plan, script, recording, tally, per_cut, salt, seen: HashSet::new() }
+        Explorer { setup, script, recording, tally, per_cut, salt, seen: HashSet::new() }
     }
 
-    /// Goes through the disks that a crash at one cut may leave.
-    pub(super) fn cut(&mut self, index: usize) -> Result<(), Found> {
+    /// Explores the disks that a crash at one cut may leave.
+    pub(crate) fn cut(&mut self, index: usize) -> Result<(), Finding> {
         let Some(cut) = self.recording.cuts.get(index) else { return Ok(()) };
         self.tally.cuts.fetch_add(1, Relaxed);
         let mut dice = Dice::new(mix(self.salt) ^ index as u64);
@@ -90,7 +97,7 @@ impl<'a, S: Subject> Explorer<'a, S> {
         let listed: Vec<_> = listed.into_iter().flatten().enumerate().collect();
         self.tally.listed.fetch_add(u64::from(!listed.is_empty()), Relaxed);
         let listed = listed.into_iter().map(|(i, disk)| (Left::Listed(i), disk));
-        // Also where all are listed, since tears inside a sector are not among them.
+        // Drawn even where all disks are listed, because the list has no tears inside a sector.
         let seeds = (0..drawn).map(|i| if i < 2 { i } else { dice.next() >> 32 });
         let drawn = seeds.map(|seed| (Left::Drawn(seed), cut.disk.crash(seed)));
         let disks: Vec<(Left, MemoryStorage)> = listed.chain(drawn).collect();
@@ -109,8 +116,8 @@ impl<'a, S: Subject> Explorer<'a, S> {
         )
     }
 
-    /// Goes one route alone.
-    pub(super) fn follow(&self, route: &Route) -> Result<(), Found> {
+    /// Follows only one route.
+    pub(crate) fn follow(&self, route: &Route) -> Result<(), Finding> {
         let Some((first, rest)) = route.crossings.split_first() else { return Ok(()) };
         let Some(cut) = self.recording.cuts.get(first.cut) else { return Ok(()) };
         let Some(disk) = first.left.of(&cut.disk) else { return Ok(()) };
@@ -130,22 +137,21 @@ impl<'a, S: Subject> Explorer<'a, S> {
         Claims { history: &self.recording.lives[bounds.life], bounds, floor }
     }
 
-    /// Whether this disk has not been judged by the same bounds already.
+    /// Whether this disk has not been checked with the same bounds yet.
     fn is_new(&mut self, disk: &MemoryStorage, bounds: &Bounds) -> bool {
         let Bounds { durable, start_min, opening, life, .. } = *bounds;
         let numbers = [durable, start_min, u64::from(opening), life as u64];
         self.seen.insert(numbers.iter().fold(disk.digest(), |hash, number| mix(hash ^ mix(*number + 1))))
     }
 
-    /// Opens a disk, judges it, goes on with it; then lets it crash again, where `then` says so or the
-    /// dice do.
+    /// Opens a disk, checks and uses it; then makes it crash again, if `then` or the dice say so.
     fn examine(
         &self,
         disk: MemoryStorage,
         claims: &Claims<'_, Types<S>>,
         route: Route,
         then: Option<&[Crossing]>,
-    ) -> Result<(), Found> {
+    ) -> Result<(), Finding> {
         self.tally.states.fetch_add(1, Relaxed);
         let mut dice = Dice::new(route.number());
         let level = route.crossings.len();
@@ -171,7 +177,7 @@ impl<'a, S: Subject> Explorer<'a, S> {
         let judged = catch_unwind(AssertUnwindSafe(|| self.open_and_use(&disk, way, claims, n, &cuts)));
         disk.on_operation(|_| {});
         let judged = judged.unwrap_or_else(|panic| Err(panic_text(&*panic)));
-        let used = judged.map_err(|wrong| Found { route: route.clone(), wrong })?;
+        let used = judged.map_err(|wrong| Finding { route: route.clone(), wrong })?;
         if deeper {
             let cuts = std::mem::take(&mut *cuts.lock());
             self.cross(&used, &cuts, claims, &route, then, &mut dice)?;
@@ -181,14 +187,14 @@ impl<'a, S: Subject> Explorer<'a, S> {
 
     fn config(&self, dice: &mut Dice) -> Config {
         let mut script = self.script.clone();
-        // What is on disk must not depend on the settings that it is read with.
+        // Another setting for reading must not change what is on disk.
         if dice.one_in(2) {
             script.chunk_max_size = dice.pick(&[64, 512, 4096]);
             script.chunk_max_records = u64::MAX;
             script.spare_chunks = dice.below(3);
             script.read_buffer_size = dice.pick(&[1, 100, 4096, 4096, 4096, 4096]);
         }
-        self.plan.config(&script)
+        self.setup.config(&script)
     }
 
     fn open_and_use(
@@ -199,7 +205,7 @@ impl<'a, S: Subject> Explorer<'a, S> {
         n: u64,
         cuts: &Cuts,
     ) -> Result<Used<S>, String> {
-        let opened = judge::open(self.plan.subject, disk, config, replay, |options| options, claims);
+        let opened = check::open(self.setup.subject, disk, config, replay, |options| options, claims);
         let mut opened = opened.map_err(|refusal| match refusal {
             Refusal::Error(e) => format!("the log can't be opened: {e}"),
             Refusal::Wrong(wrong) => wrong,
@@ -210,7 +216,7 @@ impl<'a, S: Subject> Explorer<'a, S> {
         let opening = cuts.lock().len();
         cuts.lock().push(disk.kill());
         let (start, end) = (opened.start, opened.history.end());
-        opened.append(self.plan.subject, n)?;
+        opened.append(self.setup.subject, n)?;
         let Opened { wal, history, .. } = opened;
         wal.close().map_err(|e| format!("close failed: {e}"))?;
         cuts.lock().push(disk.kill());
@@ -219,7 +225,7 @@ impl<'a, S: Subject> Explorer<'a, S> {
         Ok(Used { opening, history, using, closed })
     }
 
-    /// Crashes during the recovery, and at every operation behind it.
+    /// Crashes during the recovery, and at every operation after it.
     fn cross(
         &self,
         used: &Used<S>,
@@ -228,7 +234,7 @@ impl<'a, S: Subject> Explorer<'a, S> {
         route: &Route,
         then: Option<&[Crossing]>,
         dice: &mut Dice,
-    ) -> Result<(), Found> {
+    ) -> Result<(), Finding> {
         let opening = claims.bounds.reopening(claims.floor);
         for (cut, disk) in cuts.iter().enumerate() {
             let left = match then {
@@ -258,7 +264,7 @@ type Cuts = Mutex<Vec<MemoryStorage>>;
 
 /// A log that was opened, used and closed.
 struct Used<S: Subject> {
-    /// How many cuts came before it was open; the last comes behind the close.
+    /// How many cuts came before the log was open; the last cut is after the close.
     opening: usize,
     history: History<Types<S>>,
     using: Bounds,

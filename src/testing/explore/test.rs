@@ -1,4 +1,4 @@
-//! [`CrashTest`]: workload after workload, on as many threads as there are, until enough was seen.
+//! [`CrashTest`]: runs workload after workload, on several threads, until enough states were checked.
 
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,20 +7,21 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::Subject;
-use super::dice::mix;
-use super::explore::{Explorer, Found, Tally};
-use super::failure::{CrashFailure, Place, minimize, replay};
-use super::plan::{Plan, Prepare, Tune};
-use super::route::Route;
-use super::script::Script;
-use super::workload::record;
 use crate::config::Config;
+use crate::random::mix;
 use crate::storage::MemoryStorage;
+use crate::testing::Subject;
+use crate::testing::crash::Route;
+use crate::testing::explore::failure::{CrashFailure, Place, minimize, replay};
+use crate::testing::explore::{Explorer, Finding, Tally};
+use crate::testing::record::record;
+use crate::testing::record::setup::{Prepare, Setup, Tune};
+use crate::testing::script::Script;
 
-/// Crash-tests a state machine on its log: made with [`new`](Self::new), ended by [`run`](Self::run).
+/// A crash test of a state machine on its log: made with [`new`](Self::new), run with
+/// [`run`](Self::run).
 ///
-/// See the [module](super) for what it does and an example.
+/// The [module](crate::testing) has a description and an example.
 pub struct CrashTest<S> {
     subject: S,
     seed: u64,
@@ -40,21 +41,21 @@ type OnProgress = Box<dyn Fn(&CrashReport) + Send + Sync>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CrashReport {
-    /// Disks opened and judged.
+    /// Disks opened and checked.
     pub states: u64,
     /// Scripts run.
     pub workloads: u64,
-    /// Places at which a workload was cut: every operation of its storage.
+    /// Positions at which a workload was cut: every operation of its storage.
     pub cuts: u64,
-    /// Cuts of which every disk that a crash may leave was opened.
+    /// Cuts with all their possible disks opened.
     pub exhausted_cuts: u64,
-    /// States that were left by the end of the process alone.
+    /// States after a kill of the process, without a power loss.
     pub kills: u64,
-    /// States that were left by a crash during the recovery of another, or right behind it.
+    /// States after a crash during the recovery of another state, or right after it.
     pub second_crashes: u64,
-    /// States with a torn write at their end, cut off by recovery.
+    /// States with a torn write at their end, which recovery cut off.
     pub torn_tails: u64,
-    /// How long it took.
+    /// How long the test took.
     pub elapsed: Duration,
 }
 
@@ -72,7 +73,7 @@ impl CrashReport {
         }
     }
 
-    /// How fast it went.
+    /// Returns the states checked per second.
     pub fn states_per_second(&self) -> u64 {
         (self.states as f64 / self.elapsed.as_secs_f64().max(0.001)) as u64
     }
@@ -90,7 +91,7 @@ impl fmt::Display for CrashReport {
 }
 
 impl<S: Subject> CrashTest<S> {
-    /// A test of `subject`: of 20,000 states, from seed 0, on all cores.
+    /// Returns a test of `subject` with 20,000 states, from seed 0, on all cores.
     pub fn new(subject: S) -> Self {
         CrashTest {
             subject,
@@ -106,25 +107,25 @@ impl<S: Subject> CrashTest<S> {
         }
     }
 
-    /// Draws other workloads, and other crashes.
+    /// Sets the seed from which workloads and crashes are drawn.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Ends once so many states were judged; the workloads under way are finished.
+    /// Sets how many states to check; workloads under way are finished.
     pub fn states(mut self, states: u64) -> Self {
         self.states = states;
         self
     }
 
-    /// How many disks to draw at each cut, where they are too many to go through them all.
+    /// Sets how many disks to draw at each cut that has too many to open all.
     pub fn states_per_cut(mut self, states: u64) -> Self {
         self.states_per_cut = states;
         self
     }
 
-    /// How many threads to use.
+    /// Sets how many threads to use.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
         self
@@ -136,25 +137,25 @@ impl<S: Subject> CrashTest<S> {
         self
     }
 
-    /// Changes the settings of every log, after the script's are made; the directory stays.
+    /// Changes the settings of every log, after the script's settings; the directory stays.
     pub fn config(mut self, tune: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         self.tune = Some(Box::new(tune));
         self
     }
 
-    /// Sets switches of every new disk; what a crash leaves of it keeps them. Those that are not its
-    /// [`MemoryStorage`]'s defaults say whether the log's promises cover them. A
-    /// [`replay`](Self::replay) needs the same.
+    /// Sets switches of every new disk; the disks that a crash leaves keep them. The documentation of
+    /// [`MemoryStorage`]'s switches says whether the log's promises cover them. A
+    /// [`replay`](Self::replay) needs the same switches.
     pub fn disk(mut self, prepare: impl Fn(&MemoryStorage) + Send + Sync + 'static) -> Self {
         self.prepare = Some(Box::new(prepare));
         self
     }
 
-    /// Runs what a failure gave as its [`replay`](CrashFailure::replay), and nothing else.
+    /// Runs the [`replay`](CrashFailure::replay) of a failure, and nothing else.
     ///
     /// # Errors
     ///
-    /// What can't be read in `text`.
+    /// A description of the part of `text` that can't be parsed.
     pub fn replay(mut self, text: &str) -> Result<Self, String> {
         let (script, route) = text.split_once('@').unwrap_or((text, ""));
         self.script = Some(script.parse()?);
@@ -172,27 +173,28 @@ impl<S: Subject> CrashTest<S> {
     ///
     /// # Errors
     ///
-    /// The first thing found wrong, with a workload made as short as possible; that may take 20
-    /// seconds more.
+    /// The first failure, with a workload made as short as possible; shortening may take 20 seconds
+    /// more.
     pub fn run(self) -> Result<CrashReport, Box<CrashFailure>> {
-        let plan = Plan { subject: &self.subject, tune: self.tune.as_ref(), prepare: self.prepare.as_ref() };
+        let setup =
+            Setup { subject: &self.subject, tune: self.tune.as_ref(), prepare: self.prepare.as_ref() };
         let started = Instant::now();
         if let (Some(route), Some(script)) = (&self.route, &self.script) {
-            let failure = replay(&plan, script, route);
+            let failure = replay(&setup, script, route);
             let report = CrashReport { elapsed: started.elapsed(), workloads: 1, ..CrashReport::default() };
             return failure.map_or(Ok(report), |failure| Err(Box::new(failure)));
         }
         let shared = Progress::default();
         std::thread::scope(|scope| {
             let threads: Vec<_> =
-                (0..self.threads).map(|_| scope.spawn(|| self.work(&plan, &shared))).collect();
-            let mut told = started;
+                (0..self.threads).map(|_| scope.spawn(|| self.work(&setup, &shared))).collect();
+            let mut reported = started;
             while !threads.iter().all(std::thread::ScopedJoinHandle::is_finished) {
                 shared.wait();
                 if let Some(on_progress) = &self.on_progress
-                    && told.elapsed() >= Duration::from_secs(1)
+                    && reported.elapsed() >= Duration::from_secs(1)
                 {
-                    told = Instant::now();
+                    reported = Instant::now();
                     on_progress(&CrashReport::of(&shared.tally, started));
                 }
             }
@@ -201,7 +203,7 @@ impl<S: Subject> CrashTest<S> {
             None => Ok(CrashReport::of(&shared.tally, started)),
             Some((workload, found)) => {
                 let place = Place { seed: self.seed, workload };
-                Err(Box::new(minimize(&plan, self.draw(workload), found, &place)))
+                Err(Box::new(minimize(&setup, self.draw(workload), found, &place)))
             }
         }
     }
@@ -210,11 +212,11 @@ impl<S: Subject> CrashTest<S> {
         self.script.clone().unwrap_or_else(|| Script::draw(mix(self.seed).wrapping_add(mix(workload))))
     }
 
-    /// Takes workload after workload.
-    fn work(&self, plan: &Plan<'_, S>, shared: &Progress) {
+    /// Runs workload after workload.
+    fn work(&self, setup: &Setup<'_, S>, shared: &Progress) {
         while !shared.ended.load(Relaxed) && shared.tally.states.load(Relaxed) < self.states {
             let workload = shared.next.fetch_add(1, Relaxed);
-            if let Err(found) = self.workload(plan, workload, shared) {
+            if let Err(found) = self.workload(setup, workload, shared) {
                 shared.found.lock().get_or_insert((workload, found));
                 shared.ended.store(true, Relaxed);
             }
@@ -223,15 +225,15 @@ impl<S: Subject> CrashTest<S> {
         shared.changed.notify_all();
     }
 
-    fn workload(&self, plan: &Plan<'_, S>, workload: u64, shared: &Progress) -> Result<(), Found> {
+    fn workload(&self, setup: &Setup<'_, S>, workload: u64, shared: &Progress) -> Result<(), Finding> {
         let script = self.draw(workload);
-        let recording = record(plan, &script);
+        let recording = record(setup, &script);
         shared.tally.workloads.fetch_add(1, Relaxed);
         if let Some((step, wrong)) = &recording.wrong {
-            return Err(Found { route: Route::default(), wrong: format!("{wrong} (in step {step})") });
+            return Err(Finding { route: Route::default(), wrong: format!("{wrong} (in step {step})") });
         }
         let draws = (self.states_per_cut, mix(mix(self.seed) ^ workload) >> 32);
-        let mut explorer = Explorer::new(plan, &script, &recording, &shared.tally, draws);
+        let mut explorer = Explorer::new(setup, &script, &recording, &shared.tally, draws);
         for index in 0..recording.cuts.len() {
             explorer.cut(index)?;
             if shared.found.lock().is_some() {
@@ -242,13 +244,13 @@ impl<S: Subject> CrashTest<S> {
     }
 }
 
-/// What the threads of a test share.
+/// The state that the threads of a test share.
 #[derive(Default)]
 struct Progress {
     tally: Tally,
     next: AtomicU64,
     ended: AtomicBool,
-    found: Mutex<Option<(u64, Found)>>,
+    found: Mutex<Option<(u64, Finding)>>,
     changed: Condvar,
     waiting: Mutex<()>,
 }

@@ -1,18 +1,18 @@
 //! What each step of a script does to a log.
 
-use super::Subject;
-use super::judge::Types;
-use super::probe::Probed;
-use super::script::{Pace, Step};
-use super::workload::{Log, Runner, Stop};
 use crate::error::Error;
 use crate::flush::Flush;
 use crate::position::Segment;
 use crate::record::{CallbackFn, StateMachine, WalRecord, WalTypes};
 use crate::storage::{Fault, FaultHow, OpKind};
+use crate::testing::Subject;
+use crate::testing::check::Types;
+use crate::testing::check::watched::TestTypes;
+use crate::testing::record::{Log, Runner, Stop};
+use crate::testing::script::{Pace, Step};
 
 impl<S: Subject> Runner<'_, S> {
-    pub(super) fn step(&mut self, step: &Step) -> Result<(), Stop> {
+    pub(crate) fn step(&mut self, step: &Step) -> Result<(), Stop> {
         match *step {
             Step::Append { from, count } => (from..from + count).try_for_each(|n| self.append_action(n))?,
             Step::Burst { from, count } => self.burst(from, count)?,
@@ -41,24 +41,24 @@ impl<S: Subject> Runner<'_, S> {
     }
 
     fn append_action(&mut self, n: u64) -> Result<(), Stop> {
-        self.give(n)?;
+        self.try_append(n)?;
         self.settle()
     }
 
-    /// Appends an action, or doesn't where the state machine refuses it: that is its right.
-    fn give(&mut self, n: u64) -> Result<(), Stop> {
-        let action = self.plan.subject.action(n);
+    /// Appends an action, unless the state machine refuses it, which is allowed.
+    fn try_append(&mut self, n: u64) -> Result<(), Stop> {
+        let action = self.setup.subject.action(n);
         let rotates = self.log()?.wal.is_open_chunk_full();
         let plain = !n.is_multiple_of(2);
         if rotates && plain {
             self.rotate()?;
         } else if rotates {
-            self.foresee_chunk()?;
+            self.predict_chunk()?;
         }
-        let foreseen = self.foresee_next(WalRecord::Action(action.clone()));
+        let predicted = self.predict_next(WalRecord::Action(action.clone()));
         let log = self.log()?;
         let appended = if plain {
-            log.apply_and_append(action, foreseen)
+            log.apply_and_append(action, predicted)
         } else {
             log.wal.append_and_apply(action, &mut log.machine)
         };
@@ -66,87 +66,89 @@ impl<S: Subject> Runner<'_, S> {
             self.take_back();
             return Ok(());
         }
-        self.appended("append", foreseen, appended)
+        self.appended("append", predicted, appended)
     }
 
-    /// Foresees a record behind the last one, in its chunk.
-    fn foresee_next(&mut self, record: WalRecord<Types<S>>) -> Segment {
+    /// Predicts a record after the last one, in its chunk.
+    fn predict_next(&mut self, record: WalRecord<Types<S>>) -> Segment {
         let entry = self.history().next(record);
         let segment = entry.segment();
-        self.foresee(entry);
+        self.predict(entry);
         segment
     }
 
-    /// Foresees the chunk that begins if the open one is closed now.
-    fn foresee_chunk(&mut self) -> Result<Segment, Stop> {
+    /// Predicts the chunk that starts if the open one is closed now.
+    fn predict_chunk(&mut self) -> Result<Segment, Stop> {
         let checkpoint = self.log()?.machine.checkpoint();
         let history = self.history();
-        let entry = history.beginning(history.end(), checkpoint);
+        let entry = history.chunk_start(history.end(), checkpoint);
         let segment = entry.segment();
-        self.foresee(entry);
+        self.predict(entry);
         Ok(segment)
     }
 
-    /// A record is where it was foreseen. If it failed, this life ends, and what is foreseen is no
-    /// more than what may be there.
+    /// Checks that a record is where it was predicted. If the append failed, this life ends, and the
+    /// predicted record may or may not be there.
     fn appended(
         &mut self,
         what: &str,
-        foreseen: Segment,
+        predicted: Segment,
         appended: Result<Segment, Error>,
     ) -> Result<(), Stop> {
         let segment = self.call(what, appended)?;
         let last = self.log()?.wal.last_segment();
-        if segment == foreseen && last == segment {
+        if segment == predicted && last == segment {
             return Ok(());
         }
-        Err(Stop::Wrong(format!("{what} gave {segment:?}, the last is {last:?}, foreseen was {foreseen:?}")))
+        Err(Stop::Wrong(format!(
+            "{what} returned {segment:?}, the last segment is {last:?}, predicted was {predicted:?}"
+        )))
     }
 
     fn append_checkpoint(&mut self) -> Result<(), Stop> {
         let checkpoint = self.log()?.machine.checkpoint();
-        let foreseen = self.foresee_next(WalRecord::Checkpoint(checkpoint.clone()));
+        let predicted = self.predict_next(WalRecord::Checkpoint(checkpoint.clone()));
         let appended = self.log()?.wal.append(&WalRecord::Checkpoint(checkpoint));
-        self.appended("append", foreseen, appended)
+        self.appended("append", predicted, appended)
     }
 
     fn rotate(&mut self) -> Result<(), Stop> {
         let end = self.history().end();
-        let foreseen = self.foresee_chunk()?;
+        let predicted = self.predict_chunk()?;
         let log = self.log()?;
-        let rotated = log.wal.close_open_chunk(&log.machine).map(|_| foreseen);
+        let rotated = log.wal.close_open_chunk(&log.machine).map(|_| predicted);
         let id = log.wal.open_chunk_id();
-        self.appended("close_open_chunk", foreseen, rotated)?;
-        if id.0 == end { Ok(()) } else { Err(Stop::Wrong(format!("the chunk behind {end} is {id}"))) }
+        self.appended("close_open_chunk", predicted, rotated)?;
+        if id.0 == end { Ok(()) } else { Err(Stop::Wrong(format!("the chunk after {end} is {id}"))) }
     }
 
     fn flush(&mut self, mode: Flush) -> Result<(), Stop> {
         let end = self.history().end();
-        let callback: Box<dyn FnOnce(Result<(), Error>) + Send> = Box::new(self.ledger.expect(mode, end));
+        let callback: Box<dyn FnOnce(Result<(), Error>) + Send> = Box::new(self.promises.expect(mode, end));
         let flushed = self.log()?.wal.flush(mode, Some(CallbackFn(callback)));
         self.call("flush", flushed)
     }
 
     fn flush_and_wait(&mut self, mode: Flush) -> Result<(), Stop> {
         let end = self.history().end();
-        // Every other sync by the way that needs no other thread.
+        // Every other sync takes the path that needs no other thread.
         if mode == Flush::Sync && (end / 8).is_multiple_of(2) {
             let done = self.log()?.wal.sync();
             self.call("sync", done)?;
-            self.ledger.durable(end);
+            self.promises.durable(end);
             return Ok(());
         }
         self.flush(mode)?;
         let done = self.log()?.wal.flush_ticket(mode).and_then(|ticket| ticket.wait());
         self.call("flush_ticket", done)?;
         match mode {
-            Flush::Sync => self.ledger.durable(end),
-            Flush::Write => self.ledger.change(|bounds| bounds.written = bounds.written.max(end)),
+            Flush::Sync => self.promises.durable(end),
+            Flush::Write => self.promises.change(|bounds| bounds.written = bounds.written.max(end)),
         }
         Ok(())
     }
 
-    /// Fills the queue while the worker is held up at its first operation.
+    /// Fills the queue while the worker is held at its first operation.
     fn burst(&mut self, from: u64, count: u64) -> Result<(), Stop> {
         let tape = self.tape.clone();
         let room = self.script.flush_queue_max_bytes > 1 << 16;
@@ -155,7 +157,7 @@ impl<S: Subject> Runner<'_, S> {
             if i % 5 == 4 {
                 self.rotate()?;
             }
-            self.give(n)?;
+            self.try_append(n)?;
             self.flush(if n.is_multiple_of(2) { Flush::Write } else { Flush::Sync })?;
             if i == 0 && held.is_some() {
                 tape.gate.wait_arrived();
@@ -179,7 +181,7 @@ impl<S: Subject> Runner<'_, S> {
         let first_kept = log.wal.closed_chunk_stats().first().map(|stat| stat.chunk_id);
         let frontier = first_kept.unwrap_or_else(|| log.wal.open_chunk_id()).0;
         let end = self.history().end();
-        self.ledger.change(|bounds| {
+        self.promises.change(|bounds| {
             bounds.start_max = frontier;
             bounds.removals.push((frontier, end));
         });
@@ -199,17 +201,17 @@ impl<S: Subject> Runner<'_, S> {
 }
 
 impl<S: Subject> Log<S> {
-    /// Appends the plain way, where the caller applies: before, since a record that was appended can't
+    /// Appends without `append_and_apply`: the caller applies first, because an appended record can't
     /// be refused any more.
     fn apply_and_append(
         &mut self,
         action: <Types<S> as WalTypes>::Action,
-        foreseen: Segment,
+        predicted: Segment,
     ) -> Result<Segment, Error> {
-        let record = WalRecord::<Probed<Types<S>>>::Action(action);
+        let record = WalRecord::<TestTypes<Types<S>>>::Action(action);
         let chunk_id = self.wal.open_chunk_id();
-        let applied = self.machine.apply(&record, chunk_id, foreseen);
-        applied.map_err(|e| Error::StateMachine { chunk_id, offset: foreseen.offset, source: e.into() })?;
+        let applied = self.machine.apply(&record, chunk_id, predicted);
+        applied.map_err(|e| Error::StateMachine { chunk_id, offset: predicted.offset, source: e.into() })?;
         self.wal.append(&record)
     }
 }
