@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 
 use super::ChunkedWal;
 use super::head::Head;
-use crate::chunk::{ChunkFile, OpenChunk, OpenChunkState, OpenFiles, Tail, TailWriter};
+use crate::chunk::{ChunkFile, ChunkWriter, OpenChunk, OpenChunkState, OpenFiles, Tail, TailWriter};
 use crate::config::Config;
 use crate::directory::{Listing, WalLock, list};
 use crate::error::{Error, Result};
 use crate::flush::{
-    BatchLimit, Flush, Housekeeper, HousekeeperConfig, Metrics, Positions, Queue, Shared, Worker,
-    WorkerChunk, WriteBack, ZerosAhead, spawn_worker,
+    BatchLimit, Flush, Housekeeper, HousekeeperConfig, Metrics, Positions, Queue, Quiet, Shared, Worker,
+    spawn_worker,
 };
 use crate::position::Segment;
 use crate::random::random_u64;
@@ -321,11 +321,12 @@ impl<W: WalTypes> ChunkedWal<W> {
         let last_segment = newest.as_ref().map_or_else(Segment::default, |newest| newest.chunk.last_segment);
         let log_id = newest.as_ref().map_or_else(new_log_id, |newest| newest.chunk.header.log_id);
         let previous_crc = newest.as_ref().map_or(0, |newest| newest.chunk.data_crc.value());
-        let (head, worker_chunk) = match (begin_with, newest) {
-            (Some(checkpoint), _) => (Head::Unopened(checkpoint), None),
-            (None, Some(newest)) => {
-                let (open, worker_chunk) = continue_chunk(newest, &config);
-                (Head::Open(open), Some(worker_chunk))
+        let (head, chunk, predecessor) = match (begin_with, newest) {
+            (Some(checkpoint), _) => (Head::Unopened(checkpoint), None, None),
+            (None, Some(mut newest)) => {
+                let predecessor = newest.chunk.checkpoint.take();
+                let (open, writer) = continue_chunk(newest, &config);
+                (Head::Open(open), Some(writer), predecessor)
             }
             (None, None) => {
                 let what = io::Error::other("recovery found neither a chunk nor a state to begin one with");
@@ -352,9 +353,10 @@ impl<W: WalTypes> ChunkedWal<W> {
             zero_ahead_bytes: config.zero_ahead_bytes,
             idle_mark: config.idle_mark,
             on_chunk_persisted,
-            chunk: worker_chunk,
+            chunk,
+            predecessor,
             batch: VecDeque::new(),
-            quiet_at: None,
+            quiet: Quiet::Unwatched,
         }));
         let lock = Arc::new(lock);
         let threads = spawn(&shared, worker.clone(), &lock)
@@ -409,21 +411,13 @@ impl<W: WalTypes> ChunkedWal<W> {
 }
 
 /// The two sides of a chunk that goes on: the appender's and the worker's.
-fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, WorkerChunk<C>) {
-    let RepairedChunk { chunk: newest, handle } = newest;
+fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, ChunkWriter) {
+    let RepairedChunk { chunk: newest, writer } = newest;
+    let handle = writer.file().clone();
     let file = Arc::new(ChunkFile::open(newest.header, handle.clone()));
-    let worker_chunk = WorkerChunk {
-        id: file.id(),
-        salt: file.salt().clone(),
-        path: newest.path,
-        handle: handle.clone(),
-        checkpoint: newest.checkpoint,
-        // Recovery has seen to it.
-        marked: true,
-        // Space that the file doesn't have is for records to ask for.
-        ahead: ZerosAhead::of_file(&newest.header, config.zero_ahead_bytes, handle.len().unwrap_or(0)),
-        back: WriteBack::default(),
-    };
+    // Space that the file doesn't have is for records to ask for.
+    let allocated = handle.len().unwrap_or(0);
+    let writer = writer.for_records(&newest.header, config.zero_ahead_bytes, allocated);
     let state = OpenChunkState {
         end: newest.end,
         records: newest.records,
@@ -433,7 +427,7 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, W
         // A chunk begun without compression stays so: its header says what a reader must know.
         compressor: config.compression.compressor().filter(|_| newest.header.may_be_compressed()),
     };
-    (OpenChunk::new(file, handle, state, config), worker_chunk)
+    (OpenChunk::new(file, handle, state, config), writer)
 }
 
 fn new_shared<W: WalTypes>(
