@@ -116,7 +116,7 @@ mutation 'several removals with one directory sync' $housekeeper \
 mutation 'a spare is offered before its old name is durably gone' $housekeeper \
     's/        storage\.sync_dir\(&self\.config\.dir\)[^;]*;\n//' "$crash"
 mutation 'a removal does not wait for what justifies it' src/wal/chunks.rs \
-    's/if self\.sync_asked < self\.end\(\) \{/if false {/' "$crash"
+    's/        self\.hand_over\.ask\(self\.end\(\), Flush::Sync[^;]*;\n//' "$crash"
 mutation 'keep appending to a file after a torn tail' src/recovery/mod.rs \
     's/(Torn \{ data_end, lost \}\) => \{.*?)Verdict::Seal/$1Verdict::Continue { mark: None }/s' '--test crash equal_records'
 mutation 'a closing mark stays when the log is opened' src/recovery/repair.rs \
@@ -181,7 +181,7 @@ mutation 'seal before the data is synced' $rotate \
     's/(let sync = self\.shared\.positions\.begin_sync\(end\);)\s+chunk\.sync\(\)\?;/$1/' "$crash"
 mutation 'zeros over the last block' src/chunk/writer/ahead.rs \
     's/end\.saturating_add\(SYNC_MARK_LEN\)\.next_multiple_of\(BLOCK\)/(end \/ BLOCK * BLOCK)/' '--test crash zeros_ahead'
-mutation 'a sync passes the queue' src/wal/mod.rs \
+mutation 'a sync passes the queue' src/flush/hand_over.rs \
     's/self\.sync_asked < end && self\.shared\.queue\.is_empty\(\) && /self.sync_asked < end \&\& /' '--test sync_here'
 mutation 'nobody is nudged' $worker 's/            self\.shared\.queue\.nudge\(\);\n//' '--test sync_here'
 mutation 'a full disk for zeros poisons' $writer \

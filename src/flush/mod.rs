@@ -18,6 +18,7 @@
 
 mod batch;
 mod export;
+mod hand_over;
 mod housekeeper;
 mod metrics;
 mod progress;
@@ -32,6 +33,7 @@ pub(crate) use batch::{ChunkBeginning, FlushRequest, NewFlush, Request, Rotation
 pub(crate) use export::Gauges;
 #[cfg(feature = "metrics")]
 pub(crate) use export::Registry;
+pub(crate) use hand_over::HandOver;
 pub(crate) use housekeeper::{Housekeeper, HousekeeperConfig, Spare};
 pub(crate) use metrics::Metrics;
 pub use metrics::{FlushMetrics, Latency};
@@ -40,7 +42,7 @@ pub use progress::{Progress, ProgressHandle};
 pub(crate) use queue::{BatchLimit, Entry, Queue, Refused};
 pub(crate) use reentry::Inside;
 pub use ticket::{FlushSender, FlushTicket};
-pub(crate) use worker::{Quiet, Shared, Worker, spawn_worker};
+pub(crate) use worker::{Pipeline, Quiet, Worker, spawn_worker};
 
 /// How far a flush takes what was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -20,8 +20,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
 use super::queue::{BatchLimit, Wake};
 use super::{Entry, Flush, FlushRequest, Housekeeper, Inside, Metrics, Positions, Queue, Request, SyncTurn};
 use crate::chunk::{ChunkWriter, Tail};
@@ -30,9 +28,10 @@ use crate::error::{Error, Result};
 use crate::panics::{catch, report};
 use crate::record::{Callback, ChunkPersisted, OnChunkPersisted, WalTypes};
 use crate::storage::Storage;
+use crate::sync::Mutex;
 
 /// What the worker shares with the rest of the log.
-pub(crate) struct Shared<W: WalTypes> {
+pub(crate) struct Pipeline<W: WalTypes> {
     pub(crate) queue: Queue<Request<W>>,
     pub(crate) positions: Arc<Positions>,
     pub(crate) tail: Arc<Tail>,
@@ -40,7 +39,7 @@ pub(crate) struct Shared<W: WalTypes> {
     pub(crate) housekeeper: Arc<Housekeeper>,
 }
 
-impl<W: WalTypes> Shared<W> {
+impl<W: WalTypes> Pipeline<W> {
     fn call_user(&self, what: &str, call: impl FnOnce()) {
         let _inside = Inside::enter(self.positions.identity());
         if catch(call).is_none() {
@@ -70,7 +69,7 @@ pub(crate) enum Quiet {
 
 /// The worker's state. Whoever has it locked is the worker.
 pub(crate) struct Worker<W: WalTypes> {
-    pub(crate) shared: Arc<Shared<W>>,
+    pub(crate) shared: Arc<Pipeline<W>>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) dir: PathBuf,
     pub(crate) limit: BatchLimit,
@@ -99,7 +98,8 @@ pub(crate) fn spawn_worker<W: WalTypes>(
     })
 }
 
-fn run<W: WalTypes>(worker: &Mutex<Worker<W>>) {
+/// What the worker's thread does, until the queue is closed and everything in it is completed.
+pub(crate) fn run<W: WalTypes>(worker: &Mutex<Worker<W>>) {
     let shared = worker.lock().shared.clone();
     // A panic that a step does not catch, of a logger or of a `Drop` of the user's, ends the log and not the
     // thread: whatever is queued is still completed.
@@ -116,7 +116,7 @@ fn run<W: WalTypes>(worker: &Mutex<Worker<W>>) {
 }
 
 /// Works off batches until the queue is closed.
-fn serve<W: WalTypes>(worker: &Mutex<Worker<W>>, shared: &Shared<W>) {
+fn serve<W: WalTypes>(worker: &Mutex<Worker<W>>, shared: &Pipeline<W>) {
     let limit = worker.lock().limit;
     let mut quiet = None;
     loop {
@@ -177,7 +177,7 @@ impl<W: WalTypes> Worker<W> {
     /// Does the appender's flush at once, on its thread; `false` if there is somebody who is to be called
     /// on the worker's thread, or zeros to be written. Nothing may be queued, or this would pass it. How
     /// it ends is in the positions.
-    pub(crate) fn sync_here(&mut self, end: u64) -> bool {
+    pub(crate) fn sync_inline(&mut self, end: u64) -> bool {
         // Zeros are for the thread to write, which would hardly find the lock free.
         let zeros_due = self.chunk.as_ref().is_some_and(|chunk| chunk.needs_zeros(end));
         let others = self.on_chunk_persisted.is_some() || self.shared.positions.has_tasks();

@@ -7,8 +7,6 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 use std::{fmt, io};
 
-use parking_lot::Mutex;
-
 use super::ChunkedWal;
 use super::head::Head;
 use crate::chunk::{ChunkFile, ChunkWriter, OpenChunk, OpenChunkState, OpenFiles, Tail, TailWriter};
@@ -16,8 +14,8 @@ use crate::config::Config;
 use crate::directory::{Listing, WalLock, list};
 use crate::error::{Error, Result};
 use crate::flush::{
-    BatchLimit, Flush, Housekeeper, HousekeeperConfig, Metrics, Positions, Queue, Quiet, Shared, Worker,
-    spawn_worker,
+    BatchLimit, Flush, HandOver, Housekeeper, HousekeeperConfig, Metrics, Pipeline, Positions, Queue, Quiet,
+    Worker, spawn_worker,
 };
 use crate::position::Segment;
 use crate::random::random_u64;
@@ -28,6 +26,7 @@ use crate::recovery::{
     recover,
 };
 use crate::storage::{DiskStorage, Storage};
+use crate::sync::Mutex;
 
 /// How a log is opened: made by [`ChunkedWal::options`], ended by [`open`](Self::open).
 pub struct OpenOptions<W: WalTypes> {
@@ -334,7 +333,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             }
         };
         let tail = TailWriter::new(end, config.open_buffer_max_bytes, config.flush_queue_max_bytes);
-        let shared = Arc::new(new_shared(&config, &storage, end, spares, tail.tail().clone()));
+        let shared = Arc::new(new_pipeline(&config, &storage, end, spares, tail.tail().clone()));
         let view = Arc::new(LogView::new(
             shared.positions.clone(),
             shared.tail.clone(),
@@ -364,16 +363,12 @@ impl<W: WalTypes> ChunkedWal<W> {
         Ok(ChunkedWal {
             config,
             shared,
-            worker,
+            hand_over: HandOver::new(worker, end),
             tail,
             view,
             head,
             previous_crc,
             last_segment,
-            handed_over: end,
-            sync_asked: end,
-            removing: false,
-            spare_asked: false,
             drained: VecDeque::new(),
             log_id,
             report,
@@ -430,13 +425,13 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, C
     (OpenChunk::new(file, handle, state, config), writer)
 }
 
-fn new_shared<W: WalTypes>(
+fn new_pipeline<W: WalTypes>(
     config: &Config,
     storage: &Arc<dyn Storage>,
     end: u64,
     spares: Vec<PathBuf>,
     tail: Arc<Tail>,
-) -> Shared<W> {
+) -> Pipeline<W> {
     let metrics = Arc::new(Metrics::new(&config.dir));
     let positions = Positions::new(end);
     #[cfg(feature = "metrics")]
@@ -448,7 +443,7 @@ fn new_shared<W: WalTypes>(
         spares_max: usize::try_from(config.spare_chunks).unwrap_or(usize::MAX),
         metrics: metrics.clone(),
     };
-    Shared {
+    Pipeline {
         queue: Queue::new(config.flush_queue_max_bytes),
         positions: Arc::new(positions),
         tail,
@@ -459,7 +454,7 @@ fn new_shared<W: WalTypes>(
 
 /// Starts both threads; each holds the lock until it ends.
 fn spawn<W: WalTypes>(
-    shared: &Shared<W>,
+    shared: &Pipeline<W>,
     worker: Arc<Mutex<Worker<W>>>,
     lock: &Arc<WalLock>,
 ) -> io::Result<[JoinHandle<()>; 2]> {
