@@ -1,5 +1,5 @@
-//! Queue, progress and tickets under many schedules: the crate's own files, compiled against a model
-//! checker's locks and atomics, which decides at each of them who runs next.
+//! Appender's side, queue, worker, progress and tickets under many schedules: the crate's own files, compiled
+//! against a model checker's locks and atomics, which decides at each of them who runs next.
 //!
 //! - A lost wake-up shows as a deadlock, which the checker reports with the schedule that led to it.
 //! - Schedules are drawn from a fixed seed; `MODEL_SEED` gives others, `MODEL_SCHEDULES` more of them.
@@ -9,6 +9,8 @@
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs, reason = "parts of other rooms")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "model_check/chunk.rs"]
+mod chunk;
 #[path = "../src/error/mod.rs"]
 mod error;
 #[path = "model_check/flush.rs"]
@@ -24,10 +26,67 @@ mod position;
 #[path = "model_check/sync.rs"]
 mod sync;
 
-/// What tickets need of what the user brings.
+/// What those files need of the other rooms.
 mod record {
+    use std::sync::Arc;
+
+    use crate::position::ChunkId;
+
     pub(crate) trait Callback: Send + 'static {
         fn complete(self, result: crate::error::Result<()>);
+    }
+
+    pub(crate) trait WalTypes: 'static {
+        type Checkpoint: Send + Sync + 'static;
+        type Callback: Callback;
+    }
+
+    pub(crate) struct ChunkPersisted {
+        pub(crate) chunk_id: ChunkId,
+        pub(crate) start: u64,
+        pub(crate) synced: u64,
+    }
+
+    pub(crate) type OnChunkPersisted<W> =
+        Arc<dyn Fn(ChunkPersisted, Option<&<W as WalTypes>::Checkpoint>) + Send + Sync>;
+}
+
+mod format {
+    #[derive(Debug)]
+    pub(crate) struct Header {
+        pub(crate) chunk_id: u64,
+    }
+
+    pub(crate) struct Seal {
+        pub(crate) records: u64,
+        pub(crate) data_len: u64,
+        pub(crate) data_crc: u32,
+    }
+}
+
+mod config {
+    use std::time::Duration;
+
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum IdleMark {
+        Written,
+        Synced,
+    }
+
+    pub(crate) struct Config {
+        pub(crate) flush_batch_max_items: u64,
+        pub(crate) flush_batch_max_bytes: u64,
+        pub(crate) flush_batch_wait: Duration,
+    }
+}
+
+mod storage {
+    use std::io::Result;
+    use std::path::Path;
+
+    pub(crate) trait Storage: Send + Sync {
+        fn rename_new(&self, from: &Path, to: &Path) -> Result<()>;
+        fn sync_dir(&self, dir: &Path) -> Result<()>;
     }
 }
 

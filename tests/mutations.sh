@@ -58,6 +58,8 @@ mutation() {
 }
 
 worker=src/flush/worker.rs
+rotate=src/flush/rotate.rs
+writer=src/chunk/writer/mod.rs
 housekeeper=src/flush/housekeeper.rs
 names='--test dir_syncs'
 
@@ -67,9 +69,9 @@ mutation 'acknowledge what was appended while the sync ran' $worker \
     's/begin_sync\(self\.shared\.positions\.written\(\)\)/begin_sync(self.shared.positions.appended())/' "$crash"
 mutation 'publish written before the write' $worker \
     's/(            chunk\.write\(piece\.bytes\(\), piece\.start\)\?;)/            self.shared.positions.publish_written(piece.end());\n$1/' "$crash"
-mutation 'no directory sync after the rename' $worker \
+mutation 'no directory sync after the rename' $rotate \
     's/        self\.storage\.sync_dir\(&self\.dir\)[^;]*;\n//' "$crash"
-mutation 'no sync of a new chunk before its rename' $worker \
+mutation 'no sync of a new chunk before its rename' $rotate \
     's/(final name proves that header and first frame are durable\.\n)\s+chunk\.sync\(\)\?;/$1/' "$crash"
 mutation 'no sync of the directory above a new one' src/wal/open.rs \
     's/if found\.chunks\.is_empty\(\) && !made \{/if false && !made {/' "$crash"
@@ -78,7 +80,7 @@ mutation 'no rewrite and sync on open' src/recovery/repair.rs \
 mutation 'no directory sync on open' src/recovery/repair.rs \
     's/        storage\.sync_dir\(&config\.dir\)[^;]*;\n//' "$crash"
 mutation 'mend: a header is written and not synced' src/recovery/mend.rs \
-    's/                handle\.sync\(\)\.map_err\([^;]*?\)\)\n/                Ok(())\n/' "$recovery"
+    's/                chunk\.sync\(\)\n/                Ok(())\n/' "$recovery"
 mutation 'mend: a seal that the next chunk does not prove' src/recovery/mend.rs \
     's/ && next\.previous_crc == data_crc\.value\(\)//' "$recovery"
 mutation 'mend: a header whose salt no frame proves' src/recovery/mend.rs \
@@ -100,9 +102,9 @@ mutation 'the oldest chunk is never foreign' src/recovery/mod.rs \
 mutation 'mend: also unasked' src/recovery/mod.rs \
     's/if self\.options\.mending == Mending::Refuse \{/if false {/' "$recovery"
 mutation 'sync on open, but no rewrite' src/recovery/repair.rs \
-    's/            rewrite\(&handle, path, &self\.header, from, to, config\.read_buffer_size\)\?;\n/            let _ = (from, to);\n/' "$crash"
-mutation 'retry after a failed sync' $worker \
-    's/self\.handle\.sync\(\)\.map_err/self.handle.sync().or_else(|_| self.handle.sync()).map_err/' "$crash"
+    's/            rewrite\(&mut chunk, &self\.header, from, to, config\.read_buffer_size\)\?;\n/            let _ = (from, to);\n/' "$crash"
+mutation 'retry after a failed sync' $writer \
+    's/self\.file\.sync\(\)\.map_err/self.file.sync().or_else(|_| self.file.sync()).map_err/' "$crash"
 mutation 'treat a corrupt frame as torn' src/format/scan.rs \
     's/Search::Proven\(proof\) => corrupt\(Damage::FrameHeader, proof\),/Search::Proven(_) => ScanEnd::Torn { data_end: at, lost: 8 },/' "$recovery"
 mutation 'treat a torn frame as corrupt' src/format/scan.rs \
@@ -114,13 +116,13 @@ mutation 'several removals with one directory sync' $housekeeper \
 mutation 'a spare is offered before its old name is durably gone' $housekeeper \
     's/        storage\.sync_dir\(&self\.config\.dir\)[^;]*;\n//' "$crash"
 mutation 'a removal does not wait for what justifies it' src/wal/chunks.rs \
-    's/if self\.sync_asked < self\.end\(\) \{/if false {/' "$crash"
+    's/        self\.hand_over\.ask\(self\.end\(\), Flush::Sync[^;]*;\n//' "$crash"
 mutation 'keep appending to a file after a torn tail' src/recovery/mod.rs \
     's/(Torn \{ data_end, lost \}\) => \{.*?)Verdict::Seal/$1Verdict::Continue { mark: None }/s' '--test crash equal_records'
 mutation 'a closing mark stays when the log is opened' src/recovery/repair.rs \
-    's/self\.mark_anew\(&\*handle\) \{/Ok::<(), Error>(()) {/' "$recovery"
+    's/match mark_anew\(&mut chunk, self\.end\) \{/match Ok::<(), Error>(()) {/' "$recovery"
 mutation 'the mark that replaces a closing one is not synced' src/recovery/repair.rs \
-    's/(self\.write_mark\(handle\)\?;\n)        handle\.sync\(\)[^\n]*/$1        Ok(())/' "$recovery"
+    's/(    chunk\.mark\(end\)\?;\n)    chunk\.sync\(\)/$1    Ok(())/' "$recovery"
 mutation 'any amount may be written and not durable' $worker \
     's/ \|\| end - synced >= UNSYNCED_MAX//' "$flush"
 mutation 'a void frame counts by its own checksum' src/format/scan.rs \
@@ -149,7 +151,7 @@ mutation 'all is read behind a closing mark' src/format/scan.rs \
     's/if mark == Mark::Closed \{/if false \&\& mark == Mark::Closed {/' "$format"
 mutation 'a log goes by the path of its directory' src/storage/disk.rs \
     's/Ok\(Some\(Arc::new\(PinnedDir::open\(dir, file_mode\)\?\)\)\)/let _ = PinnedDir::open(dir, file_mode)?;\n        Ok(None)/' '--test directory'
-mutation 'a name that the next chunk needs is replaced' $worker \
+mutation 'a name that the next chunk needs is replaced' $rotate \
     's/storage\.rename_new\(spare, path/storage.rename(spare, path/g' '--test directory'
 mutation 'a file that has another name is used again' $housekeeper \
     's/if handle\.has_other_names\(\)/if false \&\& handle.has_other_names()/' '--test directory'
@@ -167,7 +169,7 @@ mutation 'a name that is proven is made anew' src/recovery/repair.rs \
     's/self\.records == 1 \&\& /self.records > 0 \&\& /; s/!matches!\(self\.verdict, Verdict::Continue \{ mark: Some\(_\) \}\)/true/' "$names a_name"
 mutation 'a removal needs a name' $housekeeper \
     's/ErrorKind::StorageFull \| ErrorKind::QuotaExceeded, _\)\) => match/ErrorKind::Deadlock, _)) => match/' "$names a_directory"
-mutation 'a rotation gives up no spare for its name' $worker \
+mutation 'a rotation gives up no spare for its name' $rotate \
     's/\n                    && self\.shared\.housekeeper\.give_up_spare\(\) =>/ \&\& false =>/' "$names a_directory"
 mutation 'an older attempt to make a file counts' $housekeeper \
     's/if attempt > before \{/if attempt > 0 || attempt > before {/' '--test full_disk a_file_that'
@@ -175,22 +177,22 @@ mutation 'the same salt in a second life' src/wal/chunks.rs \
     's/let salt = random_u64\(\);/let salt = 7;/' '--test crash each_life'
 mutation 'position left out of the CRC' src/format/frame.rs \
     's/        crc\.eight\(offset\);\n/        crc.eight(offset.wrapping_mul(0));\n/' "$format"
-mutation 'seal before the data is synced' $worker \
+mutation 'seal before the data is synced' $rotate \
     's/(let sync = self\.shared\.positions\.begin_sync\(end\);)\s+chunk\.sync\(\)\?;/$1/' "$crash"
-mutation 'zeros over the last block' src/flush/ahead.rs \
+mutation 'zeros over the last block' src/chunk/writer/ahead.rs \
     's/end\.saturating_add\(SYNC_MARK_LEN\)\.next_multiple_of\(BLOCK\)/(end \/ BLOCK * BLOCK)/' '--test crash zeros_ahead'
-mutation 'a sync passes the queue' src/wal/mod.rs \
+mutation 'a sync passes the queue' src/flush/hand_over.rs \
     's/self\.sync_asked < end && self\.shared\.queue\.is_empty\(\) && /self.sync_asked < end \&\& /' '--test sync_here'
 mutation 'nobody is nudged' $worker 's/            self\.shared\.queue\.nudge\(\);\n//' '--test sync_here'
-mutation 'a full disk for zeros poisons' $worker \
+mutation 'a full disk for zeros poisons' $writer \
     's/self\.ahead = ZerosAhead::none\(\);\s+Ok\(\(\)\)/return Err(Error::io("write", \&self.path, std::io::ErrorKind::Other.into()));/' '--test sync_here'
-mutation 'the sync behind zeros is ignored' $worker \
+mutation 'the sync behind zeros is ignored' $writer \
     's/Ok\(\(\)\) => self\.sync\(\),/Ok(()) => { let _lost = self.sync(); Ok(()) }/' '--test sync_here'
 mutation 'a sync takes the wrong turn' src/flush/progress.rs \
     's/(        let turn = usize::from\()second < first(\);\n        self)/$1second > first$2/' '--test model_check'
-mutation 'no sync of the seal before its successor' $worker \
-    's/(Only a sealed chunk may have a successor\.\n)\s+chunk\.sync\(\)\?;/$1/' "$crash"
-mutation 'a header not written anew in a spare' $worker \
+mutation 'no sync of the seal before its successor' $writer \
+    's/(Only a sealed chunk may have a successor\.\n)\s+self\.sync\(\)/$1        Ok(())/' "$crash"
+mutation 'a header not written anew in a spare' $rotate \
     's/chunk\.write\(head\.bytes\(\), head\.start\)\?;/let skip = if spare.earlier_life { 64 } else { 0 };\n            chunk.write(&head.bytes()[skip..], head.start + skip as u64)?;/' "$crash"
 mutation 'forget a queued callback on poison' $worker \
     's/callback\.complete\(outcome\.unwrap_or_else\(\|\| Err\(cause\.clone\(\)\)\)\);/drop((callback, outcome));/' "$flush"

@@ -54,6 +54,7 @@ pub(crate) struct OpenChunk {
     allocated: u64,
     /// What is allocated at first.
     file_size: u64,
+    was_half_full: bool,
     path: PathBuf,
 }
 
@@ -94,6 +95,7 @@ impl OpenChunk {
             data_crc,
             staged: Staged::default(),
             allocated,
+            was_half_full: false,
         }
     }
 
@@ -115,6 +117,17 @@ impl OpenChunk {
 
     pub(crate) fn records(&self) -> u64 {
         self.records
+    }
+
+    /// Whether the chunk is half full and was not before: it is time to have the next chunk's file made.
+    #[inline]
+    pub(crate) fn becomes_half_full(&mut self, config: &Config) -> bool {
+        if self.was_half_full {
+            return false;
+        }
+        self.was_half_full =
+            self.size() >= config.chunk_max_size / 2 || self.records >= config.chunk_max_records / 2;
+        self.was_half_full
     }
 
     /// What the seal will say if the chunk ends here.

@@ -16,24 +16,24 @@
 //! - No lock is held while a callback runs or the disk is waited for, but the worker's own, which only
 //!   makes somebody the worker: nobody waits for it that the worker could wait for.
 
-mod ahead;
 mod batch;
 mod export;
+mod hand_over;
 mod housekeeper;
 mod metrics;
 mod progress;
 mod queue;
 mod reentry;
+mod rotate;
 mod ticket;
 mod worker;
-mod write_back;
 
-pub(crate) use ahead::ZerosAhead;
 pub(crate) use batch::{ChunkBeginning, FlushRequest, NewFlush, Request, Rotation};
 #[cfg(feature = "metrics")]
 pub(crate) use export::Gauges;
 #[cfg(feature = "metrics")]
 pub(crate) use export::Registry;
+pub(crate) use hand_over::HandOver;
 pub(crate) use housekeeper::{Housekeeper, HousekeeperConfig, Spare};
 pub(crate) use metrics::Metrics;
 pub use metrics::{FlushMetrics, Latency};
@@ -42,8 +42,7 @@ pub use progress::{Progress, ProgressHandle};
 pub(crate) use queue::{BatchLimit, Entry, Queue, Refused};
 pub(crate) use reentry::Inside;
 pub use ticket::{FlushSender, FlushTicket};
-pub(crate) use worker::{Shared, Worker, WorkerChunk, spawn_worker};
-pub(crate) use write_back::WriteBack;
+pub(crate) use worker::{Pipeline, Quiet, Worker, spawn_worker};
 
 /// How far a flush takes what was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

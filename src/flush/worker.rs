@@ -2,8 +2,6 @@
 //!
 //! ```text
 //! take ─► write, publish ─► sync? ─► on_chunk_persisted, publish ─► callbacks ─► zeros ahead, sync mark
-//!                                       │
-//! rotate: last frames ► sync ► seal, cut ► sync ► header, checkpoint ► sync ► rename ► sync directory
 //! ```
 //!
 //! - Everything happens in the queue's order, by whoever has the worker's lock: its thread, or the
@@ -16,91 +14,24 @@
 //!   it is for logs that are idle, and would only stand in the way of one that is not.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
-use super::batch::ChunkBeginning;
 use super::queue::{BatchLimit, Wake};
-use super::{
-    Entry, Flush, FlushRequest, Housekeeper, Inside, Metrics, Positions, Queue, Request, Rotation, SyncTurn,
-    WriteBack, ZerosAhead,
-};
-use crate::chunk::Tail;
+use super::{Entry, Flush, FlushRequest, Housekeeper, Inside, Metrics, Positions, Queue, Request, SyncTurn};
+use crate::chunk::{ChunkWriter, Tail};
 use crate::config::IdleMark;
 use crate::error::{Error, Result};
-use crate::format::{SEAL_LEN, SYNC_MARK_LEN, Salt, Seal, closing_mark, sync_mark};
 use crate::panics::{catch, report};
-use crate::position::ChunkId;
 use crate::record::{Callback, ChunkPersisted, OnChunkPersisted, WalTypes};
-use crate::storage::{Storage, StorageFile, write_all_at};
-
-/// The chunk that the worker writes to.
-#[derive(Debug)]
-pub(crate) struct WorkerChunk<C> {
-    pub(crate) id: ChunkId,
-    pub(crate) salt: Salt,
-    pub(crate) path: PathBuf,
-    pub(crate) handle: Arc<dyn StorageFile>,
-    /// The checkpoint of its predecessor, for `on_chunk_persisted`.
-    pub(crate) checkpoint: Option<C>,
-    /// A sync mark stands behind the last frame, or has found no space there.
-    pub(crate) marked: bool,
-    pub(crate) ahead: ZerosAhead,
-    pub(crate) back: WriteBack,
-}
-
-impl<C> WorkerChunk<C> {
-    fn error(&self, op: &'static str) -> impl FnOnce(std::io::Error) -> Error {
-        move |e| Error::io(op, &self.path, e)
-    }
-
-    fn write(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.marked = false;
-        let position = offset - self.id.0;
-        write_all_at(&*self.handle, &mut [IoSlice::new(bytes)], position).map_err(self.error("write"))?;
-        let len = bytes.len() as u64;
-        if let Some((from, to)) = self.back.note_write(position + len, len) {
-            self.handle.write_back(from, to - from).map_err(self.error("write back"))?;
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<()> {
-        self.handle.sync().map_err(self.error("sync"))?;
-        self.back.note_sync();
-        Ok(())
-    }
-
-    /// Writes zeros ahead, if it is time to.
-    fn zero_ahead(&mut self, end: u64) -> Result<()> {
-        let Some((from, to)) = self.ahead.take_due(end - self.id.0) else { return Ok(()) };
-        let pieces = (from..to).step_by(ZEROS.len()).map(|at| (to - at).min(ZEROS.len() as u64) as usize);
-        let mut zeros: Vec<_> = pieces.map(|n| IoSlice::new(&ZEROS[..n])).collect();
-        match write_all_at(&*self.handle, &mut zeros, from) {
-            // Now, when nobody waits for it; and because a failure may be told to one sync only.
-            Ok(()) => self.sync(),
-            Err(error) => match Error::no_space("write", &self.path, to, error) {
-                // The space was promised and is not there, so there will be none.
-                Error::StorageFull { source, .. } => {
-                    let path = self.path.display();
-                    report(|| log::warn!("no zeros are written ahead in '{path}': {source}"));
-                    self.ahead = ZerosAhead::none();
-                    Ok(())
-                }
-                error => Err(error),
-            },
-        }
-    }
-}
+use crate::storage::Storage;
+use crate::sync::Mutex;
 
 /// What the worker shares with the rest of the log.
-pub(crate) struct Shared<W: WalTypes> {
+pub(crate) struct Pipeline<W: WalTypes> {
     pub(crate) queue: Queue<Request<W>>,
     pub(crate) positions: Arc<Positions>,
     pub(crate) tail: Arc<Tail>,
@@ -108,7 +39,7 @@ pub(crate) struct Shared<W: WalTypes> {
     pub(crate) housekeeper: Arc<Housekeeper>,
 }
 
-impl<W: WalTypes> Shared<W> {
+impl<W: WalTypes> Pipeline<W> {
     fn call_user(&self, what: &str, call: impl FnOnce()) {
         let _inside = Inside::enter(self.positions.identity());
         if catch(call).is_none() {
@@ -118,8 +49,6 @@ impl<W: WalTypes> Shared<W> {
     }
 }
 
-static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
-
 /// The worker syncs by itself once so many bytes are written and not durable: how far recovery looks for
 /// what a crash left behind has a bound by that.
 const UNSYNCED_MAX: u64 = 2 << 30;
@@ -127,22 +56,34 @@ const UNSYNCED_MAX: u64 = 2 << 30;
 /// How long the end stays where it is before a sync mark is written there.
 const QUIET: Duration = Duration::from_millis(5);
 
+/// Whether the worker's thread waits for a quiet moment, in which it writes the sync mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quiet {
+    /// No: the thread sleeps until it has something to do.
+    Unwatched,
+    /// A sync on another thread has moved the end, and woke the thread. Its first look only notes the end.
+    Nudged,
+    /// The end was here at the last look. If it is still here at the next, the log is quiet.
+    Since(u64),
+}
+
 /// The worker's state. Whoever has it locked is the worker.
 pub(crate) struct Worker<W: WalTypes> {
-    pub(crate) shared: Arc<Shared<W>>,
+    pub(crate) shared: Arc<Pipeline<W>>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) dir: PathBuf,
     pub(crate) limit: BatchLimit,
     pub(crate) zero_ahead_bytes: u64,
     pub(crate) idle_mark: IdleMark,
     pub(crate) on_chunk_persisted: Option<OnChunkPersisted<W>>,
-    /// None until the log's first rotation, if it was opened without a chunk to go on in. Whatever is to be
-    /// written or synced before that is an error.
-    pub(crate) chunk: Option<WorkerChunk<W::Checkpoint>>,
+    /// The chunk that takes records. None until the log's first rotation, if the log was opened without a chunk
+    /// to continue: bytes to write or to sync before that are an error.
+    pub(crate) chunk: Option<ChunkWriter>,
+    /// The checkpoint of the chunk's predecessor, for `on_chunk_persisted`.
+    pub(crate) predecessor: Option<W::Checkpoint>,
     /// Taken from the queue and not done. A field, so that a panic in a batch loses none of it.
     pub(crate) batch: VecDeque<Entry<Request<W>>>,
-    /// Where the end was at the last look, while the thread waits for it to stay there.
-    pub(crate) quiet_at: Option<u64>,
+    pub(crate) quiet: Quiet,
 }
 
 /// Starts the worker's thread. `keep` is held until it ends.
@@ -157,7 +98,8 @@ pub(crate) fn spawn_worker<W: WalTypes>(
     })
 }
 
-fn run<W: WalTypes>(worker: &Mutex<Worker<W>>) {
+/// What the worker's thread does, until the queue is closed and everything in it is completed.
+pub(crate) fn run<W: WalTypes>(worker: &Mutex<Worker<W>>) {
     let shared = worker.lock().shared.clone();
     // A panic that a step does not catch, of a logger or of a `Drop` of the user's, ends the log and not the
     // thread: whatever is queued is still completed.
@@ -174,7 +116,7 @@ fn run<W: WalTypes>(worker: &Mutex<Worker<W>>) {
 }
 
 /// Works off batches until the queue is closed.
-fn serve<W: WalTypes>(worker: &Mutex<Worker<W>>, shared: &Shared<W>) {
+fn serve<W: WalTypes>(worker: &Mutex<Worker<W>>, shared: &Pipeline<W>) {
     let limit = worker.lock().limit;
     let mut quiet = None;
     loop {
@@ -217,12 +159,12 @@ impl<W: WalTypes> Worker<W> {
     fn look(&mut self) -> Option<Duration> {
         self.guarded(Self::zero_ahead);
         let synced = self.shared.positions.synced();
-        if self.quiet_at.take() == Some(synced) {
+        if self.quiet == Quiet::Since(synced) {
             self.guarded(Self::mark_end);
         }
-        let unmarked = self.chunk.as_ref().is_some_and(|chunk| !chunk.marked);
+        let unmarked = self.chunk.as_ref().is_some_and(|chunk| !chunk.is_marked());
         let waits = unmarked && self.shared.positions.written() == synced && !self.has_failed();
-        self.quiet_at = waits.then_some(synced);
+        self.quiet = if waits { Quiet::Since(synced) } else { Quiet::Unwatched };
         waits.then_some(QUIET)
     }
 
@@ -235,9 +177,9 @@ impl<W: WalTypes> Worker<W> {
     /// Does the appender's flush at once, on its thread; `false` if there is somebody who is to be called
     /// on the worker's thread, or zeros to be written. Nothing may be queued, or this would pass it. How
     /// it ends is in the positions.
-    pub(crate) fn sync_here(&mut self, end: u64) -> bool {
+    pub(crate) fn sync_inline(&mut self, end: u64) -> bool {
         // Zeros are for the thread to write, which would hardly find the lock free.
-        let zeros_due = self.chunk.as_ref().is_some_and(|chunk| chunk.ahead.is_due(end - chunk.id.0));
+        let zeros_due = self.chunk.as_ref().is_some_and(|chunk| chunk.needs_zeros(end));
         let others = self.on_chunk_persisted.is_some() || self.shared.positions.has_tasks();
         if others || zeros_due || self.has_failed() {
             return false;
@@ -247,10 +189,9 @@ impl<W: WalTypes> Worker<W> {
         self.batch.push_back(Entry { item: Request::Flush(flush), bytes: 0, items: 1 });
         self.guarded(Self::work);
         self.fail_rest();
-        if self.quiet_at.is_none() {
-            // The thread sleeps for good: it is to look out for quiet from now on, and its first look
-            // only begins that.
-            self.quiet_at = Some(u64::MAX);
+        if self.quiet == Quiet::Unwatched {
+            // The thread sleeps for good, and nothing else would make it look.
+            self.quiet = Quiet::Nudged;
             self.shared.queue.nudge();
         }
         true
@@ -331,7 +272,7 @@ impl<W: WalTypes> Worker<W> {
             chunk.sync()?;
             metrics.sync.record(sync_started.elapsed());
             metrics.sync_batch_count.fetch_add(1, Relaxed);
-            chunk.ahead.note_sync(turn.end() - synced);
+            chunk.count_sync(turn.end() - synced);
             sync = Some(turn);
         }
         metrics.flush_count.fetch_add(count, Relaxed);
@@ -347,7 +288,7 @@ impl<W: WalTypes> Worker<W> {
     }
 
     /// Writes what stands in memory below `end`, all of it of the chunk in hand.
-    fn write_until(&mut self, end: u64) -> Result<()> {
+    pub(super) fn write_until(&mut self, end: u64) -> Result<()> {
         if self.shared.positions.written() >= end {
             return Ok(());
         }
@@ -368,7 +309,7 @@ impl<W: WalTypes> Worker<W> {
 
     /// A sync is done: tells it, to `on_chunk_persisted` first, so that whoever hears of it by waiting
     /// can rely on that having run.
-    fn publish_sync(&mut self, sync: SyncTurn) -> Result<()> {
+    pub(super) fn publish_sync(&mut self, sync: SyncTurn) -> Result<()> {
         self.notify_persisted(sync.end())?;
         self.shared.positions.publish_sync(sync);
         Ok(())
@@ -397,90 +338,9 @@ impl<W: WalTypes> Worker<W> {
         // Whatever was synced, was synced in a chunk.
         let chunk = self.chunk.as_ref().ok_or_else(|| no_chunk(&self.dir))?;
         let Some(notify) = &self.on_chunk_persisted else { return Ok(()) };
-        let persisted = ChunkPersisted { chunk_id: chunk.id, start: chunk.id.0, synced };
-        self.shared.call_user("on_chunk_persisted", || notify(persisted, chunk.checkpoint.as_ref()));
+        let persisted = ChunkPersisted { chunk_id: chunk.id(), start: chunk.id().0, synced };
+        self.shared.call_user("on_chunk_persisted", || notify(persisted, self.predecessor.as_ref()));
         Ok(())
-    }
-
-    fn rotate(&mut self, rotation: Rotation<W>) -> Result<()> {
-        if let Some(seal) = rotation.ending {
-            self.end_chunk(seal)?;
-            self.shared.metrics.rotation_count.fetch_add(1, Relaxed);
-        }
-        self.begin_chunk(rotation.beginning)
-    }
-
-    fn end_chunk(&mut self, seal: Seal) -> Result<()> {
-        let id = self.chunk.as_ref().ok_or_else(|| no_chunk(&self.dir))?.id;
-        let end = id.0 + seal.data_len;
-        self.write_until(end)?;
-        let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
-        if self.shared.positions.synced() < end {
-            let sync = self.shared.positions.begin_sync(end);
-            chunk.sync()?;
-            self.publish_sync(sync)?;
-        }
-        let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
-        // The data must be durable before a seal says so.
-        chunk.write(&seal.frame(end, 0, &chunk.salt), end)?;
-        let len = seal.data_len + SEAL_LEN;
-        chunk.handle.set_len(len).map_err(chunk.error("truncate"))?;
-        // Only a sealed chunk may have a successor.
-        chunk.sync()?;
-        report(|| log::info!("sealed {} at {end}, {} records", chunk.id, seal.records));
-        Ok(())
-    }
-
-    fn begin_chunk(&mut self, beginning: ChunkBeginning<W>) -> Result<()> {
-        let ChunkBeginning { file, path, spare, end, checkpoint } = beginning;
-        let mut chunk = WorkerChunk {
-            id: file.id(),
-            salt: file.salt().clone(),
-            path: spare.path.clone(),
-            handle: spare.handle,
-            checkpoint,
-            marked: false,
-            ahead: ZerosAhead::of_file(file.header(), self.zero_ahead_bytes, spare.allocated),
-            back: WriteBack::default(),
-        };
-        let head = self.shared.tail.next(end);
-        if let Some(head) = &head {
-            chunk.write(head.bytes(), head.start)?;
-        }
-        // The final name proves that header and first frame are durable.
-        chunk.sync()?;
-        let naming = self.shared.housekeeper.naming();
-        self.name_chunk(&spare.path, &path)?;
-        chunk.path = path;
-        // The new name must be durable before a record in it is acknowledged.
-        self.storage.sync_dir(&self.dir).map_err(|e| Error::io("sync directory", &self.dir, e))?;
-        drop(naming);
-        report(|| log::info!("began {}", chunk.id));
-        self.chunk = Some(chunk);
-        if let Some(head) = head {
-            self.shared.metrics.write_bytes.fetch_add(head.end() - head.start, Relaxed);
-            self.shared.tail.written(head);
-        }
-        self.shared.positions.publish_written(end);
-        self.publish_sync(self.shared.positions.begin_sync(end))
-    }
-
-    /// Gives a chunk its final name, which no other file has.
-    fn name_chunk(&self, spare: &Path, path: &Path) -> Result<()> {
-        let renamed = match self.storage.rename_new(spare, path) {
-            // A directory takes space for a name now and then; another spare has some.
-            Err(e)
-                if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-                    && self.shared.housekeeper.give_up_spare() =>
-            {
-                self.storage.rename_new(spare, path)
-            }
-            renamed => renamed,
-        };
-        renamed.map_err(|e| match e.kind() {
-            ErrorKind::AlreadyExists => Error::ChunkExists { path: path.to_owned() },
-            _ => Error::io("rename", path, e),
-        })
     }
 
     /// Writes zeros ahead in the open chunk, if it is time to.
@@ -498,13 +358,11 @@ impl<W: WalTypes> Worker<W> {
         let positions = &self.shared.positions;
         let (written, synced) = (positions.written(), positions.synced());
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
-        if !chunk.marked && written == synced {
-            let mark = sync_mark(synced, &chunk.salt);
-            chunk.write(&mark, synced)?;
+        if !chunk.is_marked() && written == synced {
+            chunk.mark(synced)?;
             if self.idle_mark == IdleMark::Synced {
                 chunk.sync()?;
             }
-            chunk.marked = true;
         }
         Ok(())
     }
@@ -514,16 +372,10 @@ impl<W: WalTypes> Worker<W> {
     fn finish(&mut self) -> Result<()> {
         let positions = &self.shared.positions;
         let (written, synced) = (positions.written(), positions.synced());
-        let Some(chunk) = &mut self.chunk else { return Ok(()) };
-        if written != synced {
-            return Ok(());
+        match &mut self.chunk {
+            Some(chunk) if written == synced => chunk.close(synced),
+            _ => Ok(()),
         }
-        // Opened on a full disk, a log may have no space for a mark: the next to open looks for the end.
-        let len = chunk.handle.len().map_err(chunk.error("measure"))?;
-        if len >= synced - chunk.id.0 + SYNC_MARK_LEN {
-            chunk.write(&closing_mark(synced, &chunk.salt), synced)?;
-        }
-        chunk.sync()
     }
 
     /// After a failure: completes all that is in hand or was taken, each with what became of it.
@@ -548,6 +400,6 @@ impl<W: WalTypes> Worker<W> {
     }
 }
 
-fn no_chunk(dir: &Path) -> Error {
+pub(super) fn no_chunk(dir: &Path) -> Error {
     Error::io("flush", dir, std::io::Error::other("the flush worker has bytes to write and no chunk"))
 }

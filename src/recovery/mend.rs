@@ -11,16 +11,16 @@
 //! - A mend is one write inside the structure, and a sync. Whatever a crash keeps of it is again the damage
 //!   that it mends, or mended.
 
-use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 
-use super::repair::{REPAIR_READ, seal_chunk};
+use super::repair::REPAIR_READ;
 use super::stages::{Stages, visit_rest};
+use crate::chunk::ChunkWriter;
 use crate::directory::{FileBytes, open_chunk};
 use crate::error::{Damage, Error, Proof, Result};
-use crate::format::{DataCrc, HEADER_LEN, Header, ReadAt, Scan, ScanEnd};
+use crate::format::{DataCrc, HEADER_LEN, Header, ReadAt, Scan, ScanEnd, Seal};
 use crate::position::ChunkId;
-use crate::storage::{Access, Storage, write_all_at};
+use crate::storage::{Access, Storage};
 
 /// Something damaged that was written anew when the log was opened, with
 /// [`OpenOptions::mend`](crate::OpenOptions::mend).
@@ -48,7 +48,7 @@ pub(crate) struct Mend {
 #[derive(Debug)]
 enum What {
     Header,
-    Seal { data_end: u64, records: u64, data_crc: DataCrc },
+    Seal(Seal),
 }
 
 /// What can be mended in a chunk that is whole then.
@@ -66,7 +66,7 @@ impl Mend {
     pub(crate) fn mended(&self) -> Mended {
         let (offset, damage) = match self.what {
             What::Header => (self.header.chunk_id, Damage::HeaderBit),
-            What::Seal { data_end, .. } => (data_end, Damage::Seal),
+            What::Seal(Seal { data_len, .. }) => (self.header.chunk_id + data_len, Damage::Seal),
         };
         Mended { chunk_id: ChunkId(self.header.chunk_id), path: self.path.clone(), offset, damage }
     }
@@ -76,24 +76,20 @@ impl Mend {
         let Mended { chunk_id, path, offset, damage } = self.mended();
         let proof = match self.what {
             What::Header => Proof::FinalName,
-            What::Seal { .. } => Proof::Successor,
+            What::Seal(_) => Proof::Successor,
         };
         Error::Corrupt { path, chunk_id, offset, damage, proof }
     }
 
     /// Writes it anew. It is on stable storage then.
     pub(crate) fn apply(&self, storage: &dyn Storage) -> Result<()> {
-        let Mend { path, header, what } = self;
-        let handle = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open", path, e))?;
-        match what {
+        let mut chunk = ChunkWriter::open(storage, &self.path, &self.header)?;
+        match &self.what {
             What::Header => {
-                write_all_at(&*handle, &mut [IoSlice::new(&header.encode())], 0)
-                    .map_err(|e| Error::io("write", path, e))?;
-                handle.sync().map_err(|e| Error::io("sync", path, e))
+                chunk.write(&self.header.encode(), self.header.chunk_id)?;
+                chunk.sync()
             }
-            What::Seal { data_end, records, data_crc } => {
-                seal_chunk(&*handle, path, header, *data_end, *records, data_crc)
-            }
+            What::Seal(seal) => chunk.seal(seal),
         }
     }
 }
@@ -157,8 +153,8 @@ pub(super) fn lost_seal<R: ReadAt>(
     let data_crc = scan.data_crc();
     let is_proven =
         *at == successor.0 && next.log_id == header.log_id && next.previous_crc == data_crc.value();
-    let what = What::Seal { data_end: *at, records: scan.records(), data_crc };
-    is_proven.then(|| Mend { path: path.to_owned(), header: *header, what })
+    let seal = Seal { records: scan.records(), data_len: at - header.chunk_id, data_crc: data_crc.value() };
+    is_proven.then(|| Mend { path: path.to_owned(), header: *header, what: What::Seal(seal) })
 }
 
 /// What can be mended in a chunk; `None` if nothing can, or it would not be whole then.

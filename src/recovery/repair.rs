@@ -1,18 +1,17 @@
 //! The writes of an open: everything replayed becomes durable, and the newest chunk fit to go on.
 
-use std::io::{ErrorKind, IoSlice};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::{Newest, Recovered, RecoveryReport, Verdict};
-use crate::chunk::ClosedChunk;
+use crate::chunk::{ChunkWriter, ClosedChunk};
 use crate::config::{Config, IdleMark};
 use crate::directory::{FileBytes, Listing, open_chunk, read_header, rename_anew, spare_name};
 use crate::error::{Error, Result};
-use crate::format::{Block, DataCrc, HEADER_LEN, Header, Mark, SEAL_LEN, Salt, Scan, Seal, sync_mark};
+use crate::format::{Block, HEADER_LEN, Header, Mark, Scan, Seal};
 use crate::position::ChunkId;
 use crate::record::{ChunkPersisted, OnChunkPersisted, WalTypes};
-use crate::storage::{Access, Storage, StorageFile, write_all_at};
+use crate::storage::Storage;
 
 /// A log all of which is on stable storage.
 pub(crate) struct Repaired<W: WalTypes> {
@@ -30,8 +29,8 @@ pub(crate) struct Repaired<W: WalTypes> {
 #[derive(Debug)]
 pub(crate) struct RepairedChunk<C> {
     pub(crate) chunk: Newest<C>,
-    /// The one handle that serves it from now on.
-    pub(crate) handle: Arc<dyn StorageFile>,
+    /// Its writer, whose file serves the chunk from now on.
+    pub(crate) writer: ChunkWriter,
 }
 
 impl<W: WalTypes> Recovered<W> {
@@ -60,8 +59,8 @@ impl<W: WalTypes> Recovered<W> {
         let newest = match newest {
             None => None,
             Some(newest) => {
-                let handle = newest.repair(storage, config)?;
-                Some(RepairedChunk { chunk: newest, handle })
+                let writer = newest.repair(storage, config)?;
+                Some(RepairedChunk { chunk: newest, writer })
             }
         };
         if let (Some(RepairedChunk { chunk, .. }), Some(notify)) = (&newest, on_chunk_persisted) {
@@ -114,105 +113,71 @@ impl<C> Newest<C> {
         self.records == 1 && !matches!(self.verdict, Verdict::Continue { mark: Some(_) })
     }
 
-    fn repair(&self, storage: &dyn Storage, config: &Config) -> Result<Arc<dyn StorageFile>> {
-        let path = &self.path;
-        let handle = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open", path, e))?;
+    fn repair(&self, storage: &dyn Storage, config: &Config) -> Result<ChunkWriter> {
+        let mut chunk = ChunkWriter::open(storage, &self.path, &self.header)?;
         if self.cut_first {
             // Not behind the seal: to write part of a sector, the rest of it is read.
-            let len = self.end - self.header.chunk_id;
-            handle.set_len(len).map_err(|e| Error::io("truncate", path, e))?;
+            chunk.cut(self.end)?;
         }
         if self.proven < self.end {
             let from = self.proven - self.header.chunk_id;
             let to = self.end - self.header.chunk_id;
-            rewrite(&handle, path, &self.header, from, to, config.read_buffer_size)?;
-            handle.sync().map_err(|e| Error::io("sync", path, e))?;
+            rewrite(&mut chunk, &self.header, from, to, config.read_buffer_size)?;
+            chunk.sync()?;
         }
         match self.verdict {
-            Verdict::Seal => self.seal(&*handle)?,
-            Verdict::Continue { mark: Some(mark) } => match self.mark_anew(&*handle) {
+            Verdict::Seal => chunk.seal(&self.seal())?,
+            Verdict::Continue { mark: Some(mark) } => match mark_anew(&mut chunk, self.end) {
                 // A file system that needs space for it; an ordinary mark may stay.
-                Err(Error::StorageFull { .. }) if mark == Mark::Idle => {}
+                Err(Error::StorageFull { .. }) if mark == Mark::Idle => chunk.give_up_mark(),
                 marked => marked?,
             },
-            Verdict::Continue { mark: None } => match self.mark(&*handle) {
+            Verdict::Continue { mark: None } => match mark(&mut chunk, self.end) {
                 // No space for it: the next record brings some, or waits for it.
-                Err(Error::StorageFull { .. }) => {}
-                Ok(()) if config.idle_mark == IdleMark::Synced => {
-                    handle.sync().map_err(|e| Error::io("sync", path, e))?;
-                }
+                Err(Error::StorageFull { .. }) => chunk.give_up_mark(),
+                Ok(()) if config.idle_mark == IdleMark::Synced => chunk.sync()?,
                 marked => marked?,
             },
         }
-        Ok(handle)
+        Ok(chunk)
     }
 
-    /// All is synced and nothing is under way: a log that stays idle from here on has its proof.
-    fn mark(&self, handle: &dyn StorageFile) -> Result<()> {
-        let needed = self.end - self.header.chunk_id + SEAL_LEN;
-        // A crash may have taken back what was allocated behind the last record.
-        if handle.len().map_err(|e| Error::io("measure", &self.path, e))? < needed {
-            let allocated = handle.allocate(needed);
-            allocated.map_err(|e| Error::no_space("allocate", &self.path, needed, e))?;
-        }
-        self.write_mark(handle)
-    }
-
-    /// Puts an ordinary mark in the place of the one that is there. That may be a closing mark, which says
-    /// that nothing follows, and soon records will; or it may be one on the disk behind what the cache shows,
-    /// where an earlier open was killed here or its sync failed.
-    fn mark_anew(&self, handle: &dyn StorageFile) -> Result<()> {
-        self.write_mark(handle)?;
-        handle.sync().map_err(|e| Error::io("sync", &self.path, e))
-    }
-
-    fn write_mark(&self, handle: &dyn StorageFile) -> Result<()> {
+    fn seal(&self) -> Seal {
         let data_len = self.end - self.header.chunk_id;
-        let mark = sync_mark(self.end, &Salt::new(self.header.salt));
-        write_all_at(handle, &mut [IoSlice::new(&mark)], data_len)
-            .map_err(|e| Error::no_space("write", &self.path, data_len + SEAL_LEN, e))
-    }
-
-    /// Writes the seal and cuts the file behind it. In this order, because the place of the seal has
-    /// its space already, and a cut first could lose it to others on a full disk. Whichever of the two
-    /// a crash keeps, the next recovery comes to the same end.
-    fn seal(&self, handle: &dyn StorageFile) -> Result<()> {
-        seal_chunk(handle, &self.path, &self.header, self.end, self.records, &self.data_crc)
+        Seal { records: self.records, data_len, data_crc: self.data_crc.value() }
     }
 }
 
-pub(super) fn seal_chunk(
-    handle: &dyn StorageFile,
-    path: &Path,
-    header: &Header,
-    end: u64,
-    records: u64,
-    data_crc: &DataCrc,
-) -> Result<()> {
-    let data_len = end - header.chunk_id;
-    let seal = Seal { records, data_len, data_crc: data_crc.value() };
-    let frame = seal.frame(end, 0, &Salt::new(header.salt));
-    let len = data_len + SEAL_LEN;
-    write_all_at(handle, &mut [IoSlice::new(&frame)], data_len)
-        .map_err(|e| Error::no_space("write", path, len, e))?;
-    handle.set_len(len).map_err(|e| Error::io("truncate", path, e))?;
-    handle.sync().map_err(|e| Error::io("sync", path, e))
+/// All is synced and nothing is under way: a log that stays idle from here on has its proof.
+fn mark(chunk: &mut ChunkWriter, end: u64) -> Result<()> {
+    // A crash may have taken back what was allocated behind the last record.
+    chunk.reserve_seal(end)?;
+    chunk.mark(end)
+}
+
+/// Puts an ordinary mark in the place of the one that is there. That may be a closing mark, which says
+/// that nothing follows, and soon records will; or it may be one on the disk behind what the cache shows,
+/// where an earlier open was killed here or its sync failed.
+fn mark_anew(chunk: &mut ChunkWriter, end: u64) -> Result<()> {
+    chunk.mark(end)?;
+    chunk.sync()
 }
 
 /// Ends a chunk at `end`, where one of its records ends, whatever stands behind: keeps the records
 /// before it, seals them, and cuts the rest off. All that is kept is on stable storage then.
 pub(crate) fn cut_chunk(storage: &dyn Storage, path: &Path, id: ChunkId, end: u64) -> Result<()> {
     let (header, bytes) = open_chunk(storage, path, id)?;
-    let handle = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open", path, e))?;
+    let mut chunk = ChunkWriter::open(storage, path, &header)?;
     let mut scan = Scan::new(&bytes, &header, false, REPAIR_READ);
     while scan.next().map_err(|e| Error::from_read(path, e))?.is_some() {
-        let (records, data_crc) = (scan.records(), scan.data_crc());
+        let (records, data_crc) = (scan.records(), scan.data_crc().value());
         match scan.last_segment().map(|(offset, size)| offset + size) {
             Some(at) if at < end => {}
             Some(at) if at == end => {
-                rewrite(&handle, path, &header, HEADER_LEN, end - id.0, REPAIR_READ as u64)?;
-                handle.sync().map_err(|e| Error::io("sync", path, e))?;
-                return seal_chunk(&*handle, path, &header, end, records, &data_crc);
+                let data_len = end - id.0;
+                rewrite(&mut chunk, &header, HEADER_LEN, data_len, REPAIR_READ as u64)?;
+                chunk.sync()?;
+                return chunk.seal(&Seal { records, data_len, data_crc });
             }
             _ => break,
         }
@@ -228,37 +193,28 @@ pub(super) const REPAIR_READ: usize = 1 << 20;
 /// them. Each is checked after it was read and before it is written: since it was replayed, the operating
 /// system may have dropped a page that it held to be written (after a failed sync it calls such pages clean),
 /// and what is read then is what the disk has.
-fn rewrite(
-    file: &Arc<dyn StorageFile>,
-    path: &Path,
-    header: &Header,
-    from: u64,
-    to: u64,
-    piece: u64,
-) -> Result<()> {
-    let source = FileBytes::new(file.clone(), to);
+fn rewrite(chunk: &mut ChunkWriter, header: &Header, from: u64, to: u64, piece: u64) -> Result<()> {
+    let source = FileBytes::new(chunk.file().clone(), to);
     let piece = usize::try_from(piece.min(to)).unwrap_or(usize::MAX);
     let mut scan = Scan::new(source, header, false, piece).beginning_at(from);
     let mut block = Block::default();
     let mut at = from;
     while at < to {
         block.clear(piece);
-        scan.next_block(&mut block).map_err(|e| Error::from_read(path, e))?;
+        scan.next_block(&mut block).map_err(|e| Error::from_read(chunk.path(), e))?;
         if block.is_empty() && at == from && from > HEADER_LEN {
             // What is proven may end inside a frame, by the word of a frame that this log didn't write.
-            return rewrite(file, path, header, HEADER_LEN, to, piece as u64);
+            return rewrite(chunk, header, HEADER_LEN, to, piece as u64);
         }
         if block.is_empty() && scan.offset() >= header.chunk_id + to {
             // Void frames at the end, which a repair has synced.
             return Ok(());
         }
         if block.is_empty() {
-            return Err(changed(path, header.chunk_id + at));
+            return Err(changed(chunk.path(), header.chunk_id + at));
         }
-        let position = block.offset() - header.chunk_id;
-        write_all_at(&**file, &mut [IoSlice::new(block.bytes())], position)
-            .map_err(|e| Error::io("write", path, e))?;
-        at = position + block.bytes().len() as u64;
+        chunk.write(block.bytes(), block.offset())?;
+        at = block.offset() - header.chunk_id + block.bytes().len() as u64;
     }
     Ok(())
 }

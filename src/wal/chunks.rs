@@ -7,7 +7,7 @@ use super::ChunkedWal;
 use super::head::Head;
 use crate::chunk::{ChunkFile, ChunkStat, ClosedChunk, FrameEncoder, OpenChunk, OpenChunkState, Staged};
 use crate::error::{Error, Result};
-use crate::flush::{ChunkBeginning, Flush, Inside, Request, Rotation, Shared, Spare};
+use crate::flush::{ChunkBeginning, Flush, Inside, Rotation, Spare};
 use crate::format::{
     Compressor, DataCrc, FEATURE_EARLIER_LIFE, FEATURE_LZ4, HEADER_LEN, Header, SEAL_LEN, Salt,
 };
@@ -27,14 +27,6 @@ impl<W: WalTypes> ChunkedWal<W> {
     pub fn is_open_chunk_full(&self) -> bool {
         self.head.open().is_some_and(|open| {
             open.size() >= self.config.chunk_max_size || open.records() >= self.config.chunk_max_records
-        })
-    }
-
-    /// Whether it is time to have the next chunk's file made.
-    pub(super) fn is_open_chunk_half_full(&self) -> bool {
-        self.head.open().is_some_and(|open| {
-            open.size() >= self.config.chunk_max_size / 2
-                || open.records() >= self.config.chunk_max_records / 2
         })
     }
 
@@ -105,8 +97,8 @@ impl<W: WalTypes> ChunkedWal<W> {
             created_ms: unix_ms(),
             previous_crc: self.head.open().map_or(self.previous_crc, |open| open.seal().data_crc),
         };
-        let bytes = self.rotation_weight(self.end() - self.handed_over + head_len);
-        if let Err(error) = self.wait_for_room(bytes, "close_open_chunk") {
+        let bytes = self.rotation_weight(self.hand_over.waiting(self.end()) + head_len);
+        if let Err(error) = self.hand_over.wait_for_room(bytes, "close_open_chunk") {
             self.shared.housekeeper.return_spare(spare);
             return Err(error);
         }
@@ -150,7 +142,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     fn take_spare_of(&mut self, bytes: u64) -> Result<Spare> {
         let housekeeper = self.shared.housekeeper.clone();
         let taken = match housekeeper.take_spare() {
-            Err(Error::StorageFull { .. }) if self.wait_for_removals() => housekeeper.take_spare(),
+            Err(Error::StorageFull { .. }) if self.hand_over.wait_for_removals() => housekeeper.take_spare(),
             taken => taken,
         };
         // The housekeeper ends with the worker: then the worker's failure is what counts.
@@ -181,7 +173,6 @@ impl<W: WalTypes> ChunkedWal<W> {
         compressor: Option<Compressor>,
         bytes: u64,
     ) -> Result<()> {
-        let Shared { queue, positions, .. } = &*self.shared;
         // The user's code comes first: from where the tail goes on, nothing may panic.
         let has_predecessor = self.head.open().is_some() || !self.view.chunks.read().closed.is_empty();
         let predecessor = has_predecessor.then(|| checkpoint.clone());
@@ -207,13 +198,8 @@ impl<W: WalTypes> ChunkedWal<W> {
             end,
             checkpoint: predecessor,
         };
-        if queue.push(Request::Rotate(Box::new(Rotation { ending, beginning })), bytes).is_err() {
-            positions.check()?;
-            return Err(Error::Closed);
-        }
+        self.hand_over.rotate(Rotation { ending, beginning }, bytes, end)?;
         self.last_segment = staged.segment;
-        // The rotation syncs all of the old chunk and the head of the new one.
-        (self.handed_over, self.sync_asked) = (end, end);
         let before = std::mem::replace(&mut self.head, Head::Open(new_chunk));
         {
             let mut chunks = self.view.chunks.write();
@@ -224,8 +210,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             }
             chunks.open = Some(file);
         }
-        positions.publish_appended(end);
-        self.spare_asked = false;
+        self.shared.positions.publish_appended(end);
         Ok(())
     }
 
@@ -271,20 +256,15 @@ impl<W: WalTypes> ChunkedWal<W> {
         if ids.is_empty() {
             return Ok(());
         }
-        if self.sync_asked < self.end() {
-            self.hand_over(Flush::Sync, &mut None, 0, "remove_chunks")?;
-        }
-        self.wait_for_room(0, "remove_chunks")?;
+        self.hand_over.ask(self.end(), Flush::Sync, 0, "remove_chunks")?;
+        self.hand_over.wait_for_room(0, "remove_chunks")?;
         let files = self.drained.drain(..ids.len()).collect();
-        if let Err(Request::Remove(files)) = self.shared.queue.push(Request::Remove(files), 0) {
+        self.hand_over.remove(files).map_err(|(files, error)| {
             for file in files.into_iter().rev() {
                 self.drained.push_front(file);
             }
-            self.shared.positions.check()?;
-            return Err(Error::Closed);
-        }
-        self.removing = true;
-        Ok(())
+            error
+        })
     }
 
     /// The chunk that takes records; where none could be made yet, on a full disk, the one that will.

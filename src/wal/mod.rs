@@ -19,19 +19,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::thread::JoinHandle;
-use std::time::Instant;
-
-use parking_lot::Mutex;
 
 use self::head::Head;
 use crate::chunk::{ChunkFile, TailWriter};
 use crate::config::Config;
 use crate::directory::WalLock;
 use crate::error::{Error, Result};
-use crate::flush::{
-    BatchLimit, Flush, FlushMetrics, FlushRequest, FlushTicket, Inside, NewFlush, Progress, ProgressHandle,
-    Refused, Request, Shared, Worker,
-};
+use crate::flush::{Flush, FlushMetrics, FlushTicket, HandOver, Inside, Pipeline, Progress, ProgressHandle};
 use crate::panics::{catch, report};
 use crate::position::Segment;
 use crate::reader::{LogView, Records, WalReader};
@@ -89,23 +83,14 @@ pub use open::OpenOptions;
 /// Dropping it closes it as [`close`](Self::close) does, and logs what fails.
 pub struct ChunkedWal<W: WalTypes> {
     config: Config,
-    shared: Arc<Shared<W>>,
-    /// The worker's place, which a sync takes if there is nothing else to do.
-    worker: Arc<Mutex<Worker<W>>>,
+    shared: Arc<Pipeline<W>>,
+    hand_over: HandOver<W>,
     tail: TailWriter,
     view: Arc<LogView<W::Checkpoint>>,
     head: Head<W::Checkpoint>,
     /// The data CRC of the chunk that was newest when the log was opened, for the header of its successor.
     previous_crc: u32,
     last_segment: Segment,
-    /// Everything below was handed to the worker.
-    handed_over: u64,
-    /// A sync of everything below was handed to the worker.
-    sync_asked: u64,
-    /// Removals were handed over that may have given no space back yet.
-    removing: bool,
-    /// A spare was asked for on behalf of this open chunk.
-    spare_asked: bool,
     /// Drained and not yet removed, oldest first.
     drained: VecDeque<Arc<ChunkFile>>,
     log_id: [u8; 16],
@@ -174,9 +159,10 @@ impl<W: WalTypes> ChunkedWal<W> {
     fn stage(&mut self, record: &WalRecord<W>) -> Result<()> {
         self.shared.positions.check()?;
         self.ensure_open_chunk()?;
-        if self.end() - self.handed_over >= self.config.open_buffer_max_bytes {
+        let end = self.end();
+        if self.hand_over.waiting(end) >= self.config.open_buffer_max_bytes {
             // A callback's append, which may not wait for room, got this far: no further.
-            self.hand_over(Flush::Write, &mut None, 0, "append")?;
+            self.hand_over.flush(end, Flush::Write, &mut None, 0, "append")?;
         }
         loop {
             match self.stage_in_chunk(record) {
@@ -197,19 +183,19 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Accepts the staged record.
     #[inline]
     fn accept(&mut self) -> Result<Segment> {
-        let segment = self.head.opened()?.commit(&mut self.tail);
+        let open = self.head.opened()?;
+        let segment = open.commit(&mut self.tail);
         self.last_segment = segment;
-        let appended = self.end();
+        let appended = open.end();
         self.shared.positions.publish_appended(appended);
-        if !self.spare_asked && self.is_open_chunk_half_full() {
-            self.spare_asked = true;
+        if open.becomes_half_full(&self.config) {
             self.shared.housekeeper.want_spare();
         }
         // Without room the next append waits for it, before it takes a record.
-        let waiting = appended - self.handed_over;
+        let waiting = self.hand_over.waiting(appended);
         if waiting >= self.config.open_buffer_max_bytes && self.shared.queue.has_room(waiting) {
             // The record is accepted whatever comes of this; a failure stays to be found.
-            let _poisoned_or_inside = self.hand_over(Flush::Write, &mut None, 0, "append");
+            let _poisoned_or_inside = self.hand_over.flush(appended, Flush::Write, &mut None, 0, "append");
         }
         Ok(segment)
     }
@@ -233,7 +219,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// callback. The callback has been completed with the same error then, on this thread.
     pub fn flush(&mut self, mode: Flush, callback: Option<W::Callback>) -> Result<()> {
         let mut callback = callback;
-        let handed_over = self.hand_over(mode, &mut callback, 1, "flush");
+        let handed_over = self.hand_over.flush(self.end(), mode, &mut callback, 1, "flush");
         if let Err(error) = &handed_over {
             self.complete_here(callback, error);
         }
@@ -251,7 +237,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         mode: Flush,
         callback: Option<W::Callback>,
     ) -> Result<(), TryFlushError<W::Callback>> {
-        if !self.shared.queue.has_room(self.end() - self.handed_over) {
+        if !self.shared.queue.has_room(self.hand_over.waiting(self.end())) {
             return Err(TryFlushError::Full(callback));
         }
         self.flush(mode, callback).map_err(TryFlushError::Failed)
@@ -279,7 +265,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// ```
     pub fn room(&self) -> impl Future<Output = ()> + Send + use<W> {
         let shared = self.shared.clone();
-        let bytes = self.rotation_weight(self.end() - self.handed_over);
+        let bytes = self.rotation_weight(self.hand_over.waiting(self.end()));
         std::future::poll_fn(move |context| {
             let is_ready = || shared.queue.has_room(bytes) || shared.positions.check().is_err();
             if is_ready() {
@@ -297,17 +283,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// As [`flush`](Self::flush).
     pub fn flush_ticket(&mut self, mode: Flush) -> Result<FlushTicket> {
-        self.shared.positions.check()?;
-        let end = self.end();
-        let asked = match mode {
-            Flush::Write => self.handed_over,
-            Flush::Sync => self.sync_asked,
-        };
-        // A ticket waits for an offset, so one that is under way needs no request of its own.
-        if asked < end {
-            self.hand_over(mode, &mut None, 1, "flush_ticket")?;
-        }
-        Ok(FlushTicket::for_offset(self.shared.positions.clone(), mode, end))
+        self.hand_over.ticket(self.end(), mode)
     }
 
     /// Makes everything appended durable, and waits until it is.
@@ -316,19 +292,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// What made it fail; the log is poisoned then. [`Error::WouldDeadlock`] inside a callback.
     pub fn sync(&mut self) -> Result<()> {
-        Inside::refuse_wait(self.shared.positions.identity(), "sync")?;
-        self.shared.positions.check()?;
-        let end = self.end();
-        // Only this thread queues: with nothing queued, nothing comes before this, and whoever has the
-        // worker's lock is about to let go of it.
-        let done_here =
-            self.sync_asked < end && self.shared.queue.is_empty() && self.worker.lock().sync_here(end);
-        if !done_here {
-            return self.flush_ticket(Flush::Sync)?.wait();
-        }
-        self.handed_over = end;
-        self.sync_asked = end;
-        FlushTicket::for_offset(self.shared.positions.clone(), Flush::Sync, end).wait()
+        self.hand_over.sync(self.end())
     }
 
     /// How far the log has got.
@@ -360,8 +324,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// tried again when the chunk is wanted); [`Error::WouldDeadlock`] inside a callback.
     pub fn wait_idle(&self) -> Result<()> {
         Inside::refuse_wait(self.shared.positions.identity(), "wait_idle")?;
-        self.shared.queue.wait_done();
-        self.worker.lock().settle();
+        self.hand_over.settle();
         self.shared.positions.check()?;
         self.shared.housekeeper.wait_idle()
     }
@@ -401,47 +364,6 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.shut_down()
     }
 
-    /// Hands everything appended to the worker. The callback is taken only if that works. `count` is one
-    /// for a flush of the user's, none for one of the log's own.
-    fn hand_over(
-        &mut self,
-        mode: Flush,
-        callback: &mut Option<W::Callback>,
-        count: u64,
-        method: &'static str,
-    ) -> Result<()> {
-        let Shared { queue, positions, .. } = &*self.shared;
-        positions.check()?;
-        let end = self.end();
-        let bytes = end - self.handed_over;
-        let limit = BatchLimit::of(&self.config);
-        while let Err(refused) = queue
-            .add(bytes, |last, waiting| NewFlush { end, mode, callback, count, limit }.behind(last, waiting))
-        {
-            match refused {
-                Refused::Full => self.wait_for_room(bytes, method)?,
-                Refused::Closed => return Err(positions.check().err().unwrap_or(Error::Closed)),
-            }
-        }
-        self.handed_over = end;
-        if mode == Flush::Sync {
-            self.sync_asked = end;
-        }
-        Ok(())
-    }
-
-    /// Waits until the queue has room for `bytes`, or the log has failed.
-    fn wait_for_room(&self, bytes: u64, method: &'static str) -> Result<()> {
-        let Shared { queue, positions, .. } = &*self.shared;
-        positions.check()?;
-        if !queue.has_room(bytes) {
-            Inside::refuse_wait(positions.identity(), method)?;
-            queue.wait_for_room(bytes);
-            positions.check()?;
-        }
-        Ok(())
-    }
-
     /// Completes a callback on this thread.
     fn complete_here(&self, callback: Option<W::Callback>, error: &Error) {
         let Some(callback) = callback else { return };
@@ -451,36 +373,17 @@ impl<W: WalTypes> ChunkedWal<W> {
         }
     }
 
-    /// Waits for removals under way, which may give space back; `false` if there is nothing to wait
-    /// for.
-    fn wait_for_removals(&mut self) -> bool {
-        if Inside::is(self.shared.positions.identity()) || !std::mem::take(&mut self.removing) {
-            return false;
-        }
-        self.shared.queue.wait_done();
-        self.shared.housekeeper.wait_removals();
-        true
-    }
-
     /// On a full disk: gets back what removals under way free, then what spares take; `false` once
     /// there is nothing to get.
     fn make_room(&mut self) -> bool {
-        self.wait_for_removals() || self.shared.housekeeper.give_up_spare()
+        self.hand_over.wait_for_removals() || self.shared.housekeeper.give_up_spare()
     }
 
     fn shut_down(&mut self) -> Result<()> {
         let Some(threads) = self.threads.take() else { return Ok(()) };
-        let Shared { queue, positions, housekeeper, .. } = &*self.shared.clone();
-        let end = self.end();
-        if self.sync_asked < end {
-            // Without waiting for room: this is the last, and closing must not depend on the disk's
-            // speed inside a callback. If it is refused, the cause is returned below.
-            let asked_at = Instant::now();
-            let flush = FlushRequest { end, mode: Flush::Sync, callback: None, count: 0, asked_at };
-            let _refused = queue.push(Request::Flush(flush), end - self.handed_over);
-        }
-        queue.close();
+        self.hand_over.close(self.end());
         self.view.close();
+        let Pipeline { positions, housekeeper, .. } = &*self.shared;
         Inside::refuse_wait(positions.identity(), "close")?;
         for thread in threads {
             // A thread can only panic at its very end, where it drops what is the user's.

@@ -7,17 +7,15 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 use std::{fmt, io};
 
-use parking_lot::Mutex;
-
 use super::ChunkedWal;
 use super::head::Head;
-use crate::chunk::{ChunkFile, OpenChunk, OpenChunkState, OpenFiles, Tail, TailWriter};
+use crate::chunk::{ChunkFile, ChunkWriter, OpenChunk, OpenChunkState, OpenFiles, Tail, TailWriter};
 use crate::config::Config;
 use crate::directory::{Listing, WalLock, list};
 use crate::error::{Error, Result};
 use crate::flush::{
-    BatchLimit, Flush, Housekeeper, HousekeeperConfig, Metrics, Positions, Queue, Shared, Worker,
-    WorkerChunk, WriteBack, ZerosAhead, spawn_worker,
+    BatchLimit, Flush, HandOver, Housekeeper, HousekeeperConfig, Metrics, Pipeline, Positions, Queue, Quiet,
+    Worker, spawn_worker,
 };
 use crate::position::Segment;
 use crate::random::random_u64;
@@ -28,6 +26,7 @@ use crate::recovery::{
     recover,
 };
 use crate::storage::{DiskStorage, Storage};
+use crate::sync::Mutex;
 
 /// How a log is opened: made by [`ChunkedWal::options`], ended by [`open`](Self::open).
 pub struct OpenOptions<W: WalTypes> {
@@ -321,11 +320,12 @@ impl<W: WalTypes> ChunkedWal<W> {
         let last_segment = newest.as_ref().map_or_else(Segment::default, |newest| newest.chunk.last_segment);
         let log_id = newest.as_ref().map_or_else(new_log_id, |newest| newest.chunk.header.log_id);
         let previous_crc = newest.as_ref().map_or(0, |newest| newest.chunk.data_crc.value());
-        let (head, worker_chunk) = match (begin_with, newest) {
-            (Some(checkpoint), _) => (Head::Unopened(checkpoint), None),
-            (None, Some(newest)) => {
-                let (open, worker_chunk) = continue_chunk(newest, &config);
-                (Head::Open(open), Some(worker_chunk))
+        let (head, chunk, predecessor) = match (begin_with, newest) {
+            (Some(checkpoint), _) => (Head::Unopened(checkpoint), None, None),
+            (None, Some(mut newest)) => {
+                let predecessor = newest.chunk.checkpoint.take();
+                let (open, writer) = continue_chunk(newest, &config);
+                (Head::Open(open), Some(writer), predecessor)
             }
             (None, None) => {
                 let what = io::Error::other("recovery found neither a chunk nor a state to begin one with");
@@ -333,7 +333,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             }
         };
         let tail = TailWriter::new(end, config.open_buffer_max_bytes, config.flush_queue_max_bytes);
-        let shared = Arc::new(new_shared(&config, &storage, end, spares, tail.tail().clone()));
+        let shared = Arc::new(new_pipeline(&config, &storage, end, spares, tail.tail().clone()));
         let view = Arc::new(LogView::new(
             shared.positions.clone(),
             shared.tail.clone(),
@@ -352,9 +352,10 @@ impl<W: WalTypes> ChunkedWal<W> {
             zero_ahead_bytes: config.zero_ahead_bytes,
             idle_mark: config.idle_mark,
             on_chunk_persisted,
-            chunk: worker_chunk,
+            chunk,
+            predecessor,
             batch: VecDeque::new(),
-            quiet_at: None,
+            quiet: Quiet::Unwatched,
         }));
         let lock = Arc::new(lock);
         let threads = spawn(&shared, worker.clone(), &lock)
@@ -362,16 +363,12 @@ impl<W: WalTypes> ChunkedWal<W> {
         Ok(ChunkedWal {
             config,
             shared,
-            worker,
+            hand_over: HandOver::new(worker, end),
             tail,
             view,
             head,
             previous_crc,
             last_segment,
-            handed_over: end,
-            sync_asked: end,
-            removing: false,
-            spare_asked: false,
             drained: VecDeque::new(),
             log_id,
             report,
@@ -409,21 +406,13 @@ impl<W: WalTypes> ChunkedWal<W> {
 }
 
 /// The two sides of a chunk that goes on: the appender's and the worker's.
-fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, WorkerChunk<C>) {
-    let RepairedChunk { chunk: newest, handle } = newest;
+fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, ChunkWriter) {
+    let RepairedChunk { chunk: newest, writer } = newest;
+    let handle = writer.file().clone();
     let file = Arc::new(ChunkFile::open(newest.header, handle.clone()));
-    let worker_chunk = WorkerChunk {
-        id: file.id(),
-        salt: file.salt().clone(),
-        path: newest.path,
-        handle: handle.clone(),
-        checkpoint: newest.checkpoint,
-        // Recovery has seen to it.
-        marked: true,
-        // Space that the file doesn't have is for records to ask for.
-        ahead: ZerosAhead::of_file(&newest.header, config.zero_ahead_bytes, handle.len().unwrap_or(0)),
-        back: WriteBack::default(),
-    };
+    // Space that the file doesn't have is for records to ask for.
+    let allocated = handle.len().unwrap_or(0);
+    let writer = writer.for_records(&newest.header, config.zero_ahead_bytes, allocated);
     let state = OpenChunkState {
         end: newest.end,
         records: newest.records,
@@ -433,16 +422,16 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, W
         // A chunk begun without compression stays so: its header says what a reader must know.
         compressor: config.compression.compressor().filter(|_| newest.header.may_be_compressed()),
     };
-    (OpenChunk::new(file, handle, state, config), worker_chunk)
+    (OpenChunk::new(file, handle, state, config), writer)
 }
 
-fn new_shared<W: WalTypes>(
+fn new_pipeline<W: WalTypes>(
     config: &Config,
     storage: &Arc<dyn Storage>,
     end: u64,
     spares: Vec<PathBuf>,
     tail: Arc<Tail>,
-) -> Shared<W> {
+) -> Pipeline<W> {
     let metrics = Arc::new(Metrics::new(&config.dir));
     let positions = Positions::new(end);
     #[cfg(feature = "metrics")]
@@ -454,7 +443,7 @@ fn new_shared<W: WalTypes>(
         spares_max: usize::try_from(config.spare_chunks).unwrap_or(usize::MAX),
         metrics: metrics.clone(),
     };
-    Shared {
+    Pipeline {
         queue: Queue::new(config.flush_queue_max_bytes),
         positions: Arc::new(positions),
         tail,
@@ -465,7 +454,7 @@ fn new_shared<W: WalTypes>(
 
 /// Starts both threads; each holds the lock until it ends.
 fn spawn<W: WalTypes>(
-    shared: &Shared<W>,
+    shared: &Pipeline<W>,
     worker: Arc<Mutex<Worker<W>>>,
     lock: &Arc<WalLock>,
 ) -> io::Result<[JoinHandle<()>; 2]> {

@@ -1,22 +1,41 @@
-//! The room `flush`, as far as it is modelled: these are the crate's own files.
+//! The room `flush`, as far as it is modelled: these are the crate's own files, the worker's loop and the
+//! appender's side of it among them. What they work on is in `chunk.rs`.
 
-#[cfg(feature = "metrics")]
+#[path = "../../src/flush/batch.rs"]
+mod batch;
 #[path = "../../src/flush/export.rs"]
 mod export;
+#[path = "../../src/flush/hand_over.rs"]
+mod hand_over;
+#[path = "../../src/flush/metrics.rs"]
+mod metrics;
 #[path = "../../src/flush/progress.rs"]
 mod progress;
 #[path = "../../src/flush/queue.rs"]
 mod queue;
+#[path = "../../src/flush/rotate.rs"]
+mod rotate;
 #[path = "../../src/flush/ticket.rs"]
 mod ticket;
+#[path = "../../src/flush/worker.rs"]
+mod worker;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::chunk::{ChunkFile, Disk};
 use crate::error::Result;
+use crate::sync::{Mutex, MutexGuard};
 
+pub(crate) use batch::{ChunkBeginning, FlushRequest, NewFlush, Request, Rotation};
 #[cfg(feature = "metrics")]
 pub(crate) use export::Gauges;
-pub(crate) use progress::{Positions, Progress, ProgressHandle};
+pub(crate) use hand_over::HandOver;
+pub(crate) use metrics::Metrics;
+pub(crate) use progress::{Positions, Progress, ProgressHandle, SyncTurn};
 pub(crate) use queue::{BatchLimit, Entry, Queue, Refused, Wake};
 pub(crate) use ticket::{FlushSender, FlushTicket};
+pub(crate) use worker::{Pipeline, Quiet, Worker, run};
 
 /// As in `src/flush/mod.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +52,40 @@ impl Inside {
         Inside
     }
 
+    pub(crate) fn is(_: usize) -> bool {
+        false
+    }
+
     pub(crate) fn refuse_wait(_: usize, _: &'static str) -> Result<()> {
         Ok(())
     }
+}
+
+/// A file for the next chunk: there always is one.
+pub(crate) struct Spare {
+    pub(crate) path: PathBuf,
+    pub(crate) handle: Arc<Disk>,
+    pub(crate) allocated: u64,
+}
+
+/// It has nothing to do.
+#[derive(Debug, Default)]
+pub(crate) struct Housekeeper {
+    naming: Mutex<()>,
+}
+
+impl Housekeeper {
+    pub(crate) fn naming(&self) -> MutexGuard<'_, ()> {
+        self.naming.lock()
+    }
+
+    pub(crate) fn give_up_spare(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn remove(&self, _: Vec<Arc<ChunkFile>>) {}
+
+    pub(crate) fn wait_removals(&self) {}
+
+    pub(crate) fn close(&self) {}
 }

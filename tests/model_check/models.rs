@@ -1,6 +1,7 @@
 //! The models: each is one run, repeated under many schedules. What they draw belongs to the schedule.
 
 use std::collections::VecDeque;
+use std::error::Error as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -8,11 +9,12 @@ use shuttle::future::block_on;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
+use crate::chunk::{Disk, failure};
 use crate::error::{Error, Result};
 use crate::flush::{
-    BatchLimit, Entry, Flush, FlushTicket, Positions, Progress, ProgressHandle, Queue, Refused, Wake,
+    BatchLimit, Entry, Flush, FlushTicket, Positions, Progress, ProgressHandle, Queue, Refused, Wake, run,
 };
-use crate::log_model::{Appender, Shared, Worker, failure, run};
+use crate::log_model::Appender;
 use crate::record::Callback;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -299,11 +301,10 @@ struct Asked {
 /// The whole way: every completion comes exactly once, `Ok` if and only if what it waits for was
 /// reached, else with the first cause, at whatever operation the log fails; nobody waits for ever.
 pub(crate) fn log() {
-    let shared = Shared::new(draw(1, 3));
+    let disk = Disk::new(if draw(0, 2) == 0 { u64::MAX } else { draw(0, 8) });
+    let (mut appender, worker) = Appender::new(draw(1, 3), drawn_limit(), disk.clone());
+    let shared = appender.shared.clone();
     let positions = shared.positions.clone();
-    let fails_after = if draw(0, 2) == 0 { u64::MAX } else { draw(0, 5) };
-    let worker = Worker::new(shared.clone(), drawn_limit(), fails_after);
-    let mut appender = Appender::new(shared.clone(), worker.clone());
     let worker = thread::spawn(move || run(&worker));
     let watcher = thread::spawn({
         let handle = ProgressHandle::new(positions.clone());
@@ -316,38 +317,49 @@ pub(crate) fn log() {
             break;
         }
         let (mode, offset) = (drawn_mode(), appender.end);
-        let asked = move |outcome| Asked { mode, offset, outcome };
-        match draw(0, 3) {
+        let asked = {
+            let disk = disk.clone();
+            move |mode, outcome: Result<()>| {
+                assert!(outcome.is_err() || disk.reached(mode) >= offset, "reported too early");
+                Asked { mode, offset, outcome }
+            }
+        };
+        match draw(0, 4) {
             0 => {
                 // The sender is the callback: a second completion can't be, a lost one is `Closed`.
                 let (sender, ticket) = FlushTicket::pair();
                 let _refused = appender.flush(mode, Some(sender));
                 let waits = draw(0, 1);
                 waiters.push(thread::spawn(move || {
-                    asked(if waits == 0 { ticket.wait() } else { block_on(ticket) })
+                    asked(mode, if waits == 0 { ticket.wait() } else { block_on(ticket) })
                 }));
             }
             1 if appender.flush(mode, None).is_ok() => {
                 let positions = positions.clone();
-                waiters.push(thread::spawn(move || asked(wait_somehow(&positions, mode, offset))));
+                waiters.push(thread::spawn(move || asked(mode, wait_somehow(&positions, mode, offset))));
             }
             2 => {
                 let outcome = appender.sync();
-                waiters.push(thread::spawn(move || Asked { mode: Flush::Sync, offset, outcome }));
+                waiters.push(thread::spawn(move || asked(Flush::Sync, outcome)));
             }
+            3 => drop(appender.rotate()),
             _ => {}
         }
     }
     shared.queue.wait_done();
     let Progress { written, synced, .. } = positions.progress();
     if positions.cause().is_none() && written == synced {
-        shared.wait_marked(synced);
+        disk.wait_marked(synced);
     }
     shared.queue.close();
     worker.join().unwrap();
     watcher.join().unwrap();
 
     let (cause, progress) = (positions.cause(), positions.progress());
+    if let Some(Error::Io { source, .. }) = &cause {
+        // An assertion of the disk's is a panic of the worker's.
+        assert_eq!(source.to_string(), failure(0).source().unwrap().to_string());
+    }
     for waiter in waiters {
         let Asked { mode, offset, outcome } = waiter.join().unwrap();
         let reached = match mode {

@@ -27,7 +27,7 @@ const BLOCK: u64 = 4096;
 
 /// How far a chunk's file has been written, frames or zeros.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ZerosAhead {
+pub(super) struct ZerosAhead {
     step: u64,
     /// Positions in the file: zeros or frames were written up to here, and space goes up to there.
     zeroed: u64,
@@ -43,31 +43,31 @@ impl ZerosAhead {
 
     /// For the file with this header, of which `space` bytes are allocated. What stands in a file used
     /// again was written before.
-    pub(crate) fn of_file(header: &Header, step: u64, space: u64) -> Self {
+    pub(super) fn of_file(header: &Header, step: u64, space: u64) -> Self {
         if header.earlier_life() { Self::none() } else { Self::new(step, space) }
     }
 
     /// For a file that needs no zeros.
-    pub(crate) fn none() -> Self {
+    pub(super) fn none() -> Self {
         ZerosAhead::new(0, 0)
     }
 
     /// A sync of `bytes` has been done.
-    pub(crate) fn note_sync(&mut self, bytes: u64) {
+    pub(super) fn note_sync(&mut self, bytes: u64) {
         if bytes <= SMALL_SYNC {
             self.small_syncs = self.small_syncs.saturating_add(1);
         }
     }
 
     /// Whether it is time for a step, with frames up to the position `end`.
-    pub(crate) fn is_due(&self, end: u64) -> bool {
+    pub(super) fn is_due(&self, end: u64) -> bool {
         let lead = self.zeroed.saturating_sub(end);
         let (from, to) = self.next(end);
         self.small_syncs >= SYNCS_MIN && lead <= self.step / 4 && from < to
     }
 
     /// Counts a step as done if it is time for one; returns from where to where it goes.
-    pub(crate) fn take_due(&mut self, end: u64) -> Option<(u64, u64)> {
+    pub(super) fn take_due(&mut self, end: u64) -> Option<(u64, u64)> {
         let next = self.is_due(end).then(|| self.next(end))?;
         self.zeroed = next.1;
         self.small_syncs = 0;

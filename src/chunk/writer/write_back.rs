@@ -14,14 +14,14 @@ const BLOCK: u64 = 4096;
 
 /// What was written to a chunk's file since its last sync and is not being written back.
 #[derive(Debug, Default)]
-pub(crate) struct WriteBack {
+pub(super) struct WriteBack {
     bytes: u64,
 }
 
 impl WriteBack {
     /// So many bytes were written up to a position. Returns from where to where to begin writing back, if
     /// it is time to.
-    pub(crate) fn note_write(&mut self, end: u64, bytes: u64) -> Option<(u64, u64)> {
+    pub(super) fn note_write(&mut self, end: u64, bytes: u64) -> Option<(u64, u64)> {
         self.bytes += bytes;
         if self.bytes < STEP {
             return None;
@@ -33,7 +33,7 @@ impl WriteBack {
     }
 
     /// All that was written is durable.
-    pub(crate) fn note_sync(&mut self) {
+    pub(super) fn note_sync(&mut self) {
         self.bytes = 0;
     }
 }
