@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::embedded::error::{Error, Result};
 use crate::embedded::frame::{CHECKPOINT_LEN, looks_like_entry};
-use crate::embedded::records::Records;
 use crate::embedded::ring::Ring;
 use crate::embedded::walk::{Step, Walk};
 use crate::embedded::{Checkpoint, Region, RingStats};
@@ -69,15 +68,6 @@ impl Log {
     /// The bytes that can't be overwritten.
     pub(super) fn used(&self) -> u64 {
         self.end - self.start().position
-    }
-
-    /// The records after `sequence`.
-    pub(super) fn records_after(&self, sequence: u64) -> Result<Records<'_>> {
-        let (oldest, newest) = (self.start().sequence, self.sequence);
-        if sequence < oldest || sequence > newest {
-            return Err(Error::NotInLog { sequence, oldest, newest });
-        }
-        Ok(Records::new(self, sequence))
     }
 
     pub(super) fn stats(&self) -> RingStats {

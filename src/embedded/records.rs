@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::embedded::error::Result;
+use crate::embedded::error::{Error, Result};
 use crate::embedded::log::Log;
 use crate::embedded::walk::{Step, Walk};
 use crate::error::Proof;
@@ -20,11 +20,23 @@ pub struct Records<'a> {
     started: bool,
 }
 
-impl<'a> Records<'a> {
-    pub(super) fn new(log: &'a Log, after: u64) -> Self {
-        Records { log, after, walk: None, started: false }
+impl Log {
+    /// All records after the stored checkpoint.
+    pub(super) fn records(&self) -> Records<'_> {
+        Records { log: self, after: self.start().sequence, walk: None, started: false }
     }
 
+    /// The records after `sequence`.
+    pub(super) fn records_after(&self, sequence: u64) -> Result<Records<'_>> {
+        let (oldest, newest) = (self.start().sequence, self.sequence);
+        if sequence < oldest || sequence > newest {
+            return Err(Error::NotInLog { sequence, oldest, newest });
+        }
+        Ok(Records { log: self, after: sequence, walk: None, started: false })
+    }
+}
+
+impl Records<'_> {
     fn step(&mut self) -> Result<Option<(u64, Vec<u8>)>> {
         if !std::mem::replace(&mut self.started, true) && self.after < self.log.sequence {
             self.walk = Some(Walk::new(&self.log.ring, self.log.start())?);

@@ -167,7 +167,7 @@ impl EmbeddedWal {
     /// Returns the records after the stored checkpoint, oldest first: after opening, the host has to
     /// apply them.
     pub fn pending(&self) -> Records<'_> {
-        Records::new(&self.log, self.log.start().sequence)
+        self.log.records()
     }
 
     /// Returns the records after `sequence`, oldest first; none if `sequence` is the last record's.
@@ -273,7 +273,7 @@ impl EmbeddedReader {
 
     /// As [`EmbeddedWal::pending`]. The last records may not be durable.
     pub fn pending(&self) -> Records<'_> {
-        Records::new(&self.log, self.log.start().sequence)
+        self.log.records()
     }
 
     /// As [`EmbeddedWal::records_after`].

@@ -5,6 +5,7 @@
 //! exit status, or a [`Failure`](outcome::Failure), which is one line and an exit status.
 
 mod args;
+mod aside;
 mod bench;
 mod dump;
 mod follow;

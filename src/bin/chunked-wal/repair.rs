@@ -14,14 +14,14 @@
 //!   that is given up, each rename durable before the next, and the cut comes last.
 
 use std::fs;
-use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chunked_wal::raw::{Raw, RawChunk};
 use chunked_wal::{ChunkId, ChunkedWal, Config, Damage, Error, WalLock, raw};
 
 use crate::args::{Keep, RepairArgs};
+use crate::aside::{copy, free_name, sync_dir};
 use crate::look::{LogLook, Look, State, look};
 use crate::outcome::{Failure, Outcome};
 use crate::survey::{is_open, survey};
@@ -241,34 +241,4 @@ fn apply(lock: &WalLock, log: &LogLook, step: Step) -> Result<(), Failure> {
     let aside = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let how = if matches!(step, Step::Drop(_)) { "renamed" } else { "first copied" };
     say(&format!("done: {what}; {how} to {aside}\n"))
-}
-
-/// Makes a durable copy, which gets its name only once it is whole.
-pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
-    let mut part = to.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let copied = fs::copy(from, &part).and_then(|_| File::open(&part)?.sync_all());
-    copied.and_then(|()| fs::rename(&part, to)).map_err(|e| {
-        let _half_made = fs::remove_file(&part);
-        Failure::io("copy", from, &e)
-    })?;
-    sync_dir(to.parent().unwrap_or(to))
-}
-
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), Failure> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Failure::io("sync", dir, &e))
-}
-
-/// Returns a name for a file that is put aside, which no earlier repair has used.
-pub(crate) fn free_name(path: &Path) -> PathBuf {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".broken");
-    let first = PathBuf::from(&aside);
-    let mut names = std::iter::once(first).chain((2..).map(|n: u64| {
-        let mut name = aside.clone();
-        name.push(format!(".{n}"));
-        PathBuf::from(name)
-    }));
-    names.find(|name| !name.exists()).unwrap_or_else(|| path.with_extension("broken"))
 }

@@ -15,9 +15,9 @@ use chunked_wal::raw::{ChunkPlace, Raw, RawChunk};
 use chunked_wal::{ChunkId, ChunkedWal, Config, Error, raw};
 
 use crate::args::RepairArgs;
+use crate::aside::{copy, free_name, sync_dir};
 use crate::outcome::{Failure, Outcome};
 use crate::print;
-use crate::repair::{copy, free_name, sync_dir};
 use crate::survey::survey;
 
 pub(crate) fn run(args: &RepairArgs, offset: u64) -> Result<Outcome, Failure> {

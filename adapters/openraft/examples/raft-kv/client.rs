@@ -6,8 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crate::cluster::NODES;
-use crate::types::{Answer, Map, NodeId, Write};
+use crate::types::{Answer, Map, NODES, NodeId, Write};
 use crate::{Outcome, address};
 
 /// How long a server may take to answer before another is asked.

@@ -12,11 +12,8 @@ use openraft::BasicNode;
 use crate::client::Client;
 use crate::process::Process;
 use crate::report::Report;
-use crate::types::{Map, NodeId, Status};
+use crate::types::{Map, NODES, NodeId, Status};
 use crate::{Outcome, address, killer};
-
-/// The number of servers; ids start at 1.
-pub(crate) const NODES: NodeId = 3;
 
 const CLIENTS: u64 = 8;
 

@@ -12,6 +12,9 @@ openraft::declare_raft_types!(
 
 pub(crate) type NodeId = u64;
 
+/// The number of servers; ids start at 1.
+pub(crate) const NODES: NodeId = 3;
+
 /// A command that sets a key. Applying it twice has the same effect as once, so a client may retry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Write {
