@@ -1,4 +1,4 @@
-//! Bytes that one thread adds to while others read what stands before.
+//! Bytes that one thread appends to while others read the earlier ones.
 //!
 //! ```text
 //!  | published: never changes again, anybody reads | free: the writer's alone |
@@ -10,7 +10,7 @@
 //!
 //! - Bytes below `len` are written before `len` is stored with release, and never again.
 //! - There is one [`BufferWriter`] for a buffer at most, and bytes above `len` are seen through it alone.
-//! - A buffer begins anew only when nobody else holds it.
+//! - A buffer is reset only while no other thread holds it.
 #![allow(unsafe_code, reason = "shared by its two halves, which no borrow can tell apart")]
 
 use std::cell::UnsafeCell;
@@ -72,14 +72,14 @@ impl BufferWriter {
         BufferWriter { buffer: Arc::new(Buffer::new(capacity)), len: 0 }
     }
 
-    /// Begins a used buffer anew; `None` if somebody else holds it.
+    /// Resets a used buffer; `None` if another thread holds it.
     pub(super) fn reuse(mut buffer: Arc<Buffer>) -> Option<Self> {
         // Alone here, so there is no writer either: it would hold the buffer too.
         *Arc::get_mut(&mut buffer)?.len.get_mut() = 0;
         Some(BufferWriter { buffer, len: 0 })
     }
 
-    /// For those who read.
+    /// A handle for readers.
     pub(super) fn buffer(&self) -> &Arc<Buffer> {
         &self.buffer
     }
@@ -95,7 +95,7 @@ impl BufferWriter {
         self.buffer.capacity() - self.len
     }
 
-    /// What is not published; whatever stands there.
+    /// The unpublished rest, with arbitrary bytes.
     #[inline]
     pub(super) fn free(&mut self) -> &mut [u8] {
         let start = UnsafeCell::raw_get(self.buffer.bytes.as_ptr());

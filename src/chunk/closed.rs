@@ -9,7 +9,7 @@ use crate::position::ChunkId;
 #[derive(Debug)]
 pub(crate) struct ClosedChunk<C> {
     pub(crate) file: Arc<ChunkFile>,
-    /// The global offset behind its last record: its successor's id.
+    /// The global offset after its last record: its successor's id.
     pub(crate) end: u64,
     pub(crate) records: u64,
     /// The state after its last record, which is also its successor's first record.
@@ -35,7 +35,7 @@ pub struct ChunkStat<C> {
     pub records_count: u64,
     /// The global offset at which it begins.
     pub global_start: u64,
-    /// The global offset behind its last record.
+    /// The global offset after its last record.
     pub global_end: u64,
     /// Bytes from start to end: header, records and their padding; the seal is not counted.
     pub size: u64,

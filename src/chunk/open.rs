@@ -1,4 +1,4 @@
-//! The open chunk: encodes records into the tail and counts what it holds.
+//! The open chunk: encodes records into the tail and counts its records and bytes.
 //!
 //! ```text
 //! [16 bytes, header][codec's bytes][zeros to 8]     encoded in place, at the end of the tail
@@ -6,8 +6,8 @@
 //! ```
 //!
 //! - A frame is staged first and counts once committed; a codec or state machine that fails or
-//!   panics half-way leaves no byte behind.
-//! - The file has room for every record accepted and for the seal behind it.
+//!   panics half-way leaves no byte.
+//! - The file has room for every record accepted and for the seal after it.
 
 use std::io;
 use std::path::PathBuf;
@@ -47,8 +47,8 @@ pub(crate) struct OpenChunk {
     next: u64,
     records: u64,
     data_crc: DataCrc,
-    /// The frame behind the last record, not accepted yet. Kept here because an append is so short
-    /// that handing it back and forth would show.
+    /// The frame after the last record, not accepted yet. Kept here because passing it back and forth would slow an
+    /// append noticeably.
     staged: Staged,
     /// Bytes of the file that are known to be allocated.
     allocated: u64,
@@ -58,14 +58,14 @@ pub(crate) struct OpenChunk {
     path: PathBuf,
 }
 
-/// A frame that stands in the buffer and is not accepted yet.
+/// A frame in the buffer that is not accepted yet.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Staged {
     pub(crate) segment: Segment,
     pub(crate) crc: u32,
 }
 
-/// What is known of a chunk that is opened to be continued, or has just been begun.
+/// The facts about a chunk that is continued, or has just started.
 #[derive(Debug)]
 pub(crate) struct OpenChunkState {
     pub(crate) end: u64,
@@ -103,7 +103,7 @@ impl OpenChunk {
         self.file.id()
     }
 
-    /// The global offset behind the last record.
+    /// The global offset after the last record.
     #[inline]
     pub(crate) fn end(&self) -> u64 {
         self.next
@@ -135,7 +135,7 @@ impl OpenChunk {
         Seal { records: self.records, data_len: self.size(), data_crc: self.data_crc.value() }
     }
 
-    /// Encodes a record behind the last one. `synced` is the offset known to be durable.
+    /// Encodes a record after the last one. `synced` is the offset known to be durable.
     #[inline]
     pub(crate) fn stage<W: WalTypes>(
         &mut self,
@@ -150,12 +150,12 @@ impl OpenChunk {
         self.reserve(self.staged.segment.size)
     }
 
-    /// Where the staged frame stands.
+    /// The segment of the staged frame.
     pub(crate) fn staged(&self) -> Segment {
         self.staged.segment
     }
 
-    /// Accepts the staged frame; returns where it stands.
+    /// Accepts the staged frame; returns its segment.
     #[inline]
     pub(crate) fn commit(&mut self, tail: &mut TailWriter) -> Segment {
         let Staged { segment, crc } = self.staged;
@@ -200,9 +200,9 @@ pub(crate) struct FrameEncoder<'a> {
 }
 
 impl FrameEncoder<'_> {
-    /// Stages the frame of a record that is to stand at `offset`, `begin` bytes behind where staging
-    /// begins. After an error or a panic of the codec there is nothing to take back: what is staged counts
-    /// for nothing. `synced` is the offset known to be durable.
+    /// Stages the frame of a record for `offset`, `begin` bytes after the start of the staged bytes. After an error
+    /// or a panic of the codec nothing has to be taken back, because staged bytes don't count. `synced` is the
+    /// offset known to be durable.
     #[inline(always)]
     pub(crate) fn stage<W: WalTypes>(
         self,
@@ -245,7 +245,7 @@ impl FrameEncoder<'_> {
     }
 }
 
-/// Lets the codec write behind the `begin` bytes that are staged, and checks what it says of it.
+/// Lets the codec write after the first `begin` staged bytes, and checks the length that it returns.
 #[inline(always)]
 fn stage_payload<W: WalTypes>(
     tail: &mut TailWriter,
@@ -273,12 +273,12 @@ fn stage_payload<W: WalTypes>(
 fn too_large<W: WalTypes>(record: &WalRecord<W>, max: u64) -> Error {
     match record {
         WalRecord::Action(_) => Error::RecordTooLarge { max },
-        // The record that the user appends may be small: what is too large is what the next chunk begins with.
+        // The appended record may be small: the checkpoint that the next chunk starts with is too large.
         WalRecord::Checkpoint(_) => Error::CheckpointTooLarge { max },
     }
 }
 
-/// Stages what the codec writes, up to a limit, so that it can't fill the memory with one record.
+/// Stages the codec's bytes up to a limit, so that one record can't fill the memory.
 struct PayloadWriter<'a> {
     tail: &'a mut TailWriter,
     staged: usize,

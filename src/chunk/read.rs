@@ -1,5 +1,5 @@
-//! Reading chunks by position: files are opened when somebody reads, a few stay open, and none is
-//! read any more once its chunk is removed.
+//! Reading chunks by position: a file is opened for a read, a few files stay open, and no file is read after its
+//! chunk was removed.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,7 +19,7 @@ use crate::storage::{Access, Storage, StorageFile};
 /// Files of closed chunks that stay open between reads.
 const OPEN_MAX: usize = 64;
 
-/// How often a log that is closed looks whether somebody still reads in a map.
+/// The pause between two looks of a closed log for readers of its maps.
 const UNMAP_PAUSE: Duration = Duration::from_micros(50);
 
 /// The file of one chunk, as its readers share it.
@@ -34,7 +34,7 @@ pub(crate) struct ChunkFile {
 enum Handle {
     Shut,
     Open(OpenFile),
-    /// The log is closed: nobody begins to read. Who does already has the file from here.
+    /// The log is closed: no read starts. A running read already has the file from here.
     LetGo(Weak<dyn StorageFile>),
     /// The chunk is removed; its file may have another life already.
     Gone,
@@ -96,7 +96,7 @@ impl ChunkFile {
         &self.salt
     }
 
-    /// The file, if it is open; never waits for somebody who is just opening it.
+    /// The file, if it is open; doesn't wait for a thread that is just opening it.
     pub(crate) fn opened(&self) -> Option<Arc<dyn StorageFile>> {
         match &*self.handle.try_read()? {
             Handle::Open(open) => Some(open.file.clone()),
@@ -112,13 +112,13 @@ impl ChunkFile {
         }
     }
 
-    /// Lets go of the file, unless somebody is reading it: [`retire`](Self::retire) must see them.
-    /// Returns whether it did.
+    /// Closes the file, unless a reader holds it: [`retire`](Self::retire) must see that reader. Returns whether the
+    /// file was closed.
     fn let_go(&self) -> bool {
         self.handle.write().let_go()
     }
 
-    /// The same, but doesn't wait for somebody who is just opening it.
+    /// The same, but doesn't wait for a thread that is just opening the file.
     fn try_let_go(&self) -> bool {
         self.handle.try_write().is_some_and(|mut handle| handle.let_go())
     }
@@ -131,8 +131,8 @@ impl ChunkFile {
         }
     }
 
-    /// Ends all reading that has not begun. `true` if it is sure that nobody holds the file any more,
-    /// so that it may be overwritten.
+    /// Ends all reading that has not started. `true` if certainly no reader holds the file, so that it may be
+    /// overwritten.
     pub(crate) fn retire(&self) -> bool {
         match std::mem::replace(&mut *self.handle.write(), Handle::Gone) {
             // Its map goes here, before anybody can overwrite it.
@@ -163,7 +163,7 @@ pub(crate) fn with_a_descriptor<T>(open: impl Fn() -> io::Result<T>) -> io::Resu
     }
 }
 
-/// Waits for nobody: who is just opening a file may be here as well.
+/// Never waits: a thread that is just opening a file may run this too.
 fn give_up_kept_files() {
     for opened in KEPT.lock().iter().filter_map(Weak::upgrade) {
         if let Some(mut opened) = opened.try_lock() {
@@ -183,7 +183,7 @@ pub(crate) struct OpenFiles {
     maps: Mutex<Maps>,
 }
 
-/// The maps that somebody may hold.
+/// The maps that readers may hold.
 #[derive(Debug, Default)]
 struct Maps {
     made: Vec<Weak<dyn StorageFile>>,
@@ -238,7 +238,7 @@ impl OpenFiles {
         if let Some(map) = chunk.mapped() {
             return Some(map);
         }
-        // Whatever is wrong with the file, who reads it by position is told.
+        // Ignore the error; the positional read reports it.
         let file = self.get(chunk).ok()??;
         let mut handle = chunk.handle.write();
         let Handle::Open(open) = &mut *handle else { return None };
@@ -256,7 +256,7 @@ impl OpenFiles {
         open.map.clone()
     }
 
-    /// Opens no more files, and lets go of those kept and of the directory; waits for those who read in a map.
+    /// Opens no more files, and closes those kept and the directory; waits for readers of a map.
     pub(crate) fn close(&self) {
         self.unmap_all();
         *self.storage.write() = None;
@@ -265,8 +265,8 @@ impl OpenFiles {
         }
     }
 
-    /// Makes no more maps, lets go of all, and waits for those who read in one: once the log's lock is
-    /// given back, another log may cut the files. Readers hold a map only while they copy out of it.
+    /// Makes no more maps, drops all, and waits for their readers: once the log's lock is released, another log may
+    /// cut the files. Readers hold a map only while they copy out of it.
     fn unmap_all(&self) {
         self.maps.lock().ended = true;
         while self.maps.lock().made.iter().any(|map| map.strong_count() > 0) {

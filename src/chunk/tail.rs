@@ -9,11 +9,11 @@
 //!
 //! - Pieces follow one another without a gap, over rotations too; a new chunk's header is the
 //!   beginning of a piece. No piece spans two chunks, no frame two pieces.
-//! - A frame is staged behind `appended`, where nobody but the appender sees it, and published once it
-//!   is accepted. What is not published never was: nothing has to be taken back.
-//! - A flush moves no bytes: the worker writes them from where they stand.
+//! - A frame is staged after `appended`, where only the appender sees it, and published once it is accepted. An
+//!   unpublished frame needs no undo.
+//! - A flush moves no bytes: the worker writes them from this memory.
 //! - The lock is for the list of pieces, which the appender needs only when one is full.
-//! - A buffer is used again only when nobody holds it; steady appending allocates nothing.
+//! - A buffer is used again only while no thread holds it; steady appending allocates nothing.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -42,7 +42,7 @@ struct State {
     written: u64,
     /// Pieces that grow no further, the oldest first.
     ended: VecDeque<Piece>,
-    /// The one behind them, which grows; it may be empty.
+    /// The last one, which grows; it may be empty.
     open: Piece,
     piece_bytes: usize,
     pool: Vec<Arc<Buffer>>,
@@ -50,7 +50,7 @@ struct State {
     pooled_bytes_max: usize,
 }
 
-/// Bytes of one chunk that stand in one buffer.
+/// Bytes of one chunk in one buffer.
 #[derive(Debug)]
 struct Piece {
     /// The global offset of the first byte.
@@ -97,7 +97,7 @@ impl Unwritten {
 }
 
 impl Tail {
-    /// What is to be written next, if any of it stands below `end`.
+    /// The next bytes to write, if any of them is below `end`.
     pub(crate) fn next(&self, end: u64) -> Option<Unwritten> {
         let mut state = self.state.lock();
         state.drop_written();
@@ -113,13 +113,13 @@ impl Tail {
     pub(crate) fn written(&self, unwritten: Unwritten) {
         let mut state = self.state.lock();
         state.written = unwritten.end();
-        // First, so that nobody holds the buffer but the piece.
+        // First, so that only the piece holds the buffer.
         drop(unwritten);
         state.drop_written();
     }
 
-    /// Copies into `buf` the bytes at `offset`, as far as memory holds them. `Err` gives the offset at
-    /// which memory begins where that is behind `offset`: what is below it is in the file.
+    /// Copies into `buf` the bytes at `offset`, as far as memory has them. `Err` with the offset at which memory
+    /// starts if that is after `offset`: earlier bytes are in the file.
     pub(crate) fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, u64> {
         let state = self.state.lock();
         if offset < state.written {
@@ -161,7 +161,7 @@ impl State {
         }
     }
 
-    /// Keeps a buffer to be used again, unless it has another piece or somebody still reads it.
+    /// Keeps a buffer for later use, unless it has another piece or a reader holds it.
     fn recycle(&mut self, buffer: Arc<Buffer>) {
         let bytes = self.pooled_bytes + buffer.capacity();
         let worth_it = buffer.capacity() > 0 && bytes <= self.pooled_bytes_max;
@@ -171,7 +171,7 @@ impl State {
         }
     }
 
-    /// A writer to an empty buffer with room for at least so many bytes.
+    /// A writer to an empty buffer with room for at least `bytes`.
     fn take_buffer(&mut self, bytes: usize) -> BufferWriter {
         // The smallest, and of these the one used last, which the cache knows best.
         let fitting = self.pool.iter().enumerate().rev().filter(|(_, buffer)| buffer.capacity() >= bytes);
@@ -194,8 +194,8 @@ pub(crate) struct TailWriter {
 }
 
 impl TailWriter {
-    /// The empty tail of a log that is written up to `start`. It takes no memory before the first
-    /// append, and keeps at most `flush_queue_max_bytes` of what it has taken when there is less to hold.
+    /// The empty tail of a log that is written up to `start`. It allocates nothing before the first append, and later
+    /// keeps at most `flush_queue_max_bytes` of memory that it doesn't need.
     pub(crate) fn new(start: u64, open_buffer_max_bytes: u64, flush_queue_max_bytes: u64) -> Self {
         let writer = BufferWriter::new(0);
         let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -216,8 +216,7 @@ impl TailWriter {
         &self.tail
     }
 
-    /// The first `bytes` behind what is published, to stage a frame there. What was `staged` before is
-    /// kept.
+    /// The first `bytes` after the published ones, to stage a frame in. Bytes `staged` before are kept.
     #[inline]
     pub(crate) fn stage(&mut self, staged: usize, bytes: usize) -> &mut [u8] {
         if bytes > self.writer.room() {
@@ -242,14 +241,14 @@ impl TailWriter {
         self.publish(bytes);
     }
 
-    /// Ends the open piece and begins one that has room for `bytes`; what is `staged` goes there.
+    /// Ends the open piece and starts one with room for `bytes`; the `staged` bytes move there.
     #[cold]
     fn begin_piece(&mut self, staged: usize, bytes: usize) {
         let mut state = self.tail.state.lock();
         let mut next = state.take_buffer(bytes);
         next.free()[..staged].copy_from_slice(&self.writer.free()[..staged]);
         let open = Piece::open(state.open.end(), &next);
-        // First, so that nobody holds the buffer but its pieces.
+        // First, so that only its pieces hold the buffer.
         self.writer = next;
         state.go_on_in(open);
     }

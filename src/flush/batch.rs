@@ -18,13 +18,13 @@ pub(crate) enum Request<W: WalTypes> {
     Remove(Vec<Arc<ChunkFile>>),
 }
 
-/// Write what is new; sync if asked to; then tell.
+/// Writes what is new, syncs if asked to, then completes the callbacks.
 pub(crate) struct FlushRequest<W: WalTypes> {
     /// The global offset that this flush reaches.
     pub(crate) end: u64,
     pub(crate) mode: Flush,
     pub(crate) callback: Option<W::Callback>,
-    /// The user's flushes that it stands for; none if it is the log's own.
+    /// The number of the user's flushes in it; 0 if it is the log's own.
     pub(crate) count: u64,
     /// When the first of them was asked for.
     pub(crate) asked_at: Instant,
@@ -40,8 +40,8 @@ impl BatchLimit {
     }
 }
 
-/// While so many requests wait to be taken, the clock is read for each eighth flush only: it would take
-/// longer than the rest, and what it says would hardly differ.
+/// While this many requests are queued, the clock is read for every eighth flush only: reading it would take longer
+/// than the rest of the call, and the times would hardly differ.
 const MANY_WAITING: usize = 64;
 
 /// A flush that is to be queued.
@@ -56,8 +56,7 @@ pub(crate) struct NewFlush<'a, C> {
 }
 
 impl<C> NewFlush<'_, C> {
-    /// The request for it, behind the `last` of `waiting` ones, if there are any; none if it has joined
-    /// that.
+    /// Merges the flush into `last`, or returns a new request.
     pub(crate) fn behind<W: WalTypes<Callback = C>>(
         self,
         last: Option<&mut Entry<Request<W>>>,
@@ -96,7 +95,7 @@ pub(crate) struct ChunkBeginning<W: WalTypes> {
     /// Its final name.
     pub(crate) path: PathBuf,
     pub(crate) spare: Spare,
-    /// The global offset behind its first checkpoint.
+    /// The global offset after its first checkpoint.
     pub(crate) end: u64,
     /// The checkpoint of its predecessor, if one is kept.
     pub(crate) checkpoint: Option<W::Checkpoint>,

@@ -69,7 +69,7 @@ mod registry {
 
     /// Asks the recorder for the handles of one log.
     pub(crate) struct Registry {
-        /// The log's directory: what tells its metrics from those of other logs.
+        /// The log's directory, which distinguishes its metrics from those of other logs.
         log: String,
     }
 

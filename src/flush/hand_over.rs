@@ -95,8 +95,8 @@ impl<W: WalTypes> HandOver<W> {
         if asked < end { self.flush(end, mode, &mut None, count, method) } else { Ok(()) }
     }
 
-    /// As [`ask`](Self::ask), with a ticket. A ticket waits for an offset, so what was asked for already needs
-    /// no request of its own.
+    /// As [`ask`](Self::ask), with a ticket. A ticket waits for an offset, so it needs no request of its own for
+    /// bytes that were asked for before.
     pub(crate) fn ticket(&mut self, end: u64, mode: Flush) -> Result<FlushTicket> {
         self.shared.positions.check()?;
         self.ask(end, mode, 1, "flush_ticket")?;
@@ -116,8 +116,8 @@ impl<W: WalTypes> HandOver<W> {
 
     /// Does the worker's part on this thread; `false` if it is for the worker to do, or done.
     fn sync_inline(&mut self, end: u64) -> bool {
-        // With nothing queued, nothing comes before this sync, and whoever has the worker's lock is about to
-        // let go of it.
+        // The queue is empty, so no request comes before this sync, and the holder of the worker's lock is about to
+        // release it.
         let done =
             self.sync_asked < end && self.shared.queue.is_empty() && self.worker.lock().sync_inline(end);
         if done {
@@ -168,7 +168,7 @@ impl<W: WalTypes> HandOver<W> {
         true
     }
 
-    /// Waits until everything queued is done, and what waits for a quiet moment too.
+    /// Waits until everything queued is done, and the work for a quiet moment too.
     pub(crate) fn settle(&self) {
         self.shared.queue.wait_done();
         self.worker.lock().settle();
@@ -177,8 +177,8 @@ impl<W: WalTypes> HandOver<W> {
     /// Hands over the last flush and closes the queue.
     pub(crate) fn close(&mut self, end: u64) {
         if self.sync_asked < end {
-            // Without waiting for room: this is the last, and closing must not depend on the disk's speed inside
-            // a callback. If it is refused, the log has failed, and its cause is what closing returns.
+            // Doesn't wait for room: this request is the last, and closing must not depend on the disk's speed
+            // inside a callback. If the queue refuses it, the log has failed, and closing returns the cause.
             let asked_at = Instant::now();
             let flush = FlushRequest { end, mode: Flush::Sync, callback: None, count: 0, asked_at };
             let _refused = self.shared.queue.push(Request::Flush(flush), self.waiting(end));

@@ -1,4 +1,4 @@
-//! The thread behind the scenes: removes old chunks, and keeps spare files ready to become new ones.
+//! The housekeeper's thread: removes old chunks, and keeps spare files ready to become new ones.
 //!
 //! ```text
 //! remove ──► removals, oldest first ──► unlink, or rename to a spare ──► sync the directory
@@ -8,10 +8,10 @@
 //!
 //! - One removal at a time, the directory synced after each, and none past one that failed: a crash
 //!   never leaves a gap.
-//! - A removed chunk's file becomes a spare only if nobody holds it, and is offered (to be
-//!   overwritten) only after its old name is durably gone.
-//! - Nothing here poisons the log: a failure is logged, counted, told to the next `wait_idle`, and
-//!   tried again at the next occasion.
+//! - A removed chunk's file becomes a spare only if no reader holds it, and is offered (to be overwritten) only
+//!   after its old name is durably gone.
+//! - A failure here doesn't poison the log: it is logged, counted, returned by the next `wait_idle`, and the job is
+//!   tried again.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -36,7 +36,7 @@ pub(crate) struct Spare {
     pub(crate) handle: Arc<dyn StorageFile>,
     /// Bytes of it that have their space.
     pub(crate) allocated: u64,
-    /// Whether bytes of an earlier chunk may stand in it.
+    /// Whether the file may have bytes of an earlier chunk.
     pub(crate) earlier_life: bool,
 }
 
@@ -71,14 +71,14 @@ struct State {
     moving: Option<[PathBuf; 2]>,
     /// The first removal failed; none is tried before the next occasion.
     stalled: bool,
-    /// A failed removal that nobody was told of yet.
+    /// A failed removal that no call has returned yet.
     removal_error: Option<Error>,
     spares: VecDeque<Spare>,
     /// A rotation is near, or waits.
     spare_wanted: bool,
     /// A rotation waits for it.
     spare_awaited: bool,
-    /// Attempts begun to make a spare.
+    /// Attempts started to make a spare.
     attempts: u64,
     /// Which of them failed last, and why.
     spare_error: Option<(u64, Error)>,
@@ -119,14 +119,14 @@ impl State {
         !self.busy && self.leftovers.is_empty() && nothing_to_remove && !self.spare_wanted
     }
 
-    /// A job ended by a panic: those who wait for what it was to do must hear of it.
+    /// A panic ended a job: wakes its waiters with an error.
     fn fail(&mut self, error: Error) {
         self.stalled = true;
         self.spare_error = Some((self.attempts, error.clone()));
         self.removal_error.get_or_insert(error);
     }
 
-    /// An occasion to try again what failed.
+    /// Tries again what failed.
     fn retry(&mut self) {
         self.stalled = false;
     }
@@ -167,7 +167,7 @@ impl Housekeeper {
     ///
     /// # Errors
     ///
-    /// Why none can be made: [`Error::StorageFull`] or what the operating system said.
+    /// Why no spare can be made: [`Error::StorageFull`] or the operating system's error.
     pub(crate) fn take_spare(&self) -> Result<Spare> {
         let mut state = self.state.lock();
         let (mut asked, mut before) = (false, 0);
@@ -214,7 +214,7 @@ impl Housekeeper {
         true
     }
 
-    /// Removes chunks, oldest first; nobody reads them through the log any more.
+    /// Removes chunks, oldest first; the log no longer reads them.
     pub(crate) fn remove(&self, chunks: Vec<Arc<ChunkFile>>) {
         let mut state = self.state.lock();
         state.removals.extend(chunks);
@@ -226,8 +226,8 @@ impl Housekeeper {
     ///
     /// # Errors
     ///
-    /// The first removal that failed since the last call, which is tried again from now on; else why
-    /// the last spare could not be made ready, if nobody was told.
+    /// The first removal that failed since the last call; it is tried again after this. Otherwise the reason why
+    /// the last spare could not be made, if no call has returned it.
     pub(crate) fn wait_idle(&self) -> Result<()> {
         let mut state = self.state.lock();
         while !state.is_idle() {
@@ -261,7 +261,7 @@ impl Housekeeper {
         }
     }
 
-    /// A removal that failed and was not told of.
+    /// Takes the error of a removal that no call has returned.
     pub(crate) fn untold_error(&self) -> Option<Error> {
         self.state.lock().removal_error.take()
     }
@@ -397,9 +397,9 @@ impl Housekeeper {
         Ok(())
     }
 
-    /// Gives the file of the first chunk to be removed the name of a spare, which it returns; `None` if there is
-    /// no file any more. After an attempt that failed, its name is changed once more, from whichever it has: a
-    /// directory's sync that has failed may have dropped the change, and a second sync would not tell.
+    /// Renames the file of the first chunk in the queue of removals to a spare, and returns the new name; `None` if
+    /// the file is gone. After a failed attempt the file is renamed once more, from either name, because a failed
+    /// directory sync may have dropped the change, and a second sync would not report that.
     fn rename_to_spare(&self, path: &Path) -> Result<Option<PathBuf>> {
         let storage = &self.config.storage;
         let before = self.state.lock().moving.clone();

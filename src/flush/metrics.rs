@@ -66,7 +66,7 @@ pub struct Latency {
     pub max_us: u64,
 }
 
-/// The live counters behind [`FlushMetrics`].
+/// The live counters of [`FlushMetrics`].
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) batch_count: Counter,
@@ -180,8 +180,8 @@ impl Histogram {
         self.record_many(duration, 1);
     }
 
-    /// Records the duration so often. Only whoever has the worker's lock does, so that a load and a store
-    /// will do.
+    /// Records the duration `count` times. Only the holder of the worker's lock calls it, so a load and a store
+    /// suffice.
     pub(crate) fn record_many(&self, duration: Duration, count: u64) {
         if count == 0 {
             return;

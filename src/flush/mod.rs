@@ -1,4 +1,4 @@
-//! From buffer to disk: who waits, who writes, who is told.
+//! From buffer to disk: a flush waits in the queue, the worker writes and syncs, callbacks and waiters hear of it.
 //!
 //! ```text
 //!  appender                         worker thread                           housekeeper thread
@@ -13,8 +13,8 @@
 //! - One order: the queue's. Completion is the only arrow back.
 //! - `appended ≥ written ≥ synced`, and none of them ever goes back.
 //! - The first failure on the write path is final ([`Positions::poison`]).
-//! - No lock is held while a callback runs or the disk is waited for, but the worker's own, which only
-//!   makes somebody the worker: nobody waits for it that the worker could wait for.
+//! - No lock is held while a callback runs or the disk is waited for, except the worker's own. No thread that the
+//!   worker may wait for waits for that lock.
 
 mod batch;
 mod export;
@@ -44,7 +44,7 @@ pub(crate) use reentry::Inside;
 pub use ticket::{FlushSender, FlushTicket};
 pub(crate) use worker::{Pipeline, Quiet, Worker, spawn_worker};
 
-/// How far a flush takes what was appended.
+/// How far a flush takes the appended records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Flush {
     /// Handed to the operating system: survives the end of the process, not the loss of power.

@@ -1,4 +1,4 @@
-//! How far the log has got, and those who wait for it to get further.
+//! How far the log has got, and the threads and tasks that wait for it.
 //!
 //! ```text
 //!      synced        written        appended
@@ -7,11 +7,10 @@
 //!  durable   with the OS   in memory
 //! ```
 //!
-//! - Published with release, read with acquire: who sees an offset sees what was done to reach it.
-//! - Poison is set once, with its cause, and never cleared; what was reached stays reached.
-//! - Publishing costs some loads when nobody waits.
-//! - A sync wakes those whom it concerns: while one runs, those whom the next will serve gather behind
-//!   the other of two events.
+//! - Published with release, read with acquire: a thread that sees an offset sees the writes that led to it.
+//! - Poison is set once, with its cause, and never cleared; an offset that was reached stays reached.
+//! - Publishing costs a few loads if no thread waits.
+//! - A sync wakes the waiters that it serves. Waiters for the next sync gather at the other of two events meanwhile.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -33,7 +32,7 @@ pub struct Progress {
     pub synced: u64,
 }
 
-/// The shared state behind [`Progress`].
+/// The shared state of [`Progress`].
 #[derive(Debug)]
 pub(crate) struct Positions {
     appended: AtomicU64,
@@ -43,8 +42,8 @@ pub(crate) struct Positions {
     poisoned: AtomicBool,
     closed: AtomicBool,
     write_done: Event,
-    /// Two, so that those who wait for the next sync sleep on when this one is done. Syncs take turns:
-    /// the next is the one of the lower end.
+    /// Two, so that waiters for the next sync sleep on when this one is done. Syncs take turns: the next is the one
+    /// with the lower end.
     syncs: [SyncGroup; 2],
     /// Wakers are registered.
     tasks: AtomicBool,
@@ -53,7 +52,7 @@ pub(crate) struct Positions {
     gauges: Option<super::Gauges>,
 }
 
-/// Every other sync, and those who wait for it.
+/// Every other sync, and its waiters.
 #[derive(Debug, Default)]
 struct SyncGroup {
     /// What the last sync that began will reach, or has.
@@ -98,7 +97,7 @@ impl Positions {
         }
     }
 
-    /// What tells this log from others in the same process.
+    /// Distinguishes this log from others in the same process.
     pub(crate) fn identity(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
@@ -237,8 +236,8 @@ impl Positions {
         if self.reached(mode) >= offset {
             return Some(Ok(()));
         }
-        // The end is looked at before the offset again: what was published before the end counts. And the
-        // close before the cause: a log that fails is poisoned before it is closed.
+        // Look at the end before the offset: an offset published before the end counts. Look at the close before
+        // the cause: a log that fails is poisoned before it is closed.
         let closed = self.is_closed();
         let end = match self.cause() {
             Some(cause) => Err(cause),
@@ -273,7 +272,7 @@ impl Positions {
         }
         loop {
             let event = self.event(mode, offset);
-            // Before looking: what happens from here on ends the wait.
+            // Before looking: a change from here on ends the wait.
             let seen = event.epoch();
             // A sync that began and ended before that won't: is it still the one to wait for?
             if !std::ptr::eq(event, self.event(mode, offset)) {
@@ -365,8 +364,8 @@ impl ProgressHandle {
         self.positions.progress()
     }
 
-    /// Waits until everything below `offset` is durable. It asks for no sync: somebody must have
-    /// flushed, or will.
+    /// Waits until everything below `offset` is durable. It asks for no sync: another call must have flushed, or
+    /// will.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@
 //!
 //! - One producer (the appender, which holds the log mutably), one consumer (the worker).
 //! - A refusal leaves everything in its place; a push itself doesn't block.
-//! - Bytes count until they are written, not until they are taken: memory is what is bounded.
+//! - Bytes count until they are written, not until they are taken, because the limit is on memory.
 //! - An item larger than the whole bound is admitted when nothing else is queued.
 //! - A batch waits for company only while more can come: not once a push was refused for want of room,
 //!   and not with an item that was pushed for itself.
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// Entries that may be queued, whatever their size.
+/// The most entries in the queue, whatever their size.
 const ENTRIES_MAX: usize = 65_536;
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     /// The consumer waits here for items.
     filled: Condvar,
-    /// The producer waits here for room, others for what they pushed to be done.
+    /// The producer waits here for room, other threads until their entries are done.
     emptied: Condvar,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Queue<T> {
 pub(crate) struct Entry<T> {
     pub(crate) item: T,
     pub(crate) bytes: u64,
-    /// How many items it stands for: itself, and those that have joined it.
+    /// The number of its items: itself, and those merged into it.
     pub(crate) items: u64,
 }
 
@@ -56,7 +56,7 @@ struct State<T> {
     consumer_waits: bool,
     /// The consumer is to look around, whether or not there are items.
     nudged: bool,
-    /// Company is not worth waiting for: the producer can't bring any, or waits for what it pushed.
+    /// Don't wait for more entries: the producer can't bring any, or waits for its own.
     hurried: bool,
 }
 
@@ -122,7 +122,7 @@ impl<T> Queue<T> {
     pub(crate) fn wait_for_room(&self, bytes: u64) {
         let mut state = self.state.lock();
         while !state.has_room(bytes, self.bytes_max) {
-            // Each time: what is waited for may have been pushed after the last batch was taken.
+            // Each time, because the flush may have been pushed after the last batch was taken.
             self.hurry(&mut state);
             self.emptied.wait(&mut state);
         }
@@ -141,8 +141,9 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// If there is room for `bytes` more, adds what `make` makes of them; nothing if they have joined the
-    /// last entry that waits. `make` is given that, and how many entries wait; it is called at most once.
+    /// If there is room for `bytes` more, adds the entry that `make` returns, or none if it was merged into the
+    /// last one.
+    /// `make` gets the last entry and the number of entries; it is called at most once.
     pub(crate) fn add(
         &self,
         bytes: u64,
@@ -164,8 +165,8 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Counts one more item, of so many bytes, to the last entry, and wakes the consumer: it may wait for
-    /// nothing, or for a full batch.
+    /// Adds one more item of `bytes` to the last entry, and wakes the consumer, which may wait for any entry or for a
+    /// full batch.
     fn count_to_last(&self, state: &mut State<T>, bytes: u64) {
         state.count_to_last(bytes);
         self.wake_consumer(state);
@@ -192,7 +193,7 @@ impl<T> Queue<T> {
         self.filled.notify_one();
     }
 
-    /// Nothing more will be pushed; who waits for room need not any more.
+    /// No more entries come, so waiters for room give up.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.filled.notify_one();
@@ -237,7 +238,7 @@ impl<T> Queue<T> {
         in_time
     }
 
-    /// Moves the entries that make a batch behind those in `batch`.
+    /// Moves the entries of a batch to the end of `batch`.
     pub(crate) fn take_batch(&self, batch: &mut VecDeque<Entry<T>>, limit: BatchLimit) {
         self.state.lock().move_batch(batch, limit);
     }
@@ -292,7 +293,7 @@ impl<T> State<T> {
         self.closed || (self.entries.len() < ENTRIES_MAX && fits)
     }
 
-    /// Whether what waits makes a full batch.
+    /// Whether the queued entries make a full batch.
     fn fills(&self, limit: BatchLimit) -> bool {
         self.waiting_items >= limit.items || self.waiting_bytes >= limit.bytes
     }

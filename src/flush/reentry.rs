@@ -1,11 +1,11 @@
-//! Knows inside whose callbacks or codecs this thread is: waiting for such a log would never end.
+//! Knows the logs whose callbacks or codecs this thread is inside: waiting for one of them would never end.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
 
 use crate::error::{Error, Result};
 
-/// Logs inside one another that are told apart. Deeper than that, a wait for any log is refused.
+/// The most nested logs that are distinguished. Nested deeper, a wait for any log is refused.
 const DEPTH: usize = 8;
 
 /// The logs that a thread is inside, the outermost first.

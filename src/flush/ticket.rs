@@ -82,7 +82,7 @@ impl FlushTicket {
     ///
     /// As [`wait`](Self::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<()>> {
-        // A time too far away to be told is no limit.
+        // An instant that can't be represented is no limit.
         self.wait_deadline(Instant::now().checked_add(timeout))
     }
 
@@ -158,7 +158,7 @@ impl Future for FlushTicket {
 /// ticket with [`Error::Closed`].
 #[derive(Debug)]
 pub struct FlushSender {
-    /// Taken by the completion, so that the drop behind it does nothing.
+    /// Taken by the completion, so that the later drop does nothing.
     slot: Option<Arc<Slot>>,
 }
 

@@ -4,14 +4,14 @@
 //! take ─► write, publish ─► sync? ─► on_chunk_persisted, publish ─► callbacks ─► zeros ahead, sync mark
 //! ```
 //!
-//! - Everything happens in the queue's order, by whoever has the worker's lock: its thread, or the
-//!   appender in a `sync` that finds nothing else to do, which spares it two changes of thread.
+//! - The worker keeps the queue's order, on whichever thread holds its lock: its own, or the appender's in a `sync`
+//!   with nothing queued, which spares two changes of thread.
 //! - The first failure poisons: nothing is written, retried or promised after it, but every
 //!   completion still comes, once.
-//! - Callbacks, and wakers of tasks, run on the worker's thread; one that panics harms nobody else. No
+//! - Callbacks, and wakers of tasks, run on the worker's thread; one that panics doesn't affect others. No
 //!   lock is held but the worker's own, for which only `sync` and `wait_idle` wait.
-//! - The sync mark is written when the end has stayed where it is for a moment, not after each sync:
-//!   it is for logs that are idle, and would only stand in the way of one that is not.
+//! - The sync mark is written after the end hasn't moved for a moment, not after each sync: the mark is for idle logs,
+//!   and would only slow a busy one down.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -49,8 +49,8 @@ impl<W: WalTypes> Pipeline<W> {
     }
 }
 
-/// The worker syncs by itself once so many bytes are written and not durable: how far recovery looks for
-/// what a crash left behind has a bound by that.
+/// The worker syncs by itself once this many bytes are written and not durable, which bounds how far recovery looks
+/// for the remains of a crash.
 const UNSYNCED_MAX: u64 = 2 << 30;
 
 /// How long the end stays where it is before a sync mark is written there.
@@ -101,8 +101,8 @@ pub(crate) fn spawn_worker<W: WalTypes>(
 /// What the worker's thread does, until the queue is closed and everything in it is completed.
 pub(crate) fn run<W: WalTypes>(worker: &Mutex<Worker<W>>) {
     let shared = worker.lock().shared.clone();
-    // A panic that a step does not catch, of a logger or of a `Drop` of the user's, ends the log and not the
-    // thread: whatever is queued is still completed.
+    // A panic that no step catches, in a logger or in a `Drop` of the user's, ends the log and not the thread: every
+    // queued entry is still completed.
     while catch(|| serve(worker, &shared)).is_none() {
         shared.positions.poison(worker.lock().panicked());
         shared.queue.close();
@@ -111,7 +111,7 @@ pub(crate) fn run<W: WalTypes>(worker: &Mutex<Worker<W>>) {
     worker.guarded(Worker::finish);
     worker.fail_rest();
     shared.positions.close();
-    // If nobody is left to join the threads, this one ends the other.
+    // If no other thread is left to join the threads, this one ends the other.
     shared.housekeeper.close();
 }
 
@@ -168,15 +168,14 @@ impl<W: WalTypes> Worker<W> {
         waits.then_some(QUIET)
     }
 
-    /// Does now what else waits for a quiet moment.
+    /// Does the work for a quiet moment now.
     pub(crate) fn settle(&mut self) {
         self.guarded(Self::zero_ahead);
         self.guarded(Self::mark_end);
     }
 
-    /// Does the appender's flush at once, on its thread; `false` if there is somebody who is to be called
-    /// on the worker's thread, or zeros to be written. Nothing may be queued, or this would pass it. How
-    /// it ends is in the positions.
+    /// Does the appender's flush at once, on its thread; `false` if a callback has to run on the worker's thread,
+    /// or zeros are due. Nothing may be queued, because this flush would pass it. The result is in the positions.
     pub(crate) fn sync_inline(&mut self, end: u64) -> bool {
         // Zeros are for the thread to write, which would hardly find the lock free.
         let zeros_due = self.chunk.as_ref().is_some_and(|chunk| chunk.needs_zeros(end));
@@ -287,7 +286,7 @@ impl<W: WalTypes> Worker<W> {
         Ok(())
     }
 
-    /// Writes what stands in memory below `end`, all of it of the chunk in hand.
+    /// Writes the bytes in memory below `end`, which are all of the open chunk.
     pub(super) fn write_until(&mut self, end: u64) -> Result<()> {
         if self.shared.positions.written() >= end {
             return Ok(());
@@ -297,7 +296,7 @@ impl<W: WalTypes> Worker<W> {
             chunk.write(piece.bytes(), piece.start)?;
             let (start, end) = (piece.start, piece.end());
             self.shared.metrics.write_bytes.fetch_add(end - start, Relaxed);
-            // Before the sync: if that fails, what was written was written.
+            // Before the sync, because even if that fails these bytes are written.
             self.shared.tail.written(piece);
             self.shared.positions.publish_written(end);
         }
@@ -307,15 +306,15 @@ impl<W: WalTypes> Worker<W> {
         Ok(())
     }
 
-    /// A sync is done: tells it, to `on_chunk_persisted` first, so that whoever hears of it by waiting
-    /// can rely on that having run.
+    /// Publishes a finished sync. `on_chunk_persisted` runs first, so that a waiter that wakes up can rely on it
+    /// having run.
     pub(super) fn publish_sync(&mut self, sync: SyncTurn) -> Result<()> {
         self.notify_persisted(sync.end())?;
         self.shared.positions.publish_sync(sync);
         Ok(())
     }
 
-    /// Completes so many flushes at the front of the batch.
+    /// Completes the first `entries` flushes of the batch.
     fn complete(&mut self, entries: usize) {
         let mut left = entries;
         while left > 0 {
@@ -347,13 +346,13 @@ impl<W: WalTypes> Worker<W> {
     fn zero_ahead(&mut self) -> Result<()> {
         let (written, synced) = (self.shared.positions.written(), self.shared.positions.synced());
         match &mut self.chunk {
-            // Their sync is to tell of nothing but them.
+            // The sync of the zeros must not report an error of records.
             Some(chunk) if written == synced => chunk.zero_ahead(written),
             _ => Ok(()),
         }
     }
 
-    /// Writes a sync mark where all is synced and none stands yet.
+    /// Writes a sync mark if everything is synced and none is there yet.
     fn mark_end(&mut self) -> Result<()> {
         let positions = &self.shared.positions;
         let (written, synced) = (positions.written(), positions.synced());
@@ -378,10 +377,10 @@ impl<W: WalTypes> Worker<W> {
         }
     }
 
-    /// After a failure: completes all that is in hand or was taken, each with what became of it.
+    /// After a failure: completes every entry that was taken or is queued, each with its own result.
     fn fail_rest(&mut self) {
         let Some(cause) = self.shared.positions.cause() else { return };
-        // Nothing more is taken; whoever waits for room wakes and hears of the failure.
+        // No entry is taken any more; waiters for room wake and see the failure.
         self.shared.queue.close();
         while let Some(Entry { item, .. }) = self.batch.pop_front() {
             // What is only dropped is the user's too, and may panic.

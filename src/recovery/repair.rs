@@ -39,7 +39,7 @@ impl<W: WalTypes> Recovered<W> {
         self.newest.as_ref().map_or(0, |newest| newest.end)
     }
 
-    /// Makes durable what was replayed, and seals the newest chunk if it can't be continued.
+    /// Makes the replayed records durable, and seals the newest chunk if it can't be continued.
     pub(crate) fn repair(
         self,
         storage: &dyn Storage,
@@ -74,9 +74,9 @@ impl<W: WalTypes> Recovered<W> {
 
 /// Keeps as many spares as wanted and removes the others; returns those kept.
 ///
-/// One that was a chunk gets another name. If the sync of its removal failed, the disk may still have the old
-/// name, and a change of either name is what makes the next sync cover it. A crash in the middle of a rename
-/// may leave both names of a file: it must not be overwritten as a spare while it is a chunk, nor be two spares.
+/// A spare that was a chunk gets another name. If the sync of its removal failed, the disk may still have the old
+/// name, and only a change of either name makes the next sync cover it. After a crash in the middle of a rename a
+/// file may have both names: it must not be overwritten as a spare while it is a chunk, nor be two spares.
 fn tidy_spares(storage: &dyn Storage, config: &Config, listing: &Listing) -> Result<Vec<PathBuf>> {
     let wanted = usize::try_from(config.spare_chunks).unwrap_or(usize::MAX);
     let (mut kept, mut lives) = (Vec::new(), Vec::new());
@@ -107,8 +107,8 @@ fn tidy_spares(storage: &dyn Storage, config: &Config, listing: &Listing) -> Res
 }
 
 impl<C> Newest<C> {
-    /// Whether a sync of the directory that failed may have come last: nothing is written behind a chunk's
-    /// first record, a mark neither, before its name is durable.
+    /// Whether a failed sync of the directory may have been the last call: nothing is written after a chunk's first
+    /// record, not even a mark, before its name is durable.
     fn has_doubtful_name(&self) -> bool {
         self.records == 1 && !matches!(self.verdict, Verdict::Continue { mark: Some(_) })
     }
@@ -116,7 +116,7 @@ impl<C> Newest<C> {
     fn repair(&self, storage: &dyn Storage, config: &Config) -> Result<ChunkWriter> {
         let mut chunk = ChunkWriter::open(storage, &self.path, &self.header)?;
         if self.cut_first {
-            // Not behind the seal: to write part of a sector, the rest of it is read.
+            // Don't keep space for the seal: to write part of a sector, the rest of it is read.
             chunk.cut(self.end)?;
         }
         if self.proven < self.end {
@@ -150,21 +150,21 @@ impl<C> Newest<C> {
 
 /// All is synced and nothing is under way: a log that stays idle from here on has its proof.
 fn mark(chunk: &mut ChunkWriter, end: u64) -> Result<()> {
-    // A crash may have taken back what was allocated behind the last record.
+    // A crash may have taken back the space allocated after the last record.
     chunk.reserve_seal(end)?;
     chunk.mark(end)
 }
 
-/// Puts an ordinary mark in the place of the one that is there. That may be a closing mark, which says
-/// that nothing follows, and soon records will; or it may be one on the disk behind what the cache shows,
-/// where an earlier open was killed here or its sync failed.
+/// Replaces a mark by an ordinary one. The mark there may be a closing mark, which says that nothing follows, and
+/// soon records will; or it may be on the disk while the cache shows no mark, because an earlier open was killed
+/// here or its sync failed.
 fn mark_anew(chunk: &mut ChunkWriter, end: u64) -> Result<()> {
     chunk.mark(end)?;
     chunk.sync()
 }
 
-/// Ends a chunk at `end`, where one of its records ends, whatever stands behind: keeps the records
-/// before it, seals them, and cuts the rest off. All that is kept is on stable storage then.
+/// Ends a chunk at `end`, where one of its records ends: keeps the records before it, seals them, and cuts the rest
+/// off. On return the kept records are on stable storage.
 pub(crate) fn cut_chunk(storage: &dyn Storage, path: &Path, id: ChunkId, end: u64) -> Result<()> {
     let (header, bytes) = open_chunk(storage, path, id)?;
     let mut chunk = ChunkWriter::open(storage, path, &header)?;
@@ -189,10 +189,10 @@ pub(crate) fn cut_chunk(storage: &dyn Storage, path: &Path, id: ChunkId, end: u6
 /// The reads with which a chunk is cut, mended, or has a record taken out.
 pub(super) const REPAIR_READ: usize = 1 << 20;
 
-/// Writes the frames between two file positions once more, where they are, so that the next sync covers
-/// them. Each is checked after it was read and before it is written: since it was replayed, the operating
-/// system may have dropped a page that it held to be written (after a failed sync it calls such pages clean),
-/// and what is read then is what the disk has.
+/// Writes the frames between two file positions once more, in place, so that the next sync covers them. Each frame
+/// is checked after it is read and before it is written, because since the replay the operating system may have
+/// dropped a page that was still to be written (after a failed sync it calls such pages clean), and the read then
+/// returns older bytes from the disk.
 fn rewrite(chunk: &mut ChunkWriter, header: &Header, from: u64, to: u64, piece: u64) -> Result<()> {
     let source = FileBytes::new(chunk.file().clone(), to);
     let piece = usize::try_from(piece.min(to)).unwrap_or(usize::MAX);

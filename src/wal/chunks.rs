@@ -15,7 +15,7 @@ use crate::position::ChunkId;
 use crate::random::random_u64;
 use crate::record::{StateMachine, WalRecord, WalTypes};
 
-/// Rotations that may wait in the queue, whatever their size: each has a file open.
+/// Rotations that may wait in the queue: each has a file open.
 const ROTATIONS_WAITING: u64 = 64;
 
 /// A rotation counts for no more than this unless it is as large, so that the bytes of a queue without
@@ -58,7 +58,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         Ok(checkpoint)
     }
 
-    /// As [`close_open_chunk`](Self::close_open_chunk), for those who have no state machine at hand.
+    /// As [`close_open_chunk`](Self::close_open_chunk), with the checkpoint itself instead of a state machine.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.begin_chunk(checkpoint)
     }
 
-    /// Begins a chunk behind everything appended, ending the open one if there is one.
+    /// Starts a chunk after the last record, and ends the open one if there is one.
     pub(super) fn begin_chunk(&mut self, checkpoint: W::Checkpoint) -> Result<()> {
         let salt = random_u64();
         let mut compressor = self.config.compression.compressor();
@@ -105,13 +105,13 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.rotate(header, staged, spare, checkpoint, compressor, bytes)
     }
 
-    /// What a rotation that hands over so many bytes counts for in the queue.
+    /// The queue bytes of a rotation that hands over `bytes`.
     pub(super) fn rotation_weight(&self, bytes: u64) -> u64 {
         bytes.max((self.config.flush_queue_max_bytes / ROTATIONS_WAITING).min(ROTATION_WEIGHT_MAX))
     }
 
-    /// Sees to it that the open chunk has space for its seal. It has, unless a crash has taken back
-    /// what was allocated behind its last records.
+    /// Makes sure that the open chunk has space for its seal. It has, unless a crash has taken back the space
+    /// allocated after its last records.
     fn reserve_seal(&mut self) -> Result<()> {
         loop {
             let Some(open) = self.head.open_mut() else { return Ok(()) };
@@ -145,7 +145,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             Err(Error::StorageFull { .. }) if self.hand_over.wait_for_removals() => housekeeper.take_spare(),
             taken => taken,
         };
-        // The housekeeper ends with the worker: then the worker's failure is what counts.
+        // The housekeeper ends with the worker, so the worker's failure is the cause.
         let mut spare = taken.map_err(|error| self.shared.positions.check().err().unwrap_or(error))?;
         while spare.allocated < bytes {
             match spare.handle.allocate(bytes) {
@@ -217,9 +217,9 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Takes the oldest closed chunks out of the log for as long as `f` says so of their checkpoint,
     /// the state after the chunk's last record; returns their ids, oldest first.
     ///
-    /// Drained chunks can't be read any more, but are still on disk: after a reopen they are back,
-    /// until they are [removed](Self::remove_chunks). Where no chunk is open, on a disk that was full
-    /// when the log was opened, the newest stays: only its successor can stand for what it holds.
+    /// Drained chunks can't be read any more, but are still on disk: they are back after a reopen, until they are
+    /// [removed](Self::remove_chunks). If no chunk is open, because the disk was full when the log was opened, the
+    /// newest chunk stays: only a successor could hold its state.
     pub fn drain_closed_chunks_while(&mut self, mut f: impl FnMut(&W::Checkpoint) -> bool) -> Vec<ChunkId> {
         let mut ids = Vec::new();
         loop {
@@ -234,10 +234,9 @@ impl<W: WalTypes> ChunkedWal<W> {
 
     /// Removes drained chunks from the disk: the oldest, none left out, in any order given.
     ///
-    /// What was appended before is made durable first, because it may be what justifies the removal.
-    /// The removal itself happens behind that, in the background, oldest first: a crash may leave any
-    /// number of the newest of them. [`wait_idle`](Self::wait_idle) waits for it and tells what failed.
-    /// Blocks while the queue is full.
+    /// First makes everything appended durable, because a record may be the reason for the removal. The removal
+    /// follows in the background, oldest first: a crash may leave any number of the newest of these chunks.
+    /// [`wait_idle`](Self::wait_idle) waits for the removal and returns its error. Blocks while the queue is full.
     ///
     /// # Errors
     ///
@@ -289,7 +288,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.end() - self.view.start()
     }
 
-    /// The global offset behind everything appended.
+    /// The global offset after the last record.
     pub(super) fn end(&self) -> u64 {
         self.head.open().map_or_else(|| self.shared.positions.appended(), OpenChunk::end)
     }

@@ -1,9 +1,9 @@
-//! Where a log takes records: its open chunk, or what the next chunk begins with.
+//! The part of a log that takes records: its open chunk, or the checkpoint that the next chunk starts with.
 
 use crate::chunk::OpenChunk;
 use crate::error::{Error, Result};
 
-/// What takes the next record. One of the two, always: a log with neither could only lose what it is given.
+/// Takes the next record. There is always one of the two: a log with neither would lose its next record.
 #[allow(clippy::large_enum_variant, reason = "a log has one, and every record passes it")]
 pub(super) enum Head<C> {
     Open(OpenChunk),

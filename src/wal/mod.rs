@@ -1,4 +1,4 @@
-//! [`ChunkedWal`]: the facade, held by the one who appends.
+//! [`ChunkedWal`]: the facade, for the owner who appends.
 //!
 //! ```text
 //! append ─► OpenChunk ─► Tail        flush, sync, rotate, remove ─► Queue ─► worker, housekeeper
@@ -36,9 +36,9 @@ pub use open::OpenOptions;
 
 /// A chunked write-ahead log.
 ///
-/// One owner appends ([`append`](Self::append) takes `&mut self`); readers and those who wait for
-/// durability go through [`reader`](Self::reader) and [`progress_handle`](Self::progress_handle) on
-/// any thread. Writing and syncing happen on a thread of the log's own; appending itself does no I/O.
+/// One owner appends ([`append`](Self::append) takes `&mut self`). Any other thread reads through
+/// [`reader`](Self::reader), and waits for durability through [`progress_handle`](Self::progress_handle). The log
+/// writes and syncs on a thread of its own; appending itself does no I/O.
 ///
 /// ```
 /// use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, StateMachine, WalRecord, WalTypes};
@@ -80,7 +80,7 @@ pub use open::OpenOptions;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Dropping it closes it as [`close`](Self::close) does, and logs what fails.
+/// Dropping the log closes it like [`close`](Self::close), and logs an error instead of returning it.
 pub struct ChunkedWal<W: WalTypes> {
     config: Config,
     shared: Arc<Pipeline<W>>,
@@ -105,17 +105,17 @@ impl<W: WalTypes> ChunkedWal<W> {
         &self.report
     }
 
-    /// Appends one record behind the last; returns where it stands.
+    /// Appends a record and returns its segment.
     ///
-    /// The record is in memory then, and readable; [`flush`](Self::flush) or [`sync`](Self::sync)
-    /// takes it to the disk. Nothing is written or synced here. Once
-    /// [`Config::open_buffer_max_bytes`] wait in memory they are handed over as a [`Flush::Write`]; while the
-    /// queue is full that is left to the next append, which blocks until there is [room](Self::room). The disk is only asked for space: by the first append
-    /// after opening a log that goes on in its last chunk, and by a record that passes what its chunk
-    /// was given. On a full disk it waits for removals under way.
+    /// On return the record is in memory, and readable; [`flush`](Self::flush) or [`sync`](Self::sync) takes it to
+    /// the disk. `append` itself neither writes nor syncs. Once [`Config::open_buffer_max_bytes`] wait in memory,
+    /// they are handed over as a [`Flush::Write`]; if the queue is full then, the next append does it, and blocks
+    /// until there is [room](Self::room). `append` asks the disk for space only: with the first record after
+    /// opening a log that goes on in its last chunk, and with a record that exceeds the space of its chunk. On a
+    /// full disk it waits for removals under way.
     ///
-    /// In builds with debug assertions the record is decoded again: a codec that can't read back what it wrote
-    /// is [`Error::Encode`] here, and not an [`Error::Decode`] that keeps the log from opening.
+    /// In builds with debug assertions the record is decoded again: a codec that can't read back what it wrote is
+    /// [`Error::Encode`] here, instead of an [`Error::Decode`] that keeps the log from opening.
     ///
     /// It does not rotate: see [`try_close_full_chunk`](Self::try_close_full_chunk).
     ///
@@ -154,7 +154,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.accept()
     }
 
-    /// Encodes a record behind the last one, to be accepted or not.
+    /// Encodes a record after the last one, to be accepted or not.
     #[inline]
     fn stage(&mut self, record: &WalRecord<W>) -> Result<()> {
         self.shared.positions.check()?;
@@ -194,24 +194,25 @@ impl<W: WalTypes> ChunkedWal<W> {
         // Without room the next append waits for it, before it takes a record.
         let waiting = self.hand_over.waiting(appended);
         if waiting >= self.config.open_buffer_max_bytes && self.shared.queue.has_room(waiting) {
-            // The record is accepted whatever comes of this; a failure stays to be found.
+            // The record is accepted even if this fails; the next call reports the failure.
             let _poisoned_or_inside = self.hand_over.flush(appended, Flush::Write, &mut None, 0, "append");
         }
         Ok(segment)
     }
 
-    /// Where the last record stands. In a new log that is its first checkpoint.
+    /// The segment of the last record. In a new log that is its first checkpoint.
     pub fn last_segment(&self) -> Segment {
         self.last_segment
     }
 
-    /// Hands over what was appended, to be written or synced, and returns; `callback` is completed
-    /// once it is done.
+    /// Hands over the appended records, to be written or synced, and returns; `callback` is completed once that is
+    /// done.
     ///
-    /// Blocks while the queue is full, until callbacks before this one have run: a callback that takes a
-    /// mutex which the appender holds here waits for the appender, and the appender for it, for ever. Use
-    /// [`try_flush`](Self::try_flush) there, or let go of the mutex first. With [`Flush::Sync`] everything appended before becomes durable,
-    /// also what earlier flushes only wrote, also in an earlier chunk.
+    /// With [`Flush::Sync`] every record appended before becomes durable, also those that earlier flushes only
+    /// wrote, also those in earlier chunks. Blocks while the queue is full, until callbacks before this one have
+    /// run. A callback that takes a mutex which the appender holds during this call deadlocks: the callback waits
+    /// for the appender, and the appender for the callback. Use [`try_flush`](Self::try_flush) there, or release
+    /// the mutex first.
     ///
     /// # Errors
     ///
@@ -243,9 +244,10 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.flush(mode, callback).map_err(TryFlushError::Failed)
     }
 
-    /// Waits, without blocking the thread, until the queue has room for what is appended: then a
-    /// [`flush`](Self::flush) or [`try_flush`](Self::try_flush), and one [`append`](Self::append), don't wait
-    /// for room, and a rotation for no more than its checkpoint takes. It is ready at once for a log that has failed: the next call says why.
+    /// Waits, without blocking the thread, until the queue has room for the appended records. Then neither a
+    /// [`flush`](Self::flush) or [`try_flush`](Self::try_flush) nor one [`append`](Self::append) waits for room,
+    /// and a rotation waits only for the room of its checkpoint. Ready at once if the log has failed: the next call
+    /// returns the cause.
     ///
     /// ```
     /// # use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
@@ -353,12 +355,12 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.shared.metrics.snapshot()
     }
 
-    /// Flushes and syncs what was appended, waits for all that was handed over, marks the end of the
-    /// log, and lets go of the directory.
+    /// Flushes and syncs the appended records, waits until everything handed over is done, marks the end of the log,
+    /// and releases the directory.
     ///
     /// # Errors
     ///
-    /// What failed, now or before: [`Error::Poisoned`], or a removal that nobody was told of. Inside a
+    /// A failure, new or earlier: [`Error::Poisoned`], or a removal whose error no call has returned. Inside a
     /// callback it returns [`Error::WouldDeadlock`] and the threads finish by themselves.
     pub fn close(mut self) -> Result<()> {
         self.shut_down()
@@ -373,8 +375,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         }
     }
 
-    /// On a full disk: gets back what removals under way free, then what spares take; `false` once
-    /// there is nothing to get.
+    /// On a full disk: waits for the space of removals under way, then gives up spares; `false` once neither frees
+    /// any more.
     fn make_room(&mut self) -> bool {
         self.hand_over.wait_for_removals() || self.shared.housekeeper.give_up_spare()
     }
@@ -386,7 +388,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         let Pipeline { positions, housekeeper, .. } = &*self.shared;
         Inside::refuse_wait(positions.identity(), "close")?;
         for thread in threads {
-            // A thread can only panic at its very end, where it drops what is the user's.
+            // The thread can panic only at its very end, where it drops values of the user's types.
             let _dropped = thread.join().map_err(std::mem::forget);
         }
         match positions.cause() {

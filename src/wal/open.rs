@@ -45,9 +45,9 @@ impl<W: WalTypes> OpenOptions<W> {
     /// Calls `f` with how far a chunk is durable and with the checkpoint of the chunk's predecessor,
     /// if one is kept.
     ///
-    /// While opening, on the caller's thread: for each chunk that was found, a sealed one before its
-    /// records are applied, the newest once it is durable. Later, on the worker's thread: after each
-    /// sync, before those who wait for that sync are told.
+    /// While opening, `f` runs on the caller's thread for each chunk found: for a sealed one before its records are
+    /// applied, for the newest once it is durable. Later it runs on the worker's thread after each sync, before
+    /// waiters for that sync wake up.
     pub fn on_chunk_persisted(
         mut self,
         f: impl Fn(ChunkPersisted, Option<&W::Checkpoint>) + Send + Sync + 'static,
@@ -56,7 +56,7 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
-    /// Which records to apply; all unless set.
+    /// Which records to apply. Default: all.
     pub fn replay(mut self, replay: Replay) -> Self {
         self.replay = replay;
         self
@@ -69,19 +69,18 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
-    /// Makes it an error, [`Error::EndMissing`], if the log ends before the global offset `offset`:
-    /// for a caller that knows how far the log was durable, such as a store that keeps the end of the
-    /// last acknowledged [`Segment`]. A lost or rolled-back newest chunk otherwise looks like a
-    /// shorter log. Default: 0, no demand.
+    /// Returns [`Error::EndMissing`] if the log ends before the global offset `offset`. Use it if the caller knows
+    /// how far the log was durable, like a store that keeps the end of the last acknowledged [`Segment`]: without
+    /// it, a log that lost its newest chunk looks like a shorter log. Default: 0, no demand.
     pub fn must_reach(mut self, offset: u64) -> Self {
         self.must_reach = offset;
         self
     }
 
-    /// Mends damage by which nothing is lost, where the rest of the log proves what was there: an older
-    /// chunk's seal, or a chunk header with one flipped bit ([`Damage::can_be_mended`]). Once the log is
-    /// replayed it is written anew and synced; [`RecoveryReport::mended`] tells of it. Otherwise it is
-    /// [`Error::Corrupt`], so that somebody hears of a disk that changes bits.
+    /// Mends damage that loses nothing because the rest of the log proves the damaged bytes: an older chunk's seal,
+    /// or a chunk header with one flipped bit ([`Damage::can_be_mended`]). The mend is written and synced after the
+    /// replay, and [`RecoveryReport::mended`] lists it. Without this option the damage is [`Error::Corrupt`],
+    /// because a disk that changes bits should be noticed.
     ///
     /// [`Damage::can_be_mended`]: crate::Damage::can_be_mended
     pub fn mend(mut self) -> Self {
@@ -89,13 +88,13 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
-    /// Takes a sector of the newest chunk that can't be read (`EIO`) for a torn write, and cuts the log before
-    /// it, as [`RecoveryReport::torn_tail`] then tells. Otherwise it is [`Error::Io`].
+    /// Treats a sector of the newest chunk that can't be read (`EIO`) as a torn write, and cuts the log before it;
+    /// [`RecoveryReport::torn_tail`] reports the cut. Without this option such a sector is [`Error::Io`].
     ///
-    /// Some disks leave such a sector where the power failed while it was written. Records in it may have been
-    /// acknowledged, where later ones were appended to the same sector: **they are lost**. Where something
-    /// behind it proves that they had been durable, it stays [`Error::Io`]. Try without this first: a cable or
-    /// a controller may be the cause, and another attempt may read it.
+    /// Some disks leave such a sector where the power failed during a write. Records in it may have been
+    /// acknowledged, if later records were appended to the same sector: **they are lost**. If a frame after the
+    /// sector proves that they were durable, it stays [`Error::Io`]. Try without this option first: a cable or a
+    /// controller may be the cause, and another attempt may read the sector.
     pub fn cut_unreadable_tail(mut self) -> Self {
         self.unreadable = Unreadable::Cut;
         self
@@ -123,8 +122,8 @@ impl<W: WalTypes> OpenOptions<W> {
         lock_and_list(&self.storage, &self.config, Absent::Make, None).map(|locked| locked.lock)
     }
 
-    /// Opens the log: locks the directory, replays what it holds into the state machine, makes all of
-    /// that durable, and starts the log's threads.
+    /// Opens the log: locks the directory, replays the records into the state machine, makes all of them durable, and
+    /// starts the log's threads.
     ///
     /// Blocks for as long as reading the log takes.
     ///
@@ -160,7 +159,7 @@ impl<W: WalTypes> OpenOptions<W> {
         let Locked { storage, lock, listing } = lock_and_list(&storage, &config, absent, lock)?;
         config.dir = lock.dir().to_owned();
         for name in &listing.foreign {
-            // Escaped: whoever may make files there chose the name.
+            // Escaped, because any process that may create files there chose the name.
             log::warn!("not the log's, left alone: {name:?}");
         }
         let mut options = ReplayOptions::new(replay, on_chunk_persisted);
@@ -215,7 +214,7 @@ impl Absent {
     }
 }
 
-/// A directory that nobody else writes to.
+/// A directory locked by this log.
 struct Locked {
     /// The storage, for this directory where it can be had for one.
     storage: Arc<dyn Storage>,
@@ -223,7 +222,7 @@ struct Locked {
     listing: Listing,
 }
 
-/// Takes the lock and looks what is there, making the directory where that is wanted.
+/// Takes the lock and lists the directory, which is created if it may be.
 fn lock_and_list(
     storage: &Arc<dyn Storage>,
     config: &Config,
@@ -273,8 +272,8 @@ fn create_dir(storage: &dyn Storage, config: &Config) -> Result<PathBuf> {
 }
 
 impl<W: WalTypes> ChunkedWal<W> {
-    /// Opens the log that `config` tells of, or makes it, and replays it into `state_machine`; the
-    /// short form of [`options`](Self::options).
+    /// Opens or creates the log in `config.dir`, and replays it into `state_machine`; the short form of
+    /// [`options`](Self::options).
     ///
     /// # Errors
     ///
@@ -388,7 +387,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             }
             Err(error) => return Err(error),
         }
-        // What fails here is told as it happened: nothing was accepted that a poison would concern.
+        // Returns the cause itself, not a poison: no record was accepted yet.
         self.shared.positions.wait(Flush::Sync, self.end(), "open")
     }
 
@@ -419,7 +418,7 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, C
         data_crc: newest.data_crc,
         // What the file has is found out when the first record asks for space.
         allocated: 0,
-        // A chunk begun without compression stays so: its header says what a reader must know.
+        // A chunk that started without compression stays so: its header says which features a reader needs.
         compressor: config.compression.compressor().filter(|_| newest.header.may_be_compressed()),
     };
     (OpenChunk::new(file, handle, state, config), writer)

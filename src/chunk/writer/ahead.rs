@@ -10,8 +10,8 @@
 //! then has to make durable as well: it takes half as long again. So the worker writes zeros there, a
 //! step at a time, when it has nothing else to do. The bytes read as zeros before and after.
 //!
-//! - Only for syncs of little at a time: what they bring in bulk pays its own way.
-//! - Begins behind the place of the sync mark, in a block that no frame has reached.
+//! - Only for small syncs: a large one costs little more without zeros.
+//! - Starts after the place of the sync mark, in a block that no frame has reached.
 //! - Only in space that the file has, and only in a file's first life.
 
 use crate::format::{Header, SYNC_MARK_LEN};
@@ -41,8 +41,8 @@ impl ZerosAhead {
         ZerosAhead { step: step / BLOCK * BLOCK, zeroed: 0, space, small_syncs: 0 }
     }
 
-    /// For the file with this header, of which `space` bytes are allocated. What stands in a file used
-    /// again was written before.
+    /// For the file with this header, of which `space` bytes are allocated. A file used again was written before,
+    /// so it needs no zeros.
     pub(super) fn of_file(header: &Header, step: u64, space: u64) -> Self {
         if header.earlier_life() { Self::none() } else { Self::new(step, space) }
     }

@@ -189,7 +189,7 @@ impl ChunkWriter {
         })
     }
 
-    /// Counts a sync that made so many bytes of records durable: after many small ones, zeros are due.
+    /// Counts a sync that made `bytes` of records durable: after many small ones, zeros are due.
     pub(crate) fn count_sync(&mut self, bytes: u64) {
         self.ahead.note_sync(bytes);
     }
@@ -206,7 +206,7 @@ impl ChunkWriter {
         let pieces = (from..to).step_by(ZEROS.len()).map(|at| (to - at).min(ZEROS.len() as u64) as usize);
         let mut zeros: Vec<_> = pieces.map(|n| IoSlice::new(&ZEROS[..n])).collect();
         match write_all_at(&*self.file, &mut zeros, from) {
-            // Now, when nobody waits for it; and because a failure may be reported to one sync only.
+            // Now, while no caller waits for it; and because a failure may be reported to one sync only.
             Ok(()) => self.sync(),
             Err(error) => match Error::no_space("write", &self.path, to, error) {
                 // The space was promised and is not there, so there will be none.

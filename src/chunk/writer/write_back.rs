@@ -1,10 +1,9 @@
 //! Writing back early: a log that writes much between two syncs lets the disk begin before the sync.
 //!
-//! Otherwise everything that was written since the last sync waits in the page cache, and the disk stands
-//! idle until a sync, at the latest the one that ends a chunk, has to bring all of it out at once while the
-//! queue fills up behind it.
+//! Otherwise everything written since the last sync stays in the page cache, and the disk is idle until a sync, at
+//! the latest the one that ends a chunk, has to write all of it at once while the queue fills up.
 //!
-//! - It promises nothing: what is durable is a sync's to say.
+//! - Nothing is durable by it: only a sync makes bytes durable.
 //! - Only whole blocks: the last one is still written to, and a block under way makes a write to it wait.
 
 /// So many bytes without a sync are reason enough, and small syncs never get there.
