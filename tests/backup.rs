@@ -163,7 +163,9 @@ fn a_directory_of_version_0_2_is_named() {
     let error = Wal::open(config(dir.path()), &mut List::default()).unwrap_err();
     assert!(matches!(error, Error::NotAChunk { .. }), "{error}");
     assert!(
-        error.to_string().contains("a log of chunked-wal 0.2, which this version doesn't read"),
+        error
+            .to_string()
+            .contains("a log of chunked-wal 0.2 starts like this, and this version doesn't read it"),
         "{error}"
     );
     assert_eq!(fs::read(&path).unwrap(), bytes);
