@@ -14,6 +14,7 @@
 //! - 16 zero bytes are never a frame, as `kind` 0 is never used.
 
 use super::{Crc, array_at};
+use crate::error::Damage;
 use crate::position::{ALIGN, ceil8};
 use crate::random::splitmix64;
 
@@ -182,9 +183,20 @@ impl FrameHeader {
         FRAME_HEADER_LEN as u64 + ceil8(self.len.into()).unwrap_or(u64::MAX - FRAME_HEADER_LEN as u64)
     }
 
+    /// The header that `bytes`, which are at `offset`, begin with, if its check is right and its frame takes no
+    /// more than the `room` that there is: its length may be believed then.
+    #[inline(always)]
+    pub(super) fn believed(bytes: &[u8], offset: u64, room: u64, salt: &Salt) -> Result<Self, Damage> {
+        let header = bytes.first_chunk().map(Self::parse).ok_or(Damage::FrameHeader)?;
+        if !header.check_ok(salt, offset) {
+            return Err(Damage::FrameHeader);
+        }
+        if header.frame_size() > room { Err(Damage::FrameCutShort) } else { Ok(header) }
+    }
+
     /// Whether this can be the header of a frame at `offset`.
     #[inline]
-    pub(crate) fn check_ok(&self, salt: &Salt, offset: u64) -> bool {
+    pub(super) fn check_ok(&self, salt: &Salt, offset: u64) -> bool {
         self.kind != 0 && self.check == salt.check(offset, self.len, self.marks())
     }
 
@@ -195,7 +207,7 @@ impl FrameHeader {
 
     /// Whether the CRC is right; `frame` is the whole frame, which begins with this header.
     #[inline]
-    pub(crate) fn crc_ok(&self, frame: &[u8], offset: u64, salt: &Salt) -> bool {
+    pub(super) fn crc_ok(&self, frame: &[u8], offset: u64, salt: &Salt) -> bool {
         let mut crc = salt.crc_before(offset);
         crc.bytes_but_first(frame, self.crc, offset_in_frame(offset));
         self.crc == crc.value()
@@ -261,14 +273,23 @@ pub(crate) fn finish_frame(
     crc.value()
 }
 
-/// Whether `frame`, padding included, is what was once encoded for `offset`.
-pub(crate) fn verify_frame(frame: &[u8], offset: u64, salt: &Salt) -> bool {
-    let Some(header) = frame.first_chunk().map(FrameHeader::parse) else {
-        return false;
-    };
-    header.check_ok(salt, offset)
-        && header.frame_size() == frame.len() as u64
-        && header.crc_ok(frame, offset, salt)
+/// The header of the frame that `bytes`, which are at `offset`, begin with, if the frame is whole and all is
+/// well with it.
+#[inline(always)]
+pub(crate) fn sound_frame(bytes: &[u8], offset: u64, salt: &Salt) -> Result<FrameHeader, Damage> {
+    let header = FrameHeader::believed(bytes, offset, bytes.len() as u64, salt)?;
+    let frame = &bytes[..header.frame_size() as usize];
+    if header.crc_ok(frame, offset, salt) { Ok(header) } else { Err(Damage::FrameChecksum) }
+}
+
+/// The same of bytes that are one frame, padding included; fewer or more are no frame.
+#[inline]
+pub(crate) fn whole_frame(frame: &[u8], offset: u64, salt: &Salt) -> Result<FrameHeader, Damage> {
+    let header = frame.first_chunk().map(FrameHeader::parse).ok_or(Damage::FrameHeader)?;
+    if header.frame_size() != frame.len() as u64 {
+        return Err(Damage::FrameHeader);
+    }
+    sound_frame(frame, offset, salt)
 }
 
 /// The sync mark of a log that ends at `offset` for now.

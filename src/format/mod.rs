@@ -12,8 +12,9 @@
 //!             flagged so, the payload is compressed: | raw length 4 | LZ4 block |
 //!
 //!  ReadAt ──► Scan ──► Frame, Frame, ... ──► ScanEnd
-//!               └─ search: behind an invalid frame, is there proof that it had been durable?
-//!  ReadAt ──► frontier: how far whole frames go that somebody else writes, and which are durable
+//!               ├─ place: what is at one position, the one place that says when a frame is sound
+//!               └─ search: after an invalid frame, is there proof that it had been durable?
+//!  ReadAt ──► Frontier: how far sound records go that another process writes, and which are durable
 //! ```
 //!
 //! - Everything here is pure: bytes in, bytes out. No file is opened, nothing is logged, and no
@@ -26,8 +27,6 @@
 
 mod block;
 mod crc;
-#[cfg(feature = "monitor")]
-mod cursor;
 mod frame;
 mod frontier;
 mod header;
@@ -50,20 +49,16 @@ use std::io;
 
 pub(crate) use self::block::*;
 use self::crc::Crc;
-#[cfg(feature = "monitor")]
-pub(crate) use self::cursor::*;
 pub(crate) use self::frame::*;
 pub(crate) use self::frontier::*;
 pub(crate) use self::header::*;
 pub(crate) use self::lz4::Compressor;
+#[cfg(feature = "embedded")]
+pub(crate) use self::place::{Origin, Place, inspect};
 pub(crate) use self::scan::*;
 pub(crate) use self::seal::*;
 #[cfg(feature = "embedded")]
-pub(crate) use self::search::Origin;
-#[cfg(feature = "embedded")]
-pub(crate) use self::search::Search;
-#[cfg(feature = "embedded")]
-pub(crate) use self::search::search;
+pub(crate) use self::search::{Search, search};
 pub(crate) use self::void::*;
 #[cfg(feature = "embedded")]
 pub(crate) use self::window::Window;

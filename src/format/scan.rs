@@ -21,14 +21,14 @@ use std::io;
 use std::ops::Range;
 
 use super::lz4::decompress;
-use super::place::{Place, inspect};
+use super::place::{Origin, Place, inspect};
 use super::seal::SEAL_PAYLOAD_LEN;
-use super::search::{Origin, Search, next_sound, search};
+use super::search::{Search, next_sound, search};
 use super::void::{VOID_LEN_MIN, is_void, voided_crc};
 use super::window::Window;
 use super::{
     Block, DataCrc, FLAG_CLOSED, FLAG_LZ4, FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header, Kind, ReadAt,
-    SEAL_LEN, SYNC_MARK_LEN, Salt, Seal,
+    SEAL_LEN, SYNC_MARK_LEN, Seal, sound_frame,
 };
 use crate::error::{Damage, Proof};
 
@@ -188,7 +188,7 @@ impl<R: ReadAt> Scan<R> {
         }
         loop {
             let offset = origin.offset(seen.position);
-            let Some(header) = sound_frame(rest, offset, &origin.salt) else { return Ok(()) };
+            let Ok(header) = sound_frame(rest, offset, &origin.salt) else { return Ok(()) };
             if !seen.is_record(&header, origin.record_flags) {
                 return Ok(());
             }
@@ -223,13 +223,7 @@ impl<R: ReadAt> Scan<R> {
 
     /// Moves behind one frame, or sets the end; `None` if it is no record.
     fn step_once(&mut self) -> io::Result<Option<FrameHeader>> {
-        let (held, offset) = (self.window.held(self.seen.position), self.offset());
-        if let Some(header) = sound_frame(held, offset, &self.origin.salt)
-            && self.seen.is_record(&header, self.origin.record_flags)
-        {
-            self.seen.accept(&header, offset);
-            return Ok(Some(header));
-        }
+        let offset = self.offset();
         let end = match inspect(&mut self.window, &self.origin, self.seen.position)? {
             Place::Sound(header) if self.seen.is_record(&header, self.origin.record_flags) => {
                 self.seen.accept(&header, offset);
@@ -340,8 +334,7 @@ impl<R: ReadAt> Scan<R> {
             data_len: self.seen.position,
             data_crc: self.seen.data_crc.value(),
         };
-        let payload = &self.window.held(self.seen.position)[FRAME_HEADER_LEN..][..SEAL_PAYLOAD_LEN];
-        let found = Seal::parse(payload);
+        let found = Seal::in_frame(self.window.held(self.seen.position));
         let agrees = if self.seen.is_partial {
             found.map(|s| s.data_len) == Some(expected.data_len)
         } else {
@@ -471,16 +464,4 @@ impl Seen {
     fn prove(&mut self, synced: Option<u64>) {
         self.proven = self.proven.max(synced.unwrap_or(0));
     }
-}
-
-/// The header of the frame that `bytes`, which stand at `offset`, begin with, if the frame is whole and
-/// all is well with it.
-#[inline(always)]
-fn sound_frame(bytes: &[u8], offset: u64, salt: &Salt) -> Option<FrameHeader> {
-    let header = FrameHeader::parse(bytes.first_chunk()?);
-    if !header.check_ok(salt, offset) {
-        return None;
-    }
-    let frame = bytes.get(..usize::try_from(header.frame_size()).ok()?)?;
-    header.crc_ok(frame, offset, salt).then_some(header)
 }

@@ -12,7 +12,7 @@ use std::io;
 
 use super::{
     Crc, FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header, Kind, ReadAt, Salt, array_at, finish_frame,
-    read_exact_at, verify_frame,
+    read_exact_at, sound_frame,
 };
 
 /// Bytes of a seal's payload.
@@ -45,14 +45,20 @@ impl Seal {
         frame
     }
 
-    /// Reads a seal's payload; `None` if it has another length.
-    pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
-        (payload.len() == SEAL_PAYLOAD_LEN).then(|| Self {
-            records: u64::from_le_bytes(array_at(payload, 0)),
-            data_len: u64::from_le_bytes(array_at(payload, 8)),
-            data_crc: u32::from_le_bytes(array_at(payload, 16)),
+    /// Reads the seal whose whole frame `bytes` begin with; `None` if they are too few.
+    pub(super) fn in_frame(bytes: &[u8]) -> Option<Self> {
+        let frame: &[u8; LEN] = bytes.first_chunk()?;
+        Some(Self {
+            records: u64::from_le_bytes(array_at(frame, 16)),
+            data_len: u64::from_le_bytes(array_at(frame, 24)),
+            data_crc: u32::from_le_bytes(array_at(frame, 32)),
         })
     }
+}
+
+/// Whether this is the header of a seal.
+pub(super) fn is_seal(header: &FrameHeader) -> bool {
+    header.kind == Kind::Seal as u8 && header.flags == 0 && header.len as usize == SEAL_PAYLOAD_LEN
 }
 
 /// The running CRC over the stored CRCs of a chunk's frames, in order.
@@ -85,10 +91,7 @@ pub(crate) fn find_seal<R: ReadAt + ?Sized>(source: &R, header: &Header) -> io::
     let mut frame = [0; LEN];
     read_exact_at(source, &mut frame, position)?;
 
-    let head = FrameHeader::parse(&array_at(&frame, 0));
-    let is_seal = head.kind == Kind::Seal as u8 && head.flags == 0 && head.len as usize == SEAL_PAYLOAD_LEN;
-    if !is_seal || !verify_frame(&frame, header.chunk_id + position, &Salt::new(header.salt)) {
-        return Ok(None);
-    }
-    Ok(Seal::parse(&frame[FRAME_HEADER_LEN..]).filter(|seal| seal.data_len == position))
+    let sound = sound_frame(&frame, header.chunk_id + position, &Salt::new(header.salt));
+    let seal = sound.ok().filter(is_seal).and_then(|_| Seal::in_frame(&frame));
+    Ok(seal.filter(|seal| seal.data_len == position))
 }

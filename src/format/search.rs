@@ -18,44 +18,10 @@
 
 use std::io;
 
-use super::seal::SEAL_PAYLOAD_LEN;
-use super::void::is_void;
+use super::place::{Origin, crc_ok};
 use super::window::{Window, is_zero};
-use super::{
-    FLAG_CLOSED, FRAME_HEADER_LEN, FrameHeader, Header, Kind, ReadAt, Salt, UNSYNCED_UNKNOWN, array_at,
-};
+use super::{FRAME_HEADER_LEN, FrameHeader, Kind, ReadAt, UNSYNCED_UNKNOWN, array_at};
 use crate::error::Proof;
-
-/// What makes a frame one of this life of this chunk.
-#[derive(Debug, Clone)]
-pub(crate) struct Origin {
-    pub(crate) chunk_id: u64,
-    pub(crate) salt: Salt,
-    /// The flags that a record may have here.
-    pub(crate) record_flags: u8,
-}
-
-impl Origin {
-    pub(crate) fn of(header: &Header) -> Self {
-        let (chunk_id, record_flags) = (header.chunk_id, header.record_flags());
-        Origin { chunk_id, salt: Salt::new(header.salt), record_flags }
-    }
-
-    /// The flags that a frame may have here if it is of this kind.
-    pub(crate) fn flags_known(&self, kind: u8) -> u8 {
-        match Kind::from_u8(kind) {
-            Some(Kind::Action | Kind::Checkpoint) => self.record_flags,
-            Some(Kind::SyncMark) => FLAG_CLOSED,
-            _ => 0,
-        }
-    }
-
-    /// The global offset of a file position. Positions that would pass the last offset are kept out
-    /// of the window, so nothing is ever read at a saturated one.
-    pub(crate) fn offset(&self, position: u64) -> u64 {
-        self.chunk_id.saturating_add(position)
-    }
-}
 
 /// What a search came to.
 #[derive(Debug)]
@@ -89,10 +55,7 @@ pub(crate) fn search<R: ReadAt>(
         if begun(&header, offset) {
             end = end.max(Some(position + size.min(rest)));
         }
-        if size > rest {
-            continue;
-        }
-        if !crc_ok(window, origin, &header, position, size)? {
+        if size > rest || !crc_ok(window, origin, &header, position)? {
             continue;
         }
         if let Some(proof) = proof_of(&header, offset, at) {
@@ -168,36 +131,7 @@ fn headers_in(bytes: &[u8]) -> impl Iterator<Item = &[u8; FRAME_HEADER_LEN]> {
 
 /// Whether this build could have written such a header at this offset.
 fn is_writable(header: &FrameHeader, origin: &Origin, offset: u64) -> bool {
-    let len_fits = match Kind::from_u8(header.kind) {
-        Some(Kind::Action | Kind::Checkpoint) => true,
-        Some(Kind::Seal) => header.len as usize == SEAL_PAYLOAD_LEN,
-        Some(Kind::SyncMark) => header.is_mark(),
-        Some(Kind::Void) => is_void(header),
-        None => false,
-    };
-    let unsynced_fits = header.unsynced == UNSYNCED_UNKNOWN || header.synced(offset).is_some();
-    len_fits && unsynced_fits && header.flags & !origin.flags_known(header.kind) == 0
-}
-
-/// Whether the CRC of a frame of `size` bytes is right. It is read in pieces: what is only perhaps a
-/// frame must not make the buffer grow.
-pub(super) fn crc_ok<R: ReadAt>(
-    window: &mut Window<R>,
-    origin: &Origin,
-    header: &FrameHeader,
-    position: u64,
-    size: u64,
-) -> io::Result<bool> {
-    let mut crc = header.begin_crc(origin.offset(position), &origin.salt);
-    let end = position + size;
-    let mut from = position + FRAME_HEADER_LEN as u64;
-    while from < end {
-        let piece = window.at_least(from, 1)?;
-        let n = (end - from).min(piece.len() as u64);
-        crc.bytes(&piece[..n as usize]);
-        from += n;
-    }
-    Ok(crc.value() == header.crc)
+    origin.knows(header) && (header.unsynced == UNSYNCED_UNKNOWN || header.synced(offset).is_some())
 }
 
 /// The position of the first sound frame of this chunk's life that begins at `from` or behind it.
@@ -208,8 +142,7 @@ pub(super) fn next_sound<R: ReadAt>(
 ) -> io::Result<Option<u64>> {
     let (mut next, until) = (from, window.len());
     while let Some((position, header)) = next_candidate(window, origin, next, until)? {
-        let size = header.frame_size();
-        if size <= window.rest(position) && crc_ok(window, origin, &header, position, size)? {
+        if header.frame_size() <= window.rest(position) && crc_ok(window, origin, &header, position)? {
             return Ok(Some(position));
         }
         next = position + 8;
