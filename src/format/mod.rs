@@ -26,6 +26,7 @@
 //!   than they really expand to, at most doubled), or loops.
 
 mod block;
+mod bounds;
 mod crc;
 mod frame;
 mod frontier;
@@ -48,6 +49,7 @@ mod tests;
 use std::io;
 
 pub(crate) use self::block::*;
+pub(crate) use self::bounds::{PENDING_LIMIT, RECORD_SIZE_LIMIT, UNSYNCED_MAX};
 use self::crc::Crc;
 pub(crate) use self::frame::*;
 pub(crate) use self::frontier::*;

@@ -20,6 +20,7 @@ use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
 
+use super::bounds::SEARCH_MAX;
 use super::lz4::decompress;
 use super::place::{Origin, Place, inspect};
 use super::seal::SEAL_PAYLOAD_LEN;
@@ -100,11 +101,6 @@ pub(crate) enum Mark {
     /// And the log was closed: nothing was written since.
     Closed,
 }
-
-/// Behind a place in question, a frame that the log wrote begins no further away than this: bytes that are
-/// not yet durable are at most 4 GiB (2 GiB that the worker leaves unsynced, 2 GiB that wait in memory), and the
-/// last of them may be a record of 4 GiB, the largest. So the cost of a search has a bound in a chunk of any size.
-const SEARCH_MAX: u64 = 8 << 30;
 
 /// How far is looked behind a closing mark, where nothing can be that this log wrote unless the disk has lost
 /// the write that took the mark's place: then the first records of that write are near. As far as the usual
