@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::format::{Compressor, HEADER_LEN, PENDING_LIMIT, RECORD_SIZE_LIMIT};
+#[cfg(feature = "lz4")]
+use crate::format::Compressor;
+use crate::format::{HEADER_LEN, PENDING_LIMIT, RECORD_SIZE_LIMIT, Transform};
 use crate::position::ChunkId;
 
 const KIB: u64 = 1024;
@@ -83,12 +85,12 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The compressor of a chunk's payloads, if there is one.
-    pub(crate) fn compressor(self) -> Option<Compressor> {
+    /// The transformation of a chunk's payloads, if there is one.
+    pub(crate) fn transform(self) -> Option<Transform> {
         match self {
             Compression::None => None,
             #[cfg(feature = "lz4")]
-            Compression::Lz4 { min_len } => Some(Compressor::new(min_len)),
+            Compression::Lz4 { min_len } => Some(Transform::Lz4(Compressor::new(min_len))),
         }
     }
 }

@@ -27,10 +27,6 @@ pub(crate) const UNSYNCED_UNKNOWN: u32 = 0xFF_FFFF;
 /// Bytes of a sync mark: a frame header alone.
 pub(crate) const SYNC_MARK_LEN: u64 = FRAME_HEADER_LEN as u64;
 
-/// The payload is compressed. Only records may be, and only in chunks with
-/// [`FEATURE_LZ4`](super::FEATURE_LZ4).
-pub(crate) const FLAG_LZ4: u8 = 1;
-
 /// A sync mark of a log that was closed: nothing was written behind it since.
 pub(crate) const FLAG_CLOSED: u8 = 1;
 

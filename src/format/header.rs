@@ -8,7 +8,7 @@
 //! What tells a reader that it can't read comes before the checksum: magic, then version and
 //! features, then the CRC. A chunk of a later version may be checksummed in another way.
 
-use super::{Crc, FLAG_LZ4, array_at};
+use super::{Crc, FEATURE_LZ4, FLAG_LZ4, PAYLOAD_FEATURES, Transform, array_at};
 
 /// Bytes of a chunk header; the first frame follows.
 pub(crate) const HEADER_LEN: u64 = 64;
@@ -16,15 +16,11 @@ pub(crate) const HEADER_LEN: u64 = 64;
 /// The version of the format that this build writes and reads.
 pub(crate) const VERSION: u16 = 1;
 
-/// Frames with an LZ4 payload may occur.
-pub(crate) const FEATURE_LZ4: u32 = 1;
-
 /// The file had an earlier life: bytes of it may stand behind the end.
 pub(crate) const FEATURE_EARLIER_LIFE: u32 = 2;
 
 /// The features that this build can read.
-pub(crate) const KNOWN_FEATURES: u32 =
-    if cfg!(feature = "lz4") { FEATURE_LZ4 | FEATURE_EARLIER_LIFE } else { FEATURE_EARLIER_LIFE };
+pub(crate) const KNOWN_FEATURES: u32 = PAYLOAD_FEATURES | FEATURE_EARLIER_LIFE;
 
 const LEN: usize = HEADER_LEN as usize;
 const CRC_AT: usize = LEN - 4;
@@ -133,6 +129,11 @@ impl Header {
             mended[bit / 8] ^= 1 << (bit % 8);
         }
         None
+    }
+
+    /// Whether payloads of the chunk may be transformed so.
+    pub(crate) fn allows(&self, transform: &Transform) -> bool {
+        self.features & transform.feature() != 0
     }
 
     /// Whether frames of the chunk may be compressed.

@@ -31,11 +31,7 @@ mod crc;
 mod frame;
 mod frontier;
 mod header;
-#[cfg(feature = "lz4")]
-mod lz4;
-#[cfg(not(feature = "lz4"))]
-#[path = "no_lz4.rs"]
-mod lz4;
+mod payload;
 mod place;
 mod scan;
 mod seal;
@@ -54,7 +50,10 @@ use self::crc::Crc;
 pub(crate) use self::frame::*;
 pub(crate) use self::frontier::*;
 pub(crate) use self::header::*;
-pub(crate) use self::lz4::Compressor;
+#[cfg(feature = "lz4")]
+pub(crate) use self::payload::Compressor;
+pub(crate) use self::payload::Transform;
+use self::payload::{FEATURE_LZ4, FLAG_LZ4, PAYLOAD_FEATURES};
 #[cfg(feature = "embedded")]
 pub(crate) use self::place::{Origin, Place, inspect};
 pub(crate) use self::scan::*;

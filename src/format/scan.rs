@@ -21,7 +21,7 @@ use std::io;
 use std::ops::Range;
 
 use super::bounds::SEARCH_MAX;
-use super::lz4::decompress;
+use super::payload::decode;
 use super::place::{Origin, Place, inspect};
 use super::seal::SEAL_PAYLOAD_LEN;
 use super::search::{Search, next_sound, search};
@@ -61,18 +61,24 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// Whether the payload is stored as the codec wrote it.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.flags == 0
+    }
+
     pub(crate) fn is_compressed(&self) -> bool {
         self.flags & FLAG_LZ4 != 0
     }
 
-    /// The payload as the codec wrote it: as it is stored, or decompressed into `scratch`; `None` if it
-    /// can't be decompressed.
+    /// The payload as the codec wrote it: as it is stored, or decoded into `scratch`; `None` if it
+    /// can't be decoded.
     #[inline]
     pub(crate) fn raw_payload<'s>(&self, scratch: &'s mut Vec<u8>) -> Option<&'s [u8]>
     where
         'a: 's,
     {
-        if self.is_compressed() { decompress(self.payload, scratch) } else { Some(self.payload) }
+        decode(self.flags, self.payload, scratch)
     }
 }
 
