@@ -27,10 +27,10 @@ pub(crate) const UNSYNCED_UNKNOWN: u32 = 0xFF_FFFF;
 /// Bytes of a sync mark: a frame header alone.
 pub(crate) const SYNC_MARK_LEN: u64 = FRAME_HEADER_LEN as u64;
 
-/// A sync mark of a log that was closed: nothing was written behind it since.
+/// A sync mark of a log that was closed: nothing was written after the mark since.
 pub(crate) const FLAG_CLOSED: u8 = 1;
 
-/// What a frame holds.
+/// The content of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -65,8 +65,8 @@ pub(crate) struct Salt {
     addend: u64,
 }
 
-/// The part of a frame's offset that its CRC takes in the place where it is going to stand itself, so that
-/// it can run over the whole frame; the lower part comes before.
+/// The part of a frame's offset that the CRC takes in place of its own four bytes, so that it can run over
+/// the whole frame; the lower part comes before.
 #[inline]
 fn offset_in_frame(offset: u64) -> u32 {
     (offset >> 32) as u32
@@ -81,7 +81,7 @@ impl Salt {
         Self { crc, fields_factor: fields_factor | 1, offset_factor: offset_factor | 1, addend }
     }
 
-    /// The CRC of the frame at `offset` before its first byte, for which [`offset_in_frame`] stands.
+    /// The CRC of the frame at `offset` before its first word, which [`offset_in_frame`] replaces.
     #[inline]
     fn crc_before(&self, offset: u64) -> Crc {
         let mut crc = self.crc;
@@ -209,7 +209,7 @@ impl FrameHeader {
         self.crc == crc.value()
     }
 
-    /// Below which offset all was durable when this frame, which stands at `offset`, was encoded.
+    /// The offset below which all was durable when this frame, which is at `offset`, was encoded.
     #[inline]
     pub(crate) fn synced(&self, offset: u64) -> Option<u64> {
         if self.unsynced == UNSYNCED_UNKNOWN {
@@ -294,7 +294,7 @@ pub(crate) fn sync_mark(offset: u64, salt: &Salt) -> [u8; FRAME_HEADER_LEN] {
 }
 
 /// The sync mark of a log that is closed and ends at `offset`. Before a record is written over it or
-/// behind it, a [`sync_mark`] must have replaced it on stable storage.
+/// after it, a [`sync_mark`] must have replaced it on stable storage.
 pub(crate) fn closing_mark(offset: u64, salt: &Salt) -> [u8; FRAME_HEADER_LEN] {
     mark(offset, FLAG_CLOSED, salt)
 }

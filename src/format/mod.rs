@@ -20,7 +20,7 @@
 //! - Everything here is pure: bytes in, bytes out. No file is opened, nothing is logged, and no
 //!   setting but a buffer size has a say, so that limits changed later can't turn records into
 //!   garbage.
-//! - Frames stand at multiples of 8. Salt and global offset enter each frame's check and CRC, so a
+//! - Frames start at multiples of 8. Salt and global offset enter each frame's check and CRC, so a
 //!   frame of an earlier life of the file, or one at a wrong place, is not a frame.
 //! - No input, however hostile, panics, allocates more than the file holds (compressed payloads: more
 //!   than they really expand to, at most doubled), or loops.
@@ -106,7 +106,7 @@ impl<R: ReadAt + ?Sized> ReadAt for &R {
 }
 
 /// Fills `buf` from `position`. Coming up short is an error: the file had these bytes, and must not
-/// seem to end in a torn write because somebody cut it meanwhile.
+/// seem to end in a torn write because another process cut it meanwhile.
 fn read_exact_at<R: ReadAt + ?Sized>(source: &R, buf: &mut [u8], position: u64) -> io::Result<()> {
     let got = source.read_at(buf, position)?;
     if got == buf.len() {

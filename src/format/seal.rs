@@ -1,4 +1,4 @@
-//! The seal: the last frame of a closed chunk, cut off right behind.
+//! The seal: the last frame of a closed chunk, whose file is cut right after it.
 //!
 //! ```text
 //! | frame header 16 | records u64 | data_len u64 | data_crc u32 | reserved u32 |   40 bytes
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `data_crc` is the CRC of the stored CRCs of all frames in order: it costs 4 bytes of checksum per
-//! frame while appending, and finds a frame that is missing or stands elsewhere.
+//! frame while appending, and finds a frame that is missing or misplaced.
 
 use std::io;
 
@@ -23,19 +23,19 @@ const LEN: usize = FRAME_HEADER_LEN + SEAL_PAYLOAD_LEN;
 /// Bytes of a whole seal.
 pub(crate) const SEAL_LEN: u64 = LEN as u64;
 
-/// What a seal says of its chunk.
+/// A seal's description of its chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seal {
     /// How many records the chunk has, its checkpoint included.
     pub(crate) records: u64,
-    /// `data_end - ChunkId`: where the seal stands in the file.
+    /// `data_end - ChunkId`: the position of the seal in the file.
     pub(crate) data_len: u64,
     /// The [`DataCrc`] of the records.
     pub(crate) data_crc: u32,
 }
 
 impl Seal {
-    /// The whole frame, to stand at `offset`.
+    /// The whole frame, for `offset`.
     pub(crate) fn frame(&self, offset: u64, unsynced: u32, salt: &Salt) -> [u8; LEN] {
         let mut frame = [0; LEN];
         frame[16..24].copy_from_slice(&self.records.to_le_bytes());
@@ -77,8 +77,8 @@ impl DataCrc {
     }
 }
 
-/// The seal that ends the file. `None` when no sound one stands right before the end: the file may
-/// still be sealed, if it was never cut, which only a scan can tell.
+/// The seal that ends the file. `None` when there is no sound one right before the end: the file may
+/// still be sealed, if it was never cut, which only a scan finds out.
 pub(crate) fn find_seal<R: ReadAt + ?Sized>(source: &R, header: &Header) -> io::Result<Option<Seal>> {
     let Some(position) = source.len().checked_sub(SEAL_LEN) else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Behind an invalid frame: is there proof that it had been durable?
+//! After an invalid frame: is there proof that the frame was durable once?
 //!
 //! ```text
 //!   valid frames | at: invalid | ?  ?  ?  frame, unsynced ─┐  ?  ?
@@ -23,21 +23,21 @@ use super::window::{Window, is_zero};
 use super::{FRAME_HEADER_LEN, FrameHeader, Kind, ReadAt, UNSYNCED_UNKNOWN, array_at};
 use crate::error::Proof;
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Debug)]
 pub(crate) enum Search {
-    /// What should stand at the place in question had been durable.
+    /// The bytes at the position in question were durable once.
     Proven(Proof),
-    /// No proof. `end`: the position behind the furthest frame that is sound or begun, if there is
+    /// No proof. `end`: the position after the furthest frame that is sound or begun, if there is
     /// any. `synced`: the highest offset that sound ones prove, 0 for none.
     Unproven { end: Option<u64>, synced: u64 },
 }
 
-/// Looks for sound frames behind the position `from`, for proof that everything up to and beyond the
+/// Looks for sound frames from the position `from` on, for proof that everything up to and beyond the
 /// global offset `at` had been durable. From `until` on there are only zeros.
 ///
-/// `begun` tells of a header with a right `check` and its offset whether to take it for that of a
-/// frame of this chunk even if the rest isn't there.
+/// `begun` decides, from a header with a right `check` and its offset, whether to count it as a frame of this
+/// chunk even if the rest of the frame is missing.
 pub(crate) fn search<R: ReadAt>(
     window: &mut Window<R>,
     origin: &Origin,
@@ -124,7 +124,7 @@ fn candidate_in(bytes: &[u8], origin: &Origin, position: u64) -> Option<(usize, 
     None
 }
 
-/// What may be a header: 16 bytes at every multiple of 8.
+/// The candidates for a header: 16 bytes at every multiple of 8.
 fn headers_in(bytes: &[u8]) -> impl Iterator<Item = &[u8; FRAME_HEADER_LEN]> {
     bytes.windows(FRAME_HEADER_LEN).step_by(8).filter_map(|header| header.first_chunk())
 }
@@ -134,7 +134,7 @@ fn is_writable(header: &FrameHeader, origin: &Origin, offset: u64) -> bool {
     origin.knows(header) && (header.unsynced == UNSYNCED_UNKNOWN || header.synced(offset).is_some())
 }
 
-/// The position of the first sound frame of this chunk's life that begins at `from` or behind it.
+/// The position of the first sound frame of this chunk's life that starts at `from` or after it.
 pub(super) fn next_sound<R: ReadAt>(
     window: &mut Window<R>,
     origin: &Origin,

@@ -214,7 +214,7 @@ impl Model<'_> {
     }
 }
 
-/// What is written to a chunk, one behind the other.
+/// What is written to a chunk, one after the other.
 #[derive(Debug, Clone)]
 enum Put {
     /// A frame that knew as durable all but the last so many bytes before it.
