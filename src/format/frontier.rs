@@ -19,7 +19,7 @@ use super::place::{Origin, Place, classify};
 use super::window::Window;
 use super::{FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header, Kind, ReadAt, Seal, read_exact_at};
 
-/// Where the sound records of a chunk end, and what they prove.
+/// The end of the sound records of a chunk, and the offset that they prove to be durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frontier {
     /// The header of the chunk.
@@ -47,8 +47,8 @@ impl Frontier {
         Frontier { header: *header, end, synced: 0, records: 0, last: None, unchanged_while: None }
     }
 
-    /// Back where all is proven: what was only written after it may be lost. The records from there on are
-    /// counted anew.
+    /// The same frontier, moved back to `synced`, because a crash may have taken the records after it. Counts
+    /// the records from there on.
     pub(crate) fn back_to_synced(&self) -> Self {
         let new = Frontier::new(&self.header);
         Frontier { end: self.synced.max(new.end), synced: self.synced, ..new }
@@ -82,14 +82,14 @@ impl Frontier {
         Ok(n == found.len() && Some(FrameHeader::parse(&found)) == self.unchanged_while)
     }
 
-    /// Goes on over the sound records that follow, and takes what they and the frame after them prove.
+    /// Goes on over the sound records that follow, and takes the proofs in them and in the frame after them.
     pub(crate) fn advance<R: ReadAt>(&mut self, source: R, read_size: usize) -> io::Result<()> {
         let origin = Origin::of(&self.header);
         // There is no frame beyond the last global offset.
         let len = source.len().min(u64::MAX - origin.chunk_id);
         let mut window = Window::new(source, len, read_size);
         while let Place::Sound(header) = classify(&mut window, &origin, self.position())? {
-            // What this version doesn't write, its own reader may know.
+            // A frame that this version doesn't write belongs to a later one.
             if !origin.knows(&header) || !self.take(&header, window.held(self.position())) {
                 break;
             }

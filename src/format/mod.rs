@@ -8,12 +8,12 @@
 //!           +--------+------------+--------+-----+-------------------+----------------------+
 //!           ^ ChunkId, a global offset           ^ data_end
 //!
-//!  frame:   | crc 4 | len 4 | kind 1 | flags 1 | check 2 | unsynced 4 | payload | zeros to 8 |
-//!             flagged so, the payload is compressed: | raw length 4 | LZ4 block |
+//!  frame:   | crc 4 | len 4 | kind, flags 1 | unsynced 3 | check 4 | payload | zeros to 8 |
+//!           flags say how the payload is stored: as it is, or as payload/ has it
 //!
 //!  ReadAt ──► Scan ──► Frame, Frame, ... ──► ScanEnd
-//!               ├─ place: what is at one position, the one place that says when a frame is sound
-//!               └─ search: after an invalid frame, is there proof that it had been durable?
+//!               ├─ place: classifies one position; only this module decides whether a frame is sound
+//!               └─ search: after an invalid frame, is there proof that the frame was durable once?
 //!  ReadAt ──► Frontier: how far sound records go that another process writes, and which are durable
 //! ```
 //!

@@ -1,5 +1,5 @@
-//! What is at one position of a chunk where a frame may begin. The one place that says when a frame is
-//! sound, for all that read a chunk:
+//! Classifies one position of a chunk where a frame may start. All code that reads a chunk decides here
+//! whether a frame is sound:
 //!
 //! ```text
 //! 16 bytes ──► zeros, or the end of the file? Empty
@@ -21,7 +21,7 @@ use super::window::Window;
 use super::{FLAG_CLOSED, FRAME_HEADER_LEN, FrameHeader, Header, Kind, ReadAt, Salt, sound_frame};
 use crate::error::Damage;
 
-/// What makes a frame one of this life of this chunk.
+/// The identity of this life of this chunk, which enters the check and the CRC of its frames.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
     pub(crate) chunk_id: u64,
@@ -63,7 +63,7 @@ impl Origin {
     }
 }
 
-/// What is at a position where a frame may begin.
+/// The bytes at a position where a frame may start.
 pub(crate) enum Place {
     /// A frame of this chunk, whole and right, of whatever kind.
     Sound(FrameHeader),
@@ -74,7 +74,7 @@ pub(crate) enum Place {
     Damaged { damage: Damage, reach: u64 },
 }
 
-/// Looks at what is at `position`; the window then holds the whole of a sound frame.
+/// Classifies `position`; the window then holds the whole of a sound frame.
 pub(crate) fn inspect<R: ReadAt>(
     window: &mut Window<R>,
     origin: &Origin,
@@ -87,7 +87,7 @@ pub(crate) fn inspect<R: ReadAt>(
         // On a machine that can't address it, the buffer's allocation fails: an error, no verdict.
         let n = usize::try_from(size).unwrap_or(usize::MAX);
         let frame = &window.at_least(position, n)?[..n];
-        // What was checked in pieces was read again.
+        // The buffer was read anew after the check in pieces.
         if !header.crc_ok(frame, origin.offset(position), &origin.salt) {
             return Ok(Place::Damaged { damage: Damage::FrameChecksum, reach: position + size });
         }
@@ -95,8 +95,8 @@ pub(crate) fn inspect<R: ReadAt>(
     Ok(place)
 }
 
-/// Looks at what is at `position`, in the memory that the window has; it then holds a sound frame that is
-/// no larger.
+/// Classifies `position` in the memory that the window has; the window then holds a sound frame that is no
+/// larger than it.
 pub(super) fn classify<R: ReadAt>(
     window: &mut Window<R>,
     origin: &Origin,
@@ -127,7 +127,7 @@ pub(super) fn classify<R: ReadAt>(
 }
 
 /// Whether the CRC of the frame with this header is right; the frame ends inside the file. It is read in
-/// pieces: what is only perhaps a frame must not make the buffer grow.
+/// pieces: a frame that may not be one must not make the buffer grow.
 pub(super) fn crc_ok<R: ReadAt>(
     window: &mut Window<R>,
     origin: &Origin,
