@@ -4,17 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::format::{Compressor, HEADER_LEN};
+#[cfg(feature = "lz4")]
+use crate::format::Compressor;
+use crate::format::{HEADER_LEN, PENDING_LIMIT, RECORD_SIZE_LIMIT, Transform};
 use crate::position::ChunkId;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
-
-/// The most bytes that the open buffer and the queue may hold, each: see [`Config::limit_pending`].
-const PENDING_LIMIT: u64 = 1024 * MIB;
-
-/// The largest `max_record_size`: what a frame's length field can hold, with room for its header.
-const RECORD_SIZE_LIMIT: u64 = u32::MAX as u64 - 64;
 
 /// The largest `chunk_max_size`: 1 TiB, below what common file systems allow for a file.
 const CHUNK_SIZE_LIMIT: u64 = 1 << 40;
@@ -89,12 +85,12 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The compressor of a chunk's payloads, if there is one.
-    pub(crate) fn compressor(self) -> Option<Compressor> {
+    /// The transformation of a chunk's payloads, if there is one.
+    pub(crate) fn transform(self) -> Option<Transform> {
         match self {
             Compression::None => None,
             #[cfg(feature = "lz4")]
-            Compression::Lz4 { min_len } => Some(Compressor::new(min_len)),
+            Compression::Lz4 { min_len } => Some(Transform::Lz4(Compressor::new(min_len))),
         }
     }
 }

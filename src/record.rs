@@ -71,8 +71,8 @@ impl<W: WalTypes> WalRecord<W> {
     /// Decodes a record from its frame. Payload bytes that the codec leaves unread are an error.
     #[inline]
     pub(crate) fn decode(frame: &Frame<'_>) -> Result<Self, Undecodable> {
-        if frame.is_compressed() {
-            return Self::decode_compressed(frame);
+        if !frame.is_plain() {
+            return Self::decode_transformed(frame);
         }
         Self::decode_payload(frame.kind, frame.payload)
     }
@@ -93,9 +93,9 @@ impl<W: WalTypes> WalRecord<W> {
         if tally.is_even() { Ok(()) } else { Err(misread("it decodes to another record".to_string())) }
     }
 
-    /// Not inlined: a record that is not compressed must not pay for it.
+    /// Not inlined: a record that is stored as it is must not pay for it.
     #[inline(never)]
-    fn decode_compressed(frame: &Frame<'_>) -> Result<Self, Undecodable> {
+    fn decode_transformed(frame: &Frame<'_>) -> Result<Self, Undecodable> {
         // A codec that reads a record inside its own decoding finds the buffer taken, and gets a new
         // one.
         let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();

@@ -62,6 +62,8 @@ mod format {
         pub(crate) data_len: u64,
         pub(crate) data_crc: u32,
     }
+
+    pub(crate) const UNSYNCED_MAX: u64 = 2 << 30;
 }
 
 mod config {

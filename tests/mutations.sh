@@ -277,12 +277,12 @@ mutation 'blob: the number of the open chunk is that of the last closed' src/blo
 # Compressed payloads.
 lz4='--test lz4'
 mutation 'lz4: a chunk begun without goes on with it' src/wal/open.rs \
-    's/(compression\.compressor\(\))\.filter\([^,]*\),/$1,/' "$lz4 a_chunk"
+    's/(compression\.transform\(\))\.filter\([^,]*\),/$1,/' "$lz4 a_chunk"
 mutation 'lz4: the flag is known in every chunk' src/format/header.rs \
     's/if self\.may_be_compressed\(\) \{ FLAG_LZ4 \} else \{ 0 \}/FLAG_LZ4/' "$lz4 what_can"
-mutation 'lz4: memory for what a length says' src/format/lz4/mod.rs \
+mutation 'lz4: memory for what a length says' src/format/payload/lz4/mod.rs \
     's/let mut len = raw_len\.min\(.*\);/let mut len = raw_len;/' '--test hostile_alloc'
-mutation 'lz4: a block that holds less than it says' src/format/lz4/mod.rs \
+mutation 'lz4: a block that holds less than it says' src/format/payload/lz4/mod.rs \
     's/\(n == raw_len\)\.then_some\(/(n <= raw_len).then_some(/' "$lz4 what_can"
 
 echo

@@ -16,9 +16,7 @@ use std::sync::Arc;
 use super::{ChunkFile, TailWriter};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::format::{
-    Compressor, DataCrc, FLAG_LZ4, FRAME_HEADER_LEN, SEAL_LEN, Salt, Seal, finish_frame, unsynced,
-};
+use crate::format::{DataCrc, FRAME_HEADER_LEN, SEAL_LEN, Salt, Seal, Transform, finish_frame, unsynced};
 use crate::position::{ALIGN, ChunkId, Segment, ceil8};
 use crate::record::{WalRecord, WalTypes};
 use crate::storage::StorageFile;
@@ -42,7 +40,7 @@ pub(crate) struct OpenChunk {
     pub(crate) handle: Arc<dyn StorageFile>,
     salt: Salt,
     /// Compresses payloads, where that is wanted and the chunk's header allows it.
-    compressor: Option<Compressor>,
+    transform: Option<Transform>,
     /// Global offset of the next frame.
     next: u64,
     records: u64,
@@ -72,7 +70,7 @@ pub(crate) struct OpenChunkState {
     pub(crate) records: u64,
     pub(crate) data_crc: DataCrc,
     pub(crate) allocated: u64,
-    pub(crate) compressor: Option<Compressor>,
+    pub(crate) transform: Option<Transform>,
 }
 
 impl OpenChunk {
@@ -82,14 +80,14 @@ impl OpenChunk {
         state: OpenChunkState,
         config: &Config,
     ) -> Self {
-        let OpenChunkState { end, records, data_crc, allocated, compressor } = state;
+        let OpenChunkState { end, records, data_crc, allocated, transform } = state;
         OpenChunk {
             salt: file.salt().clone(),
             path: config.chunk_path(file.id()),
             file_size: config.chunk_file_size(),
             file,
             handle,
-            compressor,
+            transform,
             next: end,
             records,
             data_crc,
@@ -144,8 +142,8 @@ impl OpenChunk {
         synced: u64,
         payload_max: u64,
     ) -> Result<()> {
-        let Self { next, salt, compressor, .. } = self;
-        let encoder = FrameEncoder { tail, salt, payload_max, compressor: compressor.as_mut() };
+        let Self { next, salt, transform, .. } = self;
+        let encoder = FrameEncoder { tail, salt, payload_max, transform: transform.as_mut() };
         self.staged = encoder.stage(0, record, *next, synced)?;
         self.reserve(self.staged.segment.size)
     }
@@ -196,7 +194,7 @@ pub(crate) struct FrameEncoder<'a> {
     pub(crate) tail: &'a mut TailWriter,
     pub(crate) salt: &'a Salt,
     pub(crate) payload_max: u64,
-    pub(crate) compressor: Option<&'a mut Compressor>,
+    pub(crate) transform: Option<&'a mut Transform>,
 }
 
 impl FrameEncoder<'_> {
@@ -211,7 +209,7 @@ impl FrameEncoder<'_> {
         offset: u64,
         synced: u64,
     ) -> Result<Staged> {
-        let FrameEncoder { tail, salt, payload_max, compressor } = self;
+        let FrameEncoder { tail, salt, payload_max, transform } = self;
         let payload_begin = begin + FRAME_HEADER_LEN;
         tail.stage(0, payload_begin);
         let mut len = stage_payload(tail, payload_begin, record, payload_max)?;
@@ -222,13 +220,12 @@ impl FrameEncoder<'_> {
             record.check_payload(payload).map_err(|e| Error::Encode { source: Arc::new(e) })?;
         }
         let mut flags = 0;
-        if let Some(compressor) = compressor {
+        if let Some(transform) = transform {
             let payload_end = payload_begin + len as usize;
             let payload = &mut tail.stage(payload_end, payload_end)[payload_begin..];
-            if let Some(compressed) = compressor.compress(payload) {
-                // It became shorter, so it still fits.
-                len = compressed as u32;
-                flags = FLAG_LZ4;
+            if let Some(stored) = transform.apply(payload) {
+                // The payload did not become longer, so it still fits.
+                (len, flags) = (stored.len, stored.flags);
             }
         }
         let size = ceil8(u64::from(len)).map(|padded| FRAME_HEADER_LEN as u64 + padded);

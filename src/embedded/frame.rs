@@ -153,7 +153,7 @@ impl<'a> Batch<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::verify_frame;
+    use crate::format::whole_frame;
 
     #[test]
     fn entries_verify_only_at_their_own_position() {
@@ -169,10 +169,10 @@ mod tests {
 
         let (first, frame) = batch.bytes().split_at(40);
         assert_eq!(stored_salt(first.first_chunk().unwrap()), 5);
-        assert!(verify_frame(frame, 4128, &salt));
-        assert!(!verify_frame(frame, 4128 + 4096, &salt), "a lap later it is stale");
-        assert!(!verify_frame(frame, 4128, &super::salt(5, 4104)), "not of a region of another size");
-        assert!(!verify_frame(frame, 4128, &super::salt(6, 4096)), "not of another ring");
+        assert!(whole_frame(frame, 4128, &salt).is_ok());
+        assert!(whole_frame(frame, 4128 + 4096, &salt).is_err(), "a lap later it is stale");
+        assert!(whole_frame(frame, 4128, &super::salt(5, 4104)).is_err(), "not of a region of another size");
+        assert!(whole_frame(frame, 4128, &super::salt(6, 4096)).is_err(), "not of another ring");
         assert!(looks_like_entry(first, 4096) && looks_like_entry(frame, 4096));
         assert!(!looks_like_entry(&[0; 100], 4096) && !looks_like_entry(&frame[..20], 4096));
         assert_eq!(Entry::parse(Kind::Action, &frame[16..34]), Some(record));

@@ -16,7 +16,7 @@ use crate::embedded::error::{Error, Result};
 use crate::embedded::frame::{CHECKPOINT_LEN, Entry};
 use crate::embedded::ring::{Lap, Ring};
 use crate::error::Proof;
-use crate::format::{FRAME_HEADER_LEN, FrameHeader, Kind, Origin, Search, Window, search, verify_frame};
+use crate::format::{FRAME_HEADER_LEN, Kind, Origin, Place, Search, Window, inspect, search};
 
 /// The size of reads.
 const READ_SIZE: usize = 256 * 1024;
@@ -88,7 +88,8 @@ impl<'a> Walk<'a> {
     /// Takes the next entry, if it is an entry of this log. The first one is a checkpoint.
     pub(super) fn step(&mut self) -> Result<Step<'_>> {
         let position = self.position();
-        let Some(header) = self.sound_header()? else { return Ok(Step::End) };
+        let place = inspect(&mut self.window, &self.origin, self.at).map_err(read_error)?;
+        let Place::Sound(header) = place else { return Ok(Step::End) };
         let unsupported = |what, found: u64| Err(Error::Unsupported { position, what, found });
         let kind = match Kind::from_u8(header.kind) {
             _ if header.flags != 0 => return unsupported("frame flags", header.flags.into()),
@@ -137,22 +138,6 @@ impl<'a> Walk<'a> {
     pub(super) fn corrupt(&self, proof: Proof) -> Error {
         let position = self.position();
         Error::Corrupt { position, file_offset: self.ring.file_offset(position), proof }
-    }
-
-    /// The header of the sound and valid frame at this position, if there is one; the window holds the
-    /// frame.
-    fn sound_header(&mut self) -> Result<Option<FrameHeader>> {
-        let (position, rest) = (self.position(), self.window.rest(self.at));
-        if rest < FRAME_HEADER_LEN as u64 {
-            return Ok(None);
-        }
-        let header = self.window.header(self.at).map_err(read_error)?;
-        if !header.check_ok(&self.origin.salt, position) || header.frame_size() > rest {
-            return Ok(None);
-        }
-        let n = header.frame_size() as usize;
-        let frame = &self.window.at_least(self.at, n).map_err(read_error)?[..n];
-        Ok(verify_frame(frame, position, &self.origin.salt).then_some(header))
     }
 }
 

@@ -25,6 +25,7 @@ use super::{Entry, Flush, FlushRequest, Housekeeper, Inside, Metrics, Positions,
 use crate::chunk::{ChunkWriter, Tail};
 use crate::config::IdleMark;
 use crate::error::{Error, Result};
+use crate::format::UNSYNCED_MAX;
 use crate::panics::{catch, report};
 use crate::record::{Callback, ChunkPersisted, OnChunkPersisted, WalTypes};
 use crate::storage::Storage;
@@ -48,10 +49,6 @@ impl<W: WalTypes> Pipeline<W> {
         }
     }
 }
-
-/// The worker syncs by itself once this many bytes are written and not durable, which bounds how far recovery looks
-/// for the remains of a crash.
-const UNSYNCED_MAX: u64 = 2 << 30;
 
 /// How long the end stays where it is before a sync mark is written there.
 const QUIET: Duration = Duration::from_millis(5);

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! - Only a [`Scan`](super::Scan) fills one, with its own buffer, for which it takes the block's: the
-//!   bytes of sound records, one behind the other, are not copied.
-//! - The buffer is as large as the scan's reads; what was larger, for one record, is not used again.
+//!   bytes of sound records, one after the other, are not copied.
+//! - The buffer is as large as the scan's reads; a larger one, for one record, is not used again.
 
 use std::ops::Range;
 

@@ -14,6 +14,7 @@
 //! - 16 zero bytes are never a frame, as `kind` 0 is never used.
 
 use super::{Crc, array_at};
+use crate::error::Damage;
 use crate::position::{ALIGN, ceil8};
 use crate::random::splitmix64;
 
@@ -26,14 +27,10 @@ pub(crate) const UNSYNCED_UNKNOWN: u32 = 0xFF_FFFF;
 /// Bytes of a sync mark: a frame header alone.
 pub(crate) const SYNC_MARK_LEN: u64 = FRAME_HEADER_LEN as u64;
 
-/// The payload is compressed. Only records may be, and only in chunks with
-/// [`FEATURE_LZ4`](super::FEATURE_LZ4).
-pub(crate) const FLAG_LZ4: u8 = 1;
-
-/// A sync mark of a log that was closed: nothing was written behind it since.
+/// A sync mark of a log that was closed: nothing was written after the mark since.
 pub(crate) const FLAG_CLOSED: u8 = 1;
 
-/// What a frame holds.
+/// The content of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -68,8 +65,8 @@ pub(crate) struct Salt {
     addend: u64,
 }
 
-/// The part of a frame's offset that its CRC takes in the place where it is going to stand itself, so that
-/// it can run over the whole frame; the lower part comes before.
+/// The part of a frame's offset that the CRC takes in place of its own four bytes, so that it can run over
+/// the whole frame; the lower part comes before.
 #[inline]
 fn offset_in_frame(offset: u64) -> u32 {
     (offset >> 32) as u32
@@ -84,7 +81,7 @@ impl Salt {
         Self { crc, fields_factor: fields_factor | 1, offset_factor: offset_factor | 1, addend }
     }
 
-    /// The CRC of the frame at `offset` before its first byte, for which [`offset_in_frame`] stands.
+    /// The CRC of the frame at `offset` before its first word, which [`offset_in_frame`] replaces.
     #[inline]
     fn crc_before(&self, offset: u64) -> Crc {
         let mut crc = self.crc;
@@ -182,9 +179,20 @@ impl FrameHeader {
         FRAME_HEADER_LEN as u64 + ceil8(self.len.into()).unwrap_or(u64::MAX - FRAME_HEADER_LEN as u64)
     }
 
+    /// The header that `bytes`, which are at `offset`, begin with, if its check is right and its frame takes no
+    /// more than the `room` that there is: its length may be believed then.
+    #[inline(always)]
+    pub(super) fn believed(bytes: &[u8], offset: u64, room: u64, salt: &Salt) -> Result<Self, Damage> {
+        let header = bytes.first_chunk().map(Self::parse).ok_or(Damage::FrameHeader)?;
+        if !header.check_ok(salt, offset) {
+            return Err(Damage::FrameHeader);
+        }
+        if header.frame_size() > room { Err(Damage::FrameCutShort) } else { Ok(header) }
+    }
+
     /// Whether this can be the header of a frame at `offset`.
     #[inline]
-    pub(crate) fn check_ok(&self, salt: &Salt, offset: u64) -> bool {
+    pub(super) fn check_ok(&self, salt: &Salt, offset: u64) -> bool {
         self.kind != 0 && self.check == salt.check(offset, self.len, self.marks())
     }
 
@@ -195,13 +203,13 @@ impl FrameHeader {
 
     /// Whether the CRC is right; `frame` is the whole frame, which begins with this header.
     #[inline]
-    pub(crate) fn crc_ok(&self, frame: &[u8], offset: u64, salt: &Salt) -> bool {
+    pub(super) fn crc_ok(&self, frame: &[u8], offset: u64, salt: &Salt) -> bool {
         let mut crc = salt.crc_before(offset);
         crc.bytes_but_first(frame, self.crc, offset_in_frame(offset));
         self.crc == crc.value()
     }
 
-    /// Below which offset all was durable when this frame, which stands at `offset`, was encoded.
+    /// The offset below which all was durable when this frame, which is at `offset`, was encoded.
     #[inline]
     pub(crate) fn synced(&self, offset: u64) -> Option<u64> {
         if self.unsynced == UNSYNCED_UNKNOWN {
@@ -261,14 +269,23 @@ pub(crate) fn finish_frame(
     crc.value()
 }
 
-/// Whether `frame`, padding included, is what was once encoded for `offset`.
-pub(crate) fn verify_frame(frame: &[u8], offset: u64, salt: &Salt) -> bool {
-    let Some(header) = frame.first_chunk().map(FrameHeader::parse) else {
-        return false;
-    };
-    header.check_ok(salt, offset)
-        && header.frame_size() == frame.len() as u64
-        && header.crc_ok(frame, offset, salt)
+/// The header of the frame that `bytes`, which are at `offset`, begin with, if the frame is whole and all is
+/// well with it.
+#[inline(always)]
+pub(crate) fn sound_frame(bytes: &[u8], offset: u64, salt: &Salt) -> Result<FrameHeader, Damage> {
+    let header = FrameHeader::believed(bytes, offset, bytes.len() as u64, salt)?;
+    let frame = &bytes[..header.frame_size() as usize];
+    if header.crc_ok(frame, offset, salt) { Ok(header) } else { Err(Damage::FrameChecksum) }
+}
+
+/// The same of bytes that are one frame, padding included; fewer or more are no frame.
+#[inline]
+pub(crate) fn whole_frame(frame: &[u8], offset: u64, salt: &Salt) -> Result<FrameHeader, Damage> {
+    let header = frame.first_chunk().map(FrameHeader::parse).ok_or(Damage::FrameHeader)?;
+    if header.frame_size() != frame.len() as u64 {
+        return Err(Damage::FrameHeader);
+    }
+    sound_frame(frame, offset, salt)
 }
 
 /// The sync mark of a log that ends at `offset` for now.
@@ -277,7 +294,7 @@ pub(crate) fn sync_mark(offset: u64, salt: &Salt) -> [u8; FRAME_HEADER_LEN] {
 }
 
 /// The sync mark of a log that is closed and ends at `offset`. Before a record is written over it or
-/// behind it, a [`sync_mark`] must have replaced it on stable storage.
+/// after it, a [`sync_mark`] must have replaced it on stable storage.
 pub(crate) fn closing_mark(offset: u64, salt: &Salt) -> [u8; FRAME_HEADER_LEN] {
     mark(offset, FLAG_CLOSED, salt)
 }

@@ -1,109 +1,127 @@
-//! How far a chunk goes that somebody else is writing, and how much of it is durable.
+//! How far a chunk goes that another process is writing, and how much of it is durable.
 //!
 //! ```text
-//! from                                       end
-//! | record | record | record, unsynced ─┐ | ?    a frame in flight, zeros, old bytes: all the same
-//!                   ▲                   │
-//!                   └── synced ◄────────┘
+//! header | record | record | record, unsynced ─┐ | ?    a frame in flight, zeros, old bytes: all the same
+//!                          ▲                   │ ^ end: the next look goes on here
+//!                          └── synced ◄────────┘
 //! ```
 //!
-//! - It judges nothing: where no whole frame stands, the records end for now.
-//! - A later look may go on at `end` if the frame before it is still there: [`Frontier::holds`].
-//! - `synced` comes from frames that check out, and from nothing else. A chunk's final name is no
-//!   proof here: the rename may not be durable yet.
+//! - It judges nothing: where there is no whole frame, the records end for now. The next look may find one.
+//! - A look reads what is after `end`, so following a chunk costs what was written to it. It goes on there
+//!   if the record before is where it was: [`Frontier::holds`].
+//! - `synced` comes from sound frames, and from nothing else. A chunk's final name is no proof here: the
+//!   rename may not be durable yet.
+//! - Memory: one window, whatever a frame's length says.
 
 use std::io;
 
-use super::place::{Place, inspect};
-use super::seal::SEAL_PAYLOAD_LEN;
-use super::search::Origin;
-use super::void::is_void;
+use super::place::{Origin, Place, classify};
 use super::window::Window;
 use super::{FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header, Kind, ReadAt, Seal, read_exact_at};
 
-/// Where the sound frames of a chunk end, and what they prove.
+/// The end of the sound records of a chunk, and the offset that they prove to be durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frontier {
-    /// The global offset behind the last record.
+    /// The header of the chunk.
+    pub(crate) header: Header,
+    /// The global offset after the last record.
     pub(crate) end: u64,
-    /// All below was durable; 0 if nothing says so.
+    /// All below was durable; 0 if no frame says so.
     pub(crate) synced: u64,
+    /// The records seen, checkpoints included, and those that a repair took out, as in a seal.
+    pub(crate) records: u64,
+    /// The position of the last record, and its header, by which it is known again.
+    last: Option<(u64, FrameHeader)>,
     /// The bytes at `end`, where no frame begins with them: as long as they and the last record stay, so
     /// does the rest.
-    pub(crate) unchanged_while: Option<[u8; FRAME_HEADER_LEN]>,
-    /// The global offset of the last record and the bytes of its header, its checksum among them; none
-    /// if no record was seen.
-    pub(crate) last: Option<(u64, [u8; FRAME_HEADER_LEN])>,
+    unchanged_while: Option<FrameHeader>,
 }
 
 impl Frontier {
-    /// Whether the last record, if there is one, is still where it was. A file that was cut, or that lost unsynced bytes
-    /// with its server, has another one there or none.
-    pub(crate) fn holds<R: ReadAt>(&self, source: R, header: &Header) -> io::Result<bool> {
-        let Some((offset, last)) = self.last else { return Ok(true) };
-        if source.len() < self.end - header.chunk_id {
+    /// Bytes to read at a time where little is new, and what follows it is space allocated ahead.
+    pub(crate) const READ_ON: usize = 16 << 10;
+
+    /// Before the first frame of a chunk.
+    pub(crate) fn new(header: &Header) -> Self {
+        let end = header.chunk_id.saturating_add(HEADER_LEN);
+        Frontier { header: *header, end, synced: 0, records: 0, last: None, unchanged_while: None }
+    }
+
+    /// The same frontier, moved back to `synced`, because a crash may have taken the records after it. Counts
+    /// the records from there on.
+    pub(crate) fn back_to_synced(&self) -> Self {
+        let new = Frontier::new(&self.header);
+        Frontier { end: self.synced.max(new.end), synced: self.synced, ..new }
+    }
+
+    /// The global offset below which all is durable. The chunk before was sealed before this one got its name.
+    pub(crate) fn durable(&self) -> u64 {
+        self.synced.max(self.header.chunk_id)
+    }
+
+    fn position(&self) -> u64 {
+        self.end - self.header.chunk_id
+    }
+
+    /// Whether the last record, if there is one, is still where it was. A file that was cut, or that lost
+    /// unsynced bytes with its server, has another one there or none.
+    pub(crate) fn holds<R: ReadAt>(&self, source: R) -> io::Result<bool> {
+        let Some((position, header)) = self.last else { return Ok(true) };
+        if source.len() < self.position() {
             return Ok(false);
         }
         let mut found = [0; FRAME_HEADER_LEN];
-        read_exact_at(&source, &mut found, offset - header.chunk_id)?;
-        Ok(found == last)
+        read_exact_at(&source, &mut found, position)?;
+        Ok(FrameHeader::parse(&found) == header)
     }
-}
 
-/// Goes over the frames of the chunk in `source`, from the global offset `from` on, where one begins
-/// or may begin.
-pub(crate) fn frontier<R: ReadAt>(
-    source: R,
-    header: &Header,
-    from: u64,
-    read_buffer_size: usize,
-) -> io::Result<Frontier> {
-    let origin = Origin::of(header);
-    let len = source.len().min(u64::MAX - header.chunk_id);
-    let mut window = Window::new(source, len, read_buffer_size);
-    let mut position = from - header.chunk_id;
-    let (mut synced, mut last) = (0, None);
-    while let Place::Sound(frame) = inspect(&mut window, &origin, position)? {
-        let offset = origin.offset(position);
-        match Kind::from_u8(frame.kind) {
-            Some(Kind::Action) if position == HEADER_LEN => break,
-            Some(Kind::Action | Kind::Checkpoint) if frame.flags & !origin.record_flags == 0 => {
-                synced = synced.max(frame.synced(offset).unwrap_or(0));
-                last = window.held(position).first_chunk().map(|bytes| (offset, *bytes));
-                position += frame.frame_size();
-            }
-            Some(Kind::Void) if position != HEADER_LEN && is_void(&frame) => {
-                synced = synced.max(frame.synced(offset).unwrap_or(0));
-                last = window.held(position).first_chunk().map(|bytes| (offset, *bytes));
-                position += frame.frame_size();
-            }
-            Some(Kind::Seal) if is_seal_at(&window, &frame, position) => {
-                synced = offset;
+    /// Whether nothing was written at `end` since the last look.
+    pub(crate) fn is_unchanged<R: ReadAt>(&self, source: R) -> io::Result<bool> {
+        let mut found = [0; FRAME_HEADER_LEN];
+        let n = source.read_at(&mut found, self.position())?;
+        Ok(n == found.len() && Some(FrameHeader::parse(&found)) == self.unchanged_while)
+    }
+
+    /// Goes on over the sound records that follow, and takes the proofs in them and in the frame after them.
+    pub(crate) fn advance<R: ReadAt>(&mut self, source: R, read_size: usize) -> io::Result<()> {
+        let origin = Origin::of(&self.header);
+        // There is no frame beyond the last global offset.
+        let len = source.len().min(u64::MAX - origin.chunk_id);
+        let mut window = Window::new(source, len, read_size);
+        while let Place::Sound(header) = classify(&mut window, &origin, self.position())? {
+            // A frame that this version doesn't write belongs to a later one.
+            if !origin.knows(&header) || !self.take(&header, window.held(self.position())) {
                 break;
             }
-            Some(Kind::SyncMark) if frame.is_mark() => {
-                synced = offset;
-                break;
-            }
-            // Nothing that this version writes: its own reader may know.
-            _ => break,
         }
+        let next = match window.rest(self.position()) >= FRAME_HEADER_LEN as u64 {
+            true => Some(window.header(self.position())?),
+            false => None,
+        };
+        let begun = |header: &FrameHeader| header.check_ok(&origin.salt, self.end) && !header.is_mark();
+        self.unchanged_while = next.filter(|header| !begun(header));
+        Ok(())
     }
-    let unchanged_while = match window.rest(position) >= FRAME_HEADER_LEN as u64 {
-        true => Some(*window.at_least(position, FRAME_HEADER_LEN)?.first_chunk().unwrap_or(&[0; _])),
-        false => None,
-    };
-    let end = origin.offset(position);
-    let begun = |bytes: &[u8; FRAME_HEADER_LEN]| {
-        let header = FrameHeader::parse(bytes);
-        header.check_ok(&origin.salt, end) && !header.is_mark()
-    };
-    Ok(Frontier { end, synced, unchanged_while: unchanged_while.filter(|bytes| !begun(bytes)), last })
-}
 
-/// Whether the window holds a seal at `position` that means this place.
-fn is_seal_at<R: ReadAt>(window: &Window<R>, frame: &FrameHeader, position: u64) -> bool {
-    let payload = window.held(position).get(FRAME_HEADER_LEN..FRAME_HEADER_LEN + SEAL_PAYLOAD_LEN);
-    let seal = payload.filter(|_| frame.len as usize == SEAL_PAYLOAD_LEN).and_then(Seal::parse);
-    frame.flags == 0 && seal.is_some_and(|seal| seal.data_len == position)
+    /// Takes the sound frame at `end`, of which the window holds `bytes`; `false` if it ends the records.
+    fn take(&mut self, header: &FrameHeader, bytes: &[u8]) -> bool {
+        let is_first = self.position() == HEADER_LEN;
+        let (is_record, synced) = match Kind::from_u8(header.kind) {
+            Some(Kind::Action | Kind::Void) if is_first => (false, None),
+            Some(Kind::Action | Kind::Checkpoint | Kind::Void) => (true, header.synced(self.end)),
+            Some(Kind::Seal) if Seal::in_frame(bytes).map(|seal| seal.data_len) != Some(self.position()) => {
+                (false, None)
+            }
+            // Both say that all before them is durable.
+            Some(Kind::Seal | Kind::SyncMark) => (false, Some(self.end)),
+            None => (false, None),
+        };
+        self.synced = self.synced.max(synced.unwrap_or(0));
+        if is_record {
+            self.last = Some((self.position(), *header));
+            self.records += 1;
+            self.end += header.frame_size();
+        }
+        is_record
+    }
 }

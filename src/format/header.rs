@@ -5,10 +5,10 @@
 //! | magic | version | header_len | features | chunk_id | salt | log_id | created | before | crc |
 //! ```
 //!
-//! What tells a reader that it can't read comes before the checksum: magic, then version and
+//! The fields that refuse a reader are checked before the checksum: magic, then version and
 //! features, then the CRC. A chunk of a later version may be checksummed in another way.
 
-use super::{Crc, FLAG_LZ4, array_at};
+use super::{Crc, FEATURE_LZ4, FLAG_LZ4, PAYLOAD_FEATURES, Transform, array_at};
 
 /// Bytes of a chunk header; the first frame follows.
 pub(crate) const HEADER_LEN: u64 = 64;
@@ -16,15 +16,11 @@ pub(crate) const HEADER_LEN: u64 = 64;
 /// The version of the format that this build writes and reads.
 pub(crate) const VERSION: u16 = 1;
 
-/// Frames with an LZ4 payload may occur.
-pub(crate) const FEATURE_LZ4: u32 = 1;
-
-/// The file had an earlier life: bytes of it may stand behind the end.
+/// The file had an earlier life: bytes of that life may be after the end.
 pub(crate) const FEATURE_EARLIER_LIFE: u32 = 2;
 
 /// The features that this build can read.
-pub(crate) const KNOWN_FEATURES: u32 =
-    if cfg!(feature = "lz4") { FEATURE_LZ4 | FEATURE_EARLIER_LIFE } else { FEATURE_EARLIER_LIFE };
+pub(crate) const KNOWN_FEATURES: u32 = PAYLOAD_FEATURES | FEATURE_EARLIER_LIFE;
 
 const LEN: usize = HEADER_LEN as usize;
 const CRC_AT: usize = LEN - 4;
@@ -32,7 +28,7 @@ const CRC_AT: usize = LEN - 4;
 /// A text-mode copy, which changes line ends, breaks it visibly.
 const MAGIC: [u8; 8] = *b"CHNKWAL\n";
 
-/// What a chunk says of itself.
+/// A chunk's description of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     /// The global offset of the chunk's first byte.
@@ -46,7 +42,7 @@ pub(crate) struct Header {
     /// When the chunk was made, in milliseconds of Unix time; for people only.
     pub(crate) created_ms: u64,
     /// The [`DataCrc`](super::DataCrc) of the chunk before this one, as its seal has it; 0 in a log's
-    /// first chunk. It tells a predecessor from a chunk of another history with the same length.
+    /// first chunk. It distinguishes the predecessor from a chunk of another history with the same length.
     pub(crate) previous_crc: u32,
 }
 
@@ -135,6 +131,11 @@ impl Header {
         None
     }
 
+    /// Whether payloads of the chunk may be transformed so.
+    pub(crate) fn allows(&self, transform: &Transform) -> bool {
+        self.features & transform.feature() != 0
+    }
+
     /// Whether frames of the chunk may be compressed.
     pub(crate) fn may_be_compressed(&self) -> bool {
         self.features & FEATURE_LZ4 != 0
@@ -145,7 +146,7 @@ impl Header {
         if self.may_be_compressed() { FLAG_LZ4 } else { 0 }
     }
 
-    /// Whether bytes of an earlier life of the file may stand behind the end.
+    /// Whether bytes of an earlier life of the file may be after the end.
     pub(crate) fn earlier_life(&self) -> bool {
         self.features & FEATURE_EARLIER_LIFE != 0
     }

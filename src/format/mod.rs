@@ -8,34 +8,30 @@
 //!           +--------+------------+--------+-----+-------------------+----------------------+
 //!           ^ ChunkId, a global offset           ^ data_end
 //!
-//!  frame:   | crc 4 | len 4 | kind 1 | flags 1 | check 2 | unsynced 4 | payload | zeros to 8 |
-//!             flagged so, the payload is compressed: | raw length 4 | LZ4 block |
+//!  frame:   | crc 4 | len 4 | kind, flags 1 | unsynced 3 | check 4 | payload | zeros to 8 |
+//!           flags say how the payload is stored: as it is, or as payload/ has it
 //!
 //!  ReadAt ──► Scan ──► Frame, Frame, ... ──► ScanEnd
-//!               └─ search: behind an invalid frame, is there proof that it had been durable?
-//!  ReadAt ──► frontier: how far whole frames go that somebody else writes, and which are durable
+//!               ├─ place: classifies one position; only this module decides whether a frame is sound
+//!               └─ search: after an invalid frame, is there proof that the frame was durable once?
+//!  ReadAt ──► Frontier: how far sound records go that another process writes, and which are durable
 //! ```
 //!
 //! - Everything here is pure: bytes in, bytes out. No file is opened, nothing is logged, and no
 //!   setting but a buffer size has a say, so that limits changed later can't turn records into
 //!   garbage.
-//! - Frames stand at multiples of 8. Salt and global offset enter each frame's check and CRC, so a
+//! - Frames start at multiples of 8. Salt and global offset enter each frame's check and CRC, so a
 //!   frame of an earlier life of the file, or one at a wrong place, is not a frame.
 //! - No input, however hostile, panics, allocates more than the file holds (compressed payloads: more
 //!   than they really expand to, at most doubled), or loops.
 
 mod block;
+mod bounds;
 mod crc;
-#[cfg(feature = "monitor")]
-mod cursor;
 mod frame;
 mod frontier;
 mod header;
-#[cfg(feature = "lz4")]
-mod lz4;
-#[cfg(not(feature = "lz4"))]
-#[path = "no_lz4.rs"]
-mod lz4;
+mod payload;
 mod place;
 mod scan;
 mod seal;
@@ -49,21 +45,21 @@ mod tests;
 use std::io;
 
 pub(crate) use self::block::*;
+pub(crate) use self::bounds::{PENDING_LIMIT, RECORD_SIZE_LIMIT, UNSYNCED_MAX};
 use self::crc::Crc;
-#[cfg(feature = "monitor")]
-pub(crate) use self::cursor::*;
 pub(crate) use self::frame::*;
 pub(crate) use self::frontier::*;
 pub(crate) use self::header::*;
-pub(crate) use self::lz4::Compressor;
+#[cfg(feature = "lz4")]
+pub(crate) use self::payload::Compressor;
+pub(crate) use self::payload::Transform;
+use self::payload::{FEATURE_LZ4, FLAG_LZ4, PAYLOAD_FEATURES};
+#[cfg(feature = "embedded")]
+pub(crate) use self::place::{Origin, Place, inspect};
 pub(crate) use self::scan::*;
 pub(crate) use self::seal::*;
 #[cfg(feature = "embedded")]
-pub(crate) use self::search::Origin;
-#[cfg(feature = "embedded")]
-pub(crate) use self::search::Search;
-#[cfg(feature = "embedded")]
-pub(crate) use self::search::search;
+pub(crate) use self::search::{Search, search};
 pub(crate) use self::void::*;
 #[cfg(feature = "embedded")]
 pub(crate) use self::window::Window;
@@ -110,7 +106,7 @@ impl<R: ReadAt + ?Sized> ReadAt for &R {
 }
 
 /// Fills `buf` from `position`. Coming up short is an error: the file had these bytes, and must not
-/// seem to end in a torn write because somebody cut it meanwhile.
+/// seem to end in a torn write because another process cut it meanwhile.
 fn read_exact_at<R: ReadAt + ?Sized>(source: &R, buf: &mut [u8], position: u64) -> io::Result<()> {
     let got = source.read_at(buf, position)?;
     if got == buf.len() {

@@ -1,9 +1,9 @@
-//! What the bytes of a chunk say: its records one by one, then one end.
+//! Reads a chunk: its records one by one, then one end.
 //!
 //! ```text
 //!                  Sound record ──► Frame, and on to the next
 //!                  Sound seal   ──► Sealed, or Corrupt if it disagrees
-//!  inspect(at) ──► Sound mark   ──► frames behind? no: Clean.  yes: Torn, or Corrupt if they prove it
+//!  inspect(at) ──► Sound mark   ──► frames after it? no: Clean. yes: Torn, or Corrupt if they prove it
 //!                  Sound, other ──► Unsupported
 //!                  Empty        ──► zeros to the end of a new file? Clean.  else as Damaged
 //!                  Damaged      ──► later proof? yes: Corrupt.  no: Torn
@@ -20,15 +20,16 @@ use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
 
-use super::lz4::decompress;
-use super::place::{Place, inspect};
+use super::bounds::SEARCH_MAX;
+use super::payload::decode;
+use super::place::{Origin, Place, inspect};
 use super::seal::SEAL_PAYLOAD_LEN;
-use super::search::{Origin, Search, next_sound, search};
+use super::search::{Search, next_sound, search};
 use super::void::{VOID_LEN_MIN, is_void, voided_crc};
 use super::window::Window;
 use super::{
     Block, DataCrc, FLAG_CLOSED, FLAG_LZ4, FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header, Kind, ReadAt,
-    SEAL_LEN, SYNC_MARK_LEN, Salt, Seal,
+    SEAL_LEN, SYNC_MARK_LEN, Seal, sound_frame,
 };
 use crate::error::{Damage, Proof};
 
@@ -47,7 +48,7 @@ pub(crate) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// The record's frame that `bytes`, which stand at `offset`, begin with.
+    /// The record's frame that `bytes`, which are at `offset`, start with.
     #[inline]
     pub(crate) fn new(offset: u64, header: &FrameHeader, bytes: &'a [u8]) -> Self {
         let checkpoint = header.kind == Kind::Checkpoint as u8;
@@ -60,39 +61,45 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// Whether the payload is stored as the codec wrote it.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.flags == 0
+    }
+
     pub(crate) fn is_compressed(&self) -> bool {
         self.flags & FLAG_LZ4 != 0
     }
 
-    /// The payload as the codec wrote it: as it is stored, or decompressed into `scratch`; `None` if it
-    /// can't be decompressed.
+    /// The payload as the codec wrote it: as it is stored, or decoded into `scratch`; `None` if it
+    /// can't be decoded.
     #[inline]
     pub(crate) fn raw_payload<'s>(&self, scratch: &'s mut Vec<u8>) -> Option<&'s [u8]>
     where
         'a: 's,
     {
-        if self.is_compressed() { decompress(self.payload, scratch) } else { Some(self.payload) }
+        decode(self.flags, self.payload, scratch)
     }
 }
 
 /// Where and how the records of a chunk end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ScanEnd {
-    /// A seal that agrees with the records. `file_end`: the global offset right behind it, to which
+    /// A seal that agrees with the records. `file_end`: the global offset right after it, to which
     /// the file is to be cut if it isn't.
     Sealed { data_end: u64, records: u64, file_end: u64 },
     /// A sync mark, or only zeros in a file without an earlier life.
     Clean { data_end: u64, mark: Option<Mark> },
-    /// A crash caught writes that nobody was told are durable; `lost` bytes of them are there. 0 if none is
-    /// seen, in a file with an earlier life, whose old bytes can't be told from them: the log ended whole.
+    /// A crash interrupted writes that were not acknowledged; `lost` bytes of them are there. 0 if none is
+    /// seen, in a file with an earlier life, whose old bytes look the same: the log ended whole.
     Torn { data_end: u64, lost: u64 },
-    /// What stands at `at` had been durable and no longer checks out.
+    /// The frame at `at` was durable once and no longer checks out.
     Corrupt { at: u64, damage: Damage, proof: Proof },
     /// A frame in its place with right check and CRC that this build can't read.
     Unsupported { at: u64, what: &'static str, found: u64, known: u64 },
 }
 
-/// What a sync mark says.
+/// The meaning of a sync mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
     /// Everything before it was durable. Records may have been written over it since, in part.
@@ -101,13 +108,8 @@ pub(crate) enum Mark {
     Closed,
 }
 
-/// Behind a place in question, a frame that the log wrote begins no further away than this: bytes that are
-/// not yet durable are at most 4 GiB (2 GiB that the worker leaves unsynced, 2 GiB that wait in memory), and the
-/// last of them may be a record of 4 GiB, the largest. So the cost of a search has a bound in a chunk of any size.
-const SEARCH_MAX: u64 = 8 << 30;
-
-/// How far is looked behind a closing mark, where nothing can be that this log wrote unless the disk has lost
-/// the write that took the mark's place: then the first records of that write are near. As far as the usual
+/// How far to look after a closing mark, where this log wrote nothing unless the disk has lost the write
+/// that replaced the mark: then the first records of that write are near. As far as the usual
 /// read buffer reaches anyway.
 const SEARCH_BEHIND_CLOSED: u64 = 1 << 20;
 
@@ -123,7 +125,7 @@ pub(crate) struct Scan<R: ReadAt> {
 
 /// The records that a scan has seen, and what they prove.
 struct Seen {
-    /// Begun behind the first record.
+    /// Whether the scan started after the first record.
     is_partial: bool,
     /// The position of the next frame: everything before it is sound.
     position: u64,
@@ -135,7 +137,7 @@ struct Seen {
 }
 
 impl<R: ReadAt> Scan<R> {
-    /// A scan of the chunk in `source`, beginning behind its `header`. `successor`: another chunk
+    /// A scan of the chunk in `source`, starting after its `header`. `successor`: another chunk
     /// follows this one in the log.
     pub(crate) fn new(source: R, header: &Header, successor: bool, read_buffer_size: usize) -> Self {
         // There is no frame beyond the last global offset: to the scan, the file ends there.
@@ -158,15 +160,15 @@ impl<R: ReadAt> Scan<R> {
         }
     }
 
-    /// The same scan, beginning at `position` in the file: behind the header, or where a frame is known
-    /// to begin. Behind the first record it can't compare a seal with the records, nor count them.
+    /// The same scan, starting at `position` in the file: after the header, or where a frame is known
+    /// to start. After the first record it can't compare a seal with the records, nor count them.
     pub(crate) fn beginning_at(mut self, position: u64) -> Self {
         self.seen.position = position.max(HEADER_LEN);
         self.seen.is_partial = position > HEADER_LEN;
         self
     }
 
-    /// The next record; `None` once the end is reached, which [`end`](Self::end) then tells.
+    /// The next record; `None` once the end is reached, which [`end`](Self::end) then returns.
     pub(crate) fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
         let Some(header) = self.step()? else { return Ok(None) };
         let position = self.seen.position - header.frame_size();
@@ -188,7 +190,7 @@ impl<R: ReadAt> Scan<R> {
         }
         loop {
             let offset = origin.offset(seen.position);
-            let Some(header) = sound_frame(rest, offset, &origin.salt) else { return Ok(()) };
+            let Ok(header) = sound_frame(rest, offset, &origin.salt) else { return Ok(()) };
             if !seen.is_record(&header, origin.record_flags) {
                 return Ok(());
             }
@@ -210,7 +212,7 @@ impl<R: ReadAt> Scan<R> {
         Ok(())
     }
 
-    /// Moves behind the next record, which the window then holds, over any void frames before it; `None` once
+    /// Moves past the next record, which the window then holds, over any void frames before it; `None` once
     /// the end is reached.
     fn step(&mut self) -> io::Result<Option<FrameHeader>> {
         while self.end.is_none() {
@@ -221,15 +223,9 @@ impl<R: ReadAt> Scan<R> {
         Ok(None)
     }
 
-    /// Moves behind one frame, or sets the end; `None` if it is no record.
+    /// Moves past one frame, or sets the end; `None` if it is no record.
     fn step_once(&mut self) -> io::Result<Option<FrameHeader>> {
-        let (held, offset) = (self.window.held(self.seen.position), self.offset());
-        if let Some(header) = sound_frame(held, offset, &self.origin.salt)
-            && self.seen.is_record(&header, self.origin.record_flags)
-        {
-            self.seen.accept(&header, offset);
-            return Ok(Some(header));
-        }
+        let offset = self.offset();
         let end = match inspect(&mut self.window, &self.origin, self.seen.position)? {
             Place::Sound(header) if self.seen.is_record(&header, self.origin.record_flags) => {
                 self.seen.accept(&header, offset);
@@ -253,7 +249,7 @@ impl<R: ReadAt> Scan<R> {
         self.end.as_ref()
     }
 
-    /// Moves on from an end in damage or in a torn write to the next sound frame behind it, and returns the
+    /// Moves on from an end in damage or in a torn write to the next sound frame after it, and returns the
     /// global offsets skipped; `None` if there is no such end or no such frame.
     ///
     /// From there on no proof is searched for at each damaged place, so the whole stays linear: the first
@@ -299,7 +295,7 @@ impl<R: ReadAt> Scan<R> {
         self.window.size()
     }
 
-    /// The global offset behind the last frame seen.
+    /// The global offset after the last frame seen.
     pub(crate) fn offset(&self) -> u64 {
         self.origin.offset(self.seen.position)
     }
@@ -340,8 +336,7 @@ impl<R: ReadAt> Scan<R> {
             data_len: self.seen.position,
             data_crc: self.seen.data_crc.value(),
         };
-        let payload = &self.window.held(self.seen.position)[FRAME_HEADER_LEN..][..SEAL_PAYLOAD_LEN];
-        let found = Seal::parse(payload);
+        let found = Seal::in_frame(self.window.held(self.seen.position));
         let agrees = if self.seen.is_partial {
             found.map(|s| s.data_len) == Some(expected.data_len)
         } else {
@@ -385,7 +380,7 @@ impl<R: ReadAt> Scan<R> {
         })
     }
 
-    /// The end where no sound frame stands: `damage` is `None` if nothing at all does.
+    /// The end where there is no sound frame: `damage` is `None` if there are only zeros.
     fn end_without_frame(&mut self, damage: Option<Damage>, reach: u64) -> io::Result<ScanEnd> {
         let at = self.offset();
         let corrupt = |nothing, proof| ScanEnd::Corrupt { at, damage: damage.unwrap_or(nothing), proof };
@@ -400,7 +395,7 @@ impl<R: ReadAt> Scan<R> {
             _ if tail == Some(self.seen.position) => ScanEnd::Clean { data_end: at, mark: None },
             Search::Proven(proof) => corrupt(Damage::FrameHeader, proof),
             Search::Unproven { end, synced } => {
-                // Not beyond `at`, or it would be proof of decay: it tells of the records before.
+                // Not beyond `at`, or it would be proof of damage: it concerns the records before.
                 self.seen.prove(Some(synced));
                 let lost = tail.unwrap_or(reach.max(end.unwrap_or(0))) - self.seen.position;
                 ScanEnd::Torn { data_end: at, lost }
@@ -408,7 +403,7 @@ impl<R: ReadAt> Scan<R> {
         })
     }
 
-    /// Searches from the position `from` on. In a file without an earlier life also tells where the
+    /// Searches from the position `from` on. In a file without an earlier life also finds where the
     /// last byte ends that isn't zero (the scan's position if none follows): the search goes no
     /// further, and all up to there is of this life.
     fn search_behind(
@@ -447,7 +442,7 @@ impl Seen {
         (checkpoint || action) && header.flags & !record_flags == 0
     }
 
-    /// Takes the record at the position, which is at the global `offset`, and moves behind it.
+    /// Takes the record at the position, which is at the global `offset`, and moves past it.
     #[inline]
     fn accept(&mut self, header: &FrameHeader, offset: u64) {
         let size = header.frame_size();
@@ -459,7 +454,7 @@ impl Seen {
         self.last_segment = Some((offset, size));
     }
 
-    /// Moves behind the void frame at the position; the record that was there counts with its `crc`.
+    /// Moves past the void frame at the position; the record that was there counts with its `crc`.
     fn pass_void(&mut self, header: &FrameHeader, offset: u64, crc: u32) {
         self.position += header.frame_size();
         self.prove(header.synced(offset));
@@ -471,16 +466,4 @@ impl Seen {
     fn prove(&mut self, synced: Option<u64>) {
         self.proven = self.proven.max(synced.unwrap_or(0));
     }
-}
-
-/// The header of the frame that `bytes`, which stand at `offset`, begin with, if the frame is whole and
-/// all is well with it.
-#[inline(always)]
-fn sound_frame(bytes: &[u8], offset: u64, salt: &Salt) -> Option<FrameHeader> {
-    let header = FrameHeader::parse(bytes.first_chunk()?);
-    if !header.check_ok(salt, offset) {
-        return None;
-    }
-    let frame = bytes.get(..usize::try_from(header.frame_size()).ok()?)?;
-    header.crc_ok(frame, offset, salt).then_some(header)
 }

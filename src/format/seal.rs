@@ -1,4 +1,4 @@
-//! The seal: the last frame of a closed chunk, cut off right behind.
+//! The seal: the last frame of a closed chunk, whose file is cut right after it.
 //!
 //! ```text
 //! | frame header 16 | records u64 | data_len u64 | data_crc u32 | reserved u32 |   40 bytes
@@ -6,13 +6,13 @@
 //! ```
 //!
 //! `data_crc` is the CRC of the stored CRCs of all frames in order: it costs 4 bytes of checksum per
-//! frame while appending, and finds a frame that is missing or stands elsewhere.
+//! frame while appending, and finds a frame that is missing or misplaced.
 
 use std::io;
 
 use super::{
     Crc, FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header, Kind, ReadAt, Salt, array_at, finish_frame,
-    read_exact_at, verify_frame,
+    read_exact_at, sound_frame,
 };
 
 /// Bytes of a seal's payload.
@@ -23,19 +23,19 @@ const LEN: usize = FRAME_HEADER_LEN + SEAL_PAYLOAD_LEN;
 /// Bytes of a whole seal.
 pub(crate) const SEAL_LEN: u64 = LEN as u64;
 
-/// What a seal says of its chunk.
+/// A seal's description of its chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seal {
     /// How many records the chunk has, its checkpoint included.
     pub(crate) records: u64,
-    /// `data_end - ChunkId`: where the seal stands in the file.
+    /// `data_end - ChunkId`: the position of the seal in the file.
     pub(crate) data_len: u64,
     /// The [`DataCrc`] of the records.
     pub(crate) data_crc: u32,
 }
 
 impl Seal {
-    /// The whole frame, to stand at `offset`.
+    /// The whole frame, for `offset`.
     pub(crate) fn frame(&self, offset: u64, unsynced: u32, salt: &Salt) -> [u8; LEN] {
         let mut frame = [0; LEN];
         frame[16..24].copy_from_slice(&self.records.to_le_bytes());
@@ -45,14 +45,20 @@ impl Seal {
         frame
     }
 
-    /// Reads a seal's payload; `None` if it has another length.
-    pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
-        (payload.len() == SEAL_PAYLOAD_LEN).then(|| Self {
-            records: u64::from_le_bytes(array_at(payload, 0)),
-            data_len: u64::from_le_bytes(array_at(payload, 8)),
-            data_crc: u32::from_le_bytes(array_at(payload, 16)),
+    /// Reads the seal whose whole frame `bytes` begin with; `None` if they are too few.
+    pub(super) fn in_frame(bytes: &[u8]) -> Option<Self> {
+        let frame: &[u8; LEN] = bytes.first_chunk()?;
+        Some(Self {
+            records: u64::from_le_bytes(array_at(frame, 16)),
+            data_len: u64::from_le_bytes(array_at(frame, 24)),
+            data_crc: u32::from_le_bytes(array_at(frame, 32)),
         })
     }
+}
+
+/// Whether this is the header of a seal.
+pub(super) fn is_seal(header: &FrameHeader) -> bool {
+    header.kind == Kind::Seal as u8 && header.flags == 0 && header.len as usize == SEAL_PAYLOAD_LEN
 }
 
 /// The running CRC over the stored CRCs of a chunk's frames, in order.
@@ -71,8 +77,8 @@ impl DataCrc {
     }
 }
 
-/// The seal that ends the file. `None` when no sound one stands right before the end: the file may
-/// still be sealed, if it was never cut, which only a scan can tell.
+/// The seal that ends the file. `None` when there is no sound one right before the end: the file may
+/// still be sealed, if it was never cut, which only a scan finds out.
 pub(crate) fn find_seal<R: ReadAt + ?Sized>(source: &R, header: &Header) -> io::Result<Option<Seal>> {
     let Some(position) = source.len().checked_sub(SEAL_LEN) else {
         return Ok(None);
@@ -85,10 +91,7 @@ pub(crate) fn find_seal<R: ReadAt + ?Sized>(source: &R, header: &Header) -> io::
     let mut frame = [0; LEN];
     read_exact_at(source, &mut frame, position)?;
 
-    let head = FrameHeader::parse(&array_at(&frame, 0));
-    let is_seal = head.kind == Kind::Seal as u8 && head.flags == 0 && head.len as usize == SEAL_PAYLOAD_LEN;
-    if !is_seal || !verify_frame(&frame, header.chunk_id + position, &Salt::new(header.salt)) {
-        return Ok(None);
-    }
-    Ok(Seal::parse(&frame[FRAME_HEADER_LEN..]).filter(|seal| seal.data_len == position))
+    let sound = sound_frame(&frame, header.chunk_id + position, &Salt::new(header.salt));
+    let seal = sound.ok().filter(is_seal).and_then(|_| Seal::in_frame(&frame));
+    Ok(seal.filter(|seal| seal.data_len == position))
 }

@@ -1,4 +1,4 @@
-//! Behind an invalid frame: is there proof that it had been durable?
+//! After an invalid frame: is there proof that the frame was durable once?
 //!
 //! ```text
 //!   valid frames | at: invalid | ?  ?  ?  frame, unsynced ─┐  ?  ?
@@ -18,60 +18,26 @@
 
 use std::io;
 
-use super::seal::SEAL_PAYLOAD_LEN;
-use super::void::is_void;
+use super::place::{Origin, crc_ok};
 use super::window::{Window, is_zero};
-use super::{
-    FLAG_CLOSED, FRAME_HEADER_LEN, FrameHeader, Header, Kind, ReadAt, Salt, UNSYNCED_UNKNOWN, array_at,
-};
+use super::{FRAME_HEADER_LEN, FrameHeader, Kind, ReadAt, UNSYNCED_UNKNOWN, array_at};
 use crate::error::Proof;
 
-/// What makes a frame one of this life of this chunk.
-#[derive(Debug, Clone)]
-pub(crate) struct Origin {
-    pub(crate) chunk_id: u64,
-    pub(crate) salt: Salt,
-    /// The flags that a record may have here.
-    pub(crate) record_flags: u8,
-}
-
-impl Origin {
-    pub(crate) fn of(header: &Header) -> Self {
-        let (chunk_id, record_flags) = (header.chunk_id, header.record_flags());
-        Origin { chunk_id, salt: Salt::new(header.salt), record_flags }
-    }
-
-    /// The flags that a frame may have here if it is of this kind.
-    pub(crate) fn flags_known(&self, kind: u8) -> u8 {
-        match Kind::from_u8(kind) {
-            Some(Kind::Action | Kind::Checkpoint) => self.record_flags,
-            Some(Kind::SyncMark) => FLAG_CLOSED,
-            _ => 0,
-        }
-    }
-
-    /// The global offset of a file position. Positions that would pass the last offset are kept out
-    /// of the window, so nothing is ever read at a saturated one.
-    pub(crate) fn offset(&self, position: u64) -> u64 {
-        self.chunk_id.saturating_add(position)
-    }
-}
-
-/// What a search came to.
+/// The result of a search.
 #[derive(Debug)]
 pub(crate) enum Search {
-    /// What should stand at the place in question had been durable.
+    /// The bytes at the position in question were durable once.
     Proven(Proof),
-    /// No proof. `end`: the position behind the furthest frame that is sound or begun, if there is
+    /// No proof. `end`: the position after the furthest frame that is sound or begun, if there is
     /// any. `synced`: the highest offset that sound ones prove, 0 for none.
     Unproven { end: Option<u64>, synced: u64 },
 }
 
-/// Looks for sound frames behind the position `from`, for proof that everything up to and beyond the
+/// Looks for sound frames from the position `from` on, for proof that everything up to and beyond the
 /// global offset `at` had been durable. From `until` on there are only zeros.
 ///
-/// `begun` tells of a header with a right `check` and its offset whether to take it for that of a
-/// frame of this chunk even if the rest isn't there.
+/// `begun` decides, from a header with a right `check` and its offset, whether to count it as a frame of this
+/// chunk even if the rest of the frame is missing.
 pub(crate) fn search<R: ReadAt>(
     window: &mut Window<R>,
     origin: &Origin,
@@ -89,10 +55,7 @@ pub(crate) fn search<R: ReadAt>(
         if begun(&header, offset) {
             end = end.max(Some(position + size.min(rest)));
         }
-        if size > rest {
-            continue;
-        }
-        if !crc_ok(window, origin, &header, position, size)? {
+        if size > rest || !crc_ok(window, origin, &header, position)? {
             continue;
         }
         if let Some(proof) = proof_of(&header, offset, at) {
@@ -161,46 +124,17 @@ fn candidate_in(bytes: &[u8], origin: &Origin, position: u64) -> Option<(usize, 
     None
 }
 
-/// What may be a header: 16 bytes at every multiple of 8.
+/// The candidates for a header: 16 bytes at every multiple of 8.
 fn headers_in(bytes: &[u8]) -> impl Iterator<Item = &[u8; FRAME_HEADER_LEN]> {
     bytes.windows(FRAME_HEADER_LEN).step_by(8).filter_map(|header| header.first_chunk())
 }
 
 /// Whether this build could have written such a header at this offset.
 fn is_writable(header: &FrameHeader, origin: &Origin, offset: u64) -> bool {
-    let len_fits = match Kind::from_u8(header.kind) {
-        Some(Kind::Action | Kind::Checkpoint) => true,
-        Some(Kind::Seal) => header.len as usize == SEAL_PAYLOAD_LEN,
-        Some(Kind::SyncMark) => header.is_mark(),
-        Some(Kind::Void) => is_void(header),
-        None => false,
-    };
-    let unsynced_fits = header.unsynced == UNSYNCED_UNKNOWN || header.synced(offset).is_some();
-    len_fits && unsynced_fits && header.flags & !origin.flags_known(header.kind) == 0
+    origin.knows(header) && (header.unsynced == UNSYNCED_UNKNOWN || header.synced(offset).is_some())
 }
 
-/// Whether the CRC of a frame of `size` bytes is right. It is read in pieces: what is only perhaps a
-/// frame must not make the buffer grow.
-pub(super) fn crc_ok<R: ReadAt>(
-    window: &mut Window<R>,
-    origin: &Origin,
-    header: &FrameHeader,
-    position: u64,
-    size: u64,
-) -> io::Result<bool> {
-    let mut crc = header.begin_crc(origin.offset(position), &origin.salt);
-    let end = position + size;
-    let mut from = position + FRAME_HEADER_LEN as u64;
-    while from < end {
-        let piece = window.at_least(from, 1)?;
-        let n = (end - from).min(piece.len() as u64);
-        crc.bytes(&piece[..n as usize]);
-        from += n;
-    }
-    Ok(crc.value() == header.crc)
-}
-
-/// The position of the first sound frame of this chunk's life that begins at `from` or behind it.
+/// The position of the first sound frame of this chunk's life that starts at `from` or after it.
 pub(super) fn next_sound<R: ReadAt>(
     window: &mut Window<R>,
     origin: &Origin,
@@ -208,8 +142,7 @@ pub(super) fn next_sound<R: ReadAt>(
 ) -> io::Result<Option<u64>> {
     let (mut next, until) = (from, window.len());
     while let Some((position, header)) = next_candidate(window, origin, next, until)? {
-        let size = header.frame_size();
-        if size <= window.rest(position) && crc_ok(window, origin, &header, position, size)? {
+        if header.frame_size() <= window.rest(position) && crc_ok(window, origin, &header, position)? {
             return Ok(Some(position));
         }
         next = position + 8;

@@ -48,7 +48,7 @@ impl<R: ReadAt> Window<R> {
         self.len
     }
 
-    /// Bytes from `position` to the end of the file; 0 if it lies behind.
+    /// Bytes from `position` to the end of the file; 0 if the position is after the end.
     #[inline]
     pub(crate) fn rest(&self, position: u64) -> u64 {
         self.len.saturating_sub(position)
@@ -70,14 +70,14 @@ impl<R: ReadAt> Window<R> {
         skip.and_then(|skip| self.buf[..self.filled].get(skip..)).unwrap_or(&[])
     }
 
-    /// What stands at `position`, read as a frame header.
+    /// The bytes at `position`, read as a frame header.
     pub(crate) fn header(&mut self, position: u64) -> io::Result<FrameHeader> {
         Ok(FrameHeader::parse(&array_at(self.at_least(position, FRAME_HEADER_LEN)?, 0)))
     }
 
     /// Gives the buffer away for another, of any content. `taken` are the positions of which the new
-    /// owner needs the bytes, which are held; returns where in the buffer they are. What is held behind
-    /// them stays in the window if the other buffer has the room, and is read once more if not.
+    /// owner needs the bytes, which are held; returns where in the buffer they are. The held bytes after
+    /// them stay in the window if the other buffer has the room, and are read once more if not.
     pub(super) fn trade(&mut self, taken: Range<u64>, other: &mut Vec<u8>) -> Range<usize> {
         let at = |position: u64| (position - self.start) as usize;
         let (from, to) = (at(taken.start), at(taken.end));
@@ -89,9 +89,9 @@ impl<R: ReadAt> Window<R> {
         from..to
     }
 
-    /// The position behind the last byte that isn't zero, `from` if there is none at or behind it.
+    /// The position after the last byte that isn't zero, `from` if there is none at `from` or after it.
     ///
-    /// Looks from the end, so that what stands before the last write is not read, and what was
+    /// Looks from the end, so that the bytes before the last write are not read, and what was
     /// allocated and never written isn't either, where the source tells it.
     pub(super) fn nonzero_end(&mut self, from: u64) -> io::Result<u64> {
         let mut end = self.data_end(from)?;
@@ -109,14 +109,14 @@ impl<R: ReadAt> Window<R> {
         Ok(from)
     }
 
-    /// A position at or behind `from` from which on there is only a hole, hardly behind the first such
-    /// one: space that was read once and is cached counts as data in some systems, so what is read
-    /// without need has to be read again by the next to look. Found by halves: behind a place where
-    /// there is no more data, there is none.
+    /// A position at or after `from` from which on there is only a hole, close to the first such
+    /// position: space that was read once and is cached counts as data in some systems, so what is read
+    /// without need has to be read again by the next to look. Found by halves: after a place with no
+    /// more data there is none.
     fn data_end(&self, from: u64) -> io::Result<u64> {
         let (mut from, mut end) = (from, self.len);
         loop {
-            // Where holes begin: one step further would read a page that nobody wrote.
+            // Where holes begin: one step further would read a page that was never written.
             let middle = (from + end.saturating_sub(from) / 2).checked_next_multiple_of(HOLE_MIN);
             let Some(middle) = middle.filter(|middle| *middle < end) else { return Ok(end) };
             match self.source.next_data(middle)? {

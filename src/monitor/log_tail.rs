@@ -3,14 +3,14 @@
 //! ```text
 //! list ─► known chunk that has a successor: unchanged ─────────────────┐
 //!     ├─► new chunk that has a successor: its seal says how many       ├─► state, what changed
-//!     └─► newest: the frames after the cursor ─────────────────────────┘
+//!     └─► newest: the frames after the frontier ───────────────────────┘
 //! ```
 //!
 //! - A look costs a listing of the directory (two when chunks came or went), two small reads, and
 //!   reading the new bytes.
 //! - The result of a look replaces the known state only as a whole: chunks may be removed or their
 //!   files reused meanwhile, and then the look is repeated.
-//! - The salt and the log id show whether the file under a cursor is still the same.
+//! - The salt and the log id show whether the file of a frontier is still the same.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use super::shared::Tail;
 use super::{Changes, WalEvent};
 use crate::directory::{FileBytes, list_changing, open_chunk, settled};
 use crate::error::{Error, Foreign, Result};
-use crate::format::{Cursor, find_seal};
+use crate::format::{Frontier, find_seal};
 use crate::position::ChunkId;
 use crate::storage::Storage;
 
@@ -64,8 +64,8 @@ struct Known {
     /// Oldest first.
     chunks: Vec<Chunk>,
     log_id: Option<[u8; 16]>,
-    /// The cursor in the newest chunk. `None` while there is no log.
-    cursor: Option<Cursor>,
+    /// The frontier of the newest chunk. `None` while there is no log.
+    frontier: Option<Frontier>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -126,8 +126,8 @@ impl LogTail {
             let path = self.dir.join(id.file_name());
             let (header, bytes) = open_chunk(&*self.storage, &path, id)?;
             let log_id = *next.log_id.get_or_insert(header.log_id);
-            let cursor = known.cursor.as_ref().filter(|cursor| cursor.header().chunk_id == id.0);
-            let other_life = cursor.is_some_and(|cursor| cursor.header().salt != header.salt);
+            let frontier = known.frontier.as_ref().filter(|frontier| frontier.header.chunk_id == id.0);
+            let other_life = frontier.is_some_and(|frontier| frontier.header.salt != header.salt);
             if other_life || log_id != header.log_id && known.log_id.is_some() {
                 return Ok(None);
             }
@@ -135,10 +135,10 @@ impl LogTail {
                 let reason = Foreign::LogId { expected: log_id, found: header.log_id };
                 return Err(Error::ForeignChunk { path, reason });
             }
-            let cursor = cursor.cloned().unwrap_or_else(|| Cursor::new(&header));
-            let cursor = read_on(cursor, &bytes, successor).map_err(|e| Error::from_read(path, e))?;
-            next.chunks.push(Chunk { id, records: cursor.records });
-            next.cursor = cursor.at;
+            let frontier = frontier.copied().unwrap_or_else(|| Frontier::new(&header));
+            let frontier = read_on(frontier, &bytes, successor).map_err(|e| Error::from_read(path, e))?;
+            next.chunks.push(Chunk { id, records: frontier.records });
+            next.frontier = frontier.at;
         }
         next.seen = seen(known, &next);
         Ok(Some(next))
@@ -166,25 +166,25 @@ fn forgotten(changes: Changes) -> Known {
 struct Reading {
     records: u64,
     /// `None` where the seal made reading unnecessary.
-    at: Option<Cursor>,
+    at: Option<Frontier>,
 }
 
-fn read_on(mut cursor: Cursor, bytes: &FileBytes, successor: bool) -> io::Result<Reading> {
-    if successor && let Some(seal) = find_seal(bytes, cursor.header())? {
+fn read_on(mut frontier: Frontier, bytes: &FileBytes, successor: bool) -> io::Result<Reading> {
+    if successor && let Some(seal) = find_seal(bytes, &frontier.header)? {
         return Ok(Reading { records: seal.records, at: None });
     }
-    if !cursor.holds(bytes)? {
-        cursor = Cursor::new(cursor.header());
+    if !frontier.holds(bytes)? {
+        frontier = Frontier::new(&frontier.header);
     }
-    cursor.advance(bytes)?;
-    Ok(Reading { records: cursor.records(), at: Some(cursor) })
+    frontier.advance(bytes, Frontier::READ_ON)?;
+    Ok(Reading { records: frontier.records, at: Some(frontier) })
 }
 
 /// The state of `next`, which has chunks, and the changes from `known` to `next`.
 fn seen(known: &Known, next: &Known) -> WalEvent<LogState> {
     let start = next.chunks.first().map_or(0, |chunk| chunk.id.0);
-    let end = next.cursor.as_ref().map_or(start, Cursor::end);
-    let durable = next.cursor.as_ref().map_or(start, Cursor::durable);
+    let end = next.frontier.as_ref().map_or(start, |frontier| frontier.end);
+    let durable = next.frontier.as_ref().map_or(start, Frontier::durable);
     let state = LogState {
         chunks: next.chunks.len() as u64,
         records: next.chunks.iter().map(|chunk| chunk.records).sum(),

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::Config;
-use crate::format::{Cursor, HEADER_LEN, Header, Kind, ReadAt, Salt, finish_frame, sync_mark};
+use crate::format::{Frontier, HEADER_LEN, Header, Kind, ReadAt, Salt, finish_frame, sync_mark};
 use crate::position::{ChunkId, Segment};
 use crate::raw::{Payload, Raw};
 use crate::record::{StateMachine, WalRecord};
@@ -70,18 +70,18 @@ impl ReadAt for Watched<'_> {
 #[test]
 fn a_look_at_a_log_reads_what_was_added() {
     let mut bytes = chunk(100);
-    let mut cursor = Cursor::new(&HEADER);
-    cursor.advance(&bytes[..]).unwrap();
-    assert_eq!((cursor.records(), cursor.end()), (101, bytes.len() as u64));
+    let mut frontier = Frontier::new(&HEADER);
+    frontier.advance(&bytes[..], Frontier::READ_ON).unwrap();
+    assert_eq!((frontier.records, frontier.end), (101, bytes.len() as u64));
     let (last, end) = (bytes.len() as u64 - 16 - 200, bytes.len() as u64);
 
     append(&mut bytes, Kind::Action, b"new", 0);
     bytes.extend_from_slice(&sync_mark(bytes.len() as u64, &Salt::new(HEADER.salt)));
     bytes.resize(8 << 20, 0);
     let watched = Watched { bytes: &bytes, read: RefCell::default() };
-    assert!(cursor.holds(&watched).unwrap());
-    cursor.advance(&watched).unwrap();
-    assert_eq!((cursor.records(), cursor.durable()), (102, cursor.end()));
+    assert!(frontier.holds(&watched).unwrap());
+    frontier.advance(&watched, Frontier::READ_ON).unwrap();
+    assert_eq!((frontier.records, frontier.durable()), (102, frontier.end));
     let read = watched.read.take();
     assert_eq!(read[0], last..last + 16, "the last record's header");
     assert!(read[1..].iter().all(|range| range.start >= end), "{read:?}");
@@ -145,9 +145,9 @@ fn a_frame_of_any_length_is_read_in_little_memory() {
     let mut bytes = chunk(0);
     append(&mut bytes, Kind::Action, &vec![1; 3 << 20], 0);
     let watched = Watched { bytes: &bytes, read: RefCell::default() };
-    let mut cursor = Cursor::new(&HEADER);
-    cursor.advance(&watched).unwrap();
-    assert_eq!(cursor.records(), 2);
+    let mut frontier = Frontier::new(&HEADER);
+    frontier.advance(&watched, Frontier::READ_ON).unwrap();
+    assert_eq!(frontier.records, 2);
     assert!(watched.read.take().iter().all(|range| range.end - range.start <= 16 << 10));
 }
 
@@ -183,22 +183,22 @@ proptest! {
 
     /// A chunk that is written piece by piece gives the same result, followed or read at once.
     #[test]
-    fn a_cursor_may_stop_anywhere(ends in prop::collection::vec(64..1600usize, 1..20)) {
+    fn a_frontier_may_stop_anywhere(ends in prop::collection::vec(64..1600usize, 1..20)) {
         let bytes = chunk(10);
         let mut ends = ends;
         ends.sort_unstable();
-        let mut followed = Cursor::new(&HEADER);
+        let mut followed = Frontier::new(&HEADER);
         for end in ends {
             let bytes = &bytes[..end.min(bytes.len())];
             prop_assert!(followed.holds(bytes).unwrap());
-            followed.advance(bytes).unwrap();
-            let mut anew = Cursor::new(&HEADER);
-            anew.advance(bytes).unwrap();
+            followed.advance(bytes, Frontier::READ_ON).unwrap();
+            let mut anew = Frontier::new(&HEADER);
+            anew.advance(bytes, Frontier::READ_ON).unwrap();
             prop_assert_eq!(
-                (followed.records(), followed.end(), followed.durable()),
-                (anew.records(), anew.end(), anew.durable())
+                (followed.records, followed.end, followed.durable()),
+                (anew.records, anew.end, anew.durable())
             );
-            prop_assert!(anew.end() <= end as u64 && anew.end() >= HEADER_LEN);
+            prop_assert!(anew.end <= end as u64 && anew.end >= HEADER_LEN);
         }
     }
 }

@@ -23,15 +23,10 @@ use parking_lot::Mutex;
 use super::live::record_holding;
 use crate::directory::{FileBytes, Looks, list_changing, open_chunk, settled};
 use crate::error::{Damage, Error, Foreign, Proof, Result};
-use crate::format::{
-    FRAME_HEADER_LEN, Frame, Frontier, HEADER_LEN, Header, ReadAt, Scan, ScanEnd, frontier, is_void_at,
-};
+use crate::format::{Frame, Frontier, HEADER_LEN, Header, Scan, ScanEnd, is_void_at};
 use crate::position::{ChunkId, Segment};
 use crate::recovery::scan_error;
 use crate::storage::Storage;
-
-/// Bytes read at a time where a look goes on from an earlier one.
-const READ_ON: usize = 16 << 10;
 
 /// How far a log that is opened read-only is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,8 +56,7 @@ pub(crate) struct Directory {
 struct View {
     /// Oldest first, never empty.
     chunks: Vec<ChunkId>,
-    /// The header of the newest.
-    header: Header,
+    /// The frontier of the newest.
     frontier: Frontier,
     /// The global offset at which the readable records end.
     end: u64,
@@ -106,7 +100,7 @@ impl Directory {
     /// The global offset below which the readable records are proven to be durable.
     pub(crate) fn durable(&self) -> u64 {
         let view = self.view.lock();
-        view.frontier.synced.max(view.header.chunk_id).min(view.end)
+        view.frontier.durable().min(view.end)
     }
 
     /// Looks again.
@@ -116,9 +110,9 @@ impl Directory {
         let found = settled(|| {
             look(&*self.storage, &self.dir, self.read_up_to, self.read_buffer_size, Some(&*view))
         })?;
-        let (expected, log_id) = (view.header.log_id, found.header.log_id);
+        let (expected, log_id) = (view.frontier.header.log_id, found.frontier.header.log_id);
         if expected != log_id {
-            let path = self.path(ChunkId(found.header.chunk_id));
+            let path = self.path(ChunkId(found.frontier.header.chunk_id));
             return Err(Error::ForeignChunk { path, reason: Foreign::LogId { expected, found: log_id } });
         }
         *view = found;
@@ -158,7 +152,7 @@ impl Directory {
     fn open_at(&self, at: u64, end: u64) -> Result<Current> {
         let (found, expected) = {
             let view = self.view.lock();
-            (view.find(at), view.header.log_id)
+            (view.find(at), view.frontier.header.log_id)
         };
         let Some((id, chunk_end)) = found else { return Err(self.not_in_log(at, end - at)) };
         let path = self.path(id);
@@ -187,16 +181,16 @@ fn look(
     let Some(newest) = chunks.last() else { return Err(Error::NotFound { path: dir.to_owned() }) };
     let path = dir.join(newest.file_name());
     let (header, bytes) = open_chunk(storage, &path, *newest)?;
-    let before = before.filter(|view| view.header == header);
-    let frontier = read_on(&bytes, &header, before.map(|view| &view.frontier), read_buffer_size)
-        .map_err(|e| Error::from_read(&path, e))?;
+    let before = before.map(|view| &view.frontier).filter(|frontier| frontier.header == header);
+    let frontier =
+        read_on(&bytes, &header, before, read_buffer_size).map_err(|e| Error::from_read(&path, e))?;
     let end = match read_up_to {
         // With nothing proven not even the first record counts: the chunk's name may not be durable yet.
         ReadUpTo::Durable => frontier.synced.max(newest.0),
         ReadUpTo::Written if frontier.end == newest.0 + HEADER_LEN => newest.0,
         ReadUpTo::Written => frontier.end,
     };
-    Ok(View { chunks, header, frontier, end })
+    Ok(View { chunks, frontier, end })
 }
 
 /// Goes on at the end of an earlier look at the same chunk, so that a look costs only the new bytes. If the record
@@ -207,32 +201,14 @@ fn read_on(
     before: Option<&Frontier>,
     read_buffer_size: usize,
 ) -> io::Result<Frontier> {
-    let begin = header.chunk_id + HEADER_LEN;
-    let Some(before) = before else { return frontier(bytes, header, begin, read_buffer_size) };
-    let holds = before.holds(bytes, header)?;
-    if holds && has_bytes_at(bytes, before.end - header.chunk_id, before.unchanged_while)? {
-        return Ok(*before);
-    }
-    let mut found = if holds {
-        // Usually few bytes are new, and space allocated ahead follows them.
-        let found = frontier(bytes, header, before.end, read_buffer_size.min(READ_ON))?;
-        Frontier { last: found.last.or(before.last), ..found }
-    } else {
-        frontier(bytes, header, before.synced.max(begin), read_buffer_size)?
+    let (mut frontier, read_size) = match before {
+        None => (Frontier::new(header), read_buffer_size),
+        Some(before) if !before.holds(bytes)? => (before.back_to_synced(), read_buffer_size),
+        Some(before) if before.is_unchanged(bytes)? => return Ok(*before),
+        Some(before) => (*before, read_buffer_size.min(Frontier::READ_ON)),
     };
-    found.synced = found.synced.max(before.synced);
-    Ok(found)
-}
-
-/// Whether the file has exactly these bytes at a position.
-fn has_bytes_at(
-    bytes: &FileBytes,
-    position: u64,
-    expected: Option<[u8; FRAME_HEADER_LEN]>,
-) -> io::Result<bool> {
-    let mut found = [0; FRAME_HEADER_LEN];
-    let n = bytes.read_at(&mut found, position)?;
-    Ok(n == found.len() && Some(found) == expected)
+    frontier.advance(bytes, read_size)?;
+    Ok(frontier)
 }
 
 /// The records from one offset to another, as bytes.

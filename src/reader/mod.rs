@@ -28,7 +28,7 @@ use parking_lot::RwLock;
 use crate::chunk::{ChunkFile, ClosedChunk, OpenFiles, Tail};
 use crate::error::{Damage, Error, Proof, Result, Undecodable};
 use crate::flush::Positions;
-use crate::format::{FRAME_HEADER_LEN, Frame, FrameHeader, HEADER_LEN, Kind, Scan, is_void_at};
+use crate::format::{FRAME_HEADER_LEN, Frame, FrameHeader, HEADER_LEN, Kind, Scan, is_void_at, whole_frame};
 use crate::position::{ALIGN, ChunkId, Segment};
 use crate::record::{WalRecord, WalTypes};
 use crate::storage::{StorageFile, read_full_at};
@@ -108,16 +108,13 @@ impl Found {
     /// Whether the bytes are one frame of this chunk, a record's, and right.
     #[inline]
     fn check(chunk: &ChunkFile, offset: u64, frame: &[u8]) -> Result<Self, Damage> {
-        let header = frame.first_chunk().map(FrameHeader::parse).ok_or(Damage::FrameHeader)?;
-        let whole = header.frame_size() == frame.len() as u64 && header.check_ok(chunk.salt(), offset);
-        let (true, Some(kind @ (Kind::Action | Kind::Checkpoint))) = (whole, Kind::from_u8(header.kind))
-        else {
-            return Err(Damage::FrameHeader);
-        };
-        if !header.crc_ok(frame, offset, chunk.salt()) {
-            return Err(Damage::FrameChecksum);
+        let header = whole_frame(frame, offset, chunk.salt())?;
+        match Kind::from_u8(header.kind) {
+            Some(kind @ (Kind::Action | Kind::Checkpoint)) => {
+                Ok(Found { kind, flags: header.flags, payload_len: header.len })
+            }
+            _ => Err(Damage::FrameHeader),
         }
-        Ok(Found { kind, flags: header.flags, payload_len: header.len })
     }
 
     #[inline]

@@ -8,9 +8,7 @@ use super::head::Head;
 use crate::chunk::{ChunkFile, ChunkStat, ClosedChunk, FrameEncoder, OpenChunk, OpenChunkState, Staged};
 use crate::error::{Error, Result};
 use crate::flush::{ChunkBeginning, Flush, Inside, Rotation, Spare};
-use crate::format::{
-    Compressor, DataCrc, FEATURE_EARLIER_LIFE, FEATURE_LZ4, HEADER_LEN, Header, SEAL_LEN, Salt,
-};
+use crate::format::{DataCrc, FEATURE_EARLIER_LIFE, HEADER_LEN, Header, SEAL_LEN, Salt, Transform};
 use crate::position::ChunkId;
 use crate::random::random_u64;
 use crate::record::{StateMachine, WalRecord, WalTypes};
@@ -82,16 +80,16 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Starts a chunk after the last record, and ends the open one if there is one.
     pub(super) fn begin_chunk(&mut self, checkpoint: W::Checkpoint) -> Result<()> {
         let salt = random_u64();
-        let mut compressor = self.config.compression.compressor();
-        let staged = self.stage_head(&checkpoint, salt, compressor.as_mut())?;
+        let mut transform = self.config.compression.transform();
+        let staged = self.stage_head(&checkpoint, salt, transform.as_mut())?;
         let head_len = HEADER_LEN + staged.segment.size;
         self.reserve_seal()?;
         let spare = self.take_spare_of(head_len + SEAL_LEN)?;
         let earlier_life = if spare.earlier_life { FEATURE_EARLIER_LIFE } else { 0 };
-        let lz4 = if compressor.is_some() { FEATURE_LZ4 } else { 0 };
+        let transformed = transform.as_ref().map_or(0, Transform::feature);
         let header = Header {
             chunk_id: self.end(),
-            features: earlier_life | lz4,
+            features: earlier_life | transformed,
             salt,
             log_id: self.log_id,
             created_ms: unix_ms(),
@@ -102,7 +100,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             self.shared.housekeeper.return_spare(spare);
             return Err(error);
         }
-        self.rotate(header, staged, spare, checkpoint, compressor, bytes)
+        self.rotate(header, staged, spare, checkpoint, transform, bytes)
     }
 
     /// The queue bytes of a rotation that hands over `bytes`.
@@ -127,14 +125,14 @@ impl<W: WalTypes> ChunkedWal<W> {
         &mut self,
         checkpoint: &W::Checkpoint,
         salt: u64,
-        compressor: Option<&mut Compressor>,
+        transform: Option<&mut Transform>,
     ) -> Result<Staged> {
         let offset = self.end().checked_add(HEADER_LEN).ok_or(Error::OffsetsUsedUp { end: u64::MAX })?;
         let record = WalRecord::<W>::Checkpoint(checkpoint.clone());
         let (positions, payload_max) = (&self.shared.positions, self.config.max_record_size);
         let _inside = Inside::enter(positions.identity());
         let salt = Salt::new(salt);
-        let encoder = FrameEncoder { tail: &mut self.tail, salt: &salt, payload_max, compressor };
+        let encoder = FrameEncoder { tail: &mut self.tail, salt: &salt, payload_max, transform };
         encoder.stage(HEADER_LEN as usize, &record, offset, positions.synced())
     }
 
@@ -170,7 +168,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         staged: Staged,
         spare: Spare,
         checkpoint: W::Checkpoint,
-        compressor: Option<Compressor>,
+        transform: Option<Transform>,
         bytes: u64,
     ) -> Result<()> {
         // The user's code comes first: from where the tail goes on, nothing may panic.
@@ -183,7 +181,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         let new_chunk = OpenChunk::new(
             file.clone(),
             spare.handle.clone(),
-            OpenChunkState { end, records: 1, data_crc, allocated: spare.allocated, compressor },
+            OpenChunkState { end, records: 1, data_crc, allocated: spare.allocated, transform },
             &self.config,
         );
         let ending = self.head.open().map(OpenChunk::seal);

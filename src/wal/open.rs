@@ -419,7 +419,7 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, C
         // What the file has is found out when the first record asks for space.
         allocated: 0,
         // A chunk that started without compression stays so: its header says which features a reader needs.
-        compressor: config.compression.compressor().filter(|_| newest.header.may_be_compressed()),
+        transform: config.compression.transform().filter(|transform| newest.header.allows(transform)),
     };
     (OpenChunk::new(file, handle, state, config), writer)
 }

@@ -101,7 +101,7 @@ fn every_bit_flipped() {
             let seen = flipped.scan();
             match pieces.iter().position(|p| (p.offset..p.end).contains(&offset)) {
                 Some(hole) => check_hole(&seen, &chunk, &pieces, hole, &what),
-                // Behind the end; only in a file that had no earlier life does that say something.
+                // After the end; only in a file that had no earlier life does that say something.
                 None if tail == Tail::Nothing && !chunk.header.earlier_life() => {
                     let (data_end, lost) = (pieces[4].end, offset + 1 - pieces[4].end);
                     assert_eq!(seen.end, ScanEnd::Torn { data_end, lost }, "{what}");
@@ -206,7 +206,7 @@ fn every_cut() {
 
 #[test]
 fn two_holes() {
-    // (what the frame between the holes proves, what the one behind both proves) -> proof found
+    // (what the frame between the holes proves, what the one after both proves) -> proof found
     for (between, behind, proof) in [(0, 0, None), (0, 1, Some(2)), (1, 0, Some(1)), (1, 1, Some(1))] {
         for mut chunk in Chunk::both() {
             let a = chunk.action(b"first hole", 0);
@@ -267,7 +267,7 @@ fn payloads_that_look_like_frames_are_payloads() {
             (chunk.records.clone(), ScanEnd::Clean { data_end: end, mark: Some(Mark::Idle) })
         );
 
-        // In a sound frame behind a hole they prove nothing: its bytes are its own.
+        // In a sound frame after a hole they prove nothing: its bytes are its own.
         let mut chunk = Chunk::new(chunk.header);
         let hole = chunk.end();
         chunk.zeros(32);
@@ -318,7 +318,7 @@ fn a_hostile_length_costs_nothing() {
     }
 }
 
-/// After a close only the beginning of what is behind the mark is read, whatever the size of the file.
+/// After a close only the beginning of what follows the mark is read, whatever the size of the file.
 #[test]
 fn behind_a_closing_mark_little_is_read() {
     for chunk in Chunk::both() {
@@ -331,7 +331,7 @@ fn behind_a_closing_mark_little_is_read() {
         assert_eq!(end, ScanEnd::Clean { data_end: at, mark: Some(Mark::Closed) });
         assert!(disk.reads.get() <= 260, "{} reads of 4 KiB", disk.reads.get());
 
-        // What was written behind it by a log that had opened again shows that a write was lost.
+        // What was written after it by a log that had opened again shows that a write was lost.
         let mut lost = marked;
         let offset = lost.action(b"written later", at + 16);
         let proof = Proof::LaterFrame { offset, synced: at + 16 };
@@ -340,7 +340,7 @@ fn behind_a_closing_mark_little_is_read() {
     }
 }
 
-/// Headers in payloads, by somebody who knows the format but not the salt: no length in them is believed,
+/// Headers in payloads, by an attacker who knows the format but not the salt: no length in them is believed,
 /// so each byte is read about twice, once by the scan and once by the search.
 #[test]
 fn forged_headers_cost_nothing() {
@@ -365,7 +365,7 @@ fn forged_headers_cost_nothing() {
             (false, _) => assert!(matches!(end, ScanEnd::Torn { data_end, .. } if data_end == at), "{end:?}"),
         }
         assert!(disk.reads.get() * 4096 <= 3 * size, "{} reads", disk.reads.get());
-        // A proof behind them is found.
+        // A proof after them is found.
         let offset = chunk.mark();
         let proof = Proof::SyncMark { offset };
         let end = scan_all(&chunk.bytes[..], &chunk.header, false, 4096).end;
@@ -504,7 +504,7 @@ fn a_hole_costs_nothing() {
         chunk.action(&[7; 100], 0);
         let at = chunk.end();
         chunk.bytes.extend([0xFF; 16]);
-        // The log writes nothing further than 8 GiB behind what is durable, so nothing is looked for there.
+        // The log writes nothing further than 8 GiB after what is durable, so nothing is looked for there.
         for (len, in_reach) in [(1 << 33, true), (1 << 34, false), (1 << 62, false)] {
             let offset = chunk.header.chunk_id + len - 16;
             let raw = Raw { kind: MARK, flags: 0, unsynced: 0, salt: SALT, offset };

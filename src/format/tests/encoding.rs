@@ -82,15 +82,15 @@ fn frames_agree_with_the_second_encoder() {
             let crc = finish_frame(&mut frame, len as u32, kind, flags, offset, unsynced, &salt);
             assert_eq!(frame, raw);
             assert_eq!(crc.to_le_bytes(), frame[..4]);
-            assert!(verify_frame(&frame, offset, &salt));
-            assert!(!verify_frame(&frame, offset ^ 8, &salt), "a wrong offset");
-            assert!(!verify_frame(&frame, offset, &Salt::new(SALT + 1)), "a wrong salt");
-            assert!(!verify_frame(&[&frame[..], &[0; 8]].concat(), offset, &salt), "a wrong size");
-            assert!(!verify_frame(&frame[..frame.len() - 1], offset, &salt));
+            assert!(whole_frame(&frame, offset, &salt).is_ok());
+            assert!(whole_frame(&frame, offset ^ 8, &salt).is_err(), "a wrong offset");
+            assert!(whole_frame(&frame, offset, &Salt::new(SALT + 1)).is_err(), "a wrong salt");
+            assert!(whole_frame(&[&frame[..], &[0; 8]].concat(), offset, &salt).is_err(), "a wrong size");
+            assert!(whole_frame(&frame[..frame.len() - 1], offset, &salt).is_err());
         }
     }
-    assert!(!verify_frame(&[], 0, &salt));
-    assert!(!verify_frame(&[0; 16], 0, &salt));
+    assert!(whole_frame(&[], 0, &salt).is_err());
+    assert!(whole_frame(&[0; 16], 0, &salt).is_err());
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn find_seal_wants_room_and_the_right_place() {
         let other = Header { chunk_id, ..chunk.header };
         assert_eq!(find_seal(&chunk.bytes[..], &other).unwrap(), None);
     }
-    // A seal right behind the header, where the checkpoint should be.
+    // A seal right after the header, where the checkpoint should be.
     let mut bytes = chunk.header.encode().to_vec();
     bytes.extend(Seal { records: 0, data_len: 64, data_crc: 0 }.frame(4096 + 64, 0, &Salt::new(SALT)));
     assert_eq!(find_seal(&bytes[..], &chunk.header).unwrap(), None);
@@ -169,7 +169,7 @@ fn frames_behind_a_mark_are_beyond_a_hole() {
         let offset = chunk.seal();
         assert_eq!(chunk.scan().end, corrupt(at, Damage::FrameHeader, Proof::Seal { offset }));
 
-        // Right behind the mark, too.
+        // Right after the mark, too.
         let mut chunk = hole;
         chunk.bytes.truncate(chunk.at(at) + 16);
         chunk.action(b"x", 0);
@@ -338,15 +338,11 @@ fn only_records_are_compressed_and_only_where_the_header_says_so() {
         chunk.frame(raw, payload);
         let (bytes, header) = (&chunk.bytes[..], &chunk.header);
         let end = scan_all(bytes, header, false, 64).end;
-        // Who follows the chunk from outside takes the frame for a record where a scan does.
+        // A frontier takes the frame for a record where a scan does.
         let behind = if matches!(end, ScanEnd::Clean { .. }) { 4248 } else { 4224 };
-        assert_eq!(frontier(bytes, header, header.chunk_id + HEADER_LEN, 64).unwrap().end, behind);
-        #[cfg(feature = "monitor")]
-        {
-            let mut cursor = Cursor::new(header);
-            cursor.advance(bytes).unwrap();
-            assert_eq!(cursor.end(), behind);
-        }
+        let mut frontier = Frontier::new(header);
+        frontier.advance(bytes, 64).unwrap();
+        assert_eq!(frontier.end, behind);
         end
     };
     let flags = |found, known| ScanEnd::Unsupported { at: 4224, what: "frame flags", found, known };
@@ -357,7 +353,7 @@ fn only_records_are_compressed_and_only_where_the_header_says_so() {
     assert_eq!(end_with(FEATURE_LZ4, Raw { kind: MARK, flags: 2, ..base }, b""), flags(2, 1));
     assert_eq!(end_with(FEATURE_LZ4, Raw { kind: 3, ..base }, &[0; 24]), flags(1, 0));
 
-    // A compressed frame behind a hole is proof as any other is.
+    // A compressed frame after a hole is proof as any other is.
     let mut chunk = two_actions(FEATURE_LZ4);
     chunk.frame(Raw { salt: !SALT, ..base }, b"decayed");
     let offset = chunk.end();
@@ -379,7 +375,7 @@ fn proven_follows_the_frames() {
     chunk.frame(saturated, b"");
     assert_eq!(chunk.scan().proven, 4176 + 24);
 
-    // Behind a hole, too: what the later frame knew to be durable lies before the hole.
+    // After a hole, too: what the later frame knew to be durable is before the hole.
     let hole = chunk.end();
     chunk.zeros(24);
     chunk.action(b"c", hole);

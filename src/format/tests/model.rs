@@ -135,7 +135,7 @@ impl Model<'_> {
             3 => {
                 let data_crc = Crc32fast::hash(crcs) as u32;
                 let right = Seal { records, data_len: place as u64, data_crc };
-                if Seal::parse(&self.bytes[place + 16..place + 40]) == Some(right) {
+                if Seal::in_frame(&self.bytes[place..]) == Some(right) {
                     return ScanEnd::Sealed { data_end: at, records, file_end: at + 40 };
                 }
                 return ScanEnd::Corrupt {
@@ -214,7 +214,7 @@ impl Model<'_> {
     }
 }
 
-/// What is written to a chunk, one behind the other.
+/// What is written to a chunk, one after the other.
 #[derive(Debug, Clone)]
 enum Put {
     /// A frame that knew as durable all but the last so many bytes before it.

@@ -1,4 +1,4 @@
-//! Going on behind damage, and what that costs.
+//! Going on after damage, and what that costs.
 
 use super::*;
 

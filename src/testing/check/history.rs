@@ -87,8 +87,8 @@ fn payload<W: WalTypes>(record: &WalRecord<W>) -> Vec<u8> {
 
 /// The bytes that a payload takes in its frame.
 fn stored_len(payload: &[u8], compression: Compression) -> usize {
-    let Some(mut compressor) = compression.compressor() else { return payload.len() };
-    compressor.compress(&mut payload.to_vec()).unwrap_or(payload.len())
+    let stored = compression.transform().and_then(|mut transform| transform.apply(&mut payload.to_vec()));
+    stored.map_or(payload.len(), |stored| stored.len as usize)
 }
 
 /// Every record appended since the log was new, including removed ones.

@@ -3,7 +3,7 @@
 //! The block format is that of Yann Collet's LZ4, without its frame format: our frames have lengths and
 //! checksums already.
 //!
-//! - What is stored compressed takes fewer bytes of file than it would as it is.
+//! - A compressed payload takes fewer bytes of the file than the raw one.
 //! - Reading takes memory for what a block really holds, at most doubled, and never more than
 //!   [`RAW_LEN_MAX`]: not for what a length says. No setting has a say in it.
 //!
@@ -24,7 +24,7 @@ const PREFIX_LEN: usize = 4;
 /// that no setting moves.
 const RAW_LEN_MAX: usize = 64 << 20;
 
-/// A byte of a block stands for no more bytes than this: as one of those that make a match longer.
+/// A byte of a block expands to no more bytes than this: as one of those that lengthen a match.
 const EXPANSION_MAX: usize = 255;
 
 /// The memory taken at first may be this large, or [`LIKELY_EXPANSION`] times the block.
@@ -90,8 +90,8 @@ fn is_smaller(stored: usize, raw: usize) -> bool {
     ceil8(stored as u64) < ceil8(raw as u64)
 }
 
-/// What was compressed, in `scratch`; `None` if the block is none, or holds another number of bytes than
-/// stands in front of it.
+/// The decompressed payload, in `scratch`; `None` if the block is none, or holds another number of bytes than
+/// the raw length in front of it says.
 pub(super) fn decompress<'s>(stored: &[u8], scratch: &'s mut Vec<u8>) -> Option<&'s [u8]> {
     let (raw_len, block) = stored.split_first_chunk::<PREFIX_LEN>()?;
     let raw_len = u32::from_le_bytes(*raw_len) as usize;
