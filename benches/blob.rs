@@ -2,7 +2,7 @@
 //! record that names it, reading it from its file and from the cache.
 //!
 //! ```text
-//! cargo bench --features blob --bench blob
+//! cargo bench -p chunked-wal-benches --bench blob
 //! ```
 #![allow(clippy::unwrap_used, reason = "a bench may stop at the first error")]
 

@@ -1,7 +1,7 @@
 //! The cost of a log in a region on this machine's disk: appending with a sync, in batches, opening.
 //!
 //! ```text
-//! cargo bench --features embedded --bench embedded
+//! cargo bench -p chunked-wal-benches --bench embedded
 //! ```
 #![allow(clippy::unwrap_used, reason = "a bench may stop at the first error")]
 

@@ -2,7 +2,7 @@
 //! text, JSON and random bytes, each with compression off and on.
 //!
 //! ```text
-//! cargo bench --features lz4 --bench lz4
+//! cargo bench -p chunked-wal-benches --bench lz4
 //! ```
 //!
 //! Off and on take turns, and the fastest round of each counts, because other load on the machine can
@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench may stop at the first error")]
 
 #[allow(dead_code, reason = "shared with the other benches")]
+#[path = "../examples/tuning/common.rs"]
 mod common;
 
 use std::hint::black_box;

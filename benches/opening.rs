@@ -2,8 +2,8 @@
 //! or torn, compared with reading and checking the same bytes once.
 //!
 //! ```text
-//! cargo bench --features embedded --bench opening             # 64 MiB
-//! cargo bench --features embedded --bench opening -- 1024     # or another number of MiB
+//! cargo bench -p chunked-wal-benches --bench opening             # 64 MiB
+//! cargo bench -p chunked-wal-benches --bench opening -- 1024     # or another number of MiB
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench")]
 

@@ -5,57 +5,125 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 
 use chunked_wal::Flush;
 use chunked_wal::storage::{Fault, FaultHow, OpKind};
 use common::*;
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
-/// Name, type, unit and value of each metric of a log.
-type Exported = BTreeMap<String, (&'static str, &'static str, DebugValue)>;
+/// What a metric holds.
+#[derive(Debug, Clone)]
+enum Value {
+    Counter(Arc<AtomicU64>),
+    /// The bits of a float.
+    Gauge(Arc<AtomicU64>),
+    Histogram(Arc<Values>),
+}
+
+/// All values that a histogram was given.
+#[derive(Debug, Default)]
+struct Values(Mutex<Vec<f64>>);
+
+impl HistogramFn for Values {
+    fn record(&self, value: f64) {
+        self.0.lock().unwrap().push(value);
+    }
+}
+
+/// A metric of a log, by name.
+#[derive(Debug, Clone, Default)]
+struct Metric {
+    unit: Option<Unit>,
+    help: String,
+    value: Option<Value>,
+}
+
+type Exported = BTreeMap<String, Metric>;
+
+/// A recorder that keeps everything.
+#[derive(Debug, Default)]
+struct Everything(Mutex<Exported>);
+
+impl Everything {
+    fn describe(&self, key: KeyName, unit: Option<Unit>, help: SharedString) {
+        let mut found = self.0.lock().unwrap();
+        let metric = found.entry(key.as_str().to_string()).or_default();
+        (metric.unit, metric.help) = (unit, help.to_string());
+    }
+
+    fn register(&self, key: &Key, value: Value) {
+        let labels: Vec<_> = key.labels().map(|label| (label.key(), label.value())).collect();
+        assert_eq!(labels, [("log", "/log")]);
+        let before = self.0.lock().unwrap().entry(key.name().to_string()).or_default().value.replace(value);
+        assert!(before.is_none(), "{} is registered twice", key.name());
+    }
+}
+
+impl Recorder for Everything {
+    fn describe_counter(&self, key: KeyName, unit: Option<Unit>, help: SharedString) {
+        self.describe(key, unit, help);
+    }
+
+    fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, help: SharedString) {
+        self.describe(key, unit, help);
+    }
+
+    fn describe_histogram(&self, key: KeyName, unit: Option<Unit>, help: SharedString) {
+        self.describe(key, unit, help);
+    }
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        let value = Arc::<AtomicU64>::default();
+        self.register(key, Value::Counter(value.clone()));
+        Counter::from_arc(value)
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        let value = Arc::<AtomicU64>::default();
+        self.register(key, Value::Gauge(value.clone()));
+        Gauge::from_arc(value)
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        let value = Arc::<Values>::default();
+        self.register(key, Value::Histogram(value.clone()));
+        Histogram::from_arc(value)
+    }
+}
 
 /// Opens a log under a recorder of its own: the thread that opens is the one whose recorder counts.
-fn open(disk: &Disk) -> (Wal, List, DebuggingRecorder) {
-    let recorder = DebuggingRecorder::new();
+fn open(disk: &Disk) -> (Wal, List, Everything) {
+    let recorder = Everything::default();
     let (wal, list) = metrics::with_local_recorder(&recorder, || disk.open());
     (wal, list, recorder)
 }
 
-fn exported(recorder: &DebuggingRecorder) -> Exported {
-    let mut found = Exported::new();
-    for (key, unit, help, value) in recorder.snapshotter().snapshot().into_vec() {
-        let labels: Vec<_> =
-            key.key().labels().map(|label| (label.key().to_string(), label.value().to_string())).collect();
-        assert_eq!(labels, [("log".to_string(), "/log".to_string())]);
-        assert!(help.is_some_and(|help| !help.is_empty()));
-        let kind = match &value {
-            DebugValue::Counter(_) => "counter",
-            DebugValue::Gauge(_) => "gauge",
-            DebugValue::Histogram(_) => "histogram",
-        };
-        let unit = unit.unwrap().as_str();
-        found.insert(key.key().name().to_string(), (kind, unit, value));
-    }
+fn exported(recorder: &Everything) -> Exported {
+    let found = recorder.0.lock().unwrap().clone();
+    assert!(found.values().all(|metric| !metric.help.is_empty()));
     found
 }
 
 fn counter(exported: &Exported, name: &str) -> u64 {
-    match exported[name].2 {
-        DebugValue::Counter(count) => count,
-        ref other => panic!("{name}: {other:?}"),
+    match &exported[name].value {
+        Some(Value::Counter(count)) => count.load(Relaxed),
+        other => panic!("{name}: {other:?}"),
     }
 }
 
 fn gauge(exported: &Exported, name: &str) -> u64 {
-    match exported[name].2 {
-        DebugValue::Gauge(value) => value.0 as u64,
-        ref other => panic!("{name}: {other:?}"),
+    match &exported[name].value {
+        Some(Value::Gauge(value)) => f64::from_bits(value.load(Relaxed)) as u64,
+        other => panic!("{name}: {other:?}"),
     }
 }
 
 fn histogram(exported: &Exported, name: &str) -> Vec<f64> {
-    match &exported[name].2 {
-        DebugValue::Histogram(values) => values.iter().map(|value| value.0).collect(),
+    match &exported[name].value {
+        Some(Value::Histogram(values)) => values.0.lock().unwrap().clone(),
         other => panic!("{name}: {other:?}"),
     }
 }
@@ -116,10 +184,15 @@ fn they_are_what_flush_metrics_says() {
 #[test]
 fn the_document_lists_them_all() {
     let (_wal, _, recorder) = open(&Disk::default());
-    let found: Vec<String> = exported(&recorder)
-        .into_iter()
-        .map(|(name, (kind, unit, _))| format!("| `{name}` | {kind} | {unit} |"))
-        .collect();
+    let line = |(name, metric): (String, Metric)| {
+        let kind = match metric.value.unwrap() {
+            Value::Counter(_) => "counter",
+            Value::Gauge(_) => "gauge",
+            Value::Histogram(_) => "histogram",
+        };
+        format!("| `{name}` | {kind} | {} |", metric.unit.unwrap().as_str())
+    };
+    let found: Vec<String> = exported(&recorder).into_iter().map(line).collect();
     let document = include_str!("../docs/features/metrics.md");
     let mut listed: Vec<String> = document
         .lines()

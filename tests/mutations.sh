@@ -189,7 +189,7 @@ mutation 'a full disk for zeros poisons' $writer \
 mutation 'the sync behind zeros is ignored' $writer \
     's/Ok\(\(\)\) => self\.sync\(\),/Ok(()) => { let _lost = self.sync(); Ok(()) }/' '--test sync_here'
 mutation 'a sync takes the wrong turn' src/flush/progress.rs \
-    's/(        let turn = usize::from\()second < first(\);\n        self)/$1second > first$2/' '--test model_check'
+    's/(        let turn = usize::from\()second < first(\);\n        self)/$1second > first$2/' '-p chunked-wal-model-check --test model_check'
 mutation 'no sync of the seal before its successor' $writer \
     's/(Only a sealed chunk may have a successor\.\n)\s+self\.sync\(\)/$1        Ok(())/' "$crash"
 mutation 'a header not written anew in a spare' $rotate \

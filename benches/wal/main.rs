@@ -1,8 +1,8 @@
 //! The cost of the log on this machine's disk: appending, reaching the disk, opening, reading.
 //!
 //! ```text
-//! cargo bench                    all of it, about two minutes
-//! cargo bench -- append_sync     benchmarks with `append_sync` in their names
+//! cargo bench -p chunked-wal-benches --bench wal                    all of it, about two minutes
+//! cargo bench -p chunked-wal-benches --bench wal -- append_sync     benchmarks with `append_sync` in their names
 //! ```
 //!
 //! | name | workload |
@@ -24,7 +24,7 @@
 //! the same disk.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a bench may stop at the first error")]
 
-#[path = "../common/mod.rs"]
+#[path = "../../examples/tuning/common.rs"]
 mod common;
 mod durable;
 mod reading;

@@ -51,7 +51,6 @@ pub(crate) fn open_from_last_checkpoint(c: &mut Criterion) {
 
 pub(crate) fn random_read(c: &mut Criterion) {
     random_read_by(c, "threads", ClosedReads::Positional);
-    #[cfg(feature = "mmap")]
     random_read_by(c, "mapped, threads", ClosedReads::Mapped);
 }
 

@@ -13,7 +13,6 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a measurement may stop at the first error")]
 
 mod calls;
-#[path = "../../benches/common/mod.rs"]
 mod common;
 mod settings;
 mod table;

@@ -1,6 +1,6 @@
 //! The locks, atomics and events of the rooms that a model checker runs: queue, progress, tickets.
 //!
-//! Those files import them only from here. `tests/model_check.rs` compiles the same files with its own
+//! Those files import them only from here. `tests/model_check/` compiles the same files with its own
 //! `sync`, made of a model checker's primitives, and so decides which thread runs when.
 
 mod event;

@@ -6,24 +6,27 @@
 //! - It models every atomic as sequentially consistent: an ordering that is too weak goes unseen.
 //!
 //! It has no harness, because those files have unit tests of their own, which are not for here.
-#![allow(dead_code, unused_imports, unreachable_pub, missing_docs, reason = "parts of other rooms")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    unexpected_cfgs,
+    missing_docs,
+    reason = "parts of other rooms"
+)]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "model_check/chunk.rs"]
 mod chunk;
-#[path = "../src/error/mod.rs"]
+#[path = "../../src/error/mod.rs"]
 mod error;
-#[path = "model_check/flush.rs"]
 mod flush;
-#[path = "model_check/log.rs"]
+#[path = "log.rs"]
 mod log_model;
-#[path = "model_check/models.rs"]
 mod models;
-#[path = "../src/panics.rs"]
+#[path = "../../src/panics.rs"]
 mod panics;
-#[path = "../src/position.rs"]
+#[path = "../../src/position.rs"]
 mod position;
-#[path = "model_check/sync.rs"]
 mod sync;
 
 /// What those files need of the other rooms.

@@ -1,6 +1,5 @@
 //! SQLite WAL files are followed from outside: a real SQLite writes them, in this process and in
 //! another, and some are made by hand.
-#![cfg(feature = "monitor")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;

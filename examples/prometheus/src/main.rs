@@ -1,8 +1,8 @@
 //! Serves a log's metrics to Prometheus while it appends.
 //!
 //! ```text
-//! cargo run --release --features metrics --example prometheus              # until interrupted
-//! cargo run --release --features metrics --example prometheus -- --once    # asks itself, prints, ends
+//! cargo run --release -p chunked-wal-prometheus              # until interrupted
+//! cargo run --release -p chunked-wal-prometheus -- --once    # asks itself, prints, ends
 //! curl http://127.0.0.1:9184/metrics
 //! ```
 

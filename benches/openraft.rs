@@ -5,7 +5,7 @@
 //! real disk's sync takes a hundred times as long.
 //!
 //! ```text
-//! cargo bench -p chunked-wal-openraft
+//! cargo bench -p chunked-wal-benches --bench openraft
 //! ```
 #![allow(missing_docs, reason = "criterion's macros")]
 #![allow(clippy::unwrap_used, reason = "a bench")]

@@ -1,5 +1,5 @@
-//! Shared by `benches/wal/` and `examples/tuning/`: a log of opaque payloads, in its own directory,
-//! kept short or in its steady state.
+//! Shared by this example and two benches (`benches/wal/`, `benches/lz4.rs`): a log of opaque payloads, in its own
+//! directory, kept short or in its steady state.
 
 use std::convert::Infallible;
 use std::path::Path;
