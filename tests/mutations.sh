@@ -23,8 +23,8 @@ src=$PWD
 cd "$copy"
 
 crash='--test crash every_cut'
-recovery='--test recovery'
-damage='--test damage'
+recovery='--test recovery recovery::'
+damage='--test recovery damage::'
 flush='--test flush'
 format='--lib format::'
 table=$copy/table
@@ -61,7 +61,7 @@ worker=src/flush/worker.rs
 rotate=src/flush/rotate.rs
 writer=src/chunk/writer/mod.rs
 housekeeper=src/flush/housekeeper.rs
-names='--test dir_syncs'
+names='--test recovery dir_syncs::'
 
 mutation 'acknowledge before the sync' $worker \
     's/(            )(let turn = self\.shared\.positions\.begin_sync\()/$1let early = \&self.shared.positions;\n$1early.publish_sync(early.begin_sync(early.written()));\n$1$2/' "$crash"
@@ -88,15 +88,15 @@ mutation 'mend: a header whose salt no frame proves' src/recovery/mend.rs \
 mutation 'a log that ended whole is called torn' src/recovery/mod.rs \
     's/Some\(ScanEnd::Torn \{ data_end, lost: 0 \}\)/Some(ScanEnd::Torn { data_end, lost: u64::MAX })/' "$recovery"
 mutation 'an unreadable sector stays behind the seal' src/recovery/repair.rs \
-    's/if self\.cut_first \{/if false {/' '--test unreadable'
+    's/if self\.cut_first \{/if false {/' '--test recovery unreadable::'
 mutation 'an unreadable sector is torn, whatever proves it' src/recovery/mod.rs \
-    's/(        let \(end, mut verdict, mut torn\) = match scan\.end\(\) \{\n)/$1            Some(ScanEnd::Corrupt { at, .. }) if chunk.bytes.filled_to().is_some() => (*at, Verdict::Seal, None),\n/' '--test unreadable'
+    's/(        let \(end, mut verdict, mut torn\) = match scan\.end\(\) \{\n)/$1            Some(ScanEnd::Corrupt { at, .. }) if chunk.bytes.filled_to().is_some() => (*at, Verdict::Seal, None),\n/' '--test recovery unreadable::'
 mutation 'an unreadable sector is cut unasked' src/recovery/mod.rs \
-    's/if self\.options\.unreadable == Unreadable::Cut \{/if true {/' '--test unreadable'
+    's/if self\.options\.unreadable == Unreadable::Cut \{/if true {/' '--test recovery unreadable::'
 mutation 'the mark of an idle log is not synced' $worker \
-    's/if self\.idle_mark == IdleMark::Synced \{/if false {/' '--test idle_mark'
+    's/if self\.idle_mark == IdleMark::Synced \{/if false {/' '--test flush idle_mark::'
 mutation 'the mark after an open is not synced' src/recovery/repair.rs \
-    's/Ok\(\(\)\) if config\.idle_mark == IdleMark::Synced/Ok(()) if false/' '--test idle_mark'
+    's/Ok\(\(\)\) if config\.idle_mark == IdleMark::Synced/Ok(()) if false/' '--test flush idle_mark::'
 mutation 'the oldest chunk is never foreign' src/recovery/mod.rs \
     's/filter\(\|_\| most == Some\(found\)\)/filter(|_| most.is_none())/' "$recovery"
 mutation 'mend: also unasked' src/recovery/mod.rs \
@@ -126,21 +126,21 @@ mutation 'the mark that replaces a closing one is not synced' src/recovery/repai
 mutation 'any amount may be written and not durable' $worker \
     's/ \|\| end - synced >= UNSYNCED_MAX//' "$flush"
 mutation 'a void frame counts by its own checksum' src/format/scan.rs \
-    's/self\.data_crc\.push\(crc\);\n(    \}\n\n    #\[inline\]\n    fn prove)/self.data_crc.push(header.crc);\n$1/' '--test cli void'
+    's/self\.data_crc\.push\(crc\);\n(    \}\n\n    #\[inline\]\n    fn prove)/self.data_crc.push(header.crc);\n$1/' '--test tools void'
 mutation 'a void frame does not count' src/format/scan.rs \
-    's/(self\.prove\(header\.synced\(offset\)\);\n)\s+self\.records \+= 1;(\s+self\.data_crc\.push\(crc\))/$1$2/' '--test cli void'
+    's/(self\.prove\(header\.synced\(offset\)\);\n)\s+self\.records \+= 1;(\s+self\.data_crc\.push\(crc\))/$1$2/' '--test tools void'
 mutation 'a void frame at the end stops the rewrite' src/recovery/repair.rs \
-    's/if block\.is_empty\(\) && scan\.offset\(\) >= /if false \&\& scan.offset() >= /' '--test cli void'
+    's/if block\.is_empty\(\) && scan\.offset\(\) >= /if false \&\& scan.offset() >= /' '--test tools void'
 mutation 'a wrong segment is called damage' src/reader/mod.rs \
-    's/Some\(found\) if \(found\.offset, found\.size\) != \(offset, size\)/Some(found) if false/' '--test reads'
+    's/Some\(found\) if \(found\.offset, found\.size\) != \(offset, size\)/Some(found) if false/' '--test reading reads::'
 mutation 'nobody is told of room' $worker \
     's/(self\.shared\.queue\.release\(bytes\);\n)\s+self\.shared\.positions\.wake_tasks\(\);/$1/' '--test flush room'
 mutation 'an append waits for room with its record taken' src/wal/mod.rs \
     's/ && self\.shared\.queue\.has_room\(waiting\)//' '--test flush room'
 mutation 'an append believes its codec' src/chunk/open.rs \
-    's/if cfg!\(debug_assertions\) \{/if false {/' '--test codecs'
+    's/if cfg!\(debug_assertions\) \{/if false {/' '--test log codecs::'
 mutation 'a decoded record is not compared' src/record.rs \
-    's/if tally\.is_even\(\)/if true/' '--test codecs'
+    's/if tally\.is_even\(\)/if true/' '--test log codecs::'
 mutation 'salvage passes over a sound record' src/format/scan.rs \
     's/self\.seen\.position \+ 8\);(\s+let Some\(position\) = next_sound)/self.seen.position + 48);$1/' '--lib format::tests::salvage'
 mutation 'salvage searches for proof at each place' src/format/scan.rs \
@@ -158,21 +158,21 @@ mutation 'a file that has another name is used again' $housekeeper \
 mutation 'kept files stay open when there are no descriptors' src/chunk/read.rs \
     's/            give_up_kept_files\(\);\n//' '--test directory'
 mutation 'a name is trusted that a failed sync may have left in the cache' src/recovery/repair.rs \
-    's/self\.records == 1 \&\& /false \&\& self.records == 1 \&\& /' "$names a_new"
+    's/self\.records == 1 \&\& /false \&\& self.records == 1 \&\& /' '--test recovery a_new'
 mutation 'a removal is only synced again' $housekeeper \
-    's/filter\(\|_\| before\.is_some\(\)\)/filter(|_| false)/' "$names a_removal"
+    's/filter\(\|_\| before\.is_some\(\)\)/filter(|_| false)/' '--test recovery a_removal'
 mutation 'a spare of an earlier process keeps its name' src/recovery/repair.rs \
-    's/None if is_wanted => kept/_ if is_wanted => kept/' "$names a_removal"
+    's/None if is_wanted => kept/_ if is_wanted => kept/' '--test recovery a_removal'
 mutation 'a chunk that a crash caught without its name stays so' src/wal/open.rs \
-    's/    found\.put_back\(&\*storage, &dir\)\?;\n//' "$names an_open"
+    's/    found\.put_back\(&\*storage, &dir\)\?;\n//' '--test recovery an_open'
 mutation 'a name that is proven is made anew' src/recovery/repair.rs \
-    's/self\.records == 1 \&\& /self.records > 0 \&\& /; s/!matches!\(self\.verdict, Verdict::Continue \{ mark: Some\(_\) \}\)/true/' "$names a_name"
+    's/self\.records == 1 \&\& /self.records > 0 \&\& /; s/!matches!\(self\.verdict, Verdict::Continue \{ mark: Some\(_\) \}\)/true/' '--test recovery a_name'
 mutation 'a removal needs a name' $housekeeper \
-    's/ErrorKind::StorageFull \| ErrorKind::QuotaExceeded, _\)\) => match/ErrorKind::Deadlock, _)) => match/' "$names a_directory"
+    's/ErrorKind::StorageFull \| ErrorKind::QuotaExceeded, _\)\) => match/ErrorKind::Deadlock, _)) => match/' '--test recovery a_directory'
 mutation 'a rotation gives up no spare for its name' $rotate \
-    's/\n                    && self\.shared\.housekeeper\.give_up_spare\(\) =>/ \&\& false =>/' "$names a_directory"
+    's/\n                    && self\.shared\.housekeeper\.give_up_spare\(\) =>/ \&\& false =>/' '--test recovery a_directory'
 mutation 'an older attempt to make a file counts' $housekeeper \
-    's/if attempt > before \{/if attempt > 0 || attempt > before {/' '--test full_disk a_file_that'
+    's/if attempt > before \{/if attempt > 0 || attempt > before {/' '--test recovery a_file_that'
 mutation 'the same salt in a second life' src/wal/chunks.rs \
     's/let salt = random_u64\(\);/let salt = 7;/' '--test crash each_life'
 mutation 'position left out of the CRC' src/format/frame.rs \
@@ -182,12 +182,12 @@ mutation 'seal before the data is synced' $rotate \
 mutation 'zeros over the last block' src/chunk/writer/ahead.rs \
     's/end\.saturating_add\(SYNC_MARK_LEN\)\.next_multiple_of\(BLOCK\)/(end \/ BLOCK * BLOCK)/' '--test crash zeros_ahead'
 mutation 'a sync passes the queue' src/flush/hand_over.rs \
-    's/self\.sync_asked < end && self\.shared\.queue\.is_empty\(\) && /self.sync_asked < end \&\& /' '--test sync_here'
-mutation 'nobody is nudged' $worker 's/            self\.shared\.queue\.nudge\(\);\n//' '--test sync_here'
+    's/self\.sync_asked < end && self\.shared\.queue\.is_empty\(\) && /self.sync_asked < end \&\& /' '--test flush sync_here::'
+mutation 'nobody is nudged' $worker 's/            self\.shared\.queue\.nudge\(\);\n//' '--test flush sync_here::'
 mutation 'a full disk for zeros poisons' $writer \
-    's/self\.ahead = ZerosAhead::none\(\);\s+Ok\(\(\)\)/return Err(Error::io("write", \&self.path, std::io::ErrorKind::Other.into()));/' '--test sync_here'
+    's/self\.ahead = ZerosAhead::none\(\);\s+Ok\(\(\)\)/return Err(Error::io("write", \&self.path, std::io::ErrorKind::Other.into()));/' '--test flush sync_here::'
 mutation 'the sync behind zeros is ignored' $writer \
-    's/Ok\(\(\)\) => self\.sync\(\),/Ok(()) => { let _lost = self.sync(); Ok(()) }/' '--test sync_here'
+    's/Ok\(\(\)\) => self\.sync\(\),/Ok(()) => { let _lost = self.sync(); Ok(()) }/' '--test flush sync_here::'
 mutation 'a sync takes the wrong turn' src/flush/progress.rs \
     's/(        let turn = usize::from\()second < first(\);\n        self)/$1second > first$2/' '-p chunked-wal-model-check --test model_check'
 mutation 'no sync of the seal before its successor' $writer \
@@ -215,7 +215,7 @@ mutation 'a spare of an earlier life says it is new' $housekeeper \
 mutation 'a spare is used that is a chunk as well' src/recovery/repair.rs \
     's/ && !is_a_chunk && !is_kept;/ \&\& (is_a_chunk || !is_kept);/' "$crash"
 
-read_only='--test read_only nothing_is_read'
+read_only='--test reading nothing_is_read'
 directory=src/reader/directory.rs
 mutation 'a reader takes a final name for durable' $directory \
     's/(ReadUpTo::Durable => frontier\.synced\.max\()newest\.0\)/$1(newest.0 + HEADER_LEN + 16).min(frontier.end))/' "$read_only"
@@ -224,7 +224,7 @@ mutation 'a reader takes what is written for durable' $directory \
 mutation 'a mark on open before the name is durable' src/recovery/repair.rs \
     's/(        storage\.sync_dir\(&config\.dir\)[^;]*;\n)(.*?)(        if let \(Some\(RepairedChunk)/$2$1$3/s' "$read_only"
 mutation 'a reader that takes a removed chunk for damaged' src/directory/changing.rs \
-    's/if self\.left == 0 \|\|/if self.left < 8 ||/' '--test read_only a_chunk_removed'
+    's/if self\.left == 0 \|\|/if self.left < 8 ||/' '--test reading a_chunk_removed'
 
 # The ring in somebody's file.
 ring='--test embedded'
@@ -257,7 +257,7 @@ mutation 'ring: frames bound to places, not positions' src/embedded/frame.rs \
     's/let position = self\.end\(\);/let position = self.end() % 1024;/' "$ring"
 
 mutation 'a reader overlooks the other name' src/directory/chunk_file.rs \
-    's/\(Err\(e\), Some\(id\)\) if e\.kind\(\) == io::ErrorKind::NotFound =>/(Err(e), Some(id)) if false =>/' '--test read_only nothing_is'
+    's/\(Err\(e\), Some\(id\)\) if e\.kind\(\) == io::ErrorKind::NotFound =>/(Err(e), Some(id)) if false =>/' '--test reading nothing_is'
 mutation 'a closed log keeps its files open' src/reader/mod.rs \
     's/            file\.end\(\);\n//' '--test directory a_reader'
 mutation 'a file that somebody reads is used again after a close' src/chunk/read.rs \
@@ -275,7 +275,7 @@ mutation 'blob: the number of the open chunk is that of the last closed' src/blo
     's/\(Some\(closed\), _\) => closed\.checkpoint,/(Some(closed), _) => Number { number: closed.checkpoint.number.wrapping_sub(1), ..closed.checkpoint },/' "$blob"
 
 # Compressed payloads.
-lz4='--test lz4'
+lz4='--test features lz4::'
 mutation 'lz4: a chunk begun without goes on with it' src/wal/open.rs \
     's/(compression\.transform\(\))\.filter\([^,]*\),/$1,/' "$lz4 a_chunk"
 mutation 'lz4: the flag is known in every chunk' src/format/header.rs \

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - The same bytes give the same directory, and any bytes give one.
-//! - `tests/corpus.rs` and `tests/hostile.rs` of the main package include this file.
+//! - `tests/format/` and `tests/hostile_alloc.rs` of the main package include this file.
 
 #[path = "../../tests/common/forge.rs"]
 #[allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "it is the main package's")]

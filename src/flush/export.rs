@@ -2,7 +2,7 @@
 //!
 //! - Every handle is asked for once, when the log is opened, from the recorder that is installed then.
 //!   After that a number is an atomic operation more.
-//! - `docs/features/metrics.md` lists them all; `tests/metrics.rs` compares.
+//! - `docs/features/metrics.md` lists them all; `tests/features/metrics.rs` compares.
 //! - Without the feature nothing of it is compiled: a [`Counter`] is an atomic.
 
 use std::sync::atomic::{AtomicU64, Ordering};

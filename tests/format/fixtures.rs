@@ -1,0 +1,283 @@
+//! Directories that released versions have written, and what must be read from them for ever.
+//!
+//! ```text
+//! tests/fixtures/v1/plain/       the files of a log
+//! tests/fixtures/v1/plain.txt    its records, one in a line: chunk, offset, size, kind, payload
+//! ```
+//!
+//! A fixture is never written again: a version that can't read one has broken somebody's data. New ones
+//! are added by `cargo test --test fixtures -- --ignored`, which writes those that are missing.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chunked_wal::storage::MemoryStorage;
+use chunked_wal::{Config, Error, Flush, Replay, WalRecord};
+
+use crate::common::{Disk, List, Wal};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
+}
+
+/// A copy of a fixture, which may be written to.
+fn copy(name: &str) -> (tempfile::TempDir, Config) {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(root().join(name)).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let config = Config::new(dir.path());
+    (dir, config)
+}
+
+/// Every record, sound or not, in a line.
+fn dump(config: &Config) -> String {
+    let lock = Wal::acquire_lock(config).unwrap();
+    let mut lines = String::new();
+    let visit = |chunk: chunked_wal::ChunkId,
+                 _: u64,
+                 record: Result<(chunked_wal::Segment, crate::common::Record), Error>| {
+        match record {
+            Ok((segment, WalRecord::Action(word))) => {
+                writeln!(lines, "{} {} {} action {word}", chunk.0, segment.offset, segment.size).unwrap();
+            }
+            Ok((segment, WalRecord::Checkpoint(all))) => {
+                writeln!(lines, "{} {} {} checkpoint {all}", chunk.0, segment.offset, segment.size).unwrap();
+            }
+            Err(Error::TornTail { data_end, lost, .. }) => {
+                writeln!(lines, "{} {data_end} {lost} torn", chunk.0).unwrap();
+            }
+            Err(error) => panic!("{error}"),
+        }
+        Ok::<(), Error>(())
+    };
+    Wal::dump_records(config, &lock, visit).unwrap();
+    lines
+}
+
+fn open(config: &Config, replay: Replay) -> (Wal, List) {
+    let mut list = List::default();
+    let wal = Wal::options(config.clone()).replay(replay).open(&mut list).unwrap();
+    (wal, list)
+}
+
+/// A dump without the torn write at its end, which opening cuts off.
+fn sound(dump: &str) -> &str {
+    let last = dump.trim_end().rfind('\n').map_or(0, |at| at + 1);
+    if dump.ends_with(" torn\n") { &dump[..last] } else { dump }
+}
+
+/// What a fixture's dump says that the state is, and in how many records.
+fn state_of(dump: &str) -> (Vec<String>, u64) {
+    let mut words = Vec::new();
+    for line in sound(dump).lines() {
+        let mut parts = line.splitn(5, ' ').skip(3);
+        match (parts.next().unwrap(), parts.next().unwrap_or("")) {
+            ("action", word) => words.push(word.to_string()),
+            (_, all) => words = crate::common::split(all),
+        }
+    }
+    (words, sound(dump).lines().count() as u64)
+}
+
+fn reads_for_ever(name: &str) {
+    reads_for_ever_without(name, 0);
+}
+
+/// Of the records that the log counts, so many were taken out.
+fn reads_for_ever_without(name: &str, voided: u64) {
+    let expected = fs::read_to_string(root().join(name).with_extension("txt")).unwrap();
+    let (words, records) = state_of(&expected);
+    assert!(words.len() > 3 && records > words.len() as u64, "{name} shows nothing");
+
+    let (_dir, config) = copy(name);
+    assert_eq!(dump(&config), expected, "{name}");
+
+    for replay in [Replay::FromLastCheckpoint, Replay::All] {
+        let (_dir, config) = copy(name);
+        let (mut wal, mut list) = open(&config, replay);
+        assert_eq!(list.words, words, "{name}");
+        assert_eq!(wal.recovery().records, records + voided);
+        assert_eq!(wal.recovery().torn_tail.is_some(), expected.ends_with(" torn\n"));
+        for read in wal.records().take(records as usize) {
+            let (_, segment, record) = read.unwrap();
+            assert_eq!(wal.read_record(segment).unwrap(), record);
+        }
+        // What this version writes behind it, the two being one log from then on.
+        wal.append_and_apply("new".to_string(), &mut list).unwrap();
+        wal.close_open_chunk(&list).unwrap();
+        wal.append_and_apply("newer".to_string(), &mut list).unwrap();
+        wal.close().unwrap();
+        let (_, again) = open(&config, Replay::All);
+        assert_eq!(again.words, list.words);
+        assert!(dump(&config).starts_with(sound(&expected)));
+    }
+}
+
+#[test]
+fn a_closed_log_of_version_1() {
+    reads_for_ever("plain");
+}
+
+#[test]
+fn a_log_of_version_1_with_a_torn_tail() {
+    reads_for_ever("torn");
+}
+
+#[test]
+fn a_log_of_version_1_from_which_records_were_taken_out() {
+    reads_for_ever_without("voided", 2);
+}
+
+#[test]
+fn a_log_of_version_1_in_files_used_before() {
+    reads_for_ever("reused");
+    let features = |path: PathBuf| fs::read(path).unwrap()[12];
+    let chunks = fs::read_dir(root().join("reused")).unwrap().map(|entry| entry.unwrap().path());
+    assert!(
+        chunks
+            .filter(|path| path.extension().is_some_and(|e| e == "wal"))
+            .any(|path| features(path) & 2 != 0)
+    );
+}
+
+/// Which chunks of a fixture have feature bit 0, oldest first.
+#[cfg(feature = "lz4")]
+fn lz4_bits(name: &str) -> Vec<bool> {
+    let names = fs::read_dir(root().join(name)).unwrap().map(|entry| entry.unwrap().path());
+    let mut chunks: Vec<_> = names.filter(|path| path.extension().is_some_and(|e| e == "wal")).collect();
+    chunks.sort();
+    chunks.into_iter().map(|path| fs::read(path).unwrap()[12] & 1 != 0).collect()
+}
+
+/// Whether the frame at a global offset of a fixture's chunk is compressed.
+#[cfg(feature = "lz4")]
+fn is_compressed(name: &str, chunk: u64, offset: u64) -> bool {
+    let path = Config::new(root().join(name)).chunk_path(chunked_wal::ChunkId(chunk));
+    fs::read(path).unwrap()[(offset - chunk) as usize + 8] >> 4 == 1
+}
+
+#[cfg(feature = "lz4")]
+#[test]
+fn a_log_of_version_1_with_and_without_lz4() {
+    reads_for_ever("lz4");
+    assert_eq!(lz4_bits("lz4"), [false, true, false, true]);
+    let lines = fs::read_to_string(root().join("lz4.txt")).unwrap();
+    let mut found = std::collections::BTreeMap::<u64, (usize, usize)>::new();
+    for line in lines.lines() {
+        let numbers: Vec<u64> = line.split(' ').take(2).map(|n| n.parse().unwrap()).collect();
+        let (compressed, plain) = found.entry(numbers[0]).or_default();
+        *(if is_compressed("lz4", numbers[0], numbers[1]) { compressed } else { plain }) += 1;
+    }
+    let found: Vec<_> = found.into_values().collect();
+    assert!(matches!(found[..], [(0, 1..), (2.., 2..), (0, 1..), (2.., 2..)]), "{found:?}");
+}
+
+/// Writes what a disk in memory holds, if the fixture isn't there yet.
+fn write_fixture(name: &str, disk: &MemoryStorage) {
+    let dir = root().join(name);
+    if dir.exists() {
+        return;
+    }
+    fs::create_dir_all(&dir).unwrap();
+    for (path, bytes) in disk.snapshot() {
+        let is_chunk = path.extension().is_some_and(|extension| extension == "wal");
+        if is_chunk {
+            fs::write(dir.join(path.file_name().unwrap()), bytes).unwrap();
+        }
+    }
+    let (_copy, config) = copy(name);
+    fs::write(dir.with_extension("txt"), dump(&config)).unwrap();
+}
+
+fn words(wal: &mut Wal, list: &mut List, range: std::ops::Range<usize>) {
+    for n in range {
+        // Of every length up to some, so that every padding is there.
+        wal.append_and_apply(format!("{n}{}", "-".repeat(n % 11)), list).unwrap();
+    }
+}
+
+/// Takes records out of a log that is closed.
+fn take_out(disk: &Disk, records: &[(chunked_wal::ChunkId, chunked_wal::Segment)]) {
+    let dir = tempfile::tempdir().unwrap();
+    for (chunk, segment) in records {
+        let (path, file) = (disk.config.chunk_path(*chunk), dir.path().join("chunk"));
+        fs::write(&file, disk.storage.read_file(&path).unwrap()).unwrap();
+        chunked_wal::raw::void_record(&file, segment.offset).unwrap();
+        disk.storage.write_file(&path, &fs::read(&file).unwrap()).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "writes fixtures, once for each format"]
+fn write_fixtures_that_are_missing() {
+    let disk = Disk::with(|config| config.chunk_max_size = 512);
+    let (mut wal, mut list) = disk.open();
+    words(&mut wal, &mut list, 0..40);
+    wal.close().unwrap();
+    write_fixture("plain", &disk.storage);
+    let voided = disk.on(disk.storage.kill());
+    take_out(&voided, &[list.applied[30], list.applied[list.applied.len() - 1]]);
+    write_fixture("voided", &voided.storage);
+
+    let (mut wal, mut list) = disk.open();
+    words(&mut wal, &mut list, 40..42);
+    wal.sync().unwrap();
+    // Over several sectors, of which some are lost.
+    wal.append_and_apply("long ".repeat(300), &mut list).unwrap();
+    wal.flush_ticket(Flush::Write).unwrap().wait().unwrap();
+    let torn = (0..1000).map(|seed| disk.storage.crash(seed)).find(|left| {
+        let opened = disk.on(left.kill()).try_open();
+        opened.is_ok_and(|(wal, _)| wal.recovery().torn_tail.is_some_and(|torn| torn.lost > 100))
+    });
+    write_fixture("torn", &torn.unwrap());
+    drop(wal);
+
+    let disk = Disk::with(|config| config.chunk_max_size = 512);
+    let (mut wal, mut list) = disk.open();
+    for round in 0..6 {
+        words(&mut wal, &mut list, round * 20..round * 20 + 20);
+        wal.sync().unwrap();
+        if round < 5 {
+            list.words.clear(); // as if they were in a snapshot
+            wal.append(&crate::common::checkpoint("")).unwrap();
+            wal.close_open_chunk(&list).unwrap();
+            let ids = wal.drain_closed_chunks_while(|_| true);
+            wal.remove_chunks(ids).unwrap();
+            wal.wait_idle().unwrap();
+        }
+    }
+    wal.close().unwrap();
+    write_fixture("reused", &disk.storage);
+
+    #[cfg(feature = "lz4")]
+    write_fixture("lz4", &half_compressed().storage);
+}
+
+/// A log whose second and fourth chunk were begun with compression. The third is begun without, and so
+/// stays as it is though compression is on again when the log goes on in it.
+#[cfg(feature = "lz4")]
+fn half_compressed() -> Disk {
+    use chunked_wal::Compression::{Lz4, None};
+
+    let long = |n: usize| format!("{n} {}", "is a long word and goes on ".repeat(4 + n));
+    let mut disk = Disk::default();
+    for (n, compression) in [None, Lz4 { min_len: 0 }, None, Lz4 { min_len: 100 }].into_iter().enumerate() {
+        disk.config.compression = compression;
+        let (mut wal, mut list) = disk.open();
+        if n > 0 {
+            // What is appended before the rotation is not compressed, or was begun so.
+            wal.append_and_apply(long(n), &mut list).unwrap();
+            wal.close_open_chunk(&list).unwrap();
+        }
+        words(&mut wal, &mut list, n * 10..n * 10 + 5);
+        for i in 0..3 {
+            wal.append_and_apply(long(n * 3 + i), &mut list).unwrap();
+        }
+        wal.close().unwrap();
+    }
+    disk
+}

@@ -1,0 +1,11 @@
+//! Whole logs through the public API: opening, appending, types of a user's own, files and their names.
+mod any_storage;
+mod backup;
+mod basics;
+mod codecs;
+#[path = "../common/mod.rs"]
+mod common;
+mod edges;
+mod model;
+mod payloads;
+mod users;

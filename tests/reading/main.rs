@@ -1,0 +1,7 @@
+//! Readers: of a log that is open here, of a directory, and followers.
+#[path = "../common/mod.rs"]
+mod common;
+mod followers;
+mod mapped;
+mod read_only;
+mod reads;
