@@ -11,6 +11,9 @@
 //!   beginning of a piece. No piece spans two chunks, no frame two pieces.
 //! - A frame is staged after `appended`, where only the appender sees it, and published once it is accepted. An
 //!   unpublished frame needs no undo.
+//! - Staging is three calls of the appender's, and only the appender knows how far it is: `stage` gives room after
+//!   the bytes staged so far, and moves these if a new piece is needed; `publish` or `begin_chunk` accepts them all; a
+//!   `stage` from 0 drops them. No reader and no worker looks after `appended`, so staged bytes need no state here.
 //! - A flush moves no bytes: the worker writes them from this memory.
 //! - The lock is for the list of pieces, which the appender needs only when one is full.
 //! - A buffer is used again only while no thread holds it; steady appending allocates nothing.
@@ -30,14 +33,14 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// Bytes of a piece of a log that keeps little in memory.
 const PIECE_BYTES_MIN: usize = 4 * 1024;
 
-/// What the worker and readers see of it.
+/// The side of the worker and the readers.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    state: Mutex<State>,
+    state: Mutex<Pieces>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Pieces {
     /// Below this global offset all is in the file, whether or not a piece still has it.
     written: u64,
     /// Pieces that grow no further, the oldest first.
@@ -101,7 +104,7 @@ impl Tail {
     pub(crate) fn next(&self, end: u64) -> Option<Unwritten> {
         let mut state = self.state.lock();
         state.drop_written();
-        let State { written, ended, open, .. } = &*state;
+        let Pieces { written, ended, open, .. } = &*state;
         let piece = ended.front().unwrap_or(open);
         let from = written.checked_sub(piece.start)?;
         let to = end.min(piece.end()).saturating_sub(piece.start);
@@ -140,7 +143,7 @@ impl Tail {
     }
 }
 
-impl State {
+impl Pieces {
     /// Ends the open piece.
     fn go_on_in(&mut self, open: Piece) {
         let mut ended = std::mem::replace(&mut self.open, open);
@@ -199,7 +202,7 @@ impl TailWriter {
     pub(crate) fn new(start: u64, open_buffer_max_bytes: u64, flush_queue_max_bytes: u64) -> Self {
         let writer = BufferWriter::new(0);
         let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let state = State {
+        let state = Pieces {
             written: start,
             ended: VecDeque::new(),
             open: Piece::open(start, &writer),

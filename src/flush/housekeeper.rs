@@ -56,14 +56,14 @@ pub(crate) struct HousekeeperConfig {
 #[derive(Debug)]
 pub(crate) struct Housekeeper {
     config: HousekeeperConfig,
-    state: Mutex<State>,
+    state: Mutex<Jobs>,
     changed: Condvar,
     /// Held from a change of names to the sync that makes it durable.
     naming: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Jobs {
     /// Spares that an earlier process left.
     leftovers: Vec<PathBuf>,
     removals: VecDeque<Arc<ChunkFile>>,
@@ -92,7 +92,7 @@ enum Job {
     Make,
 }
 
-impl State {
+impl Jobs {
     fn next_job(&mut self) -> Option<Job> {
         if let Some(path) = self.leftovers.pop() {
             return Some(Job::Prepare(path));
@@ -134,7 +134,7 @@ impl State {
 
 impl Housekeeper {
     pub(crate) fn new(config: HousekeeperConfig, leftovers: Vec<PathBuf>) -> Self {
-        let state = State { leftovers, ..State::default() };
+        let state = Jobs { leftovers, ..Jobs::default() };
         let naming = Mutex::default();
         Housekeeper { config, state: Mutex::new(state), changed: Condvar::new(), naming }
     }

@@ -47,7 +47,7 @@ pub(crate) struct Positions {
     syncs: [SyncGroup; 2],
     /// Wakers are registered.
     tasks: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<FailureAndTasks>,
     #[cfg(feature = "metrics")]
     gauges: Option<super::Gauges>,
 }
@@ -55,13 +55,13 @@ pub(crate) struct Positions {
 /// Every other sync, and its waiters.
 #[derive(Debug, Default)]
 struct SyncGroup {
-    /// What the last sync that began will reach, or has.
+    /// The offset that its last sync has reached or will reach.
     end: AtomicU64,
     done: Event,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct FailureAndTasks {
     cause: Option<Error>,
     wakers: Vec<Waker>,
 }
@@ -136,7 +136,8 @@ impl Positions {
         self.wake_tasks();
     }
 
-    /// A sync begins, which will reach `end`. Only the worker says so.
+    /// Starts a sync, which will reach `end`; only the worker calls it. It takes the group with the lower end, whose
+    /// last sync is done: syncs run one at a time.
     pub(crate) fn begin_sync(&self, end: u64) -> SyncTurn {
         let [first, second] = self.sync_ends();
         let turn = usize::from(second < first);
@@ -144,7 +145,7 @@ impl Positions {
         SyncTurn { turn, end }
     }
 
-    /// The sync is done: wakes those whom it concerns.
+    /// Publishes a finished sync, and wakes its waiters.
     pub(crate) fn publish_sync(&self, sync: SyncTurn) {
         self.synced.store(sync.end, Ordering::SeqCst);
         self.show();
@@ -156,7 +157,7 @@ impl Positions {
         [&self.syncs[0], &self.syncs[1]].map(|group| group.end.load(Ordering::SeqCst))
     }
 
-    /// What happens when `offset` may have been reached.
+    /// The event that happens when `offset` may have been reached; see [`wait_until`](Self::wait_until).
     fn event(&self, mode: Flush, offset: u64) -> &Event {
         if mode == Flush::Write {
             return &self.write_done;
@@ -257,6 +258,14 @@ impl Positions {
     }
 
     /// Waits for [`outcome`](Self::outcome), until `deadline` if one is given (then `None`).
+    ///
+    /// No wake-up is lost. The thread takes the event's epoch, then looks at the outcome, then waits for a later epoch;
+    /// the worker stores the offset, then raises the epoch. So either the look sees the offset, or the epoch is a later
+    /// one and the wait returns. That needs the event of the sync that will reach `offset`. `begin_sync` may have moved
+    /// the group's end between the choice of the event and the epoch, so the choice is made again after the epoch is
+    /// taken: if both agree, the chosen sync's `publish_sync` comes after the epoch, or the look sees its offset. An
+    /// offset that no sync has reached yet belongs to the next one, which takes the group with the lower end; when it
+    /// reaches less than `offset`, its waiters wake and choose again.
     pub(crate) fn wait_until(
         &self,
         mode: Flush,

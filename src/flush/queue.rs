@@ -24,7 +24,7 @@ const ENTRIES_MAX: usize = 65_536;
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     bytes_max: u64,
-    state: Mutex<State<T>>,
+    state: Mutex<QueueState<T>>,
     /// The consumer waits here for items.
     filled: Condvar,
     /// The producer waits here for room, other threads until their entries are done.
@@ -41,7 +41,7 @@ pub(crate) struct Entry<T> {
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct QueueState<T> {
     entries: VecDeque<Entry<T>>,
     /// Items and bytes of `entries`.
     waiting_items: u64,
@@ -91,7 +91,7 @@ impl<T> Queue<T> {
     pub(crate) fn new(bytes_max: u64) -> Self {
         Queue {
             bytes_max,
-            state: Mutex::new(State {
+            state: Mutex::new(QueueState {
                 entries: VecDeque::new(),
                 waiting_items: 0,
                 waiting_bytes: 0,
@@ -167,20 +167,20 @@ impl<T> Queue<T> {
 
     /// Adds one more item of `bytes` to the last entry, and wakes the consumer, which may wait for any entry or for a
     /// full batch.
-    fn count_to_last(&self, state: &mut State<T>, bytes: u64) {
+    fn count_to_last(&self, state: &mut QueueState<T>, bytes: u64) {
         state.count_to_last(bytes);
         self.wake_consumer(state);
     }
 
     /// Ends the consumer's wait for more to share the batch.
-    fn hurry(&self, state: &mut State<T>) {
+    fn hurry(&self, state: &mut QueueState<T>) {
         if !state.entries.is_empty() {
             state.hurried = true;
             self.wake_consumer(state);
         }
     }
 
-    fn wake_consumer(&self, state: &mut State<T>) {
+    fn wake_consumer(&self, state: &mut QueueState<T>) {
         if state.consumer_waits {
             state.consumer_waits = false;
             self.filled.notify_one();
@@ -225,7 +225,7 @@ impl<T> Queue<T> {
     }
 
     /// Waits for a push; `false` if the time is over first.
-    fn wait_filled(&self, state: &mut MutexGuard<'_, State<T>>, until: Option<Instant>) -> bool {
+    fn wait_filled(&self, state: &mut MutexGuard<'_, QueueState<T>>, until: Option<Instant>) -> bool {
         state.consumer_waits = true;
         let in_time = match until {
             None => {
@@ -272,7 +272,7 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T> State<T> {
+impl<T> QueueState<T> {
     fn push(&mut self, item: T) {
         self.entries.push_back(Entry { item, bytes: 0, items: 0 });
         self.pushed += 1;
