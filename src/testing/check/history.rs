@@ -15,7 +15,7 @@ use crate::format::{FRAME_HEADER_LEN, HEADER_LEN};
 use crate::position::{ALIGN, ChunkId, Segment};
 use crate::record::{StateMachine, WalRecord, WalTypes};
 use crate::storage::MemoryStorage;
-use crate::testing::check::watched::{TestTypes, user_record};
+use crate::testing::check::types::{TestTypes, user_record};
 use crate::testing::crash::Left;
 
 /// A record and its position.

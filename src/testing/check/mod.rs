@@ -8,6 +8,7 @@
 
 mod before;
 pub(crate) mod history;
+pub(crate) mod types;
 pub(crate) mod watched;
 
 use std::rc::Rc;
@@ -21,7 +22,8 @@ use crate::storage::MemoryStorage;
 use crate::testing::Subject;
 use crate::testing::check::before::DirectoryBefore;
 use crate::testing::check::history::{Bounds, Entry, History};
-use crate::testing::check::watched::{TestTypes, Watched};
+use crate::testing::check::types::TestTypes;
+use crate::testing::check::watched::Watched;
 use crate::wal::{ChunkedWal, OpenOptions};
 
 /// The types of a subject's log.

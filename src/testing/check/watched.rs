@@ -1,29 +1,11 @@
 //! A wrapper of the user's state machine that records what the log gives it.
 
 use std::error::Error as StdError;
-use std::marker::PhantomData;
 
-use crate::error::Error;
 use crate::position::{ChunkId, Segment};
-use crate::record::{CallbackFn, StateMachine, WalRecord, WalTypes};
+use crate::record::{StateMachine, WalRecord, WalTypes};
 use crate::testing::check::history::Entry;
-
-/// The user's types, with the test's own callback.
-pub(crate) struct TestTypes<W>(PhantomData<fn() -> W>);
-
-impl<W: WalTypes> WalTypes for TestTypes<W> {
-    type Action = W::Action;
-    type Checkpoint = W::Checkpoint;
-    type Callback = CallbackFn<Box<dyn FnOnce(Result<(), Error>) + Send>>;
-}
-
-/// Converts a record of the test's types to the user's.
-pub(crate) fn user_record<W: WalTypes>(record: WalRecord<TestTypes<W>>) -> WalRecord<W> {
-    match record {
-        WalRecord::Action(action) => WalRecord::Action(action),
-        WalRecord::Checkpoint(checkpoint) => WalRecord::Checkpoint(checkpoint),
-    }
-}
+use crate::testing::check::types::{TestTypes, user_record};
 
 /// Records what its state machine is given.
 pub(crate) struct Watched<W: WalTypes, SM> {

@@ -7,7 +7,7 @@ use crate::record::{CallbackFn, StateMachine, WalRecord, WalTypes};
 use crate::storage::{Fault, FaultHow, OpKind};
 use crate::testing::Subject;
 use crate::testing::check::Types;
-use crate::testing::check::watched::TestTypes;
+use crate::testing::check::types::TestTypes;
 use crate::testing::record::{Log, Runner, Stop};
 use crate::testing::script::{Pace, Step};
 
