@@ -104,12 +104,16 @@
 //!   `storage::MemoryStorage`, the disk in memory that crashes and fails on request.
 //! - `monitor`: `monitor::WalMonitor`, which follows a log, or an SQLite WAL file, as it grows.
 //! - `metrics`: counters, gauges and histograms of each log through the `metrics` facade.
+//! - `mmap`: `ClosedReads::Mapped`, records of closed chunks read from memory maps.
+//! - `serde`: `codec`, your own types as actions and checkpoints, and `serde_codec!`.
 //! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "blob")]
 pub mod blob;
 mod chunk;
+#[cfg(feature = "serde")]
+pub mod codec;
 mod config;
 mod directory;
 mod dump;
@@ -154,6 +158,8 @@ pub use crate::wal::{ChunkedWal, OpenOptions, TryFlushError};
 /// Runs the examples of the documents as tests.
 #[cfg(doctest)]
 mod documents {
+    // Its second example is one of serde.
+    #[cfg(feature = "serde")]
     #[doc = include_str!("../README.md")]
     mod readme {}
     #[doc = include_str!("../docs/design/architecture.md")]

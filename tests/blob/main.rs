@@ -177,7 +177,7 @@ fn chunks_are_removed_oldest_first_and_stay_away() {
     let (mut store, refs) = filled(dir.path(), 100);
     let held = store.read(refs[8]).unwrap();
     let before = store.chunks();
-    assert_eq!(store.remove_chunks_before(before[0].chunk_id).unwrap(), []);
+    assert!(store.remove_chunks_before(before[0].chunk_id).unwrap().is_empty());
     let removed = store.remove_chunks_before(refs[50].chunk_id).unwrap();
     assert_eq!(removed, before[..removed.len()].iter().map(|chunk| chunk.chunk_id).collect::<Vec<_>>());
     assert!(removed.len() >= 4);

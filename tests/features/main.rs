@@ -4,3 +4,4 @@ mod common;
 mod lz4;
 mod metrics;
 mod monitor;
+mod own_types;

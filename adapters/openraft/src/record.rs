@@ -14,13 +14,12 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
+use chunked_wal::codec::MessagePack;
 use chunked_wal::codeq::{Decode, Encode};
 use chunked_wal::{Callback, Error, WalTypes};
 use openraft::storage::LogFlushed;
 use openraft::{LogId, RaftTypeConfig, Vote};
 use serde::{Deserialize, Serialize};
-
-use crate::codec;
 
 /// The types of a raft log's [`ChunkedWal`](chunked_wal::ChunkedWal), for programs that open one
 /// themselves: to pass [options](crate::LogStore::open_with), or to
@@ -85,11 +84,11 @@ impl<C: RaftTypeConfig> Encode for Action<C> {
         };
         w.write_all(&[tag])?;
         let bytes = match self {
-            Action::Vote(vote) => codec::encode(vote, w),
-            Action::Committed(committed) => codec::encode(committed, w),
-            Action::Entry(entry) => codec::encode(&**entry, w),
-            Action::Truncate { since, last } => codec::encode(&(since, last), w),
-            Action::Purge(upto) => codec::encode(upto, w),
+            Action::Vote(vote) => MessagePack::write(vote, w),
+            Action::Committed(committed) => MessagePack::write(committed, w),
+            Action::Entry(entry) => MessagePack::write(&**entry, w),
+            Action::Truncate { since, last } => MessagePack::write(&(since, last), w),
+            Action::Purge(upto) => MessagePack::write(upto, w),
         };
         Ok(1 + bytes?)
     }
@@ -98,15 +97,18 @@ impl<C: RaftTypeConfig> Encode for Action<C> {
 impl<C: RaftTypeConfig> Decode for Action<C> {
     fn decode<R: Read>(mut r: R) -> io::Result<Self> {
         Ok(match u8::decode(&mut r)? {
-            VOTE => Action::Vote(codec::decode(r)?),
-            COMMITTED => Action::Committed(codec::decode(r)?),
-            ENTRY => Action::Entry(Arc::new(codec::decode(r)?)),
+            VOTE => Action::Vote(MessagePack::read(r)?),
+            COMMITTED => Action::Committed(MessagePack::read(r)?),
+            ENTRY => Action::Entry(Arc::new(MessagePack::read(r)?)),
             TRUNCATE => {
-                let (since, last) = codec::decode(r)?;
+                let (since, last) = MessagePack::read(r)?;
                 Action::Truncate { since, last }
             }
-            PURGE => Action::Purge(codec::decode(r)?),
-            tag => return Err(codec::invalid_data(format!("no action of a raft log has the tag {tag}"))),
+            PURGE => Action::Purge(MessagePack::read(r)?),
+            tag => {
+                let why = format!("no action of a raft log has the tag {tag}");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
         })
     }
 }
@@ -137,13 +139,13 @@ impl<C: RaftTypeConfig> Meta<C> {
 
 impl<C: RaftTypeConfig> Encode for Meta<C> {
     fn encode<W: Write>(&self, w: W) -> io::Result<usize> {
-        codec::encode(self, w)
+        MessagePack::write(self, w)
     }
 }
 
 impl<C: RaftTypeConfig> Decode for Meta<C> {
     fn decode<R: Read>(r: R) -> io::Result<Self> {
-        codec::decode(r)
+        MessagePack::read(r)
     }
 }
 

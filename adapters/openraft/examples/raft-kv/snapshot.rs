@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use chunked_wal::codec::MessagePack;
 use openraft::{BasicNode, LogId, SnapshotMeta};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -22,11 +23,13 @@ struct Stored {
 }
 
 pub(crate) fn encode(map: &Map) -> io::Result<Vec<u8>> {
-    rmp_serde::to_vec(map).map_err(io::Error::other)
+    let mut bytes = Vec::new();
+    MessagePack::write(map, &mut bytes)?;
+    Ok(bytes)
 }
 
 pub(crate) fn decode(bytes: &[u8]) -> io::Result<Map> {
-    rmp_serde::from_slice(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+    MessagePack::read(bytes)
 }
 
 /// A server's snapshots.
@@ -70,7 +73,9 @@ impl Snapshots {
 fn store(dir: &Path, stored: &Stored) -> io::Result<()> {
     let new = dir.join("snapshot.new");
     let mut file = File::create(&new)?;
-    file.write_all(&rmp_serde::to_vec(stored).map_err(io::Error::other)?)?;
+    let mut bytes = Vec::new();
+    MessagePack::write(stored, &mut bytes)?;
+    file.write_all(&bytes)?;
     // Before the rename, so that the name never leads to half a snapshot.
     file.sync_all()?;
     fs::rename(&new, dir.join("snapshot"))?;
@@ -83,7 +88,7 @@ fn load(path: &Path) -> io::Result<Option<(Meta, Map)>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => read?,
     };
-    let stored: Stored = rmp_serde::from_slice(&bytes)
+    let stored: Stored = MessagePack::read(&bytes[..])
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("'{}': {e}", path.display())))?;
     Ok(Some((stored.meta, stored.map)))
 }
