@@ -55,7 +55,7 @@ fn mend(disk: &Disk) -> Result<(), chunked_wal::Error> {
     options().open(&mut crate::run::Seen::default()).expect("what was mended opens").close()
 }
 
-/// `raw` looks at every frame, also behind damage.
+/// `raw` looks at every frame, also after damage.
 fn raw(disk: &Disk) -> String {
     let (storage, dir) = (disk.storage.kill(), &disk.config.dir);
     let Ok(listing) = Listing::of_storage(&storage, dir) else { return "no listing".to_string() };

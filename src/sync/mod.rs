@@ -1,4 +1,5 @@
-//! The locks, atomics and events of the rooms that a model checker runs: queue, progress, tickets.
+//! The locks, atomics and events of the code that a model checker runs: the appender's hand-over, the queue, the
+//! worker's loop, progress and tickets.
 //!
 //! Those files import them only from here. `tests/model_check/` compiles the same files with its own
 //! `sync`, made of a model checker's primitives, and so decides which thread runs when.
