@@ -11,20 +11,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use chunked_wal::{ChunkId, Config, Error, Segment};
+use chunked_wal::{ChunkId, Error, Segment};
+use common::on_disk::{config, open};
 use common::*;
-
-fn config(dir: &Path) -> Config {
-    let mut config = Config::new(dir);
-    config.chunk_max_size = 4096;
-    config
-}
-
-fn open(dir: &Path) -> (Wal, List) {
-    let mut list = List::default();
-    let wal = Wal::open(config(dir), &mut list).unwrap();
-    (wal, list)
-}
 
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> =

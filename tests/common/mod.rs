@@ -5,6 +5,7 @@
 mod forge;
 
 mod gate;
+pub mod on_disk;
 mod random;
 mod spells;
 

@@ -17,27 +17,16 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use chunked_wal::monitor::{Changes, LogState, MonitorOptions, WalEvent, WalMonitor, Watch};
-use chunked_wal::{ChunkId, Config, Error, WalLock};
+use chunked_wal::{ChunkId, Error, WalLock};
 use futures_core::Stream;
 
+use crate::common::on_disk::{config, open};
 use crate::common::*;
 
 const DIR: &str = "CHUNKED_WAL_MONITOR_DIR";
 
 /// Nothing here takes so long.
 const LONG: Duration = Duration::from_secs(20);
-
-fn config(dir: &Path) -> Config {
-    let mut config = Config::new(dir);
-    config.chunk_max_size = 4096;
-    config
-}
-
-fn open(dir: &Path) -> (Wal, List) {
-    let mut list = List::default();
-    let wal = Wal::open(config(dir), &mut list).unwrap();
-    (wal, list)
-}
 
 /// Appends words until the chunk is closed.
 fn fill_chunk(wal: &mut Wal, list: &mut List) {

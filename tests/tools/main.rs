@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
 use chunked_wal::{ChunkId, Config, Flush};
+use common::on_disk::config;
 use common::*;
 use tempfile::TempDir;
 
@@ -70,12 +71,6 @@ fn mask_word(word: &str) -> String {
 fn expect(text: &str, expected: &str) {
     let lines = |text: &str| text.trim().lines().map(|line| line.trim().to_string()).collect::<Vec<_>>();
     assert_eq!(lines(&masked(text)), lines(expected), "\n{text}");
-}
-
-fn config(dir: &Path) -> Config {
-    let mut config = Config::new(dir);
-    config.chunk_max_size = 4096;
-    config
 }
 
 /// A log of three chunks: ids 0, 136 and 272.
