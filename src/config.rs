@@ -129,6 +129,11 @@ pub struct Config {
     /// [`validate`](Self::validate) can't know a checkpoint's size. Default: 64 MiB.
     pub max_record_size: u64,
 
+    /// The most bytes that the records of a [`Batch`](crate::Batch) may take in the log together: their payloads as
+    /// they are stored, and 16 to 23 bytes more for each. Only appending checks the limit. A reader needs this much
+    /// memory to read such a batch. Default: 64 MiB.
+    pub max_batch_size: u64,
+
     /// Appended bytes that may wait for a flush in memory; with more, `append` itself hands them over
     /// as a `Write`. Default: 1 MiB; more than 1 GiB counts as 1 GiB.
     pub open_buffer_max_bytes: u64,
@@ -192,6 +197,7 @@ impl Config {
             chunk_max_size: 64 * MIB,
             chunk_max_records: u64::MAX,
             max_record_size: 64 * MIB,
+            max_batch_size: 64 * MIB,
             open_buffer_max_bytes: MIB,
             flush_queue_max_bytes: 32 * MIB,
             flush_batch_max_items: 65_536,
@@ -225,6 +231,7 @@ impl Config {
             ("chunk_max_size", self.chunk_max_size, HEADER_LEN, CHUNK_SIZE_LIMIT),
             ("chunk_max_records", self.chunk_max_records, 1, u64::MAX),
             ("max_record_size", self.max_record_size, 1, RECORD_SIZE_LIMIT),
+            ("max_batch_size", self.max_batch_size, 1, RECORD_SIZE_LIMIT),
             ("open_buffer_max_bytes", self.open_buffer_max_bytes, 1, u64::MAX),
             ("flush_queue_max_bytes", self.flush_queue_max_bytes, 1, u64::MAX),
             ("flush_batch_max_items", self.flush_batch_max_items, 1, u64::MAX),
@@ -301,6 +308,8 @@ mod tests {
         assert_eq!(field(|c| c.chunk_max_records = 0), "chunk_max_records");
         assert_eq!(field(|c| c.max_record_size = 0), "max_record_size");
         assert_eq!(field(|c| c.max_record_size = u64::from(u32::MAX) - 63), "max_record_size");
+        assert_eq!(field(|c| c.max_batch_size = 0), "max_batch_size");
+        assert_eq!(field(|c| c.max_batch_size = u64::from(u32::MAX) - 63), "max_batch_size");
         assert_eq!(field(|c| c.open_buffer_max_bytes = 0), "open_buffer_max_bytes");
         assert_eq!(field(|c| c.flush_queue_max_bytes = 0), "flush_queue_max_bytes");
         assert_eq!(field(|c| c.flush_batch_max_items = 0), "flush_batch_max_items");

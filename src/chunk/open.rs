@@ -16,7 +16,9 @@ use std::sync::Arc;
 use super::{ChunkFile, TailWriter};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::format::{DataCrc, FRAME_HEADER_LEN, SEAL_LEN, Salt, Seal, Transform, finish_frame, unsynced};
+use crate::format::{
+    DataCrc, FLAG_MORE, FRAME_HEADER_LEN, SEAL_LEN, Salt, Seal, Transform, finish_frame, unsynced,
+};
 use crate::position::{ALIGN, ChunkId, Segment, ceil8};
 use crate::record::{WalRecord, WalTypes};
 use crate::storage::StorageFile;
@@ -48,6 +50,8 @@ pub(crate) struct OpenChunk {
     /// The frame after the last record, not accepted yet. Kept here because passing it back and forth would slow an
     /// append noticeably.
     staged: Staged,
+    /// The frames of a batch after the last record, not accepted yet.
+    staged_batch: Vec<Staged>,
     /// Bytes of the file that are known to be allocated.
     allocated: u64,
     /// What is allocated at first.
@@ -92,6 +96,7 @@ impl OpenChunk {
             records,
             data_crc,
             staged: Staged::default(),
+            staged_batch: Vec::new(),
             allocated,
             was_half_full: false,
         }
@@ -144,8 +149,55 @@ impl OpenChunk {
     ) -> Result<()> {
         let Self { next, salt, transform, .. } = self;
         let encoder = FrameEncoder { tail, salt, payload_max, transform: transform.as_mut() };
-        self.staged = encoder.stage(0, record, *next, synced)?;
+        self.staged = encoder.stage(0, record, *next, synced, 0)?;
         self.reserve(self.staged.segment.size)
+    }
+
+    /// Encodes the records of a batch after the last record; there is at least one, and their frames may take
+    /// `batch_max` bytes.
+    pub(crate) fn stage_batch<W: WalTypes>(
+        &mut self,
+        records: &[WalRecord<W>],
+        tail: &mut TailWriter,
+        synced: u64,
+        payload_max: u64,
+        batch_max: u64,
+    ) -> Result<()> {
+        let (len, mut size) = (records.len(), 0);
+        self.staged_batch.clear();
+        for (index, record) in records.iter().enumerate() {
+            let Self { next, salt, transform, .. } = self;
+            let encoder = FrameEncoder { tail, salt, payload_max, transform: transform.as_mut() };
+            let flags = if index + 1 < len { FLAG_MORE } else { 0 };
+            let staged = encoder.stage(size as usize, record, *next + size, synced, flags);
+            let staged = staged.map_err(|error| in_batch(index, error))?;
+            size += staged.segment.size;
+            if size > batch_max {
+                return Err(Error::BatchTooLarge { index, len, max: batch_max });
+            }
+            self.staged_batch.push(staged);
+        }
+        self.reserve(size)
+    }
+
+    /// The segments of the staged batch.
+    pub(crate) fn staged_batch(&self) -> Vec<Segment> {
+        self.staged_batch.iter().map(|staged| staged.segment).collect()
+    }
+
+    /// Accepts the staged batch, which has at least one record; returns the segment of its last record.
+    pub(crate) fn commit_batch(&mut self, tail: &mut TailWriter) -> Segment {
+        let begin = self.next;
+        let mut last = Segment::default();
+        for Staged { segment, crc } in self.staged_batch.drain(..) {
+            self.records += 1;
+            self.data_crc.push(crc);
+            self.next += segment.size;
+            last = segment;
+        }
+        // At once, so that no reader and no write ends inside the batch.
+        tail.publish((self.next - begin) as usize);
+        last
     }
 
     /// The segment of the staged frame.
@@ -200,7 +252,7 @@ pub(crate) struct FrameEncoder<'a> {
 impl FrameEncoder<'_> {
     /// Stages the frame of a record for `offset`, `begin` bytes after the start of the staged bytes. After an error
     /// or a panic of the codec nothing has to be taken back, because staged bytes don't count. `synced` is the
-    /// offset known to be durable.
+    /// offset known to be durable, `flags` are those of the frame beside its transformation's.
     #[inline(always)]
     pub(crate) fn stage<W: WalTypes>(
         self,
@@ -208,10 +260,11 @@ impl FrameEncoder<'_> {
         record: &WalRecord<W>,
         offset: u64,
         synced: u64,
+        mut flags: u8,
     ) -> Result<Staged> {
         let FrameEncoder { tail, salt, payload_max, transform } = self;
         let payload_begin = begin + FRAME_HEADER_LEN;
-        tail.stage(0, payload_begin);
+        tail.stage(begin, payload_begin);
         let mut len = stage_payload(tail, payload_begin, record, payload_max)?;
         if cfg!(debug_assertions) {
             // A record that can't be decoded would end the log at the next open.
@@ -219,13 +272,12 @@ impl FrameEncoder<'_> {
             let payload = &tail.stage(payload_end, payload_end)[payload_begin..];
             record.check_payload(payload).map_err(|e| Error::Encode { source: Arc::new(e) })?;
         }
-        let mut flags = 0;
         if let Some(transform) = transform {
             let payload_end = payload_begin + len as usize;
             let payload = &mut tail.stage(payload_end, payload_end)[payload_begin..];
             if let Some(stored) = transform.apply(payload) {
                 // The payload did not become longer, so it still fits.
-                (len, flags) = (stored.len, stored.flags);
+                (len, flags) = (stored.len, flags | stored.flags);
             }
         }
         let size = ceil8(u64::from(len)).map(|padded| FRAME_HEADER_LEN as u64 + padded);
@@ -264,6 +316,17 @@ fn stage_payload<W: WalTypes>(
         return Err(Error::Encode { source: Arc::new(io::Error::new(io::ErrorKind::InvalidData, message)) });
     }
     u32::try_from(written).map_err(|_| too_large(record, max))
+}
+
+/// An error about one record of a batch names the record; others concern the log.
+#[cold]
+fn in_batch(index: usize, error: Error) -> Error {
+    match error {
+        Error::Encode { .. } | Error::RecordTooLarge { .. } | Error::CheckpointTooLarge { .. } => {
+            Error::InBatch { index, source: Box::new(error) }
+        }
+        error => error,
+    }
 }
 
 #[cold]

@@ -194,6 +194,29 @@ pub enum Error {
         max: u64,
     },
 
+    /// The records of a batch take more than `Config::max_batch_size` together; nothing was appended.
+    #[error(
+        "the batch is too large: the first {index} of its {len} records fit into the {max} bytes that `max_batch_size` allows; split it, or raise the limit"
+    )]
+    BatchTooLarge {
+        /// How many records fit, from the first on.
+        index: usize,
+        /// The number of records in the batch.
+        len: usize,
+        /// The limit, in bytes.
+        max: u64,
+    },
+
+    /// A record of a batch can't be encoded, or is too large by itself; nothing was appended.
+    #[error("record {index} of the batch (the first is 0): {source}")]
+    InBatch {
+        /// The index of the record in the batch, from 0.
+        index: usize,
+        /// [`Encode`](Self::Encode), [`RecordTooLarge`](Self::RecordTooLarge) or
+        /// [`CheckpointTooLarge`](Self::CheckpointTooLarge).
+        source: Box<Error>,
+    },
+
     /// A setting is out of its range.
     #[error("config: `{field}` is {value}; allowed: {allowed}")]
     InvalidConfig {
@@ -352,6 +375,8 @@ pub enum Damage {
     FirstFrameKind,
     /// The seal is sound but counts other records than those found.
     SealMismatch,
+    /// A batch of records ends without its last record, where all before is proven to have been whole.
+    BatchCutShort,
     /// The chunk has a successor, but its frames end without a seal.
     NotSealed,
     /// Only the seal is damaged or missing: the next chunk proves that every record is there. The
@@ -389,6 +414,7 @@ impl fmt::Display for Damage {
             Damage::Compressed => "the payload there is compressed and can't be decompressed",
             Damage::FirstFrameKind => "the first frame is not a checkpoint",
             Damage::SealMismatch => "the seal there doesn't match the records found",
+            Damage::BatchCutShort => "the batch of records before it has no last record",
             Damage::NotSealed => "there is neither a frame nor the seal",
             Damage::Seal => "the seal that belongs there is damaged or missing, and every record is whole",
             Damage::HeaderBit => "one bit of the chunk header is flipped, and its checksum says which",
@@ -571,6 +597,8 @@ impl Error {
             | Error::ForeignChunk { .. }
             | Error::Decode { .. } => io::ErrorKind::InvalidData,
             Error::Encode { .. }
+            | Error::InBatch { .. }
+            | Error::BatchTooLarge { .. }
             | Error::RecordTooLarge { .. }
             | Error::CheckpointTooLarge { .. }
             | Error::InvalidConfig { .. }

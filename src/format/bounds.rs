@@ -1,8 +1,8 @@
 //! How far from the durable end of a log a frame can begin, and so how far a search for proof must look.
 //!
 //! ```text
-//! durable | written, not synced | waits in the open buffer and in the queue | the last record
-//!         |     UNSYNCED_MAX    |             2 x PENDING_LIMIT             | RECORD_SIZE_LIMIT
+//! durable | written, not synced | waits in the open buffer and in the queue | the last record or batch
+//!         |     UNSYNCED_MAX    |             2 x PENDING_LIMIT             |    RECORD_SIZE_LIMIT
 //!         |<------------------------------- SEARCH_MAX ------------------------------------>|
 //! ```
 //!
@@ -18,7 +18,7 @@ pub(crate) const UNSYNCED_MAX: u64 = 2 << 30;
 pub(crate) const PENDING_LIMIT: u64 = 1 << 30;
 
 /// The largest payload of a record: what a frame's length field can hold, with room for the header and the
-/// padding.
+/// padding. And the most bytes that the frames of a batch may take.
 pub(crate) const RECORD_SIZE_LIMIT: u64 = u32::MAX as u64 - 64;
 
 /// After a position in question, a frame that the log wrote begins no further away than this. So the cost of

@@ -30,6 +30,10 @@ pub(crate) const SYNC_MARK_LEN: u64 = FRAME_HEADER_LEN as u64;
 /// A sync mark of a log that was closed: nothing was written after the mark since.
 pub(crate) const FLAG_CLOSED: u8 = 1;
 
+/// A record, or what a repair put in its place, that the next frame's record belongs to: a reader takes the records
+/// of one batch together or not at all.
+pub(crate) const FLAG_MORE: u8 = 2;
+
 /// The content of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -216,6 +220,12 @@ impl FrameHeader {
             return None;
         }
         offset.checked_sub(u64::from(self.unsynced) * ALIGN)
+    }
+
+    /// Whether the batch goes on with the next frame.
+    #[inline]
+    pub(crate) fn has_more(&self) -> bool {
+        self.flags & FLAG_MORE != 0
     }
 
     /// Whether this is what [`sync_mark`] or [`closing_mark`] makes.

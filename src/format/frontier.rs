@@ -9,6 +9,7 @@
 //! - It judges nothing: where there is no whole frame, the records end for now. The next look may find one.
 //! - A look reads what is after `end`, so following a chunk costs what was written to it. It goes on there
 //!   if the record before is where it was: [`Frontier::holds`].
+//! - The end is never inside a batch: its records count once the last one is there.
 //! - `synced` comes from sound frames, and from nothing else. A chunk's final name is no proof here: the
 //!   rename may not be durable yet.
 //! - Memory: one window, whatever a frame's length says.
@@ -88,12 +89,18 @@ impl Frontier {
         // There is no frame beyond the last global offset.
         let len = source.len().min(u64::MAX - origin.chunk_id);
         let mut window = Window::new(source, len, read_size);
-        while let Place::Sound(header) = classify(&mut window, &origin, self.position())? {
+        // Ahead of `self` in a batch.
+        let mut ahead = *self;
+        while let Place::Sound(header) = classify(&mut window, &origin, ahead.position())? {
             // A frame that this version doesn't write belongs to a later one.
-            if !origin.knows(&header) || !self.take(&header, window.held(self.position())) {
+            if !origin.knows(&header) || !ahead.take(&header, window.held(ahead.position())) {
                 break;
             }
+            if !header.has_more() {
+                *self = ahead;
+            }
         }
+        self.synced = self.synced.max(ahead.synced.min(self.end));
         let next = match window.rest(self.position()) >= FRAME_HEADER_LEN as u64 {
             true => Some(window.header(self.position())?),
             false => None,
@@ -108,6 +115,7 @@ impl Frontier {
         let is_first = self.position() == HEADER_LEN;
         let (is_record, synced) = match Kind::from_u8(header.kind) {
             Some(Kind::Action | Kind::Void) if is_first => (false, None),
+            Some(Kind::Checkpoint) if is_first && header.has_more() => (false, None),
             Some(Kind::Action | Kind::Checkpoint | Kind::Void) => (true, header.synced(self.end)),
             Some(Kind::Seal) if Seal::in_frame(bytes).map(|seal| seal.data_len) != Some(self.position()) => {
                 (false, None)

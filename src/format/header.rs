@@ -8,7 +8,7 @@
 //! The fields that refuse a reader are checked before the checksum: magic, then version and
 //! features, then the CRC. A chunk of a later version may be checksummed in another way.
 
-use super::{Crc, FEATURE_LZ4, FLAG_LZ4, PAYLOAD_FEATURES, Transform, array_at};
+use super::{Crc, FEATURE_LZ4, FLAG_LZ4, FLAG_MORE, PAYLOAD_FEATURES, Transform, array_at};
 
 /// Bytes of a chunk header; the first frame follows.
 pub(crate) const HEADER_LEN: u64 = 64;
@@ -143,7 +143,7 @@ impl Header {
 
     /// The flags that a record of the chunk may have.
     pub(crate) fn record_flags(&self) -> u8 {
-        if self.may_be_compressed() { FLAG_LZ4 } else { 0 }
+        if self.may_be_compressed() { FLAG_MORE | FLAG_LZ4 } else { FLAG_MORE }
     }
 
     /// Whether bytes of an earlier life of the file may be after the end.

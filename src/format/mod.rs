@@ -25,6 +25,7 @@
 //! - No input, however hostile, panics, allocates more than the file holds (compressed payloads: more
 //!   than they really expand to, at most doubled), or loops.
 
+mod batch;
 mod block;
 mod bounds;
 mod crc;

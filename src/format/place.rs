@@ -18,7 +18,7 @@ use std::io;
 use super::seal::is_seal;
 use super::void::is_void;
 use super::window::Window;
-use super::{FLAG_CLOSED, FRAME_HEADER_LEN, FrameHeader, Header, Kind, ReadAt, Salt, sound_frame};
+use super::{FLAG_CLOSED, FLAG_MORE, FRAME_HEADER_LEN, FrameHeader, Header, Kind, ReadAt, Salt, sound_frame};
 use crate::error::Damage;
 
 /// The identity of this life of this chunk, which enters the check and the CRC of its frames.
@@ -41,6 +41,7 @@ impl Origin {
         match Kind::from_u8(kind) {
             Some(Kind::Action | Kind::Checkpoint) => self.record_flags,
             Some(Kind::SyncMark) => FLAG_CLOSED,
+            Some(Kind::Void) => FLAG_MORE,
             _ => 0,
         }
     }

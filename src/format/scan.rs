@@ -5,6 +5,7 @@
 //!                  Sound seal   ──► Sealed, or Corrupt if it disagrees
 //!  inspect(at) ──► Sound mark   ──► frames after it? no: Clean. yes: Torn, or Corrupt if they prove it
 //!                  Sound, other ──► Unsupported
+//!                  Sound record, more of its batch to come ──► find the last one first: `batch`
 //!                  Empty        ──► zeros to the end of a new file? Clean.  else as Damaged
 //!                  Damaged      ──► later proof? yes: Corrupt.  no: Torn
 //! ```
@@ -13,13 +14,16 @@
 //!   is sealed. Where that fails the end is `Corrupt` with no search.
 //! - All offsets are global; `position` is one in the file.
 //! - A read error is an error. Nothing is concluded from it, and the scan can be asked again.
+//! - No record of a batch is returned before all of the batch is seen to be sound. If a batch is not whole, the
+//!   records end before it, and what ends them is at the place where the batch breaks off.
 //! - Memory: one window, which grows only for a record whose header checks out and which the file
-//!   has room for.
+//!   has room for, and for a batch whose frames are sound.
 
 use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
 
+use super::batch::{self, BatchEnd};
 use super::bounds::SEARCH_MAX;
 use super::payload::decode;
 use super::place::{Origin, Place, inspect};
@@ -64,7 +68,7 @@ impl<'a> Frame<'a> {
     /// Whether the payload is stored as the codec wrote it.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        self.flags == 0
+        self.flags & FLAG_LZ4 == 0
     }
 
     pub(crate) fn is_compressed(&self) -> bool {
@@ -113,6 +117,9 @@ pub(crate) enum Mark {
 /// read buffer reaches anyway.
 const SEARCH_BEHIND_CLOSED: u64 = 1 << 20;
 
+/// [`Seen::batches_end`] of a scan that returns the records of a batch whether or not the batch is whole.
+const ONE_BY_ONE: u64 = u64::MAX;
+
 /// Reads a chunk's frames in order.
 pub(crate) struct Scan<R: ReadAt> {
     window: Window<R>,
@@ -129,6 +136,8 @@ struct Seen {
     is_partial: bool,
     /// The position of the next frame: everything before it is sound.
     position: u64,
+    /// Frames below this position are in a whole batch, or may be taken one by one.
+    batches_end: u64,
     /// See [`Scan::proven`].
     proven: u64,
     records: u64,
@@ -150,6 +159,7 @@ impl<R: ReadAt> Scan<R> {
             seen: Seen {
                 is_partial: false,
                 position: HEADER_LEN,
+                batches_end: 0,
                 proven: origin.offset(HEADER_LEN),
                 records: 0,
                 data_crc: DataCrc::default(),
@@ -191,7 +201,7 @@ impl<R: ReadAt> Scan<R> {
         loop {
             let offset = origin.offset(seen.position);
             let Ok(header) = sound_frame(rest, offset, &origin.salt) else { return Ok(()) };
-            if !seen.is_record(&header, origin.record_flags) {
+            if !seen.is_record(&header, origin.record_flags) || seen.begins_batch(&header) {
                 return Ok(());
             }
             seen.accept(&header, offset);
@@ -225,23 +235,58 @@ impl<R: ReadAt> Scan<R> {
 
     /// Moves past one frame, or sets the end; `None` if it is no record.
     fn step_once(&mut self) -> io::Result<Option<FrameHeader>> {
-        let offset = self.offset();
-        let end = match inspect(&mut self.window, &self.origin, self.seen.position)? {
+        let (offset, position) = (self.offset(), self.seen.position);
+        let place = inspect(&mut self.window, &self.origin, position)?;
+        if let Place::Sound(header) = &place
+            && self.seen.is_record(header, self.origin.record_flags)
+            && self.seen.begins_batch(header)
+            && let Some(end) = self.end_of_batch()?
+        {
+            self.end = Some(end);
+            return Ok(None);
+        }
+        let end = match place {
             Place::Sound(header) if self.seen.is_record(&header, self.origin.record_flags) => {
                 self.seen.accept(&header, offset);
                 return Ok(Some(header));
             }
             Place::Sound(header) if !self.seen.is_first() && is_void(&header) => {
-                let crc = voided_crc(self.window.held(self.seen.position));
+                let crc = voided_crc(self.window.held(position));
                 self.seen.pass_void(&header, offset, crc);
                 return Ok(None);
             }
-            Place::Sound(header) => self.end_at_frame(&header)?,
-            Place::Empty => self.end_without_frame(None, self.seen.position)?,
-            Place::Damaged { damage, reach } => self.end_without_frame(Some(damage), reach)?,
+            // The batch was whole when it was looked at, and records of it were returned.
+            _ if self.seen.is_in_batch() => return Err(changed(offset)),
+            place => self.end_at(position, &place)?,
         };
         self.end = Some(end);
         Ok(None)
+    }
+
+    /// The end of the records before the batch that begins at the position, if the batch is not whole.
+    fn end_of_batch(&mut self) -> io::Result<Option<ScanEnd>> {
+        let position = self.seen.position;
+        let (at, place) = match batch::find_end(&mut self.window, &self.origin, position)? {
+            BatchEnd::Whole { end } => {
+                self.seen.batches_end = end;
+                return Ok(None);
+            }
+            BatchEnd::Broken { at, place, synced } => {
+                self.seen.prove(Some(synced.min(self.origin.offset(position))));
+                (at, place)
+            }
+        };
+        self.end_at(at, &place).map(Some)
+    }
+
+    /// The end that the `place` at the position `at` makes: at the next frame, or further on if that begins a batch
+    /// which breaks off there.
+    fn end_at(&mut self, at: u64, place: &Place) -> io::Result<ScanEnd> {
+        match place {
+            Place::Sound(header) => self.end_at_frame(at, header),
+            Place::Empty => self.end_without_frame(at, None, at),
+            Place::Damaged { damage, reach } => self.end_without_frame(at, Some(*damage), *reach),
+        }
     }
 
     /// How the records end, after [`next`](Self::next) has returned `None`.
@@ -250,7 +295,8 @@ impl<R: ReadAt> Scan<R> {
     }
 
     /// Moves on from an end in damage or in a torn write to the next sound frame after it, and returns the
-    /// global offsets skipped; `None` if there is no such end or no such frame.
+    /// global offsets skipped; `None` if there is no such end or no such frame. From then on it returns the records
+    /// of batches one by one: if a batch broke off, its sound records come first, and the range is empty.
     ///
     /// From there on no proof is searched for at each damaged place, so the whole stays linear: the first
     /// end is the verdict on the chunk, and later ones only say that records end there.
@@ -258,9 +304,15 @@ impl<R: ReadAt> Scan<R> {
         if !matches!(self.end, Some(ScanEnd::Corrupt { .. } | ScanEnd::Torn { .. })) {
             return Ok(None);
         }
-        let (from, behind) = (self.offset(), self.seen.position + 8);
-        let Some(position) = next_sound(&mut self.window, &self.origin, behind)? else { return Ok(None) };
+        let (from, at) = (self.offset(), self.seen.position);
+        let in_batch = match inspect(&mut self.window, &self.origin, at)? {
+            Place::Sound(header) => self.seen.begins_batch(&header),
+            Place::Empty | Place::Damaged { .. } => false,
+        };
+        let next = if in_batch { at } else { at + 8 };
+        let Some(position) = next_sound(&mut self.window, &self.origin, next)? else { return Ok(None) };
         (self.seen.position, self.seen.is_partial) = (position, true);
+        self.seen.batches_end = ONE_BY_ONE;
         (self.successor, self.end) = (true, None);
         Ok(Some(from..self.offset()))
     }
@@ -301,8 +353,9 @@ impl<R: ReadAt> Scan<R> {
     }
 
     /// The end that a sound frame makes that is no record here.
-    fn end_at_frame(&mut self, header: &FrameHeader) -> io::Result<ScanEnd> {
-        let at = self.offset();
+    fn end_at_frame(&mut self, position: u64, header: &FrameHeader) -> io::Result<ScanEnd> {
+        let at = self.origin.offset(position);
+        let in_batch = position > self.seen.position;
         let unsupported =
             |what, found, known| Ok(ScanEnd::Unsupported { at, what, found, known: u64::from(known) });
         let Some(kind) = Kind::from_u8(header.kind) else {
@@ -319,14 +372,21 @@ impl<R: ReadAt> Scan<R> {
             }
             Kind::SyncMark if header.len != 0 => unsupported("sync mark length", header.len.into(), 0),
             Kind::SyncMark if !header.is_mark() => unsupported("sync mark", header.unsynced.into(), 0),
+            Kind::SyncMark if in_batch => Ok(self.end_in_batch(at, Proof::SyncMark { offset: at })),
             Kind::SyncMark if header.flags & FLAG_CLOSED != 0 => self.end_at_mark(Mark::Closed),
             Kind::SyncMark => self.end_at_mark(Mark::Idle),
             Kind::Void => unsupported("void frame length", header.len.into(), VOID_LEN_MIN),
             _ if header.len as usize != SEAL_PAYLOAD_LEN => {
                 unsupported("seal length", header.len.into(), SEAL_PAYLOAD_LEN as u32)
             }
+            _ if in_batch => Ok(self.end_in_batch(at, Proof::Seal { offset: at })),
             _ => Ok(self.end_at_seal()),
         }
+    }
+
+    /// A batch that ends in a frame which is only written where all before it is durable and whole.
+    fn end_in_batch(&self, at: u64, proof: Proof) -> ScanEnd {
+        ScanEnd::Corrupt { at, damage: Damage::BatchCutShort, proof }
     }
 
     fn end_at_seal(&mut self) -> ScanEnd {
@@ -361,14 +421,15 @@ impl<R: ReadAt> Scan<R> {
         // just what this mark says is none by chance.
         let earlier_life = self.earlier_life;
         let begun = |header: &FrameHeader, offset| !earlier_life || header.synced(offset) == Some(at);
-        let from = self.seen.position + SYNC_MARK_LEN;
+        let position = self.seen.position;
+        let from = position + SYNC_MARK_LEN;
         if mark == Mark::Closed {
-            let near = self.search(from, from + SEARCH_BEHIND_CLOSED, begun)?;
+            let near = self.search(position, from, from + SEARCH_BEHIND_CLOSED, begun)?;
             if let Search::Unproven { end: None, .. } = near {
                 return Ok(ScanEnd::Clean { data_end: at, mark: Some(mark) });
             }
         }
-        let (tail, found) = self.search_behind(from, begun)?;
+        let (tail, found) = self.search_behind(position, from, begun)?;
         Ok(match found {
             Search::Proven(proof) => ScanEnd::Corrupt { at, damage: Damage::FrameHeader, proof },
             Search::Unproven { end: None, .. } => ScanEnd::Clean { data_end: at, mark: Some(mark) },
@@ -380,9 +441,14 @@ impl<R: ReadAt> Scan<R> {
         })
     }
 
-    /// The end where there is no sound frame: `damage` is `None` if there are only zeros.
-    fn end_without_frame(&mut self, damage: Option<Damage>, reach: u64) -> io::Result<ScanEnd> {
-        let at = self.offset();
+    /// The end where there is no sound frame at `position`: `damage` is `None` if there are only zeros.
+    fn end_without_frame(
+        &mut self,
+        position: u64,
+        damage: Option<Damage>,
+        reach: u64,
+    ) -> io::Result<ScanEnd> {
+        let (at, data_end) = (self.origin.offset(position), self.offset());
         let corrupt = |nothing, proof| ScanEnd::Corrupt { at, damage: damage.unwrap_or(nothing), proof };
         if self.seen.is_first() {
             return Ok(corrupt(Damage::FrameHeader, Proof::FinalName));
@@ -390,40 +456,42 @@ impl<R: ReadAt> Scan<R> {
         if self.successor {
             return Ok(corrupt(Damage::NotSealed, Proof::Successor));
         }
-        let (tail, found) = self.search_behind(self.seen.position + 8, |_, _| false)?;
+        let (tail, found) = self.search_behind(position, position + 8, |_, _| false)?;
         Ok(match found {
-            _ if tail == Some(self.seen.position) => ScanEnd::Clean { data_end: at, mark: None },
+            _ if tail == Some(self.seen.position) => ScanEnd::Clean { data_end, mark: None },
             Search::Proven(proof) => corrupt(Damage::FrameHeader, proof),
             Search::Unproven { end, synced } => {
                 // Not beyond `at`, or it would be proof of damage: it concerns the records before.
-                self.seen.prove(Some(synced));
+                self.seen.prove(Some(synced.min(data_end)));
                 let lost = tail.unwrap_or(reach.max(end.unwrap_or(0))) - self.seen.position;
-                ScanEnd::Torn { data_end: at, lost }
+                ScanEnd::Torn { data_end, lost }
             }
         })
     }
 
-    /// Searches from the position `from` on. In a file without an earlier life also finds where the
-    /// last byte ends that isn't zero (the scan's position if none follows): the search goes no
-    /// further, and all up to there is of this life.
+    /// Searches from the position `from` on for proof that the bytes at `position` were durable. In a file without
+    /// an earlier life also finds where the last byte ends that isn't zero (`position` if none follows): the search
+    /// goes no further, and all up to there is of this life.
     fn search_behind(
         &mut self,
+        position: u64,
         from: u64,
         begun: impl Fn(&FrameHeader, u64) -> bool,
     ) -> io::Result<(Option<u64>, Search)> {
-        let tail = if self.earlier_life { None } else { Some(self.window.nonzero_end(self.seen.position)?) };
+        let tail = if self.earlier_life { None } else { Some(self.window.nonzero_end(position)?) };
         let until = tail.unwrap_or(self.window.len());
-        Ok((tail, self.search(from, until, begun)?))
+        Ok((tail, self.search(position, from, until, begun)?))
     }
 
     fn search(
         &mut self,
+        position: u64,
         from: u64,
         until: u64,
         begun: impl Fn(&FrameHeader, u64) -> bool,
     ) -> io::Result<Search> {
         let until = until.min(self.window.len()).min(from.saturating_add(SEARCH_MAX));
-        let at = self.offset();
+        let at = self.origin.offset(position);
         search(&mut self.window, &self.origin, at, from, until, begun)
     }
 }
@@ -437,9 +505,21 @@ impl Seen {
     /// Whether a sound frame is a record, in a place where there may be one.
     #[inline]
     fn is_record(&self, header: &FrameHeader, record_flags: u8) -> bool {
-        let checkpoint = header.kind == Kind::Checkpoint as u8;
+        // A chunk begins with one record that is no part of a batch.
+        let checkpoint = header.kind == Kind::Checkpoint as u8 && !(header.has_more() && self.is_first());
         let action = header.kind == Kind::Action as u8 && !self.is_first();
         (checkpoint || action) && header.flags & !record_flags == 0
+    }
+
+    /// Whether the frame is the first of a batch of which the others were not looked at yet.
+    #[inline]
+    fn begins_batch(&self, header: &FrameHeader) -> bool {
+        header.has_more() && self.position >= self.batches_end
+    }
+
+    /// Whether the next frame is in a batch that is whole, of which records were returned.
+    fn is_in_batch(&self) -> bool {
+        self.position < self.batches_end && self.batches_end != ONE_BY_ONE
     }
 
     /// Takes the record at the position, which is at the global `offset`, and moves past it.
@@ -466,4 +546,9 @@ impl Seen {
     fn prove(&mut self, synced: Option<u64>) {
         self.proven = self.proven.max(synced.unwrap_or(0));
     }
+}
+
+fn changed(offset: u64) -> io::Error {
+    let why = format!("the batch of the record at offset {offset} changed while it was read");
+    io::Error::other(why)
 }

@@ -8,11 +8,12 @@
 //! - It counts as the record did: in the seal's number of records, and in the data CRC with the CRC that the
 //!   record's frame had. So neither the seal nor the next chunk's header has to be written anew.
 //! - It proves what the record proved: `unsynced` is the same.
+//! - It has the record's place in a batch.
 //! - A record without payload has no room for it.
 
 use std::io;
 
-use super::{FRAME_HEADER_LEN, FrameHeader, Header, Kind, ReadAt, Salt, array_at, finish_frame};
+use super::{FLAG_MORE, FRAME_HEADER_LEN, FrameHeader, Header, Kind, ReadAt, Salt, array_at, finish_frame};
 
 /// The shortest payload of a void frame.
 pub(super) const VOID_LEN_MIN: u32 = 8;
@@ -26,13 +27,13 @@ pub(crate) fn void_frame(frame: &[u8], offset: u64, salt: &Salt) -> Option<Vec<u
     }
     let mut void = vec![0; frame.len()];
     void[FRAME_HEADER_LEN..][..4].copy_from_slice(&header.crc.to_le_bytes());
-    finish_frame(&mut void, len, Kind::Void, 0, offset, header.unsynced, salt);
+    finish_frame(&mut void, len, Kind::Void, header.flags & FLAG_MORE, offset, header.unsynced, salt);
     Some(void)
 }
 
 /// Whether this is the header of a void frame.
 pub(super) fn is_void(header: &FrameHeader) -> bool {
-    header.kind == Kind::Void as u8 && header.flags == 0 && header.len >= VOID_LEN_MIN
+    header.kind == Kind::Void as u8 && header.flags & !FLAG_MORE == 0 && header.len >= VOID_LEN_MIN
 }
 
 /// The CRC that the record's frame had; `frame` is a whole void frame.

@@ -133,7 +133,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         let _inside = Inside::enter(positions.identity());
         let salt = Salt::new(salt);
         let encoder = FrameEncoder { tail: &mut self.tail, salt: &salt, payload_max, transform };
-        encoder.stage(HEADER_LEN as usize, &record, offset, positions.synced())
+        encoder.stage(HEADER_LEN as usize, &record, offset, positions.synced(), 0)
     }
 
     /// A spare with space for at least `bytes`.

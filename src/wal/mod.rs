@@ -21,7 +21,7 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 
 use self::head::Head;
-use crate::chunk::{ChunkFile, TailWriter};
+use crate::chunk::{ChunkFile, OpenChunk, TailWriter};
 use crate::config::Config;
 use crate::directory::WalLock;
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ use crate::flush::{Flush, FlushMetrics, FlushTicket, HandOver, Inside, Pipeline,
 use crate::panics::{catch, report};
 use crate::position::Segment;
 use crate::reader::{LogView, Records, WalReader};
-use crate::record::{Callback, StateMachine, WalRecord, WalTypes};
+use crate::record::{Batch, Callback, StateMachine, WalRecord, WalTypes};
 use crate::recovery::RecoveryReport;
 
 pub use open::OpenOptions;
@@ -154,9 +154,99 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.accept()
     }
 
+    /// Appends the records of a batch, of which recovery replays all or none, and returns their segments.
+    ///
+    /// The records are in the log one after the other, in one chunk, and can be read one by one. A reader sees all of
+    /// them at once, and so does a state machine that the log is replayed into. An empty batch appends nothing.
+    /// Everything else is as for [`append`](Self::append), which costs about the same for as many records.
+    ///
+    /// ```
+    /// use chunked_wal::{Batch, ChunkedWal, WalTypes};
+    /// # struct Log;
+    /// # impl WalTypes for Log { type Action = String; type Checkpoint = u64; type Callback = (); }
+    ///
+    /// fn transfer(wal: &mut ChunkedWal<Log>) -> Result<(), chunked_wal::Error> {
+    ///     let mut batch = Batch::new();
+    ///     batch.action("take 10 from a".to_string());
+    ///     batch.action("give 10 to b".to_string());
+    ///     wal.append_batch(&batch)?;
+    ///     wal.sync()
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Nothing is appended then. As [`append`](Self::append), with [`Error::InBatch`] around an error that concerns
+    /// one of the records; [`Error::BatchTooLarge`].
+    pub fn append_batch(&mut self, batch: &Batch<W>) -> Result<Vec<Segment>> {
+        if batch.is_empty() {
+            return self.shared.positions.check().map(|()| Vec::new());
+        }
+        let segments = self.stage_batch(batch)?;
+        self.accept_batch().map(|()| segments)
+    }
+
+    /// Rotates if the open chunk is full, appends a batch, applies its records: all of it or, with an error or a panic
+    /// of the state machine, nothing, neither in the log nor in the state.
+    ///
+    /// A state machine can refuse a record after it has applied others of the batch. So the records are applied to a
+    /// clone, which takes the place of `state_machine` at the end. Where a clone costs too much, check the batch
+    /// first, then [`append_batch`](Self::append_batch) and apply.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_batch`](Self::append_batch) and [`close_open_chunk`](Self::close_open_chunk);
+    /// [`Error::StateMachine`] with the offset that the refused record would have had.
+    pub fn append_and_apply_batch<SM: StateMachine<W> + Clone>(
+        &mut self,
+        batch: &Batch<W>,
+        state_machine: &mut SM,
+    ) -> Result<Vec<Segment>> {
+        self.try_close_full_chunk(state_machine)?;
+        if batch.is_empty() {
+            return self.shared.positions.check().map(|()| Vec::new());
+        }
+        let segments = self.stage_batch(batch)?;
+        let chunk_id = self.open_chunk_id();
+        let mut applied = state_machine.clone();
+        for (record, segment) in batch.records().iter().zip(&segments) {
+            applied.apply(record, chunk_id, *segment).map_err(|error| Error::StateMachine {
+                chunk_id,
+                offset: segment.offset,
+                source: Arc::from(error.into()),
+            })?;
+        }
+        self.accept_batch()?;
+        *state_machine = applied;
+        Ok(segments)
+    }
+
+    /// Encodes the records of a batch, of at least one, after the last record, to be accepted or not; returns their
+    /// segments.
+    fn stage_batch(&mut self, batch: &Batch<W>) -> Result<Vec<Segment>> {
+        let Config { max_record_size, max_batch_size, .. } = self.config;
+        self.stage_by(|open, tail, synced| {
+            open.stage_batch(batch.records(), tail, synced, max_record_size, max_batch_size)
+        })?;
+        Ok(self.head.opened()?.staged_batch())
+    }
+
+    /// Accepts the staged batch.
+    fn accept_batch(&mut self) -> Result<()> {
+        let last = self.head.opened()?.commit_batch(&mut self.tail);
+        self.accepted(last).map(drop)
+    }
+
     /// Encodes a record after the last one, to be accepted or not.
     #[inline]
     fn stage(&mut self, record: &WalRecord<W>) -> Result<()> {
+        let max_record_size = self.config.max_record_size;
+        self.stage_by(|open, tail, synced| open.stage(record, tail, synced, max_record_size))
+    }
+
+    /// Lets `stage` encode after the last record; `stage` also gets the offset known to be durable.
+    #[inline]
+    fn stage_by(&mut self, stage: impl Fn(&mut OpenChunk, &mut TailWriter, u64) -> Result<()>) -> Result<()> {
         self.shared.positions.check()?;
         self.ensure_open_chunk()?;
         let end = self.end();
@@ -165,27 +255,30 @@ impl<W: WalTypes> ChunkedWal<W> {
             self.hand_over.flush(end, Flush::Write, &mut None, 0, "append")?;
         }
         loop {
-            match self.stage_in_chunk(record) {
+            let open = self.head.opened()?;
+            let positions = &self.shared.positions;
+            let inside = Inside::enter(positions.identity());
+            let staged = stage(open, &mut self.tail, positions.synced());
+            drop(inside);
+            match staged {
                 Err(Error::StorageFull { .. }) if self.make_room() => {}
                 staged => return staged,
             }
         }
     }
 
-    #[inline]
-    fn stage_in_chunk(&mut self, record: &WalRecord<W>) -> Result<()> {
-        let open = self.head.opened()?;
-        let positions = &self.shared.positions;
-        let _inside = Inside::enter(positions.identity());
-        open.stage(record, &mut self.tail, positions.synced(), self.config.max_record_size)
-    }
-
     /// Accepts the staged record.
     #[inline]
     fn accept(&mut self) -> Result<Segment> {
+        let segment = self.head.opened()?.commit(&mut self.tail);
+        self.accepted(segment)
+    }
+
+    /// Publishes what was accepted, up to the record at `last`, which it returns.
+    #[inline]
+    fn accepted(&mut self, last: Segment) -> Result<Segment> {
         let open = self.head.opened()?;
-        let segment = open.commit(&mut self.tail);
-        self.last_segment = segment;
+        self.last_segment = last;
         let appended = open.end();
         self.shared.positions.publish_appended(appended);
         if open.becomes_half_full(&self.config) {
@@ -197,7 +290,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             // The record is accepted even if this fails; the next call reports the failure.
             let _poisoned_or_inside = self.hand_over.flush(appended, Flush::Write, &mut None, 0, "append");
         }
-        Ok(segment)
+        Ok(last)
     }
 
     /// The segment of the last record. In a new log that is its first checkpoint.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod batches;
 mod damage;
 mod encoding;
 mod ends;
@@ -133,7 +134,16 @@ impl Chunk {
 
     /// An action or checkpoint, encoded when everything below `synced` was durable.
     fn record(&mut self, kind: Kind, payload: &[u8], synced: u64) -> u64 {
-        let offset = self.frame(self.raw(kind as u8, synced), payload);
+        self.record_with(self.raw(kind as u8, synced), kind, payload)
+    }
+
+    /// An action of a batch that goes on after it.
+    fn more(&mut self, payload: &[u8], synced: u64) -> u64 {
+        self.record_with(Raw { flags: FLAG_MORE, ..self.raw(ACTION, synced) }, Kind::Action, payload)
+    }
+
+    fn record_with(&mut self, raw: Raw, kind: Kind, payload: &[u8]) -> u64 {
+        let offset = self.frame(raw, payload);
         let start = self.at(offset);
         let size = (self.bytes.len() - start) as u64;
         self.crcs.extend(&self.bytes[start..start + 4]);
@@ -195,7 +205,7 @@ fn finish<R: ReadAt>(scan: &mut Scan<R>) -> io::Result<Seen> {
     let mut records = Vec::new();
     while let Some(frame) = scan.next()? {
         let Frame { offset, size, kind, flags, payload } = frame;
-        assert!(flags == 0 || flags == FLAG_LZ4);
+        assert!(flags & !(FLAG_LZ4 | FLAG_MORE) == 0);
         records.push(Record { offset, size, kind, payload: payload.to_vec() });
         assert_eq!(scan.last_segment(), Some((offset, size)));
         assert!(scan.end().is_none());

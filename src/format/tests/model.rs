@@ -69,8 +69,7 @@ impl Model<'_> {
             5 => h.len >= 8,
             _ => false,
         };
-        let flags = if h.kind == MARK { FLAG_CLOSED } else { 0 };
-        kind && h.flags & !flags == 0
+        kind && h.flags & !flags_of(h.kind) == 0
             && (h.unsynced == UNSYNCED_UNKNOWN || u64::from(h.unsynced) * 8 <= self.offset(at))
     }
 
@@ -87,29 +86,58 @@ impl Model<'_> {
         }
     }
 
-    /// The records, the end, and the place where it is.
+    /// The records, the end, and the place where they end.
     fn scan(&self, successor: bool) -> (Vec<Record>, ScanEnd, usize) {
         let (mut records, mut count) = (Vec::new(), 0);
         let mut crcs = Vec::new();
+        // Where the last whole batch ends, and how much of the lists is of whole batches. A voided record is no
+        // batch of its own.
+        let mut whole = (64, 0, 0, 0);
         let mut at = 64;
         let end = loop {
+            let in_batch = whole.0 < at;
             match self.look(at) {
-                Ok((_, size, h)) if h.flags == 0 && (h.kind == 2 || h.kind == 1 && at > 64) => {
-                    let payload = self.bytes[at + 16..][..h.len as usize].to_vec();
-                    let kind = if h.kind == 1 { Kind::Action } else { Kind::Checkpoint };
-                    records.push(Record { offset: self.offset(at), size: size as u64, kind, payload });
-                    crcs.extend(h.crc.to_le_bytes());
+                Ok((_, size, h)) if h.flags & !2 == 0 && self.counts(at, &h) => {
+                    if h.kind == 5 {
+                        crcs.extend(&self.bytes[at + 16..at + 20]);
+                    } else {
+                        let payload = self.bytes[at + 16..][..h.len as usize].to_vec();
+                        let kind = if h.kind == 1 { Kind::Action } else { Kind::Checkpoint };
+                        records.push(Record { offset: self.offset(at), size: size as u64, kind, payload });
+                        crcs.extend(h.crc.to_le_bytes());
+                    }
                     (at, count) = (at + size, count + 1);
+                    if h.flags == 0 || (h.kind == 5 && !in_batch) {
+                        whole = (at, count, crcs.len(), records.len());
+                    }
                 }
-                Ok((_, size, h)) if h.flags == 0 && h.kind == 5 && h.len >= 8 && at > 64 => {
-                    crcs.extend(&self.bytes[at + 16..at + 20]);
-                    (at, count) = (at + size, count + 1);
+                Ok((_, _, h)) => {
+                    let end = self.end_at_frame(at, h, count, &crcs, successor);
+                    let offset = self.offset(at);
+                    let corrupt =
+                        |proof| ScanEnd::Corrupt { at: offset, damage: Damage::BatchCutShort, proof };
+                    break match (h.kind, end) {
+                        (_, end @ ScanEnd::Unsupported { .. }) => end,
+                        (3, _) if in_batch => corrupt(Proof::Seal { offset }),
+                        (4, _) if in_batch => corrupt(Proof::SyncMark { offset }),
+                        (_, end) => end,
+                    };
                 }
-                Ok((_, _, h)) => break self.end_at_frame(at, h, count, &crcs, successor),
-                Err((damage, reach)) => break self.end_at_hole(at, damage, reach, successor),
+                Err((damage, reach)) => break self.end_at_hole(at, whole.0, damage, reach, successor),
             }
         };
-        (records, end, at)
+        records.truncate(whole.3);
+        (records, end, whole.0)
+    }
+
+    /// Whether a sound frame counts as a record there.
+    fn counts(&self, at: usize, h: &FrameHeader) -> bool {
+        match h.kind {
+            1 => at > 64,
+            2 => at > 64 || h.flags == 0,
+            5 => at > 64 && h.len >= 8,
+            _ => false,
+        }
     }
 
     fn end_at_frame(
@@ -124,10 +152,9 @@ impl Model<'_> {
         let unsupported = |what, found: u64, known| ScanEnd::Unsupported { at, what, found, known };
         match h.kind {
             6.. => return unsupported("frame kind", h.kind.into(), 5),
-            4 if h.flags & !FLAG_CLOSED != 0 => {
-                return unsupported("frame flags", h.flags.into(), FLAG_CLOSED.into());
+            kind if h.flags & !flags_of(kind) != 0 => {
+                return unsupported("frame flags", h.flags.into(), flags_of(kind).into());
             }
-            1..=3 | 5 if h.flags != 0 => return unsupported("frame flags", h.flags.into(), 0),
             _ if place == 64 => {
                 return ScanEnd::Corrupt { at, damage: Damage::FirstFrameKind, proof: Proof::FinalName };
             }
@@ -185,8 +212,15 @@ impl Model<'_> {
         ends.max()
     }
 
-    fn end_at_hole(&self, place: usize, damage: Option<Damage>, reach: usize, successor: bool) -> ScanEnd {
-        let at = self.offset(place);
+    fn end_at_hole(
+        &self,
+        place: usize,
+        whole: usize,
+        damage: Option<Damage>,
+        reach: usize,
+        successor: bool,
+    ) -> ScanEnd {
+        let (at, data_end) = (self.offset(place), self.offset(whole));
         if place == 64 {
             let damage = damage.unwrap_or(Damage::FrameHeader);
             return ScanEnd::Corrupt { at, damage, proof: Proof::FinalName };
@@ -201,11 +235,11 @@ impl Model<'_> {
         }
         if self.header.earlier_life() {
             let end = later.last().map_or(place, |last| last.0 + last.1).max(place + reach);
-            return ScanEnd::Torn { data_end: at, lost: (end - place) as u64 };
+            return ScanEnd::Torn { data_end, lost: (end - whole) as u64 };
         }
-        match self.nonzero_end() {
-            end if end <= place => ScanEnd::Clean { data_end: at, mark: None },
-            end => ScanEnd::Torn { data_end: at, lost: (end - place) as u64 },
+        match self.nonzero_end().max(place) {
+            end if end <= whole => ScanEnd::Clean { data_end, mark: None },
+            end => ScanEnd::Torn { data_end, lost: (end - whole) as u64 },
         }
     }
 
@@ -214,11 +248,22 @@ impl Model<'_> {
     }
 }
 
+/// The flags that a frame of this kind may have.
+fn flags_of(kind: u8) -> u8 {
+    match kind {
+        1 | 2 | 5 => FLAG_MORE,
+        MARK => FLAG_CLOSED,
+        _ => 0,
+    }
+}
+
 /// What is written to a chunk, one after the other.
 #[derive(Debug, Clone)]
 enum Put {
     /// A frame that knew as durable all but the last so many bytes before it.
     Record(usize, u32),
+    /// The same, in a batch that goes on after it.
+    More(usize, u32),
     /// A mark that the next thing overwrites, or one that stays.
     Mark {
         stays: bool,
@@ -245,10 +290,11 @@ enum Hurt {
 fn put() -> impl Strategy<Value = Put> {
     let unsynced = prop_oneof![5 => 0u32..300, 2 => Just(0), 1 => Just(UNSYNCED_UNKNOWN)];
     prop_oneof![
-        12 => (0usize..90, unsynced.clone()).prop_map(|(n, u)| Put::Record(n, u)),
+        9 => (0usize..90, unsynced.clone()).prop_map(|(n, u)| Put::Record(n, u)),
+        4 => (0usize..90, unsynced.clone()).prop_map(|(n, u)| Put::More(n, u)),
         2 => any::<(bool, bool)>().prop_map(|(stays, closed)| Put::Mark { stays, closed }),
         1 => Just(Put::Seal),
-        1 => (1u8..7, 0u8..3, 0usize..40, unsynced).prop_map(|(k, f, n, u)| Put::Odd(k, f, n, u)),
+        1 => (1u8..7, 0u8..4, 0usize..40, unsynced).prop_map(|(k, f, n, u)| Put::Odd(k, f, n, u)),
         1 => (8usize..90, 0u32..100).prop_map(|(n, u)| Put::Begun(n, u)),
         1 => (0usize..90).prop_map(Put::Stale),
         1 => (1usize..40).prop_map(|n| Put::Zeros(n * 8)),
@@ -274,6 +320,10 @@ fn build(header: Header, puts: &[Put], hurts: &[Hurt]) -> Vec<u8> {
             Put::Record(n, unsynced) => {
                 let synced = chunk.end().saturating_sub(u64::from(*unsynced));
                 chunk.action(&vec![*n as u8; *n], synced);
+            }
+            Put::More(n, unsynced) => {
+                let synced = chunk.end().saturating_sub(u64::from(*unsynced));
+                chunk.more(&vec![*n as u8; *n], synced);
             }
             Put::Mark { stays, closed } => {
                 let flags = if *closed { FLAG_CLOSED } else { 0 };
