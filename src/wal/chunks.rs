@@ -132,6 +132,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         let (positions, payload_max) = (&self.shared.positions, self.config.max_record_size);
         let _inside = Inside::enter(positions.identity());
         let salt = Salt::new(salt);
+        self.tail.stage(0, HEADER_LEN as usize);
         let encoder = FrameEncoder { tail: &mut self.tail, salt: &salt, payload_max, transform };
         encoder.stage(HEADER_LEN as usize, &record, offset, positions.synced(), 0)
     }

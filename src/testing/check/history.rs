@@ -25,12 +25,15 @@ pub(crate) struct Entry<W: WalTypes> {
     pub(crate) size: u64,
     pub(crate) record: WalRecord<W>,
     payload: Vec<u8>,
+    /// In one batch with the record before it.
+    pub(crate) continues: bool,
 }
 
 impl<W: WalTypes> Entry<W> {
     pub(crate) fn new(chunk_id: ChunkId, segment: Segment, record: WalRecord<W>) -> Self {
         let payload = payload(&record);
-        Entry { chunk: chunk_id.0, offset: segment.offset, size: segment.size, record, payload }
+        let Segment { offset, size, .. } = segment;
+        Entry { chunk: chunk_id.0, offset, size, record, payload, continues: false }
     }
 
     pub(crate) fn watched(chunk_id: ChunkId, segment: Segment, record: WalRecord<TestTypes<W>>) -> Self {
@@ -42,7 +45,7 @@ impl<W: WalTypes> Entry<W> {
         let payload = payload(&record);
         let stored = FRAME_HEADER_LEN + stored_len(&payload, compression);
         let size = stored.next_multiple_of(ALIGN as usize) as u64;
-        Entry { chunk, offset, size, record, payload }
+        Entry { chunk, offset, size, record, payload, continues: false }
     }
 
     pub(crate) fn segment(&self) -> Segment {

@@ -92,6 +92,7 @@ pub(crate) fn open<S: Subject>(
     let found = facts.count_found(&all)?;
     let matched = claims.matched(&all[..found])?;
     let first = claims.first(&all[..found])?;
+    claims.check_batches(first + matched)?;
     let known = &claims.history.entries[..first + matched];
     let expected = claims.history.apply_to(known.len(), subject.state_machine())?;
     claims.check_started(&all, matched, found, &expected.checkpoint())?;
@@ -134,6 +135,16 @@ impl<W: WalTypes> Claims<'_, W> {
         let history = &self.history.entries[self.first(found)?..];
         let appended = |entry: &Rc<Entry<W>>| entry.end() <= self.bounds.appended;
         Ok(found.iter().zip(history).take_while(|(found, known)| *found == *known && appended(known)).count())
+    }
+
+    /// Checks that no batch was recovered in part, if the first `n` records of the history are there.
+    fn check_batches(&self, n: usize) -> Result<(), String> {
+        match self.history.entries.get(n) {
+            Some(missing) if missing.continues => {
+                Err(format!("a batch is there in part; the first record missing: {missing}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks the records that are not in the history: they must be a chunk's first checkpoint, with

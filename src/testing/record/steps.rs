@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::flush::Flush;
 use crate::position::Segment;
-use crate::record::{CallbackFn, StateMachine, WalRecord, WalTypes};
+use crate::record::{Batch, CallbackFn, StateMachine, WalRecord, WalTypes};
 use crate::storage::{Fault, FaultHow, OpKind};
 use crate::testing::Subject;
 use crate::testing::check::Types;
@@ -15,6 +15,7 @@ impl<S: Subject> Runner<'_, S> {
     pub(crate) fn step(&mut self, step: &Step) -> Result<(), Stop> {
         match *step {
             Step::Append { from, count } => (from..from + count).try_for_each(|n| self.append_action(n))?,
+            Step::Batch { from, count } => self.append_batch(from, count)?,
             Step::Burst { from, count } => self.burst(from, count)?,
             Step::Checkpoint => self.append_checkpoint()?,
             Step::Write => self.flush_and_wait(Flush::Write)?,
@@ -67,6 +68,34 @@ impl<S: Subject> Runner<'_, S> {
             return Ok(());
         }
         self.appended("append", predicted, appended)
+    }
+
+    /// Appends the actions that the state machine takes as one batch.
+    fn append_batch(&mut self, from: u64, count: u64) -> Result<(), Stop> {
+        if self.log()?.wal.is_open_chunk_full() {
+            self.rotate()?;
+        }
+        let mut batch = Batch::new();
+        let mut predicted = Vec::new();
+        for n in from..from + count {
+            let action = self.setup.subject.action(n);
+            let mut entry = self.history().next(WalRecord::Action(action.clone()));
+            let segment = entry.segment();
+            entry.continues = !batch.is_empty();
+            let log = self.log()?;
+            let (record, chunk_id) = (WalRecord::Action(action), log.wal.open_chunk_id());
+            if log.machine.apply(&record, chunk_id, segment).is_ok() {
+                batch.push(record);
+                predicted.push(segment);
+                self.predict(entry);
+            }
+        }
+        let appended = self.log()?.wal.append_batch(&batch);
+        let segments = self.call("append_batch", appended)?;
+        if segments == predicted {
+            return self.settle();
+        }
+        Err(Stop::Wrong(format!("append_batch returned {segments:?}, predicted was {predicted:?}")))
     }
 
     /// Predicts a record after the last one, in its chunk.

@@ -17,6 +17,13 @@ pub enum Step {
         /// The number of actions.
         count: u64,
     },
+    /// `B<from>x<count>`: appends actions as one batch, after it has applied each. A full chunk is closed first.
+    Batch {
+        /// The number of the first action; the others follow it.
+        from: u64,
+        /// The number of actions.
+        count: u64,
+    },
     /// `b<from>x<count>`: appends actions and flushes each without waiting, so that the worker finds
     /// all of them queued. Odd ones ask for a sync, every fifth starts a chunk.
     Burst {
@@ -172,7 +179,7 @@ impl Script {
 impl Step {
     fn draw(dice: &mut Dice) -> Self {
         let from = dice.below(1_000_000);
-        match dice.below(36) {
+        match dice.below(39) {
             0..=8 => Step::Append { from, count: 1 + dice.below(6) },
             9..=10 | 32..=33 => Step::Burst { from, count: 2 + dice.below(6) },
             11 => Step::Checkpoint,
@@ -182,6 +189,7 @@ impl Step {
             22 => Step::Remove { chunks: 1 + dice.below(3) },
             23..=24 => Step::RemoveAtOnce { chunks: 1 + dice.below(3) },
             25 => Step::Idle,
+            36..=38 => Step::Batch { from, count: 1 + dice.below(5) },
             26 => Step::Close,
             27..=28 => Step::Kill,
             29..=30 => Step::Crash { seed: dice.below(1 << 20) },

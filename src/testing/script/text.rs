@@ -37,6 +37,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Append { from, count } => write!(f, "a{from}x{count}"),
+            Step::Batch { from, count } => write!(f, "B{from}x{count}"),
             Step::Burst { from, count } => write!(f, "b{from}x{count}"),
             Step::Checkpoint => f.write_str("p"),
             Step::Write => f.write_str("w"),
@@ -73,6 +74,7 @@ impl FromStr for Step {
         };
         Ok(match (letter, rest) {
             ('a', _) => run().map(|(from, count)| Step::Append { from, count })?,
+            ('B', _) => run().map(|(from, count)| Step::Batch { from, count })?,
             ('b', _) => run().map(|(from, count)| Step::Burst { from, count })?,
             ('p', "") => Step::Checkpoint,
             ('w', "") => Step::Write,
