@@ -260,6 +260,7 @@ impl RawRecords<'_> {
                 _ => RecordKind::Action,
             },
             is_compressed: frame.is_compressed(),
+            batch_goes_on: frame.has_more(),
             stored_len: frame.payload.len() as u64,
             payload,
         }))
@@ -366,6 +367,9 @@ pub struct RawRecord<'a> {
     pub kind: RecordKind,
     /// Whether the payload was compressed with LZ4 on the disk.
     pub is_compressed: bool,
+    /// Whether the next record is in the same [batch](crate::Batch). The last record of a batch says no, as does a
+    /// record that was appended alone.
+    pub batch_goes_on: bool,
     /// Bytes of the payload on the disk, fewer than it has if it was compressed.
     pub stored_len: u64,
     /// What the codec wrote.
@@ -500,7 +504,7 @@ pub fn mend_chunk(lock: &WalLock, id: ChunkId, successor: Option<ChunkId>) -> Re
 ///
 /// # Errors
 ///
-/// [`Error::NotInLog`] if no sound record ends at `data_end`; as [`RawChunk::open`];
+/// [`Error::NotInLog`] if no sound record ends at `data_end`, or one in the middle of a batch; as [`RawChunk::open`];
 /// [`Error::StorageFull`], [`Error::Io`].
 pub fn cut_chunk(lock: &WalLock, id: ChunkId, data_end: u64) -> Result<()> {
     recovery::cut_chunk(&**lock.storage(), &lock.dir().join(id.file_name()), id, data_end)

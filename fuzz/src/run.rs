@@ -390,7 +390,7 @@ fn header(file: &mut Vec<u8>, input: &mut Input<'_>) {
 /// Writes a frame that is right in all its checks, of any kind, whatever it says of what is synced.
 fn frame(file: &mut Vec<u8>, input: &mut Input<'_>) {
     let at = input.word() % (file.len() + 1) / 8 * 8;
-    let (kind, flags, unsynced) = (input.byte() % 6, input.byte() % 3, input.long());
+    let (kind, flags, unsynced) = (input.byte() % 6, input.byte() % 6, input.long());
     // Its salt is the file's where that is a forged one. Behind the last offset there are no frames.
     let mut forge = Forge::chunk(header_field(file, 16).min(u64::MAX - 2 * FILE_MAX as u64));
     forge.bytes.resize(at, 0);

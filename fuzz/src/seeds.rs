@@ -57,7 +57,8 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     add("later-version", &[&[1, 0], &[HEADER, 0, 8, 2, 2, 0]]);
     add("later-feature", &[&[1, 0], &[HEADER, 0, 12, 1, 0x80]]);
     add("later-kind", &[&[1, 0], &frame(176, 5, 0, 0, b"?")]);
-    add("later-flag", &[&[1, 0], &frame(176, 1, 2, 0, b"?")]);
+    add("later-flag", &[&[1, 0], &frame(176, 1, 4, 0, b"?")]);
+    add("batch-without-end", &[&[1, 0], &frame(176, 1, 2, 0, b"?")]);
     add("compressed-lies", &[&[8, 0], &frame(152, 1, 1, 0, b"no block")]);
     add("refused-by-codec", &[&[1, 0], &frame(176, 1, 0, 0, b"?")]);
     add("first-is-action", &[&[1, 0], &frame(64, 1, 0, 0, b"")]);

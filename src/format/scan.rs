@@ -32,8 +32,8 @@ use super::search::{Search, next_sound, search};
 use super::void::{VOID_LEN_MIN, is_void, voided_crc};
 use super::window::Window;
 use super::{
-    Block, DataCrc, FLAG_CLOSED, FLAG_LZ4, FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header, Kind, ReadAt,
-    SEAL_LEN, SYNC_MARK_LEN, Seal, sound_frame,
+    Block, DataCrc, FLAG_CLOSED, FLAG_LZ4, FLAG_MORE, FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header,
+    Kind, ReadAt, SEAL_LEN, SYNC_MARK_LEN, Seal, sound_frame,
 };
 use crate::error::{Damage, Proof};
 
@@ -69,6 +69,11 @@ impl<'a> Frame<'a> {
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.flags & FLAG_LZ4 == 0
+    }
+
+    /// Whether the next record is in the same batch.
+    pub(crate) fn has_more(&self) -> bool {
+        self.flags & FLAG_MORE != 0
     }
 
     pub(crate) fn is_compressed(&self) -> bool {
@@ -345,6 +350,11 @@ impl<R: ReadAt> Scan<R> {
     /// The size of its reads in bytes, but for records that are larger.
     pub(crate) fn read_size(&self) -> usize {
         self.window.size()
+    }
+
+    /// Whether the last record returned belongs to a batch that goes on after it.
+    pub(crate) fn is_in_batch(&self) -> bool {
+        self.seen.is_in_batch()
     }
 
     /// The global offset after the last frame seen.

@@ -163,7 +163,7 @@ fn mark_anew(chunk: &mut ChunkWriter, end: u64) -> Result<()> {
     chunk.sync()
 }
 
-/// Ends a chunk at `end`, where one of its records ends: keeps the records before it, seals them, and cuts the rest
+/// Ends a chunk at `end`, where one of its records ends that is not in the middle of a batch: keeps the records before it, seals them, and cuts the rest
 /// off. On return the kept records are on stable storage.
 pub(crate) fn cut_chunk(storage: &dyn Storage, path: &Path, id: ChunkId, end: u64) -> Result<()> {
     let (header, bytes) = open_chunk(storage, path, id)?;
@@ -173,7 +173,7 @@ pub(crate) fn cut_chunk(storage: &dyn Storage, path: &Path, id: ChunkId, end: u6
         let (records, data_crc) = (scan.records(), scan.data_crc().value());
         match scan.last_segment().map(|(offset, size)| offset + size) {
             Some(at) if at < end => {}
-            Some(at) if at == end => {
+            Some(at) if at == end && !scan.is_in_batch() => {
                 let data_len = end - id.0;
                 rewrite(&mut chunk, &header, HEADER_LEN, data_len, REPAIR_READ as u64)?;
                 chunk.sync()?;

@@ -133,6 +133,11 @@ fn a_log_of_version_1_from_which_records_were_taken_out() {
 }
 
 #[test]
+fn a_log_of_version_1_with_batches_the_last_of_which_is_torn() {
+    reads_for_ever("batches");
+}
+
+#[test]
 fn a_log_of_version_1_in_files_used_before() {
     reads_for_ever("reused");
     let features = |path: PathBuf| fs::read(path).unwrap()[12];
@@ -253,8 +258,38 @@ fn write_fixtures_that_are_missing() {
     wal.close().unwrap();
     write_fixture("reused", &disk.storage);
 
+    write_fixture("batches", &torn_batch());
+
     #[cfg(feature = "lz4")]
     write_fixture("lz4", &half_compressed().storage);
+}
+
+/// A log with batches in two chunks, and part of one at its end.
+fn torn_batch() -> MemoryStorage {
+    let disk = Disk::default();
+    let (mut wal, mut list) = disk.open();
+    let batch = |from: usize, len: usize| {
+        let words = (from..from + len).map(|n| format!("{n} {}", "in a batch ".repeat(n % 4)));
+        words.map(WalRecord::Action).collect::<chunked_wal::Batch<crate::common::Words>>()
+    };
+    words(&mut wal, &mut list, 0..2);
+    wal.append_and_apply_batch(&batch(2, 5), &mut list).unwrap();
+    wal.close_open_chunk(&list).unwrap();
+    wal.append_and_apply_batch(&batch(7, 1), &mut list).unwrap();
+    wal.append_and_apply_batch(&batch(8, 3), &mut list).unwrap();
+    wal.sync().unwrap();
+    let end = wal.progress().appended;
+    wal.append_batch(&batch(11, 60)).unwrap();
+    wal.flush_ticket(Flush::Write).unwrap().wait().unwrap();
+    let torn = (0..1000).map(|seed| disk.storage.crash(seed)).find(|left| {
+        let path = disk.config.chunk_path(wal.open_chunk_id());
+        let at = (end - wal.open_chunk_id().0) as usize;
+        // Its first record is whole, and a later one is not.
+        let first = left.read_file(path).is_some_and(|bytes| bytes[at..at + 512].iter().any(|b| *b != 0));
+        let opened = disk.on(left.kill()).try_open();
+        first && opened.is_ok_and(|(wal, _)| wal.recovery().torn_tail.is_some_and(|torn| torn.lost > 600))
+    });
+    torn.unwrap()
 }
 
 /// A log whose second and fourth chunk were begun with compression. The third is begun without, and so

@@ -2,6 +2,7 @@
 mod any_storage;
 mod backup;
 mod basics;
+mod batches;
 mod codecs;
 #[path = "../common/mod.rs"]
 mod common;

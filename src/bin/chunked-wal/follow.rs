@@ -92,5 +92,8 @@ fn print(
     let payload = &payload.0[..];
     // A reader doesn't know how the payload is stored; that isn't printed.
     let stored_len = payload.len() as u64;
-    printer.print(chunk, &RawRecord { offset, size, kind, is_compressed: false, stored_len, payload })
+    printer.print(
+        chunk,
+        &RawRecord { offset, size, kind, is_compressed: false, batch_goes_on: false, stored_len, payload },
+    )
 }

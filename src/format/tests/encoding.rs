@@ -27,6 +27,10 @@ fn test_vector() {
     crcs.push(finish_frame(&mut hello, 5, Kind::Action, 0, 80, unsynced(80, 0), &salt));
     assert_eq!(hello.to_vec(), hex("b4a2f2aa05000000010a0000726c379068656c6c6f000000"));
 
+    let mut more = *b"0123456789abcdefhello\0\0\0";
+    finish_frame(&mut more, 5, Kind::Action, FLAG_MORE, 80, unsynced(80, 0), &salt);
+    assert_eq!(more.to_vec(), hex("4a0f24d705000000210a000012c02c2268656c6c6f000000"));
+
     assert_eq!(sync_mark(104, &salt).to_vec(), hex("d19165500000000004000000aff0a878"));
     assert_eq!(closing_mark(104, &salt).to_vec(), hex("7685831e00000000140000007f9aa3c1"));
     let seal = Seal { records: 2, data_len: 104, data_crc: crcs.value() };
