@@ -157,7 +157,7 @@ mutation 'the search for proof has no bound' src/format/scan.rs \
     's/\.min\(from\.saturating_add\(SEARCH_MAX\)\)//' "$format"
 mutation 'all is read behind a closing mark' src/format/scan.rs \
     's/if mark == Mark::Closed \{/if false \&\& mark == Mark::Closed {/' "$format"
-mutation 'a log goes by the path of its directory' src/storage/disk.rs \
+mutation 'a log goes by the path of its directory' src/storage/disk/mod.rs \
     's/Ok\(Some\(Arc::new\(PinnedDir::open\(dir, file_mode\)\?\)\)\)/let _ = PinnedDir::open(dir, file_mode)?;\n        Ok(None)/' '--test directory'
 mutation 'a name that the next chunk needs is replaced' $rotate \
     's/storage\.rename_new\(spare, path/storage.rename(spare, path/g' '--test directory'

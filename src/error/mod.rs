@@ -4,15 +4,21 @@
 //! Errors are [`Clone`] (sources are in [`Arc`]s), because every waiting completion gets the first
 //! failure of a log.
 
+mod damage;
+mod foreign;
 #[cfg(feature = "blob")]
 mod no_blob;
+#[cfg(test)]
+mod tests;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::{fmt, io};
 
 use crate::position::{ChunkId, Segment};
 
+pub use damage::{Damage, Proof};
+pub use foreign::Foreign;
 #[cfg(feature = "blob")]
 pub use no_blob::NoBlob;
 
@@ -357,166 +363,6 @@ fn no_chunk_advice(found: &[u8]) -> &'static str {
     "restore it from a copy, or move it out of the log's directory if it never was one of its chunks"
 }
 
-/// What is wrong with bytes that should be a header or a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Damage {
-    /// The chunk's header fails its checksum or is cut short.
-    Header,
-    /// No frame of this chunk starts here.
-    FrameHeader,
-    /// The frame is longer than the rest of the file.
-    FrameCutShort,
-    /// The frame's checksum fails.
-    FrameChecksum,
-    /// The frame is sound, but its compressed payload can't be decompressed.
-    Compressed,
-    /// The first frame is sound but is not a checkpoint.
-    FirstFrameKind,
-    /// The seal is sound but counts other records than those found.
-    SealMismatch,
-    /// A batch of records ends without its last record, where all before is proven to have been whole.
-    BatchCutShort,
-    /// The chunk has a successor, but its frames end without a seal.
-    NotSealed,
-    /// Only the seal is damaged or missing: the next chunk proves that every record is there. The
-    /// damage [can be mended](Self::can_be_mended).
-    Seal,
-    /// One bit of the header is flipped, and the header's checksum says which. The damage [can be
-    /// mended](Self::can_be_mended).
-    HeaderBit,
-}
-
-impl Damage {
-    /// Whether the rest of the log proves which bytes were there: then
-    /// [`OpenOptions::mend`](crate::OpenOptions::mend) or `chunked-wal repair` writes them again, and
-    /// nothing is lost.
-    pub fn can_be_mended(self) -> bool {
-        matches!(self, Damage::Seal | Damage::HeaderBit)
-    }
-
-    fn advice(self) -> &'static str {
-        if self.can_be_mended() {
-            "open it with `OpenOptions::mend`, or run `chunked-wal repair`, to write it again; no record is lost"
-        } else {
-            "restore the file from a copy; otherwise a person must choose what to give up"
-        }
-    }
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Damage::Header => "the chunk header fails its checksum or is cut short",
-            Damage::FrameHeader => "no frame of this chunk starts there",
-            Damage::FrameCutShort => "the frame there is longer than the rest of the file",
-            Damage::FrameChecksum => "the frame there fails its checksum",
-            Damage::Compressed => "the payload there is compressed and can't be decompressed",
-            Damage::FirstFrameKind => "the first frame is not a checkpoint",
-            Damage::SealMismatch => "the seal there doesn't match the records found",
-            Damage::BatchCutShort => "the batch of records before it has no last record",
-            Damage::NotSealed => "there is neither a frame nor the seal",
-            Damage::Seal => "the seal that belongs there is damaged or missing, and every record is whole",
-            Damage::HeaderBit => "one bit of the chunk header is flipped, and its checksum says which",
-        })
-    }
-}
-
-/// Why bytes must have been durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Proof {
-    /// The chunk has its final name, which it gets only after its header and first frame are durable.
-    FinalName,
-    /// A later frame was encoded when everything below `synced` was durable.
-    LaterFrame {
-        /// The later frame's global offset.
-        offset: u64,
-        /// The synced offset that it proves.
-        synced: u64,
-    },
-    /// A later sync mark: everything before the mark was durable.
-    SyncMark {
-        /// The mark's global offset.
-        offset: u64,
-    },
-    /// A seal: everything before the seal was durable.
-    Seal {
-        /// The seal's global offset.
-        offset: u64,
-    },
-    /// The chunk has a successor, so it was sealed.
-    Successor,
-    /// The frame's checksum is right, so this is not a torn write: the frame was written like this.
-    Checksum,
-    /// This process appended the record, or saw it whole when it opened the log.
-    Seen,
-}
-
-impl fmt::Display for Proof {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Proof::FinalName => f.write_str("the file has its final name"),
-            Proof::LaterFrame { offset, synced } => {
-                write!(f, "the frame at {offset} was written when all below {synced} was synced")
-            }
-            Proof::SyncMark { offset } => write!(f, "there is a sync mark at {offset}"),
-            Proof::Seal { offset } => write!(f, "there is a seal at {offset}"),
-            Proof::Successor => f.write_str("the chunk has a successor"),
-            Proof::Checksum => f.write_str("its checksum is right"),
-            Proof::Seen => f.write_str("it was whole when this log was opened or appended to"),
-        }
-    }
-}
-
-/// Why a chunk is foreign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Foreign {
-    /// Its log id is not that of the other chunks.
-    LogId {
-        /// The log id of most chunks; of the oldest chunk, if another id is as frequent.
-        expected: [u8; 16],
-        /// The log id of this chunk.
-        found: [u8; 16],
-    },
-    /// The predecessor isn't the chunk that was there when this chunk was started: the predecessor is
-    /// sealed and has the right length, but has other records.
-    Predecessor {
-        /// The checksum of the predecessor's records, as this chunk's header has it.
-        expected: u32,
-        /// The checksum in the seal of the chunk that is there.
-        found: u32,
-    },
-    /// Its header and its file name have different ids.
-    Name {
-        /// The id in the file name.
-        named: ChunkId,
-        /// The id in the header.
-        header: ChunkId,
-    },
-}
-
-impl fmt::Display for Foreign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Foreign::LogId { expected, found } => {
-                write!(
-                    f,
-                    "it belongs to log {:032x}, the others to {:032x}",
-                    u128::from_be_bytes(*found),
-                    u128::from_be_bytes(*expected)
-                )
-            }
-            Foreign::Predecessor { expected, found } => write!(
-                f,
-                "it follows a chunk with the checksum {expected:08x}, but the chunk before it has {found:08x}; one of the two is from another history of this log"
-            ),
-            Foreign::Name { named, header } => write!(f, "its name says {named}, its header {header}"),
-        }
-    }
-}
-
 /// Why a record that checks out can't be read.
 #[derive(Debug)]
 pub(crate) enum Undecodable {
@@ -617,33 +463,5 @@ impl Error {
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         io::Error::new(error.io_kind(), error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn io_kinds_fit_and_keep_the_original() {
-        let full = Error::no_space("allocate", "x", 1, io::ErrorKind::StorageFull.into());
-        let cases = [
-            (Error::Locked { path: "x".into() }, io::ErrorKind::WouldBlock),
-            (Error::Gap { path: "x".into(), expected: 1, found: 2 }, io::ErrorKind::InvalidData),
-            (full.clone(), io::ErrorKind::StorageFull),
-            (
-                Error::InvalidConfig { field: "x", value: "0".into(), allowed: "1..".into() },
-                io::ErrorKind::InvalidInput,
-            ),
-            (Error::io("sync", "x", io::ErrorKind::PermissionDenied.into()), io::ErrorKind::PermissionDenied),
-            (full.poisoned(), io::ErrorKind::Other),
-        ];
-        for (error, kind) in cases {
-            let text = error.to_string();
-            let io = io::Error::from(error);
-            assert_eq!(io.kind(), kind, "{text}");
-            assert_eq!(io.to_string(), text);
-            assert!(io.get_ref().is_some_and(|e| e.is::<Error>()));
-        }
     }
 }

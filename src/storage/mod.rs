@@ -12,11 +12,8 @@
 //!   interrupted; `write_all_at` and `read_full_at` handle that, once for all storages.
 
 mod disk;
-#[cfg(feature = "mmap")]
-mod map;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
-mod pinned;
 #[cfg(test)]
 mod tests;
 

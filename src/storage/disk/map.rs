@@ -10,7 +10,7 @@ use std::io::{ErrorKind, IoSlice};
 
 use memmap2::{Mmap, MmapOptions};
 
-use super::StorageFile;
+use crate::storage::StorageFile;
 
 /// The start of a file, in memory, for reading only.
 #[derive(Debug)]

@@ -17,8 +17,10 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::disk::{DiskFile, lock_in, regular};
-use super::{Access, DiskStorage, Storage, StorageFile};
+use super::directories;
+use super::file::{DiskFile, regular};
+use super::lock::lock_in;
+use crate::storage::{Access, Storage, StorageFile};
 
 /// Real files in one directory.
 #[derive(Debug)]
@@ -58,16 +60,16 @@ impl PinnedDir {
 
 impl Storage for PinnedDir {
     fn create_dir(&self, dir: &Path) -> io::Result<PathBuf> {
-        DiskStorage.create_dir(dir)
+        directories::create(dir)
     }
 
     fn resolve_dir(&self, dir: &Path) -> io::Result<PathBuf> {
-        if dir == self.path { Ok(self.path.clone()) } else { DiskStorage.resolve_dir(dir) }
+        if dir == self.path { Ok(self.path.clone()) } else { directories::resolve(dir) }
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
         if dir != self.path {
-            return DiskStorage.list(dir);
+            return directories::list(dir);
         }
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.dir)? {
@@ -129,7 +131,7 @@ impl Storage for PinnedDir {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        if dir == self.path { self.dir.sync_all() } else { DiskStorage.sync_dir(dir) }
+        if dir == self.path { self.dir.sync_all() } else { directories::sync(dir) }
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
