@@ -66,7 +66,13 @@ pub(super) fn find_end<R: ReadAt>(
 
 /// The position after the batch at `position`, if the window holds it as a whole and all of it is sound.
 fn end_in_window<R: ReadAt>(window: &Window<R>, origin: &Origin, position: u64) -> Option<u64> {
-    let (mut at, mut rest) = (position, window.held(position));
+    end_in(window.held(position), origin, position)
+}
+
+/// The position after the batch at `position`, if `bytes`, which are those from there on, begin with all of it and it
+/// is sound.
+pub(super) fn end_in(bytes: &[u8], origin: &Origin, position: u64) -> Option<u64> {
+    let (mut at, mut rest) = (position, bytes);
     loop {
         let header = sound_frame(rest, origin.offset(at), &origin.salt).ok()?;
         if !may_be_in_batch(&header, origin) {

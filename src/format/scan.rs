@@ -206,8 +206,12 @@ impl<R: ReadAt> Scan<R> {
         loop {
             let offset = origin.offset(seen.position);
             let Ok(header) = sound_frame(rest, offset, &origin.salt) else { return Ok(()) };
-            if !seen.is_record(&header, origin.record_flags) || seen.begins_batch(&header) {
+            if !seen.is_record(&header, origin.record_flags) {
                 return Ok(());
+            }
+            if seen.begins_batch(&header) {
+                let Some(end) = batch::end_in(rest, origin, seen.position) else { return Ok(()) };
+                seen.batches_end = end;
             }
             seen.accept(&header, offset);
             let frame = Frame::new(offset, &header, rest);
