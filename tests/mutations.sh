@@ -111,8 +111,6 @@ mutation 'treat a torn frame as corrupt' src/format/scan.rs \
     's/let lost = tail\.unwrap_or\(reach[^;]*;\s*ScanEnd::Torn \{ data_end, lost \}/let _ = (tail, reach, end);\n corrupt(Damage::FrameHeader, Proof::FinalName)/' "$crash"
 mutation 'part of a batch is replayed' src/format/scan.rs \
     's/header\.has_more\(\) && self\.position >= self\.batches_end/false \&\& header.has_more()/' "$crash"
-mutation 'a batch is published record by record' src/chunk/open.rs \
-    's/last = segment;\n/last = segment;\n            tail.publish(segment.size as usize);\n/; s/        tail\.publish\(\(self\.next - begin\) as usize\);\n/        let _ = begin;\n/' '--test log batches::'
 mutation 'a reader of another process sees part of a batch' src/format/frontier.rs \
     's/if !header\.has_more\(\) \{/if true {/' '--test log batches::'
 mutation 'a chunk is cut inside a batch' src/recovery/repair.rs \

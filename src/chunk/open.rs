@@ -195,7 +195,6 @@ impl OpenChunk {
             self.next += segment.size;
             last = segment;
         }
-        // At once, so that no reader and no write ends inside the batch.
         tail.publish((self.next - begin) as usize);
         last
     }
