@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - The same bytes give the same directory, and any bytes give one.
-//! - `tests/format/` and `tests/hostile_alloc.rs` of the main package include this file.
+//! - `tests/format/` of the main package includes this file.
 
 #[path = "../../tests/common/forge.rs"]
 #[allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "it is the main package's")]
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use chunked_wal::storage::MemoryStorage;
 use chunked_wal::{ChunkId, ChunkedWal, Config, Error, Replay, Segment, StateMachine, WalRecord, WalTypes};
 
-use self::forge::{Forge, check};
+use self::forge::{Forge, begun_frame};
 
 /// The directories to begin with.
 pub const BASES: u8 = 9;
@@ -405,13 +405,4 @@ fn hostile_length(file: &mut Vec<u8>, input: &mut Input<'_>) {
     let len = input.long() as u32;
     let (id, salt) = (header_field(file, 16), header_field(file, 24));
     overwrite(file, at, &begun_frame(salt, id.wrapping_add(at as u64), len));
-}
-
-/// The header of an action of `len` bytes: right in its check, wrong in its checksum.
-pub fn begun_frame(salt: u64, offset: u64, len: u32) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[4..8].copy_from_slice(&len.to_le_bytes());
-    bytes[8] = 1;
-    bytes[12..].copy_from_slice(&check(salt, offset, len, 1).to_le_bytes());
-    bytes
 }

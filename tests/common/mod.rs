@@ -2,8 +2,8 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod child;
 mod forge;
-
 mod gate;
 pub mod on_disk;
 mod random;
@@ -17,6 +17,7 @@ use chunked_wal::{
     ChunkId, ChunkedWal, Config, Error, OpenOptions, Replay, Segment, StateMachine, WalRecord, WalTypes,
 };
 
+pub use child::again;
 pub use gate::Gate;
 pub use random::*;
 pub use spells::*;

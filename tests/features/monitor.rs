@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -555,12 +555,7 @@ fn a_writer_in_another_process_is_followed_over_rotations_until_it_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let mut monitor = told_by_the_system().open(dir.path()).unwrap();
     let name = "monitor::a_writer_in_another_process_is_followed_over_rotations_until_it_is_killed";
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(DIR, dir.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = again(name).env(DIR, dir.path()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut total = Changes::default();
     let mut said = 0;

@@ -1,7 +1,6 @@
 //! What a flush promises, to callbacks, tickets and those who wait; and what a full queue does.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod allocations;
 #[path = "../common/mod.rs"]
 mod common;
 mod idle_mark;

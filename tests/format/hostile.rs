@@ -291,7 +291,7 @@ fn harm(files: &mut Files, damage: &Damage) {
         Damage::Length { at, len, .. } if bytes.len() >= HEADER as usize => {
             let at = at_in(bytes, at) / 8 * 8;
             let field = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
-            let begun = crate::run::begun_frame(field(24), field(16).wrapping_add(at as u64), *len);
+            let begun = begun_frame(field(24), field(16).wrapping_add(at as u64), *len);
             overwrite(bytes, at, &begun);
         }
         Damage::Header { at, bytes: other, .. } if bytes.len() >= HEADER as usize => {

@@ -54,8 +54,8 @@ fn contents(dir: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
 
 /// Runs this very binary again, in a role of [`child`].
 fn child_as(role: &str, dir: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "users::child", "--nocapture"]).env("WAL_CHILD", role).env("WAL_DIR", dir);
+    let mut command = again("users::child");
+    command.env("WAL_CHILD", role).env("WAL_DIR", dir);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
 }

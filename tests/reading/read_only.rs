@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
@@ -520,12 +519,7 @@ fn followers_here_and_in_another_process_keep_up_with_a_busy_writer() {
     }
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let other = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "read_only::followers_here_and_in_another_process_keep_up_with_a_busy_writer",
-            "--nocapture",
-        ])
+    let other = again("read_only::followers_here_and_in_another_process_keep_up_with_a_busy_writer")
         .env(ROLE, "follower")
         .env(DIR, &log)
         .stdout(std::process::Stdio::piped())

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A fixture is never written again: a version that can't read one has broken somebody's data. New ones
-//! are added by `cargo test --test fixtures -- --ignored`, which writes those that are missing.
+//! are added by `cargo test --all-features --test log fixtures -- --ignored`, which writes those that are missing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::fmt::Write;

@@ -2,15 +2,14 @@
 #![cfg(not(feature = "lz4"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use chunked_wal::raw::RawChunk;
 use chunked_wal::{ChunkId, Compression, Config, Error, Replay, WalReader};
-use common::*;
+
+use crate::common::*;
 
 /// The chunks in a directory, and their bytes.
 fn chunks(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

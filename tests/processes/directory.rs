@@ -3,8 +3,6 @@
 //! On the real disk. Tests of a limit run this binary again, with the limit set.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
 use std::fs;
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use chunked_wal::{ChunkId, Error, Segment};
-use common::on_disk::{config, open};
-use common::*;
+
+use crate::common::on_disk::{config, open};
+use crate::common::*;
+use crate::{ROLE, assert_passes};
 
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> =
@@ -154,24 +154,16 @@ fn a_file_that_has_another_name_is_not_written_to_again() {
 
 // Descriptors --------------------------------------------------------------------------------------
 
-const ROLE: &str = "CHUNKED_WAL_TEST_ROLE";
-
 /// Runs this test once more in a process that may open so many files, and says whether this is it.
 fn limited(test: &str, files: u32) -> bool {
     if std::env::var_os(ROLE).is_some() {
         return true;
     }
-    let ran = Command::new("sh")
-        .args([
-            "-c",
-            &format!("ulimit -n {files} && exec \"$0\" --exact {test} --nocapture --test-threads=1"),
-        ])
-        .arg(std::env::current_exe().unwrap())
-        .env(ROLE, "limited")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&ran.stdout) + String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    let child = again(&format!("directory::{test}"));
+    let limit = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &limit]).arg(child.get_program()).args(child.get_args()).env(ROLE, "limited");
+    assert_passes(&mut limited);
     false
 }
 

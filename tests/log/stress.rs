@@ -2,8 +2,6 @@
 //! used again. Every byte read is checked, and nobody waits for ever.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -12,7 +10,8 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use chunked_wal::{Config, Error, Flush, ProgressHandle, Segment, WalReader};
-use common::*;
+
+use crate::common::*;
 
 const RUNS_FOR: Duration = Duration::from_secs(5);
 

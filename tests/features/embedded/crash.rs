@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use chunked_wal::embedded::{EmbeddedWal, Error, Region, Result};
 use chunked_wal::storage::MemoryStorage;
 
-use crate::host::Host;
+use super::host::Host;
 
 /// Of a cut's disks so many are listed, if there are no more; else as many are drawn.
 const DISKS: usize = 64;

@@ -1,9 +1,5 @@
 //! Real processes on real files: killed at any moment, racing for the lock, out of space.
-//!
-//! Each test runs this same binary again as its child, with `ROLE` saying what the child is to do.
 #![allow(clippy::unwrap_used, reason = "tests")]
-
-mod common;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use chunked_wal::{Config, Error, Flush};
-use common::*;
 
-const ROLE: &str = "CHUNKED_WAL_TEST_ROLE";
+use crate::ROLE;
+use crate::common::*;
+
 const DIR: &str = "CHUNKED_WAL_TEST_DIR";
 
 /// How often the writer is killed.
@@ -28,8 +25,7 @@ fn config(dir: &Path) -> Config {
 
 /// Starts this binary again, to run `test` as `role`.
 fn spawn(test: &str, role: &str, dir: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+    again(&format!("kills::{test}"))
         .env(ROLE, role)
         .env(DIR, dir)
         .stdin(Stdio::piped())

@@ -11,7 +11,7 @@ use chunked_wal::codeq::config::{CodeqConfig, Crc32fast};
 use chunked_wal::embedded::{Checkpoint, CheckpointWhen, EmbeddedReader, EmbeddedWal, Error, Region};
 use chunked_wal::storage::{Access, Fault, FaultHow, OpKind};
 
-use host::{Host, PATH, REGION, pending};
+use self::host::{Host, PATH, REGION, pending};
 
 fn record(sequence: u64, len: usize) -> Vec<u8> {
     (0..len).map(|i| (sequence as usize * 31 + i) as u8).collect()
