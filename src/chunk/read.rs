@@ -303,7 +303,9 @@ mod tests {
     use std::io::IoSlice;
 
     use super::*;
-    use crate::storage::{DiskStorage, read_full_at};
+    use crate::storage::DiskStorage;
+    #[cfg(feature = "mmap")]
+    use crate::storage::read_full_at;
 
     /// A chunk's file on the real disk, whose first bytes can be mapped.
     fn chunk_of(files: &OpenFiles, id: u64) -> Arc<ChunkFile> {

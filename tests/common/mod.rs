@@ -8,6 +8,7 @@ mod gate;
 pub mod on_disk;
 mod random;
 mod spells;
+mod texts;
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,7 @@ pub use child::again;
 pub use gate::Gate;
 pub use random::*;
 pub use spells::*;
+pub use texts::*;
 
 pub use forge::*;
 

@@ -9,48 +9,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use chunked_wal::storage::{Evictions, FreshSpace, MemoryStorage, ReservedSizes, TornRenames};
 use chunked_wal::testing::{CrashFailure, CrashReport, CrashTest, Script, Subject};
-use chunked_wal::{ChunkId, Segment, StateMachine, WalRecord, WalTypes};
+use chunked_wal::{ChunkId, Segment, StateMachine, WalRecord};
 
-use crate::common::Disk;
-
-/// Actions are texts of any length; the state is their number and a hash of them all.
-struct Texts;
-
-impl WalTypes for Texts {
-    type Action = String;
-    type Checkpoint = String;
-    type Callback = ();
-}
-
-#[derive(Default)]
-struct Hash {
-    count: u64,
-    hash: u64,
-}
-
-impl StateMachine<Texts> for Hash {
-    type Error = String;
-
-    fn apply(&mut self, record: &WalRecord<Texts>, _: ChunkId, _: Segment) -> Result<(), String> {
-        match record {
-            WalRecord::Action(text) => {
-                self.count += 1;
-                let mixed = text.bytes().fold(self.hash, |hash, byte| hash.rotate_left(7) ^ u64::from(byte));
-                self.hash = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            }
-            WalRecord::Checkpoint(text) => {
-                let (count, hash) = text.split_once(' ').ok_or("no checkpoint")?;
-                self.count = count.parse().map_err(|_| "no count")?;
-                self.hash = hash.parse().map_err(|_| "no hash")?;
-            }
-        }
-        Ok(())
-    }
-
-    fn checkpoint(&self) -> String {
-        format!("{} {}", self.count, self.hash)
-    }
-}
+use crate::common::{Disk, Hash, Texts};
 
 /// Lengths from nothing to more than a chunk, many of them equal: a record that is lost makes room
 /// for just another one.

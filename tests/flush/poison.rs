@@ -141,20 +141,22 @@ fn is_on_write_path(line: &str) -> bool {
     names.iter().any(|name| line.starts_with(name))
 }
 
+/// The operations of an open that cuts a torn chunk and starts another.
+const OPEN_KINDS: [OpKind; 7] = [
+    OpKind::Write,
+    OpKind::Sync,
+    OpKind::SetLen,
+    OpKind::Rename,
+    OpKind::SyncDir,
+    OpKind::Create,
+    OpKind::Allocate,
+];
+
 #[test]
 fn the_first_failure_is_final_wherever_it_strikes() {
     let mut poisoned_by = std::collections::BTreeMap::new();
     let mut spared = std::collections::BTreeSet::new();
-    for kind in [
-        OpKind::Write,
-        OpKind::Sync,
-        OpKind::SetLen,
-        OpKind::Rename,
-        OpKind::SyncDir,
-        OpKind::Create,
-        OpKind::Allocate,
-        OpKind::Remove,
-    ] {
+    for kind in OPEN_KINDS.into_iter().chain([OpKind::Remove]) {
         let mut hows = vec![FaultHow::Io, FaultHow::NoSpace, FaultHow::DoneButIo];
         hows.extend((kind == OpKind::Sync).then_some(FaultHow::SyncLies));
         let (mut positions, mut poisoned, mut passed) = (0, 0, 0);
@@ -315,15 +317,7 @@ fn an_open_that_fails_at_any_operation_can_be_tried_again() {
     bytes[mark - 4..mark + 300].fill(0xA5);
     torn.storage.write_file(&path, &bytes).unwrap();
 
-    for kind in [
-        OpKind::Write,
-        OpKind::Sync,
-        OpKind::SetLen,
-        OpKind::Rename,
-        OpKind::SyncDir,
-        OpKind::Create,
-        OpKind::Allocate,
-    ] {
+    for kind in OPEN_KINDS {
         let (mut positions, mut failed, mut opened) = (0, 0, 0);
         for how in [FaultHow::Io, FaultHow::NoSpace, FaultHow::DoneButIo] {
             for nth in 0.. {

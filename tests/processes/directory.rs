@@ -26,6 +26,15 @@ fn append(wal: &mut Wal, list: &mut List, word: &str) -> Segment {
     wal.append_and_apply(word.to_string(), list).unwrap()
 }
 
+/// Starts that many chunks, each once the one before is on disk.
+fn start_chunks(wal: &mut Wal, list: &mut List, count: usize) {
+    for _ in 0..count {
+        append(wal, list, "a later word");
+        wal.close_open_chunk(list).unwrap();
+        wal.wait_idle().unwrap();
+    }
+}
+
 // Names --------------------------------------------------------------------------------------------
 
 #[test]
@@ -127,11 +136,7 @@ fn a_file_that_has_another_name_is_not_written_to_again() {
     let drained = wal.drain_closed_chunks_while(|_| true);
     wal.remove_chunks(drained).unwrap();
     wal.wait_idle().unwrap();
-    for _ in 0..4 {
-        append(&mut wal, &mut list, "a later word");
-        wal.close_open_chunk(&list).unwrap();
-        wal.wait_idle().unwrap();
-    }
+    start_chunks(&mut wal, &mut list, 4);
     wal.close().unwrap();
     assert_eq!(fs::read(&copy).unwrap(), bytes);
     assert_eq!(fs::metadata(&copy).unwrap().nlink(), 1);
@@ -143,11 +148,7 @@ fn a_file_that_has_another_name_is_not_written_to_again() {
     fs::hard_link(dir.path().join(spare), &copy).unwrap();
     let bytes = fs::read(&copy).unwrap();
     let (mut wal, mut list) = open(dir.path());
-    for _ in 0..4 {
-        append(&mut wal, &mut list, "a later word");
-        wal.close_open_chunk(&list).unwrap();
-        wal.wait_idle().unwrap();
-    }
+    start_chunks(&mut wal, &mut list, 4);
     wal.close().unwrap();
     assert_eq!(fs::read(&copy).unwrap(), bytes);
 }
