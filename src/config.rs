@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refuses_what_is_out_of_range_and_names_the_field() {
+    fn a_value_out_of_range_is_refused_with_its_field() {
         let field = |change: fn(&mut Config)| {
             let mut config = Config::new("x");
             change(&mut config);

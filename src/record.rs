@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn senders_are_callbacks_whatever_error_they_carry() {
+    fn senders_of_any_error_are_callbacks() {
         let (tx, rx) = std::sync::mpsc::channel::<Result<(), io::Error>>();
         tx.complete(Err(Error::Closed));
         assert_eq!(rx.recv().unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);

@@ -67,7 +67,7 @@ fn all_covered_switches(disk: &MemoryStorage) {
 
 /// Switches of the disk that are off unless set, and that the promises cover.
 #[test]
-fn less_kind_disks_lose_nothing_either() {
+fn hostile_disks_lose_nothing_either() {
     let switches: [fn(&MemoryStorage); 4] = [
         |disk| disk.set_reserved_sizes(ReservedSizes::MayBeLost),
         |disk| disk.set_fresh_space(FreshSpace::OlderBytes),
@@ -98,7 +98,7 @@ impl Subject for EqualTexts {
 }
 
 #[test]
-fn equal_records_never_bring_back_what_a_crash_abandoned() {
+fn equal_records_never_bring_back_abandoned_ones() {
     let states = setting("CRASH_STATES", 200_000) / 10;
     println!("{}", passes(CrashTest::new(EqualTexts).states(states).seed(setting("CRASH_SEED", 1)).run()));
     // Unsynced records in several sectors, one crash or another, and a record of just their size.

@@ -152,7 +152,7 @@ proptest! {
 }
 
 #[test]
-fn a_chunk_begun_without_takes_none_until_the_log_rotates() {
+fn a_chunk_started_without_compression_takes_none_until_the_log_rotates() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = Config::new(dir.path());
     let mut list = List::default();
@@ -184,7 +184,7 @@ fn a_chunk_begun_without_takes_none_until_the_log_rotates() {
 }
 
 #[test]
-fn the_limit_of_a_record_is_that_of_what_was_appended() {
+fn the_limit_of_a_record_counts_the_appended_payload() {
     let disk = Disk::with(|config| {
         config.compression = ON;
         config.max_record_size = 1000;
@@ -240,7 +240,7 @@ fn is_corrupt<T>(result: &Result<T, Error>, at: u64) -> bool {
 }
 
 #[test]
-fn what_can_not_be_decompressed_is_corrupt() {
+fn a_payload_that_can_not_be_decompressed_is_corrupt() {
     let open = |forge: &Forge| {
         let disk = Disk::default();
         forge.put(&disk);
@@ -280,7 +280,7 @@ fn what_can_not_be_decompressed_is_corrupt() {
 
 /// A log opened from its newest chunk has not looked at the frames before it: a read by place does.
 #[test]
-fn a_read_by_place_tells_what_is_wrong_with_the_record() {
+fn a_read_by_segment_says_why_the_record_can_not_be_read() {
     let read = |old: &Forge| {
         let disk = Disk::default();
         old.put(&disk);

@@ -73,7 +73,7 @@ fn put(dir: &Path, forge: &Forge) {
 }
 
 #[test]
-fn growth_is_told_with_the_durable_offset() {
+fn growth_is_reported_with_the_durable_offset() {
     for options in [told_by_the_system(), polling()] {
         let dir = tempfile::tempdir().unwrap();
         let (mut wal, mut list) = open(dir.path());
@@ -100,7 +100,7 @@ fn growth_is_told_with_the_durable_offset() {
 }
 
 #[test]
-fn rotations_and_removals_are_told() {
+fn rotations_and_removals_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let (mut wal, mut list) = open(dir.path());
     let mut monitor = told_by_the_system().open(dir.path()).unwrap();
@@ -139,7 +139,7 @@ fn rotations_and_removals_are_told() {
 }
 
 #[test]
-fn who_is_slow_gets_one_event() {
+fn a_slow_consumer_gets_one_event() {
     let dir = tempfile::tempdir().unwrap();
     let (mut wal, mut list) = open(dir.path());
     let mut monitor = told_by_the_system().open(dir.path()).unwrap();
@@ -214,7 +214,7 @@ fn another_log_in_the_same_place_is_a_reset() {
 }
 
 #[test]
-fn a_newest_chunk_that_was_made_anew_is_a_reset() {
+fn a_newest_chunk_that_was_made_again_is_a_reset() {
     // A crash may take back its name; the log then begins it again, in the same place.
     let dir = tempfile::tempdir().unwrap();
     let first = Forge::chunk(0).checkpoint("").action("a").seal();
@@ -287,7 +287,7 @@ fn a_watch_moves_to_the_directory_that_has_the_name_now() {
 }
 
 #[test]
-fn only_what_the_bytes_prove_is_durable() {
+fn only_proven_bytes_are_reported_durable() {
     let two = || Forge::chunk(0).checkpoint("").action("a");
     let at = two().at;
     let cases: Vec<(&str, Forge, u64, u64)> = vec![
@@ -347,7 +347,7 @@ fn a_write_under_way_is_waited_for() {
 }
 
 #[test]
-fn an_end_that_goes_back_is_told() {
+fn an_end_that_moves_back_is_reported() {
     let words = ["a", "b", "c", "d"];
     let long = Forge::chunk(0).checkpoint("").actions(&words);
     let dir = tempfile::tempdir().unwrap();
@@ -379,7 +379,7 @@ fn an_end_that_goes_back_is_told() {
 }
 
 #[test]
-fn a_chunk_that_is_no_good_is_told_once_and_then_again_followed() {
+fn a_bad_chunk_is_reported_once_and_then_followed_again() {
     let dir = tempfile::tempdir().unwrap();
     let first = Forge::chunk(0).checkpoint("").action("a").seal();
     put(dir.path(), &first);

@@ -372,7 +372,7 @@ fn a_sync_that_fails_once_and_then_claims_success_is_not_asked_again() {
 }
 
 #[test]
-fn a_failed_removal_is_told_once_and_tried_again() {
+fn a_failed_removal_is_reported_once_and_tried_again() {
     let disk = Disk::with(|config| config.spare_chunks = 0);
     let (mut wal, list) = disk.open();
     for _ in 0..3 {
@@ -402,7 +402,7 @@ fn a_failed_removal_is_told_once_and_tried_again() {
 }
 
 #[test]
-fn a_spare_that_can_not_be_made_ready_is_told_to_the_next_wait_idle() {
+fn a_spare_that_can_not_be_made_ready_is_an_error_of_the_next_wait_idle() {
     let disk = Disk::default();
     let (mut wal, _) = disk.open();
     wal.wait_idle().unwrap();
@@ -453,7 +453,7 @@ fn a_poisoned_log_still_reads_and_says_why_it_takes_nothing() {
 }
 
 #[test]
-fn a_rotation_that_waits_for_its_file_hears_of_a_failure_meanwhile() {
+fn a_rotation_that_waits_for_its_file_returns_a_failure_meanwhile() {
     let disk = Disk::default();
     let (mut wal, _) = disk.open();
     wal.wait_idle().unwrap();

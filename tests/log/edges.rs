@@ -156,7 +156,7 @@ fn a_clone_that_panics_in_a_rotation_loses_nothing() {
 }
 
 #[test]
-fn a_storage_that_panics_in_an_append_leaves_nothing_behind() {
+fn a_storage_that_panics_in_an_append_leaves_no_trace() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     wal.wait_idle().unwrap();

@@ -440,7 +440,7 @@ fn a_dump_gives_every_record_with_its_place_and_changes_nothing() {
 }
 
 #[test]
-fn a_dump_tells_of_damage_and_goes_on_with_the_next_chunk() {
+fn a_dump_reports_damage_and_continues_with_the_next_chunk() {
     let (_base, config, list) = three_chunks();
     let (chunk_id, segment) = list.applied[6];
     let path = config.chunk_path(chunk_id);
@@ -524,7 +524,7 @@ impl StateMachine<Plain> for Last {
 }
 
 #[test]
-fn those_who_speak_io_error_need_no_other_word() {
+fn a_program_may_use_io_errors_alone() {
     fn session(config: &Config) -> io::Result<String> {
         let mut last = Last(String::new());
         let mut wal = ChunkedWal::<Plain>::open(config.clone(), &mut last)?;
@@ -548,7 +548,7 @@ fn those_who_speak_io_error_need_no_other_word() {
 }
 
 #[test]
-fn what_threads_share_can_be_shared() {
+fn types_that_threads_share_are_send_and_sync() {
     fn sent<T: Send>() {}
     fn shared<T: Send + Sync + 'static>() {}
     shared::<ChunkedWal<Plain>>();
@@ -571,7 +571,7 @@ fn what_threads_share_can_be_shared() {
 }
 
 #[test]
-fn everything_shows_what_it_is() {
+fn debug_output_of_every_type_is_short_and_names_the_type() {
     let (_base, config) = place();
     let lock = Wal::acquire_lock(&config).unwrap();
     let shown = |value: &dyn Debug, name: &str| {

@@ -198,7 +198,7 @@ fn a_reader_holds_a_checkpoint_up() {
 }
 
 #[test]
-fn the_operating_system_tells_of_another_process() {
+fn the_operating_system_reports_another_process() {
     serve();
     let (_dir, database) = place();
     let options = MonitorOptions::new().poll_interval(10 * LONG);
@@ -207,7 +207,7 @@ fn the_operating_system_tells_of_another_process() {
     // The index is mapped memory, which nobody tells of when it changes.
     let polled = MonitorOptions::new().poll_interval(Duration::from_millis(10)).read_wal_index();
     let mut polled = polled.open_sqlite(wal_of(&database)).unwrap();
-    let mut sqlite = Sqlite::spawn("the_operating_system_tells_of_another_process", &database);
+    let mut sqlite = Sqlite::spawn("the_operating_system_reports_another_process", &database);
     sqlite.run(0, "CREATE TABLE t (x)");
     let wait = |monitor: &mut WalMonitor<_>, wanted: &dyn Fn(&SqliteState) -> bool| {
         while !wanted(&monitor.state()) {
@@ -254,7 +254,7 @@ fn frames_without_a_commit_are_valid_and_not_committed() {
 }
 
 #[test]
-fn what_is_rolled_back_to_a_savepoint_is_written_over_from_the_middle() {
+fn frames_rolled_back_to_a_savepoint_are_overwritten_from_the_middle() {
     let (_dir, database) = place();
     let connection = connect(&database, 4096);
     run(&connection, "CREATE TABLE t (x BLOB)");
@@ -277,7 +277,7 @@ fn what_is_rolled_back_to_a_savepoint_is_written_over_from_the_middle() {
 }
 
 #[test]
-fn followed_or_read_anew_it_is_the_same() {
+fn following_and_reading_again_find_the_same() {
     for page_size in [512, 1024, 65536] {
         let (_dir, database) = place();
         let connections = [connect(&database, page_size), connect(&database, page_size)];
@@ -461,7 +461,7 @@ fn a_changed_byte_ends_the_valid_frames() {
 }
 
 #[test]
-fn headers_that_are_none_say_why() {
+fn invalid_headers_say_why() {
     let (bytes, _) = small_wal();
     let with = |at: usize, word: u32| {
         let mut bytes = big_endian(bytes.clone());

@@ -96,7 +96,7 @@ fn a_file_with_the_next_chunks_name_is_never_replaced() {
 // Permissions and links ----------------------------------------------------------------------------
 
 #[test]
-fn files_are_the_owners_alone_unless_the_config_says_otherwise() {
+fn files_are_for_the_owner_alone_unless_the_config_says_otherwise() {
     for (mode, expected) in [(None, 0o600), (Some(0o640), 0o640)] {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config(dir.path());

@@ -43,8 +43,8 @@ fn installed(test: &str) -> bool {
 }
 
 #[test]
-fn every_callback_comes_though_the_failure_can_not_be_logged() {
-    if !installed("every_callback_comes_though_the_failure_can_not_be_logged") {
+fn every_callback_runs_although_the_failure_can_not_be_logged() {
+    if !installed("every_callback_runs_although_the_failure_can_not_be_logged") {
         return;
     }
     let disk = Disk::default();
@@ -70,8 +70,8 @@ fn every_callback_comes_though_the_failure_can_not_be_logged() {
 }
 
 #[test]
-fn rotations_and_removals_go_on_though_they_can_not_be_logged() {
-    if !installed("rotations_and_removals_go_on_though_they_can_not_be_logged") {
+fn rotations_and_removals_continue_although_they_can_not_be_logged() {
+    if !installed("rotations_and_removals_continue_although_they_can_not_be_logged") {
         return;
     }
     let disk = Disk::default();

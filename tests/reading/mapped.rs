@@ -92,7 +92,7 @@ fn every_offset_and_size_is_answered_as_by_position() {
 }
 
 #[test]
-fn a_decayed_byte_is_corrupt_and_never_given_out() {
+fn a_corrupted_byte_is_an_error_and_never_returned() {
     let home = Home::new();
     let (wal, _list, segments) = home.with_closed(&["precious", "other"]);
     let (segment, other) = (segments[0], segments[1]);

@@ -136,7 +136,7 @@ fn nothing_is_read_that_a_crash_could_take_back() {
 }
 
 #[test]
-fn what_is_proven_is_read_and_what_is_only_written_if_asked_for() {
+fn proven_records_are_read_and_written_ones_on_request() {
     let disk = Disk::default();
     let (mut wal, _) = disk.open();
     let read = |up_to| words(&disk.read(up_to));
@@ -172,7 +172,7 @@ fn what_is_proven_is_read_and_what_is_only_written_if_asked_for() {
 }
 
 #[test]
-fn what_ends_in_the_middle_of_a_write_is_read_up_to_there() {
+fn a_chunk_that_ends_in_the_middle_of_a_write_is_read_up_to_there() {
     let whole = Forge::chunk(0).checkpoint("").action("one").synced().action("two").action("three");
     let read = |forge: &Forge| {
         let disk = Disk::default();
@@ -203,7 +203,7 @@ fn what_ends_in_the_middle_of_a_write_is_read_up_to_there() {
 }
 
 #[test]
-fn damage_in_what_is_durable_is_an_error_that_says_where() {
+fn damage_to_durable_bytes_is_an_error_that_says_where() {
     let first = Forge::chunk(0).checkpoint("").action("one").action("two").seal();
     let second = first.next().checkpoint("one,two").mark();
     let reads = |first: &Forge| {
@@ -355,7 +355,7 @@ fn hostile_bytes_are_errors_or_the_end_and_never_other_records() {
 // Directories --------------------------------------------------------------------------------------
 
 #[test]
-fn what_is_no_log_is_said_so() {
+fn a_path_without_a_log_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let open = |path: &Path| Reader::open_read_only(path).map(drop);
     assert!(matches!(open(&dir.path().join("nowhere")), Err(Error::NotFound { .. })));
@@ -389,7 +389,7 @@ fn another_log_in_the_same_place_is_not_mixed_in() {
 }
 
 #[test]
-fn it_needs_no_permission_but_to_read_and_leaves_nothing_behind() {
+fn a_reader_needs_only_read_permission_and_changes_nothing() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");

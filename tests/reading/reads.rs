@@ -137,7 +137,7 @@ fn readers_find_every_record_while_the_log_flushes_rotates_and_removes() {
 }
 
 #[test]
-fn a_segment_that_is_none_gets_a_plain_answer() {
+fn a_segment_of_no_record_gets_a_plain_error() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     for i in 0..400 {
@@ -255,7 +255,7 @@ fn records_end_where_the_log_ended_when_they_were_asked_for() {
 }
 
 #[test]
-fn a_decayed_byte_is_corrupt_when_it_is_read_and_never_given_out() {
+fn a_corrupted_byte_is_an_error_when_it_is_read_and_never_returned() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     let segment = wal.append_and_apply("precious".to_string(), &mut list).unwrap();
@@ -370,7 +370,7 @@ fn a_removed_chunk_is_not_overwritten_while_it_is_read() {
 }
 
 #[test]
-fn who_has_read_in_a_chunk_holds_nothing_of_it() {
+fn threads_that_have_read_in_a_chunk_hold_none_of_its_files() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     for word in ["a", "b"] {
@@ -392,7 +392,7 @@ fn who_has_read_in_a_chunk_holds_nothing_of_it() {
 }
 
 #[test]
-fn a_wrong_segment_is_told_from_damage() {
+fn a_wrong_segment_is_distinguished_from_damage() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     let segments: Vec<_> =

@@ -176,7 +176,7 @@ fn with_spares(disk: &Disk, spare_chunks: u64) -> chunked_wal::Config {
 }
 
 #[test]
-fn removals_that_fail_leave_no_files_behind() {
+fn failed_removals_leave_no_files() {
     for how in [FaultHow::Io, FaultHow::DoneButIo, FaultHow::SyncLies] {
         for kind in [OpKind::SyncDir, OpKind::Rename] {
             let (disk, mut wal, list) = log_of(8, 2);
@@ -362,7 +362,7 @@ fn a_failed_sync_of_one_thread_takes_no_name_from_the_other() {
 }
 
 #[test]
-fn a_doubtful_name_without_room_to_make_it_anew_is_a_full_disk_and_nothing_is_lost() {
+fn a_doubtful_name_that_can_not_be_made_again_is_a_full_disk_and_nothing_is_lost() {
     let (disk, mut wal, mut list) = log_of(2, 2);
     fill_chunk(&mut wal, &mut list, "before").unwrap();
     let disk = disk.on(disk.storage.kill());

@@ -91,7 +91,7 @@ fn append_past_the_space_of_its_chunk_asks_for_more_first() {
 }
 
 #[test]
-fn every_record_that_was_accepted_fits_with_the_seal_behind_it() {
+fn every_accepted_record_fits_with_the_seal_after_it() {
     // Records of all sizes around the end of what is allocated for their chunk.
     let mut fitted = std::collections::BTreeSet::new();
     for size in CHUNK - 200..CHUNK - 50 {
@@ -280,7 +280,7 @@ fn the_newest_chunk_is_kept_until_it_has_a_successor() {
 }
 
 #[test]
-fn no_space_at_any_allocation_or_creation_is_told_and_passes() {
+fn no_space_at_any_allocation_or_creation_is_an_error_that_passes() {
     let mut struck = 0;
     for kind in [OpKind::Create, OpKind::Allocate] {
         for nth in 0..12 {

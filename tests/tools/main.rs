@@ -287,7 +287,7 @@ fn inspect_shows_chunks_and_what_else_there_is() {
 }
 
 #[test]
-fn inspect_says_what_it_did_not_read() {
+fn inspect_names_the_chunks_that_it_did_not_read() {
     let dir = three_chunks();
     // An action of a sealed chunk.
     damage(&chunk_path(dir.path(), 0), SECOND - 4);
@@ -317,7 +317,7 @@ fn inspect_shows_a_chunk_of_a_time_that_has_no_date() {
 
 /// What a killed process leaves: no mark, and behind the last record what the file held before.
 #[test]
-fn a_log_that_was_not_closed_and_lost_nothing_is_told_from_a_torn_one() {
+fn a_killed_log_that_lost_nothing_is_distinguished_from_a_torn_one() {
     let dir = tempfile::tempdir().unwrap();
     let chunk = common::Forge::chunk(0).used_before().checkpoint("").action("a").raw(&[0xA5; 300]);
     fs::write(chunk_path(dir.path(), 0), &chunk.bytes).unwrap();
@@ -453,7 +453,7 @@ fn dump_prints_records_as_asked_for() {
 }
 
 #[test]
-fn dump_goes_on_behind_damage_and_says_so() {
+fn dump_continues_after_damage_and_says_so() {
     let dir = three_chunks();
     damage(&chunk_path(dir.path(), SECOND), 100);
     let ran = run(&["dump", ".", "--format", "utf8"], dir.path());
@@ -622,7 +622,7 @@ fn a_torn_tail_is_cut_on_request() {
 }
 
 #[test]
-fn damage_in_the_newest_chunk_leaves_what_stands_before_it() {
+fn damage_in_the_newest_chunk_leaves_the_records_before_it() {
     let dir = three_chunks();
     // The record before the last; the mark behind proves that it was durable.
     damage(&chunk_path(dir.path(), NEWEST), END - NEWEST - 40);
@@ -743,7 +743,7 @@ fn gaps_foreign_chunks_and_lost_headers_are_repaired_too() {
 }
 
 #[test]
-fn a_seal_or_a_header_is_written_anew_and_nothing_is_lost() {
+fn a_seal_or_a_header_is_mended_and_nothing_is_lost() {
     // A bit of the seal's checksum, one of the header's salt.
     for (what, at, name) in [("seal", 136, 0), ("header", 136, SECOND)] {
         let dir = three_chunks();
@@ -773,7 +773,7 @@ fn a_seal_or_a_header_is_written_anew_and_nothing_is_lost() {
 }
 
 #[test]
-fn what_can_be_written_anew_is_kept_beside_what_is_given_up() {
+fn mendable_chunks_are_kept_beside_chunks_that_are_given_up() {
     for (keep, words) in [("before", vec!["a", "b", "c"]), ("behind", vec!["a", "b", "c", "d", "e", "f"])] {
         let dir = three_chunks();
         damage(&chunk_path(dir.path(), 0), SECOND + 12);
@@ -831,7 +831,7 @@ fn a_foreign_oldest_chunk_is_the_one_that_is_named_and_dropped() {
 // Live logs ----------------------------------------------------------------------------------------
 
 #[test]
-fn a_log_that_is_open_is_looked_at_and_not_disturbed() {
+fn an_open_log_is_looked_at_and_not_disturbed() {
     let dir = tempfile::tempdir().unwrap();
     let mut wal = Wal::open(config(dir.path()), &mut List::default()).unwrap();
     wal.append(&action("x")).unwrap();
@@ -900,7 +900,7 @@ fn a_busy_log_is_sound_whenever_it_is_looked_at() {
 }
 
 #[test]
-fn follow_prints_what_becomes_durable_over_rotations() {
+fn follow_prints_durable_records_over_rotations() {
     let dir = three_chunks();
     let mut list = List::default();
     let mut wal = Wal::open(config(dir.path()), &mut list).unwrap();
@@ -926,7 +926,7 @@ fn follow_prints_what_becomes_durable_over_rotations() {
 // Bench --------------------------------------------------------------------------------------------
 
 #[test]
-fn bench_measures_draws_and_leaves_nothing_behind() {
+fn bench_measures_draws_and_cleans_up() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("disk")).unwrap();
     let ran = run(&["bench", "disk", "--seconds", "0.02", "--plot", "plot.svg"], dir.path());

@@ -231,7 +231,7 @@ fn two_holes() {
 }
 
 #[test]
-fn what_is_of_another_life_or_place_ends_the_log() {
+fn a_frame_of_another_life_or_place_ends_the_log() {
     for mut chunk in Chunk::both() {
         let at = chunk.end();
         let stale = raw_frame(Raw { salt: SALT ^ 1, ..chunk.raw(ACTION, at) }, b"stale");
@@ -320,7 +320,7 @@ fn a_hostile_length_costs_nothing() {
 
 /// After a close only the beginning of what follows the mark is read, whatever the size of the file.
 #[test]
-fn behind_a_closing_mark_little_is_read() {
+fn little_is_read_after_a_closing_mark() {
     for chunk in Chunk::both() {
         let mut closed = chunk.clone();
         let at = closed.frame(Raw { flags: FLAG_CLOSED, ..closed.raw(MARK, closed.end()) }, b"");

@@ -27,7 +27,7 @@ fn salvage<R: ReadAt>(scan: &mut Scan<R>) -> (Vec<u64>, Vec<std::ops::Range<u64>
 }
 
 #[test]
-fn every_record_but_the_damaged_is_returned_whatever_is_damaged() {
+fn every_undamaged_record_is_returned_for_any_damage() {
     let sound = many(6);
     let offsets: Vec<u64> = sound.records.iter().map(|record| record.offset).collect();
     for at in 64..sound.bytes.len() as u64 - SEAL_LEN {

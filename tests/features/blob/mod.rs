@@ -243,7 +243,7 @@ fn files_cut_or_removed_under_the_store_are_errors_and_take_nothing_back() {
 }
 
 #[test]
-fn every_damaged_byte_of_a_blob_is_told() {
+fn every_damaged_byte_of_a_blob_is_noticed() {
     let disk = MemoryStorage::default();
     let open = || {
         let mut config = config("/blobs");
@@ -273,7 +273,7 @@ fn every_damaged_byte_of_a_blob_is_told() {
 }
 
 #[test]
-fn what_is_too_large_or_finds_no_room_changes_nothing() {
+fn a_record_that_is_too_large_or_finds_no_room_changes_nothing() {
     let disk = MemoryStorage::default();
     let mut config = config("/blobs");
     config.max_blob_size = 50_000;
@@ -303,7 +303,7 @@ fn one_store_in_a_directory_and_not_the_logs() {
 }
 
 #[test]
-fn files_are_the_owners_alone_unless_the_config_says_otherwise() {
+fn files_are_for_the_owner_alone_unless_the_config_says_otherwise() {
     use std::os::unix::fs::PermissionsExt;
 
     for (mode, expected) in [(None, 0o600), (Some(0o640), 0o640)] {

@@ -236,7 +236,7 @@ fn a_region_that_is_neither_zeros_nor_a_log_is_not_taken() {
 }
 
 #[test]
-fn damage_in_what_is_proven_durable_is_told_and_nothing_changed() {
+fn damage_to_proven_bytes_is_reported_and_nothing_is_changed() {
     let host = Host::new(REGION);
     let mut wal = host.open().unwrap();
     for sequence in 1..=30 {
