@@ -213,7 +213,7 @@ fn a_sync_after_a_waiting_write_is_a_sync() {
 }
 
 #[test]
-fn a_batch_keeps_to_its_bytes_whatever_a_codec_does() {
+fn a_batch_keeps_to_its_bytes_with_and_without_callbacks() {
     for is_called in [false, true] {
         let disk = Disk::with(|config| config.flush_batch_max_bytes = 64 << 10);
         let (mut wal, _) = disk.open();
