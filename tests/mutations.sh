@@ -150,7 +150,7 @@ mutation 'an append believes its codec' src/chunk/open.rs \
 mutation 'a decoded record is not compared' src/record.rs \
     's/if tally\.is_even\(\)/if true/' '--test log codecs::'
 mutation 'salvage passes over a sound record' src/format/scan.rs \
-    's/self\.seen\.position \+ 8\);(\s+let Some\(position\) = next_sound)/self.seen.position + 48);$1/' '--lib format::tests::salvage'
+    's/\{ at \} else \{ at \+ 8 \}/{ at } else { at + 48 }/' '--lib format::tests::salvage'
 mutation 'salvage searches for proof at each place' src/format/scan.rs \
     's/\(self\.successor, self\.end\) = \(true, None\)/self.end = None/' '--lib format::tests::salvage'
 mutation 'the search for proof has no bound' src/format/scan.rs \
@@ -215,7 +215,7 @@ mutation 'a flush that joins does not end the wait for company' src/flush/queue.
 mutation 'what joins passes the bytes of a batch' src/flush/batch.rs \
     's/ \|\| \*bytes >= limit\.bytes//' "$flush"
 mutation 'frames claim that what is written was synced' src/wal/mod.rs \
-    's/open\.stage\(record, &mut self\.tail, positions\.synced\(\)/open.stage(record, \&mut self.tail, positions.written()/' "$crash"
+    's/stage\(open, &mut self\.tail, positions\.synced\(\)\)/stage(open, \&mut self.tail, positions.written())/' "$crash"
 mutation 'a sync mark before the sync' $worker \
     's/\(written, synced\) = \(positions\.written\(\), positions\.synced\(\)\)/(written, synced) = (positions.written(), positions.written())/' "$crash"
 mutation 'a spare of an earlier life says it is new' $housekeeper \
@@ -285,13 +285,13 @@ mutation 'blob: the number of the open chunk is that of the last closed' src/blo
 # Compressed payloads.
 lz4='--test features lz4::'
 mutation 'lz4: a chunk begun without goes on with it' src/wal/open.rs \
-    's/(compression\.transform\(\))\.filter\([^,]*\),/$1,/' "$lz4 a_chunk"
+    's/(compression\.transform\(\))\.filter\([^,]*\),/$1,/' "${lz4}a_chunk"
 mutation 'lz4: the flag is known in every chunk' src/format/header.rs \
-    's/if self\.may_be_compressed\(\) \{ FLAG_LZ4 \} else \{ 0 \}/FLAG_LZ4/' "$lz4 what_can"
+    's/if self\.may_be_compressed\(\) \{ FLAG_MORE \| FLAG_LZ4 \} else \{ FLAG_MORE \}/FLAG_MORE | FLAG_LZ4/' "${lz4}a_payload"
 mutation 'lz4: memory for what a length says' src/format/payload/lz4/mod.rs \
     's/let mut len = raw_len\.min\(.*\);/let mut len = raw_len;/' '--test allocations'
 mutation 'lz4: a block that holds less than it says' src/format/payload/lz4/mod.rs \
-    's/\(n == raw_len\)\.then_some\(/(n <= raw_len).then_some(/' "$lz4 what_can"
+    's/\(n == raw_len\)\.then_some\(/(n <= raw_len).then_some(/' "${lz4}a_payload"
 
 echo
 column -t -s $'\t' "$table"
