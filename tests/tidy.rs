@@ -104,7 +104,7 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The text without its modules `tests` that stand in the same file.
+/// The text without its module `tests`.
 fn without_tests(text: &str) -> String {
     let mut begins = text.len();
     if let Some(module) = text.find("\nmod tests {") {
@@ -162,7 +162,7 @@ fn crooked(source: &Source) -> Vec<String> {
     let wrong = |room: &String| match place_of(room) {
         Some(place) if place <= own => None,
         Some(_) => Some(format!("{} imports from `{room}`, which is below it", source.path.display())),
-        // Names that lib.rs exports stand below everything.
+        // Names that lib.rs exports are below everything.
         None => Some(format!("{} imports `crate::{room}`, which is no room", source.path.display())),
     };
     imports(&source.code).iter().filter_map(wrong).collect()
@@ -219,7 +219,7 @@ fn imports_are_found_in_every_form() {
     assert_eq!(crooked(&source("wal", "use crate::Config;")).len(), 1);
 }
 
-/// The path of a `use` line up to its last name or its group, with what stands before it.
+/// The path of a `use` line up to its last name or its group, with the words before the path.
 fn imported_from(line: &str) -> Option<&str> {
     let is_import = ["use ", "pub use ", "pub(crate) use ", "pub(super) use "].iter().any(|word| {
         let code = line.trim_start();

@@ -6,7 +6,7 @@ use chunked_wal::{ChunkId, Flush, Segment, StateMachine, WalRecord, WalTypes};
 use crate::OF_THREAD;
 use crate::common::*;
 
-/// Of actions that take no memory, since an append decodes them in a build for tests.
+/// Its actions take no memory, because an append decodes them in a build for tests.
 struct Numbers;
 
 impl WalTypes for Numbers {

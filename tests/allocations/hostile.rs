@@ -1,4 +1,4 @@
-//! What a file says of lengths takes no memory: opening it needs no more than the file has, and buffers.
+//! A length in a file takes no memory by itself: opening needs no more than the file's size, and buffers.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
@@ -74,7 +74,7 @@ pub(crate) fn hostile_lengths_take_no_memory() {
     open_and_dump(dir.path(), "a first frame", &headless.bytes);
     let codec = first.clone().frame(1, 0, &[0xff; 64]).mark();
     open_and_dump(dir.path(), "a word of 4 GiB", &codec.bytes);
-    // Seals that tell of more than there is.
+    // Seals that count more than there is.
     for value in [u64::MAX, u64::MAX / 2, 1 << 40] {
         let payload = [value.to_le_bytes(), value.to_le_bytes(), 0_u64.to_le_bytes()].concat();
         let seal = first.clone().frame(3, 0, &payload);

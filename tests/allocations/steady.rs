@@ -1,4 +1,4 @@
-//! Steady work takes no memory: what was allocated once is used again.
+//! Steady work takes no memory: buffers are reused.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::convert::Infallible;

@@ -28,7 +28,7 @@ pub const LOG_ID: [u8; 16] = *b"a log of our own";
 pub struct Forge {
     pub id: u64,
     pub bytes: Vec<u8>,
-    /// The global offset behind the last record.
+    /// The global offset after the last record.
     pub end: u64,
     /// The global offsets of all frames.
     pub at: Vec<u64>,

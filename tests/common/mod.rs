@@ -39,7 +39,7 @@ impl WalTypes for Words {
 pub type Wal = ChunkedWal<Words>;
 pub type Record = WalRecord<Words>;
 
-/// Collects the words, and remembers where each record stood.
+/// Collects the words, and remembers each record's segment.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct List {
     pub words: Vec<String>,
@@ -69,7 +69,7 @@ impl StateMachine<Words> for List {
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct History {
     pub records: Vec<(ChunkId, Segment, Record)>,
-    /// Stands for all that was applied; changes with every record.
+    /// A hash of all records applied.
     pub state: String,
 }
 

@@ -56,7 +56,7 @@ fn every_cut_leaves_a_log_that_opens_with_all_it_promised() {
     assert!(report.exhausted_cuts > report.cuts / 2, "{report}");
 }
 
-/// The others are a matter of those who read a log that somebody else writes (listings), or not covered
+/// The others matter only to readers of a log that another process writes (listings), or are not covered
 /// (sectors that can't be read any more, or whose neighbours go with them).
 fn all_covered_switches(disk: &MemoryStorage) {
     disk.set_reserved_sizes(ReservedSizes::MayBeLost);
@@ -81,7 +81,7 @@ fn hostile_disks_lose_nothing_either() {
     }
 }
 
-/// A record that is lost makes room for just another one, with what came behind it still there.
+/// A lost record leaves a gap of just the next record's size, with the records after it still there.
 struct EqualTexts;
 
 impl Subject for EqualTexts {
@@ -137,15 +137,15 @@ fn small_workloads_survive_every_crash_there_is() {
     }
 }
 
-/// Scripts that have been of interest.
+/// Scripts that once found something.
 #[test]
 fn scripts_that_found_something_once_find_nothing_now() {
     for script in [
-        // A record that is lost, one behind it that is not, and a new one that fits between.
+        // A lost record, a later one that is not lost, and a new one that fits between.
         "size=4096 spares=2; a1x1 s b17x3 x2 a33x1 s x3",
         // Files used again and again, torn in between.
         "size=256 spares=2; a1x6 r r d2 a17x4 r b33x4 x7 a1x3 r d2 a2x4 x9 b3x5 k",
-        // A sync that failed and a page cache that says nothing of it.
+        // A failed sync, after which the page cache looks clean.
         "size=512 spares=1; a1x2 s a3x1 w f0lie s a4x1 s x1 a5x2 s",
         // Removals at once, while the queue is full of other things.
         "size=64 spares=2 queue=300 pace=rush; a1x5 D2 a17x5 D3 k a2x3 D2 x4",
@@ -206,7 +206,7 @@ enum Bug {
     IsNotDeterministic,
     /// A checkpoint is added to what is there.
     Adds,
-    /// A value that is refused has changed something already.
+    /// A refused value has already changed something.
     DoesHalf,
 }
 

@@ -1,5 +1,5 @@
-//! Logs with compressed records, and with records of both kinds: what is read is what was appended, what
-//! was written can be told from the files, and what can't be decompressed is an error and nothing worse.
+//! Logs with compressed records, and with records of both kinds: reads return the appended payloads, the files show
+//! which are compressed, and a payload that can't be decompressed is an error and nothing worse.
 #![cfg(feature = "lz4")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -207,7 +207,7 @@ fn the_limit_of_a_record_counts_the_appended_payload() {
     assert_eq!(wal.read_record(fits).unwrap(), action(&text(0, 990)));
 }
 
-/// A codec that fails or panics leaves nothing behind, compressed or not.
+/// A codec that fails or panics appends nothing, compressed or not.
 #[test]
 fn a_record_that_is_refused_leaves_no_byte() {
     let disk = Disk::with(|config| config.compression = ON);
@@ -228,7 +228,7 @@ fn stored(raw_len: u32, block: &[u8]) -> Vec<u8> {
 
 const BLOCK: &[u8] = b"\x7f\0\0\0\x3cabc\x03\0\x21\x50bcabc";
 
-/// A chunk with a checkpoint, a compressed record and one behind it.
+/// A chunk with a checkpoint, a compressed record and one after it.
 fn forged(payload: &[u8]) -> Forge {
     Forge::chunk(0).header(12, &[1]).checkpoint("").flagged(1, 1, payload).action("behind").mark()
 }
@@ -304,7 +304,7 @@ fn a_read_by_segment_says_why_the_record_can_not_be_read() {
     }
 }
 
-/// The raw records end in front of the one that is wrong, where a repair would cut.
+/// The raw records end before the damaged one, where a repair would cut.
 #[test]
 fn raw_records_end_where_one_can_not_be_decompressed() {
     let dir = tempfile::tempdir().unwrap();
@@ -347,7 +347,7 @@ fn every_crash_leaves_a_log_that_opens_with_all_it_promised() {
     let test = CrashTest::new(AnyText).states(states).config(|config| config.compression = ON);
     let report = test.run().unwrap_or_else(|failure| panic!("{failure}"));
     println!("{report}");
-    // Of the states of a log, with compression or without, 3 to 6 in a hundred end in a torn write, whatever
-    // the seed: with half of that, torn frames are under test.
+    // Of the states of a log, with compression or without, 3 to 6 in a hundred end in a torn write, for any seed: half
+    // of that shows that torn frames are tested.
     assert!(report.states >= states && report.torn_tails > states / 60, "{report}");
 }

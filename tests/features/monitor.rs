@@ -1,5 +1,4 @@
-//! Logs are followed from outside: what a monitor sees of a writer in this process and in others, and
-//! of files made by hand.
+//! Logs are followed from outside: writers in this process and in others, and files made by hand.
 #![cfg(feature = "monitor")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -25,7 +24,7 @@ use crate::common::*;
 
 const DIR: &str = "CHUNKED_WAL_MONITOR_DIR";
 
-/// Nothing here takes so long.
+/// A limit for all waits.
 const LONG: Duration = Duration::from_secs(20);
 
 /// Appends words until the chunk is closed.
@@ -276,7 +275,7 @@ fn a_watch_moves_to_the_directory_that_has_the_name_now() {
     let (mut wal, mut list) = open(&dir);
     let events = wait_until(&mut monitor, LogState::exists);
     assert_eq!(sum(&events, |changes| changes.reset + changes.gone), 1, "{events:?}");
-    // From here on the system tells: polls alone would take their interval for each of these.
+    // From here on the system reports changes: polls alone would take their interval for each of these.
     let started = Instant::now();
     for _ in 0..6 {
         wal.append_and_apply("word".to_string(), &mut list).unwrap();
@@ -406,7 +405,7 @@ fn a_bad_chunk_is_reported_once_and_then_followed_again() {
         fs::remove_file(dir.path().join(ChunkId(first.end).file_name())).unwrap();
         assert!(monitor.check_for_changes().unwrap().is_some());
     }
-    // Opening has no other way to tell.
+    // Only opening can return the error.
     put(dir.path(), &Forge { bytes: b"nonsense".to_vec(), ..next.clone() });
     assert!(matches!(WalMonitor::open(dir.path()), Err(Error::NotAChunk { .. })));
     // Two logs in one directory.
@@ -523,7 +522,7 @@ fn writing() -> Option<PathBuf> {
     std::env::var_os(DIR).map(PathBuf::from)
 }
 
-/// Appends numbers for ever, rotates and removes as it goes, and says how far it is.
+/// Appends numbers forever, rotates and removes as it goes, and prints its progress.
 fn write_until_killed(dir: &Path) -> ! {
     let (mut wal, mut list) = open(dir);
     let mut out = std::io::stdout().lock();
@@ -560,7 +559,7 @@ fn a_writer_in_another_process_is_followed_over_rotations_until_it_is_killed() {
     let mut total = Changes::default();
     let mut said = 0;
     while total.rotated_chunks < 20 || total.removed_chunks < 10 {
-        // What it says is synced shows in the files at once, if not yet its proof.
+        // Synced numbers are in the files at once, if not yet their proof.
         let line = lines.by_ref().find_map(|line| Some(line.unwrap().split_once("! ")?.1.to_string()));
         said = line.unwrap().parse::<u64>().unwrap();
         if let Some(event) = monitor.check_for_changes().unwrap() {

@@ -1,4 +1,4 @@
-//! What a flush promises, to callbacks, tickets and those who wait; and what a full queue does.
+//! The promises of a flush to callbacks, tickets and waiting threads; and full queues.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../common/mod.rs"]
@@ -550,7 +550,7 @@ fn the_last_handle_may_be_dropped_or_closed_in_a_callback() {
         drop(owner);
         assert_eq!(done.recv().unwrap(), if close { "would deadlock" } else { "ok" });
 
-        // The log's threads let go of the directory by themselves, soon.
+        // The log's threads release the directory by themselves, soon.
         let mut book = Book::default();
         let started = Instant::now();
         let reopened: Result<SpellWal, Error> = loop {

@@ -1,4 +1,4 @@
-//! A panic of the user's code stays where it was, whatever it carries.
+//! A panic of the user's code does no harm elsewhere, with any payload.
 
 use std::panic::panic_any;
 

@@ -18,13 +18,13 @@ struct Asked {
     completions: Receiver<Result<(), Error>>,
 }
 
-/// What became of the workload.
+/// The outcome of the workload.
 #[derive(Default)]
 struct Outcome {
     asked: Vec<Asked>,
     /// Errors of the methods called, in order.
     errors: Vec<Error>,
-    /// What `wait_idle` told that was no poison.
+    /// The errors of `wait_idle` that were no poison.
     told: Vec<Error>,
     removed: Vec<ChunkId>,
     words: Vec<String>,
@@ -244,7 +244,7 @@ fn check_not_poisoned(case: &str, failed: &str, outcome: &Outcome, disk: &Disk) 
     let failures = u64::from(!by_appender && !another_way);
     assert_eq!(outcome.metrics.housekeeping_failure_count, failures, "{case}");
     assert!(matches!(outcome.closed, Some(Ok(()))), "{case}: {:?}", outcome.closed);
-    // Told once, to whoever waited for the spare or to the next `wait_idle`.
+    // Returned once, to the call that waited for the spare or to the next `wait_idle`.
     let told: Vec<_> = outcome.errors.iter().chain(&outcome.told).collect();
     assert!(told.len() <= 1, "{case}: {told:?}");
     assert!(!told.iter().any(|error| matches!(error, Error::Poisoned { .. })), "{case}: {told:?}");
@@ -259,7 +259,7 @@ fn check_not_poisoned(case: &str, failed: &str, outcome: &Outcome, disk: &Disk) 
     }
 }
 
-/// Whatever the power leaves, the next open loses nothing acknowledged, and what it gives is durable.
+/// After any power loss, the next open loses nothing acknowledged, and the records it replays are durable.
 fn check_reopen(case: &str, disk: &Disk, outcome: &Outcome) {
     let told_ok = |asked: &&Asked| {
         let progress = outcome.progress.unwrap();
@@ -302,7 +302,7 @@ fn interrupted_and_short_writes_are_no_failures() {
     println!("interrupted and short writes: {struck} tried, all went on");
 }
 
-/// Opening cuts and seals a torn chunk here, and begins another.
+/// Opening cuts and seals a torn chunk here, and starts another.
 #[test]
 fn an_open_that_fails_at_any_operation_can_be_tried_again() {
     let torn = Disk::default();

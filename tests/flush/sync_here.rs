@@ -20,7 +20,7 @@ fn sync_often(wal: &mut Wal, syncs: usize) {
 fn a_sync_never_passes_what_is_queued() {
     let disk = Disk::with(|config| {
         config.chunk_max_size = 1 << 20;
-        // What is queued stays there, while nobody has the worker's lock.
+        // Queued flushes stay in the queue, while no thread has the worker's lock.
         config.flush_batch_wait = Duration::from_millis(100);
     });
     let (mut wal, mut list) = disk.open();
@@ -91,7 +91,7 @@ fn zeros_without_space_are_skipped_and_other_failures_are_the_logs() {
         let (mut wal, _) = disk.open();
         sync_often(&mut wal, 31);
         wal.wait_idle().unwrap();
-        // Behind the operation of the record itself.
+        // After the operation of the record itself.
         disk.storage.fail(Fault::new(kind, 1, how));
         sync_often(&mut wal, 1);
         let idle = wal.wait_idle();

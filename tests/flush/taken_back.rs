@@ -1,4 +1,4 @@
-//! A record that fails half-way leaves nothing behind.
+//! A record that fails half-way leaves no trace.
 
 use super::*;
 

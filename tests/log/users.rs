@@ -1,4 +1,4 @@
-//! What users meet on real files: locks, processes, directories, options, errors and types.
+//! Real files as users have them: locks, processes, directories, options, errors and types.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fmt::Debug;
@@ -26,7 +26,7 @@ fn config(dir: impl AsRef<Path>) -> Config {
     config
 }
 
-/// A directory to be, in one that is cleared away.
+/// A directory that doesn't exist yet, in a temporary one.
 fn place() -> (TempDir, Config) {
     let base = tempfile::tempdir().unwrap();
     let config = config(base.path().join("log"));
@@ -52,7 +52,7 @@ fn contents(dir: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
 
 // Other processes ----------------------------------------------------------------------------------
 
-/// Runs this very binary again, in a role of [`child`].
+/// Runs this binary again, in a role of [`child`].
 fn child_as(role: &str, dir: &Path) -> Command {
     let mut command = again("users::child");
     command.env("WAL_CHILD", role).env("WAL_DIR", dir);
@@ -67,7 +67,7 @@ fn assert_succeeds(mut child: Child) {
     assert!(child.wait().unwrap().success() && said.lines().any(|line| line == "done"), "{said}");
 }
 
-/// Not a test by itself: what other tests start as a process of its own.
+/// Not a test by itself: the process that other tests start.
 #[test]
 fn child() {
     let Ok(role) = std::env::var("WAL_CHILD") else { return };
@@ -169,7 +169,7 @@ fn a_directory_that_may_not_be_written_is_an_error_and_stays_as_it_is() {
     let before = contents(&config.dir);
     let mut child = child_as("may not write", &config.dir);
     if fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0) {
-        // To root all is allowed: the child is somebody else.
+        // Root may do anything, so the child is another user.
         child.uid(65534).gid(65534);
     }
     match child.spawn() {
@@ -497,7 +497,7 @@ fn a_dump_ends_with_the_visitors_error() {
 
 // Errors and types ---------------------------------------------------------------------------------
 
-/// A log of strings whose callbacks speak `io::Error`.
+/// A log of strings whose callbacks take `io::Error`.
 #[derive(Debug)]
 struct Plain;
 

@@ -46,7 +46,7 @@ fn a_directory_that_is_renamed_stays_the_logs_and_its_successor_is_left_alone() 
     wal.close_open_chunk(&list).unwrap();
     wal.sync().unwrap();
     fs::rename(&old, &new).unwrap();
-    // Another log is begun in its place.
+    // Another log is started in its place.
     let (other, _) = open(&old);
     other.close().unwrap();
     let before = names(&old);
@@ -77,7 +77,7 @@ fn a_file_with_the_next_chunks_name_is_never_replaced() {
     let next = dir.path().join(ChunkId(wal.progress().appended).file_name());
     fs::write(&next, "somebody's").unwrap();
     wal.close_open_chunk(&list).unwrap();
-    // Whoever comes first is told the cause, later calls that there was one.
+    // The first call returns the cause, later calls that there was one.
     let _may_be_told = wal.append(&action("lost"));
     let error = wal.sync().unwrap_err();
     let cause = if let Error::Poisoned { cause } = &error { cause } else { &error };
@@ -155,7 +155,7 @@ fn a_file_that_has_another_name_is_not_written_to_again() {
 
 // Descriptors --------------------------------------------------------------------------------------
 
-/// Runs this test once more in a process that may open so many files, and says whether this is it.
+/// Runs this test once more in a process that may open `files` files; returns whether this process is that one.
 fn limited(test: &str, files: u32) -> bool {
     if std::env::var_os(ROLE).is_some() {
         return true;

@@ -40,7 +40,7 @@ fn playing(role: &str) -> Option<PathBuf> {
     (std::env::var(ROLE).ok()? == role).then(|| PathBuf::from(std::env::var_os(DIR).unwrap()))
 }
 
-/// What a child says: lines that begin with `! `, between the words of the test harness.
+/// A child's report: a line that starts with `! `, between the lines of the test harness.
 fn said(line: &str) -> Option<&str> {
     line.split_once("! ").map(|(_, said)| said)
 }
@@ -83,7 +83,7 @@ impl chunked_wal::StateMachine<Words> for Count {
     }
 }
 
-/// Appends numbers for ever, says each that is durable, drains and removes as it goes.
+/// Appends numbers forever, prints each that is durable, drains and removes as it goes.
 fn write_until_killed(dir: &Path) -> ! {
     let mut count = Count::default();
     let mut wal = Wal::open(config(dir), &mut count).unwrap();
@@ -156,7 +156,7 @@ fn of_many_processes_one_gets_the_log() {
             Err(other) => other.to_string(),
         };
         println!("! {word}");
-        // Holds what it has until the parent has heard everybody.
+        // Holds the lock, if it got it, until the parent has heard all children.
         let _ = std::io::stdin().read(&mut [0]);
         return;
     }

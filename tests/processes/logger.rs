@@ -1,6 +1,6 @@
-//! A logger that panics, as one does whose standard error is gone, harms nobody who waits for the log.
+//! A logger that panics, for example because standard error is closed, does no harm to threads that wait for the log.
 //!
-//! In processes of their own: a process has one logger.
+//! Each test runs in a process of its own, because a process has one logger.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::mpsc::channel;
@@ -30,7 +30,7 @@ impl log::Log for Panicking {
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Runs this test once more in a process that has this logger, and says whether this is it.
+/// Runs this test once more in a process that has this logger; returns whether this process is that one.
 fn installed(test: &str) -> bool {
     let is_child = std::env::var_os(ROLE).is_some();
     if is_child {

@@ -1,6 +1,6 @@
 //! What takes processes: writers killed at any moment, races for the lock, few descriptors, a logger that panics.
 //!
-//! Such a test runs this binary again as its child, and tells it by a variable which part to play.
+//! Such a test runs this binary again as its child. A variable says which part the child plays.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../common/mod.rs"]

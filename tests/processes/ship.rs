@@ -53,7 +53,7 @@ fn the_copy_survives_kills_of_both_sides() {
         std::thread::sleep(Duration::from_millis(60 + round * 7919 % 100));
         if round % 3 != 1 {
             kill(shipper);
-            // Whatever was under way, what is there opens.
+            // The copy opens, even if a shipment was interrupted.
             if Listing::of(&copy).is_ok_and(|found| !found.chunks.is_empty()) {
                 progress.push(example::check(&log, &copy).unwrap());
             }
@@ -79,7 +79,7 @@ fn the_copy_survives_kills_of_both_sides() {
     println!("{} numbers, {} chunks kept, begun at {}", numbers.next, copied.len(), copied[0]);
     assert!(numbers.next > 500 && copied[0].0 > 0, "{} numbers, from {}", numbers.next, copied[0]);
 
-    // Far behind: what was not shipped is removed, and the copy begins anew.
+    // If chunks are removed before they are shipped, the copy starts again.
     let mut numbers = example::Numbers::default();
     let mut wal = ChunkedWal::<Raw>::open(example::config(&log), &mut numbers).unwrap();
     for _ in 0..3 {

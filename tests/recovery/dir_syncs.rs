@@ -51,7 +51,7 @@ fn remove(wal: &mut Wal, chunks: usize) -> Result<Vec<ChunkId>, Error> {
     Ok(ids)
 }
 
-/// Whatever a power loss leaves, a log with at least these words opens, and goes on.
+/// After any power loss, a log with at least these words opens, and continues.
 fn survives_crashes(what: &str, disk: &Disk, words: &[String]) {
     for seed in 0..CRASHES {
         let crashed = disk.on(disk.storage.crash(seed));
@@ -354,7 +354,7 @@ fn a_failed_sync_of_one_thread_takes_no_name_from_the_other() {
         {
             acknowledged.clone_from(&list.words);
         }
-        // Whatever failed, what the housekeeper goes on with comes to its end.
+        // After any failure, the housekeeper finishes its work.
         let _told = wal.wait_idle();
         let _told = wal.close();
         survives_crashes(&format!("{first:?} first"), &disk, &acknowledged);

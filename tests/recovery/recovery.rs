@@ -1,6 +1,6 @@
-//! The decision table of recovery: what is found, and what becomes of it.
+//! The decision table of recovery: each state of a directory, and its outcome.
 //!
-//! What is found is forged, so that every row has exactly its own case. A row that succeeds is held
+//! The states are forged, so that every row has exactly its own case. A row that succeeds is held
 //! to all that an open promises ([`recovers`]), a row that fails to having changed nothing
 //! ([`refused`]).
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -26,7 +26,7 @@ fn first() -> Forge {
     Forge::chunk(0).checkpoint("").action("a").action("b").seal()
 }
 
-/// A chunk behind [`first`], with no end yet.
+/// A chunk after [`first`], with no end yet.
 fn second() -> Forge {
     first().next().checkpoint("a,b").action("c").synced().action("d")
 }
@@ -37,7 +37,7 @@ fn newest() -> Forge {
     Forge::chunk(0).checkpoint("").action("a").synced().action("b").action("c")
 }
 
-/// Bytes behind the last record up to the last that isn't zero.
+/// Bytes after the last record up to the last that isn't zero.
 fn visible(chunk: &Forge) -> u64 {
     let behind = &chunk.bytes[(chunk.end - chunk.id) as usize..];
     behind.iter().rposition(|b| *b != 0).map_or(0, |last| last as u64 + 1)
@@ -375,7 +375,7 @@ fn a_removal_whose_sync_failed_is_made_again() {
             wal = disk.open().0;
         }
         disk.storage.heal();
-        // The last failure may not have been told yet.
+        // The last failure may not have been returned yet.
         let _told = wal.wait_idle();
         wal.wait_idle().unwrap();
         remove_one(&mut wal);
@@ -435,7 +435,7 @@ fn a_torn_tail_is_cut_and_reported() {
     torn("a lost frame, then a whole one", with_a_hole().zeros(2000));
 }
 
-/// [`newest`] with two unacknowledged frames behind it, the first of them lost.
+/// [`newest`] with two unacknowledged frames after it, the first of them lost.
 fn with_a_hole() -> Forge {
     Forge { end: newest().end, records: newest().records, ..newest().action("x").action("y").lost(4) }
 }
@@ -499,7 +499,7 @@ fn abandoned_frames_after_a_mark_are_cut() {
 
 #[test]
 fn later_frames_that_prove_nothing_beyond_the_hole_leave_it_torn() {
-    // `c` knew as durable just what stands before the hole.
+    // `c` proves just the bytes before the hole.
     let hole = newest().lost(2).zeros(500);
     let end = hole.at[2];
     let hole = Forge { end, records: 2, ..hole };

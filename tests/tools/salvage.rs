@@ -1,4 +1,4 @@
-//! Sound records behind damage: how `dump` and `verify` reach them, and what they say of the rest.
+//! Sound records after damage: `dump` and `verify` reach them, and report the rest.
 
 use super::*;
 

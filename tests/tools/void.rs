@@ -28,7 +28,7 @@ fn word(word: &str) -> Payload {
     Payload(bytes)
 }
 
-/// `?` stands for a word that says it has more bytes than there are.
+/// `?` is a word whose length says more bytes than there are.
 fn payload(of: &str) -> Payload {
     if of == "?" { Payload(vec![0, 0, 0, 99, 1]) } else { word(of) }
 }
