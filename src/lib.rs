@@ -82,7 +82,7 @@
 //!   [`StorageFull`](Error::StorageFull) and works again once there is room.
 //! - [`WalReader::open_read_only`] reads a log that another process has open, and [`Follow`] its records
 //!   as they become durable.
-//! - [`raw`] looks at any log, whatever its types; [`storage`] is the seam to the disk.
+//! - [`raw`] looks at any log without its types; [`storage`] is the seam to the disk.
 //!
 //! In the repository, `docs/` has more: how to embed the log in a raft store, what is durable and when,
 //! the bytes on the disk, and the design.

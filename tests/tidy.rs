@@ -24,9 +24,9 @@ const ROOMS: [&str; 23] = [
     "reader",    // concurrent reads
     "wal",       // the facade
     "dump",      // a method of the facade
-    "raw",       // any log, whatever its types
+    "raw",       // any log, without its types
     "blob",      // big payloads beside the log
-    "embedded",  // a ring in somebody's file
+    "embedded",  // a ring in a file
     "testing",   // a log of one's own under crashes and faults
     "monitor",   // how a log grows, from its files alone
     "lib",       // names it all
@@ -35,7 +35,7 @@ const ROOMS: [&str; 23] = [
 /// Those of the adapters, each a crate of its own.
 const OPENRAFT_ROOMS: [&str; 8] = [
     "error",   // what goes wrong
-    "record",  // what stands in the log
+    "record",  // the records in the log
     "recent",  // the newest entries in memory
     "state",   // what the log is replayed into, the index among it
     "reader",  // entries, from memory or from the log

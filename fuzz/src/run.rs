@@ -153,7 +153,7 @@ fn open_and_use(storage: &MemoryStorage, config: &Config, replay: Replay) -> Res
 fn read(wal: &Wal, replayed: &[Placed], replay: Replay) {
     let read: Result<Vec<Placed>, Error> = wal.records().collect();
     match read {
-        // Behind a chunk that can't go on, a new one has begun with a checkpoint.
+        // After a chunk that can't continue, a new one starts with a checkpoint.
         Ok(read) => {
             let begun = &read[read.len().saturating_sub(1)..];
             let all = read.ends_with(replayed) || read[..read.len() - begun.len()].ends_with(replayed);
@@ -199,7 +199,7 @@ fn append(mut wal: Wal, mut seen: Seen, storage: &MemoryStorage, config: &Config
     }
 }
 
-/// The bytes that are left of an input; zeros behind them.
+/// The bytes that are left of an input; zeros after them.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -225,7 +225,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The directory that an input tells of.
+/// The directory that an input describes.
 pub fn decode(data: &[u8]) -> Disk {
     let mut input = Input(data);
     let mut files = base(input.byte());
@@ -391,7 +391,7 @@ fn header(file: &mut Vec<u8>, input: &mut Input<'_>) {
 fn frame(file: &mut Vec<u8>, input: &mut Input<'_>) {
     let at = input.word() % (file.len() + 1) / 8 * 8;
     let (kind, flags, unsynced) = (input.byte() % 6, input.byte() % 6, input.long());
-    // Its salt is the file's where that is a forged one. Behind the last offset there are no frames.
+    // Its salt is the file's where that is a forged one. After the last offset there are no frames.
     let mut forge = Forge::chunk(header_field(file, 16).min(u64::MAX - 2 * FILE_MAX as u64));
     forge.bytes.resize(at, 0);
     forge.synced = (forge.id + at as u64).saturating_sub(unsynced);

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// The most entries in the queue, whatever their size.
+/// The most entries in the queue, of any size.
 const ENTRIES_MAX: usize = 65_536;
 
 #[derive(Debug)]

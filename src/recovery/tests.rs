@@ -1,5 +1,4 @@
-//! Replay on one thread, on two, and on as many as seems right: whatever is wrong with a log, nobody can
-//! tell them apart.
+//! Replay on one thread, on two, and on the number that recovery chooses: for any damage, all three behave alike.
 
 #![allow(clippy::unwrap_used)]
 
@@ -138,7 +137,7 @@ struct Outcome {
     end: String,
 }
 
-/// Replays a log on one thread or on two; also tells how many reads that took, the caller's and those
+/// Replays a log on one thread or on two; also returns how many reads that took, the caller's and those
 /// of the second thread.
 fn replay(disk: &MemoryStorage, stages: Stages, mode: Replay, at: At) -> (Outcome, [usize; 2]) {
     replay_with_pauses(disk, stages, mode, at, Duration::ZERO)

@@ -274,7 +274,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.accepted(segment)
     }
 
-    /// Publishes what was accepted, up to the record at `last`, which it returns.
+    /// Publishes the accepted records, up to the one at `last`, whose segment it returns.
     #[inline]
     fn accepted(&mut self, last: Segment) -> Result<Segment> {
         let open = self.head.opened()?;

@@ -100,7 +100,7 @@ fn truncation_and_purge_go_to_either_end_and_beyond() {
                 assert_eq!(state(&mut store).await, (purged, last), "{steps:?}");
                 store = reopen(&disk, store);
             }
-            // Behind the last it goes on. Entries that are purged already come to nothing.
+            // Appending continues after the last entry. Entries that are purged already are ignored.
             let next = last.map_or(5, |last| last + 1);
             let from = purged.filter(|_| left.is_empty()).unwrap_or(next);
             store.blocking_append(entries(2, from..next + 2)).await.unwrap();

@@ -375,7 +375,7 @@ fn proven_follows_the_frames() {
     chunk.frame(saturated, b"");
     assert_eq!(chunk.scan().proven, 4176 + 24);
 
-    // After a hole, too: what the later frame knew to be durable is before the hole.
+    // After a hole, too: the later frame proves only bytes before the hole.
     let hole = chunk.end();
     chunk.zeros(24);
     chunk.action(b"c", hole);
