@@ -32,8 +32,8 @@ pub enum IdleMark {
     /// next sync, or with a close.
     #[default]
     Written,
-    /// The mark is synced: one more sync for each burst of records, in the background. A sync that is
-    /// asked for meanwhile waits for it.
+    /// The mark is synced: one more sync for each burst of records, in the background. A sync requested meanwhile waits
+    /// for this one.
     Synced,
 }
 
@@ -41,7 +41,7 @@ pub enum IdleMark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ClosedReads {
-    /// By positional reads: whatever happens to a file is returned as an error.
+    /// By positional reads: any failure to read a file is returned as an error.
     #[default]
     Positional,
     /// From memory maps of the files: reading cached bytes costs no system call. At most 64 chunks are
@@ -63,7 +63,7 @@ pub enum ClosedReads {
 
 /// Whether the payloads of records are compressed.
 ///
-/// A log is read as it was written, whatever this setting is; compressed and plain records may share a
+/// A log is read as it was written, regardless of this setting; compressed and plain records may share a
 /// chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -78,8 +78,8 @@ pub enum Compression {
     /// Needs the cargo feature `lz4`, for reading such a log too; see [`Config::compression`].
     #[cfg(feature = "lz4")]
     Lz4 {
-        /// Payloads of fewer bytes are stored as they are, without a try. Below some 64 bytes there is
-        /// hardly anything to gain.
+        /// Payloads of fewer bytes are stored uncompressed without trying. Below about 64 bytes there is hardly
+        /// anything to gain.
         min_len: u64,
     },
 }
@@ -134,11 +134,11 @@ pub struct Config {
     /// memory to read such a batch. Default: 64 MiB.
     pub max_batch_size: u64,
 
-    /// Appended bytes that may wait for a flush in memory; with more, `append` itself hands them over
-    /// as a `Write`. Default: 1 MiB; more than 1 GiB counts as 1 GiB.
+    /// The most appended bytes that wait in memory for a flush; beyond that, `append` itself hands them over as a
+    /// `Write`. Default: 1 MiB; more than 1 GiB counts as 1 GiB.
     pub open_buffer_max_bytes: u64,
 
-    /// Bytes handed over and not yet written; with more, a caller that hands over bytes has to wait. A
+    /// The most bytes that are handed over and not yet written; a caller that would exceed this waits. A
     /// rotation counts as a 64th of this limit at least, because each waiting rotation has a file open.
     /// Default: 32 MiB; more than 1 GiB counts as 1 GiB.
     pub flush_queue_max_bytes: u64,
@@ -150,7 +150,7 @@ pub struct Config {
     pub flush_batch_max_bytes: u64,
 
     /// How long the worker waits for more flushes to share a sync with the first one. Default: zero,
-    /// because the next batch collects by itself while a sync runs.
+    /// because the next batch gathers while a sync runs anyway.
     pub flush_batch_wait: Duration,
 
     /// Whether opening cuts off a tail that a crash left half-written. If not, opening such a log fails
@@ -160,11 +160,10 @@ pub struct Config {
     /// How many files of removed chunks are kept for reuse; 0 never reuses a file. Default: 2.
     pub spare_chunks: u64,
 
-    /// Zero-fills this many bytes ahead in the open chunk, in the background, where a log syncs little
-    /// at a time: on most file systems a small sync costs about 50 % more where its blocks were never
-    /// written before. Zero-filling doubles the bytes written, except in reused files of removed
-    /// chunks, which need none of it. 0 turns it off, which suits copy-on-write file systems. Default:
-    /// 1 MiB.
+    /// Zero-fills this many bytes ahead in the open chunk, in the background, where a log syncs little at a
+    /// time: on most file systems a small sync costs about 50 % more where its blocks were never written
+    /// before. Zero-filling doubles the bytes written, except in reused files of removed chunks, which need no
+    /// zeros. 0 turns zero-filling off, which suits copy-on-write file systems. Default: 1 MiB.
     pub zero_ahead_bytes: u64,
 
     /// Whether the mark that an idle log writes after its last record is synced, too. Default:
@@ -293,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refuses_what_is_out_of_range_and_names_the_field() {
+    fn a_value_out_of_range_is_refused_with_its_field() {
         let field = |change: fn(&mut Config)| {
             let mut config = Config::new("x");
             change(&mut config);

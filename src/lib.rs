@@ -1,9 +1,9 @@
 //! A chunked write-ahead log with a background flush worker, for programs that keep their own state:
 //! raft stores, embedded databases, durable state machines.
 //!
-//! Typed records are appended in memory, written to the disk by a thread of the log's own, and replayed
-//! into a state machine when the log is opened again. The log is cut into chunks: files that each start
-//! with a checkpoint of everything before them, so that old chunks can be removed whole.
+//! Typed records are appended in memory, written to the disk by a background thread, and replayed into
+//! a state machine when the log is opened again. The log is cut into chunks: files that each start with
+//! a checkpoint of everything before them, so that old chunks can be removed whole.
 //!
 //! ```text
 //! append ─► buffer ─► bounded queue ─► write ─► one sync for all that wait ─► progress ─► callbacks
@@ -17,7 +17,7 @@
 //! ```
 //! use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
 //!
-//! /// The types of the log: lines of a diary. The checkpoint is how many there were.
+//! /// The types of the log: lines of a diary. The checkpoint is the number of lines so far.
 //! struct Diary;
 //! impl WalTypes for Diary {
 //!     type Action = String;
@@ -73,10 +73,8 @@
 //! # Where to read on
 //!
 //! - [`ChunkedWal`] is the log: appending, flushing, rotating, removing, reading.
-//! - [`WalTypes`], [`StateMachine`] and [`Callback`] are what a program brings; any [`codeq`] codec
-//!   works.
-//! - [`Config`] has the settings, [`OpenOptions`] the choices when opening, [`RecoveryReport`] what
-//!   opening found.
+//! - [`WalTypes`], [`StateMachine`] and [`Callback`] are the parts that a program brings; any [`codeq`] codec works.
+//! - [`Config`] has the settings, [`OpenOptions`] the choices when opening, [`RecoveryReport`] the findings of an open.
 //! - [`FlushTicket`] waits for one flush, [`ProgressHandle`] for an offset, [`WalReader`] reads; all of
 //!   them from any thread.
 //! - [`Error`] is everything that can go wrong. A log that failed on its way to the disk returns
@@ -84,7 +82,7 @@
 //!   [`StorageFull`](Error::StorageFull) and works again once there is room.
 //! - [`WalReader::open_read_only`] reads a log that another process has open, and [`Follow`] its records
 //!   as they become durable.
-//! - [`raw`] looks at any log, whatever its types; [`storage`] is the seam to the disk.
+//! - [`raw`] looks at any log without its types; [`storage`] is the seam to the disk.
 //!
 //! In the repository, `docs/` has more: how to embed the log in a raft store, what is durable and when,
 //! the bytes on the disk, and the design.

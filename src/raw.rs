@@ -184,8 +184,8 @@ impl RawChunk {
         self.bytes.len
     }
 
-    /// The seal, if there is one at the end of the file. It is found without reading the chunk, and proves nothing
-    /// about the records before it.
+    /// The seal, if there is one at the end of the file. It is found without reading the chunk, so it doesn't prove
+    /// that the records before it are sound.
     ///
     /// # Errors
     ///
@@ -238,7 +238,7 @@ impl RawRecords<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]: nothing follows from it for the log, and it can be tried again.
+    /// [`Error::Io`]. It says nothing about the log's bytes; try again.
     #[expect(clippy::should_implement_trait, reason = "an iterator can't lend its buffer")]
     pub fn next(&mut self) -> Result<Option<RawRecord<'_>>> {
         if self.broken.is_some() {
@@ -271,7 +271,7 @@ impl RawRecords<'_> {
     /// if nothing sound follows or the records ended in another way.
     ///
     /// A frame counts as sound by its checksum. After a torn write there may be records that were never
-    /// acknowledged. Costs no more than reading the chunk once, however much of it is damaged.
+    /// acknowledged. Costs no more than reading the chunk once, even if most of it is damaged.
     ///
     /// ```
     /// # use chunked_wal::raw::{RawChunk, ChunkPlace};
@@ -417,7 +417,7 @@ pub enum ChunkEnd {
         /// Bytes of the torn write.
         lost: u64,
     },
-    /// The log can't be read on after the last sound record: [`Error::Corrupt`] or [`Error::Unsupported`].
+    /// After the last sound record the log can't be read: [`Error::Corrupt`] or [`Error::Unsupported`].
     Damaged(Error),
 }
 

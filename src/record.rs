@@ -27,8 +27,8 @@ pub trait WalTypes: 'static {
     /// The change that a record holds: appended by the program, and replayed into the state machine.
     type Action: Codec + fmt::Debug + Clone + Send + 'static;
 
-    /// The state that everything before a chunk adds up to: small, or the name of a snapshot. Every
-    /// chunk's first record is one.
+    /// The state after all records before a chunk: small, or the name of a snapshot. The first record of every chunk is
+    /// a checkpoint.
     type Checkpoint: Codec + fmt::Debug + Clone + PartialEq + Send + Sync + 'static;
 
     /// Called when a flush is done.
@@ -323,7 +323,7 @@ pub trait StateMachine<W: WalTypes> {
 /// [`FlushSender`](crate::FlushSender), and, with the feature `tokio`, for tokio's `oneshot::Sender`. A
 /// dropped receiver is no error.
 pub trait Callback: Send + 'static {
-    /// Takes the result: `Ok` once all that the flush promises holds.
+    /// Receives the result: `Ok` once the records are written or synced, as the flush's mode requested.
     fn complete(self, result: Result<(), Error>);
 }
 
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn senders_are_callbacks_whatever_error_they_carry() {
+    fn senders_of_any_error_are_callbacks() {
         let (tx, rx) = std::sync::mpsc::channel::<Result<(), io::Error>>();
         tx.complete(Err(Error::Closed));
         assert_eq!(rx.recv().unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);

@@ -148,7 +148,7 @@ mutation 'an append believes its codec' src/chunk/open.rs \
 mutation 'a decoded record is not compared' src/record.rs \
     's/if tally\.is_even\(\)/if true/' '--test log codecs::'
 mutation 'salvage passes over a sound record' src/format/scan.rs \
-    's/self\.seen\.position \+ 8\);(\s+let Some\(position\) = next_sound)/self.seen.position + 48);$1/' '--lib format::tests::salvage'
+    's/\{ at \} else \{ at \+ 8 \}/{ at } else { at + 48 }/' '--lib format::tests::salvage'
 mutation 'salvage searches for proof at each place' src/format/scan.rs \
     's/\(self\.successor, self\.end\) = \(true, None\)/self.end = None/' '--lib format::tests::salvage'
 mutation 'the search for proof has no bound' src/format/scan.rs \
@@ -156,13 +156,13 @@ mutation 'the search for proof has no bound' src/format/scan.rs \
 mutation 'all is read behind a closing mark' src/format/scan.rs \
     's/if mark == Mark::Closed \{/if false \&\& mark == Mark::Closed {/' "$format"
 mutation 'a log goes by the path of its directory' src/storage/disk/mod.rs \
-    's/Ok\(Some\(Arc::new\(PinnedDir::open\(dir, file_mode\)\?\)\)\)/let _ = PinnedDir::open(dir, file_mode)?;\n        Ok(None)/' '--test directory'
+    's/Ok\(Some\(Arc::new\(PinnedDir::open\(dir, file_mode\)\?\)\)\)/let _ = PinnedDir::open(dir, file_mode)?;\n        Ok(None)/' '--test processes directory::'
 mutation 'a name that the next chunk needs is replaced' $rotate \
-    's/storage\.rename_new\(spare, path/storage.rename(spare, path/g' '--test directory'
+    's/storage\.rename_new\(spare, path/storage.rename(spare, path/g' '--test processes directory::'
 mutation 'a file that has another name is used again' $housekeeper \
-    's/if handle\.has_other_names\(\)/if false \&\& handle.has_other_names()/' '--test directory'
+    's/if handle\.has_other_names\(\)/if false \&\& handle.has_other_names()/' '--test processes directory::'
 mutation 'kept files stay open when there are no descriptors' src/chunk/read.rs \
-    's/            give_up_kept_files\(\);\n//' '--test directory'
+    's/            give_up_kept_files\(\);\n//' '--test processes directory::'
 mutation 'a name is trusted that a failed sync may have left in the cache' src/recovery/repair.rs \
     's/self\.records == 1 \&\& /false \&\& self.records == 1 \&\& /' '--test recovery a_new'
 mutation 'a removal is only synced again' $housekeeper \
@@ -213,7 +213,7 @@ mutation 'a flush that joins does not end the wait for company' src/flush/queue.
 mutation 'what joins passes the bytes of a batch' src/flush/batch.rs \
     's/ \|\| \*bytes >= limit\.bytes//' "$flush"
 mutation 'frames claim that what is written was synced' src/wal/mod.rs \
-    's/open\.stage\(record, &mut self\.tail, positions\.synced\(\)/open.stage(record, \&mut self.tail, positions.written()/' "$crash"
+    's/stage\(open, &mut self\.tail, positions\.synced\(\)\)/stage(open, \&mut self.tail, positions.written())/' "$crash"
 mutation 'a sync mark before the sync' $worker \
     's/\(written, synced\) = \(positions\.written\(\), positions\.synced\(\)\)/(written, synced) = (positions.written(), positions.written())/' "$crash"
 mutation 'a spare of an earlier life says it is new' $housekeeper \
@@ -233,7 +233,7 @@ mutation 'a reader that takes a removed chunk for damaged' src/directory/changin
     's/if self\.left == 0 \|\|/if self.left < 8 ||/' '--test reading a_chunk_removed'
 
 # The ring in somebody's file.
-ring='--test embedded'
+ring='--test features embedded::'
 wal=src/embedded/wal.rs
 mutation 'ring: no sync behind a write' $wal \
     's/    log\.ring\.write\(log\.end, batch\.bytes\(\)\)\?;\n    log\.ring\.sync\(\)/    log.ring.write(log.end, batch.bytes())/' "$ring"
@@ -265,12 +265,12 @@ mutation 'ring: frames bound to places, not positions' src/embedded/frame.rs \
 mutation 'a reader overlooks the other name' src/directory/chunk_file.rs \
     's/\(Err\(e\), Some\(id\)\) if e\.kind\(\) == io::ErrorKind::NotFound =>/(Err(e), Some(id)) if false =>/' '--test reading nothing_is'
 mutation 'a closed log keeps its files open' src/reader/mod.rs \
-    's/            file\.end\(\);\n//' '--test directory a_reader'
+    's/            file\.end\(\);\n//' '--test processes directory::a_reader'
 mutation 'a file that somebody reads is used again after a close' src/chunk/read.rs \
     's/Handle::LetGo\(file\) => file\.strong_count\(\) == 0/Handle::LetGo(_) => true/' '--lib chunk::read'
 
 # Blobs beside the log.
-blob='--test blob'
+blob='--test features blob::'
 mutation 'blob: a record before its blob' src/blob/join.rs \
     's/        self\.blobs\.sync\(\)\?;\n//' "$blob"
 mutation 'blob: removed before the log says so' src/blob/join.rs \
@@ -283,13 +283,13 @@ mutation 'blob: the number of the open chunk is that of the last closed' src/blo
 # Compressed payloads.
 lz4='--test features lz4::'
 mutation 'lz4: a chunk begun without goes on with it' src/wal/open.rs \
-    's/(compression\.transform\(\))\.filter\([^,]*\),/$1,/' "$lz4 a_chunk"
+    's/(compression\.transform\(\))\.filter\([^,]*\),/$1,/' "${lz4}a_chunk"
 mutation 'lz4: the flag is known in every chunk' src/format/header.rs \
-    's/if self\.may_be_compressed\(\) \{ FLAG_LZ4 \} else \{ 0 \}/FLAG_LZ4/' "$lz4 what_can"
+    's/if self\.may_be_compressed\(\) \{ FLAG_MORE \| FLAG_LZ4 \} else \{ FLAG_MORE \}/FLAG_MORE | FLAG_LZ4/' "${lz4}a_payload"
 mutation 'lz4: memory for what a length says' src/format/payload/lz4/mod.rs \
-    's/let mut len = raw_len\.min\(.*\);/let mut len = raw_len;/' '--test hostile_alloc'
+    's/let mut len = raw_len\.min\(.*\);/let mut len = raw_len;/' '--test allocations'
 mutation 'lz4: a block that holds less than it says' src/format/payload/lz4/mod.rs \
-    's/\(n == raw_len\)\.then_some\(/(n <= raw_len).then_some(/' "$lz4 what_can"
+    's/\(n == raw_len\)\.then_some\(/(n <= raw_len).then_some(/' "${lz4}a_payload"
 
 echo
 column -t -s $'\t' "$table"

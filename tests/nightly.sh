@@ -44,7 +44,7 @@ tsan() {
     export RUSTFLAGS="-Zsanitizer=thread ${RUSTFLAGS:-}"
     export TSAN_OPTIONS="halt_on_error=1 ${TSAN_OPTIONS:-}"
     step cargo +nightly test -Zbuild-std --target "$target" --target-dir target/tsan \
-        --features testing --test stress
+        --features testing --test log stress::
 }
 
 case "${1:-all}" in

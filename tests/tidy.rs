@@ -24,9 +24,9 @@ const ROOMS: [&str; 23] = [
     "reader",    // concurrent reads
     "wal",       // the facade
     "dump",      // a method of the facade
-    "raw",       // any log, whatever its types
+    "raw",       // any log, without its types
     "blob",      // big payloads beside the log
-    "embedded",  // a ring in somebody's file
+    "embedded",  // a ring in a file
     "testing",   // a log of one's own under crashes and faults
     "monitor",   // how a log grows, from its files alone
     "lib",       // names it all
@@ -35,7 +35,7 @@ const ROOMS: [&str; 23] = [
 /// Those of the adapters, each a crate of its own.
 const OPENRAFT_ROOMS: [&str; 8] = [
     "error",   // what goes wrong
-    "record",  // what stands in the log
+    "record",  // the records in the log
     "recent",  // the newest entries in memory
     "state",   // what the log is replayed into, the index among it
     "reader",  // entries, from memory or from the log
@@ -104,7 +104,7 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The text without its modules `tests` that stand in the same file.
+/// The text without its module `tests`.
 fn without_tests(text: &str) -> String {
     let mut begins = text.len();
     if let Some(module) = text.find("\nmod tests {") {
@@ -162,7 +162,7 @@ fn crooked(source: &Source) -> Vec<String> {
     let wrong = |room: &String| match place_of(room) {
         Some(place) if place <= own => None,
         Some(_) => Some(format!("{} imports from `{room}`, which is below it", source.path.display())),
-        // Names that lib.rs exports stand below everything.
+        // Names that lib.rs exports are below everything.
         None => Some(format!("{} imports `crate::{room}`, which is no room", source.path.display())),
     };
     imports(&source.code).iter().filter_map(wrong).collect()
@@ -219,7 +219,7 @@ fn imports_are_found_in_every_form() {
     assert_eq!(crooked(&source("wal", "use crate::Config;")).len(), 1);
 }
 
-/// The path of a `use` line up to its last name or its group, with what stands before it.
+/// The path of a `use` line up to its last name or its group, with the words before the path.
 fn imported_from(line: &str) -> Option<&str> {
     let is_import = ["use ", "pub use ", "pub(crate) use ", "pub(super) use "].iter().any(|word| {
         let code = line.trim_start();

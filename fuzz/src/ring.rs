@@ -1,4 +1,4 @@
-//! A ring in somebody's file: a sound one, changed at some places, then opened, read and written to.
+//! A ring in a file: a sound one, changed at some places, then opened, read and written to.
 //!
 //! ```text
 //! data: records, checkpoints, capacity │ change │ change │ ...

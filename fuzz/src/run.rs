@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - The same bytes give the same directory, and any bytes give one.
-//! - `tests/format/` and `tests/hostile_alloc.rs` of the main package include this file.
+//! - `tests/format/` of the main package includes this file.
 
 #[path = "../../tests/common/forge.rs"]
 #[allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "it is the main package's")]
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use chunked_wal::storage::MemoryStorage;
 use chunked_wal::{ChunkId, ChunkedWal, Config, Error, Replay, Segment, StateMachine, WalRecord, WalTypes};
 
-use self::forge::{Forge, check};
+use self::forge::{Forge, begun_frame};
 
 /// The directories to begin with.
 pub const BASES: u8 = 9;
@@ -153,7 +153,7 @@ fn open_and_use(storage: &MemoryStorage, config: &Config, replay: Replay) -> Res
 fn read(wal: &Wal, replayed: &[Placed], replay: Replay) {
     let read: Result<Vec<Placed>, Error> = wal.records().collect();
     match read {
-        // Behind a chunk that can't go on, a new one has begun with a checkpoint.
+        // After a chunk that can't continue, a new one starts with a checkpoint.
         Ok(read) => {
             let begun = &read[read.len().saturating_sub(1)..];
             let all = read.ends_with(replayed) || read[..read.len() - begun.len()].ends_with(replayed);
@@ -199,7 +199,7 @@ fn append(mut wal: Wal, mut seen: Seen, storage: &MemoryStorage, config: &Config
     }
 }
 
-/// The bytes that are left of an input; zeros behind them.
+/// The bytes that are left of an input; zeros after them.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -225,7 +225,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The directory that an input tells of.
+/// The directory that an input describes.
 pub fn decode(data: &[u8]) -> Disk {
     let mut input = Input(data);
     let mut files = base(input.byte());
@@ -391,7 +391,7 @@ fn header(file: &mut Vec<u8>, input: &mut Input<'_>) {
 fn frame(file: &mut Vec<u8>, input: &mut Input<'_>) {
     let at = input.word() % (file.len() + 1) / 8 * 8;
     let (kind, flags, unsynced) = (input.byte() % 6, input.byte() % 6, input.long());
-    // Its salt is the file's where that is a forged one. Behind the last offset there are no frames.
+    // Its salt is the file's where that is a forged one. After the last offset there are no frames.
     let mut forge = Forge::chunk(header_field(file, 16).min(u64::MAX - 2 * FILE_MAX as u64));
     forge.bytes.resize(at, 0);
     forge.synced = (forge.id + at as u64).saturating_sub(unsynced);
@@ -405,13 +405,4 @@ fn hostile_length(file: &mut Vec<u8>, input: &mut Input<'_>) {
     let len = input.long() as u32;
     let (id, salt) = (header_field(file, 16), header_field(file, 24));
     overwrite(file, at, &begun_frame(salt, id.wrapping_add(at as u64), len));
-}
-
-/// The header of an action of `len` bytes: right in its check, wrong in its checksum.
-pub fn begun_frame(salt: u64, offset: u64, len: u32) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[4..8].copy_from_slice(&len.to_le_bytes());
-    bytes[8] = 1;
-    bytes[12..].copy_from_slice(&check(salt, offset, len, 1).to_le_bytes());
-    bytes
 }

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_published_is_seen() {
+    fn only_published_bytes_are_seen() {
         let mut writer = BufferWriter::new(8);
         let reader = writer.buffer().clone();
         put(&mut writer, b"abc");
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_begins_anew_only_when_nobody_holds_it() {
+    fn a_buffer_is_filled_again_only_once_no_reader_holds_it() {
         let mut writer = BufferWriter::new(8);
         put(&mut writer, b"abc");
         let reader = writer.buffer().clone();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_seen_on_another_thread_is_whole() {
+    fn another_thread_sees_whole_bytes() {
         // An interpreter (tests/nightly.sh) takes seconds for each.
         const ROUNDS: usize = if cfg!(miri) { 4 } else { 200 };
         let mut writer = BufferWriter::new(4096);

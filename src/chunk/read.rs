@@ -303,7 +303,9 @@ mod tests {
     use std::io::IoSlice;
 
     use super::*;
-    use crate::storage::{DiskStorage, read_full_at};
+    use crate::storage::DiskStorage;
+    #[cfg(feature = "mmap")]
+    use crate::storage::read_full_at;
 
     /// A chunk's file on the real disk, whose first bytes can be mapped.
     fn chunk_of(files: &OpenFiles, id: u64) -> Arc<ChunkFile> {
@@ -377,7 +379,7 @@ mod tests {
     #[cfg(feature = "mmap")]
     #[test]
     #[cfg_attr(miri, ignore = "Miri does not know the flags that files are opened with")]
-    fn a_log_that_ends_waits_for_those_who_read_in_a_map() {
+    fn a_log_that_ends_waits_for_reads_in_a_map() {
         let dir = tempfile::tempdir().unwrap();
         let files = OpenFiles::new(Arc::new(DiskStorage), dir.path(), ClosedReads::Mapped);
         let chunk = chunk_of(&files, 0);

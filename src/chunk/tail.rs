@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worker_gets_what_it_asks_for_and_nothing_that_is_staged() {
+    fn the_worker_gets_the_bytes_it_asks_for_and_no_staged_ones() {
         let mut writer = TailWriter::new(0, 1024, 1 << 20);
         let tail = writer.tail().clone();
         put(&mut writer, b"abcdef");
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_kept_than_was_said() {
+    fn the_pool_keeps_no_more_bytes_than_its_limit() {
         let mut writer = TailWriter::new(0, 1, 2 * PIECE_BYTES_MIN as u64);
         let tail = writer.tail().clone();
         for _ in 0..5 {

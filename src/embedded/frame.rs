@@ -39,7 +39,7 @@ pub(super) fn stored_salt(frame: &[u8; CHECKPOINT_LEN as usize]) -> u64 {
 }
 
 /// Whether `bytes` may be the start of an entry of any ring: its fields fit a region of this capacity
-/// in its first block, whatever its checksums are.
+/// in its first block, even with right checksums.
 pub(super) fn looks_like_entry(bytes: &[u8], capacity: u64) -> bool {
     let (Some(header), Some(payload)) = (bytes.first_chunk(), bytes.get(FRAME_HEADER_LEN..)) else {
         return false;

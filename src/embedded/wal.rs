@@ -179,7 +179,7 @@ impl EmbeddedWal {
         self.log.records_after(sequence)
     }
 
-    /// Returns how full the region is, and with what.
+    /// Returns how many bytes of the region are used, and by how many records.
     pub fn stats(&self) -> RingStats {
         self.log.stats()
     }

@@ -18,7 +18,7 @@ pub(crate) enum Request<W: WalTypes> {
     Remove(Vec<Arc<ChunkFile>>),
 }
 
-/// Writes what is new, syncs if asked to, then completes the callbacks.
+/// Writes the new bytes, syncs if a flush asks for it, then completes the callbacks.
 pub(crate) struct FlushRequest<W: WalTypes> {
     /// The global offset that this flush reaches.
     pub(crate) end: u64,

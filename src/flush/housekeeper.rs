@@ -126,7 +126,7 @@ impl Jobs {
         self.removal_error.get_or_insert(error);
     }
 
-    /// Tries again what failed.
+    /// Tries again the removals and spares that failed.
     fn retry(&mut self) {
         self.stalled = false;
     }
@@ -352,7 +352,7 @@ impl Housekeeper {
         let opened = with_a_descriptor(|| self.config.storage.open(path, Access::ReadWrite));
         let handle = opened.map_err(|e| Error::io("open", path, e))?;
         if handle.has_other_names().map_err(|e| Error::io("measure", path, e))? {
-            // Somebody has kept the chunk by a link, and its bytes are to stay.
+            // The chunk is kept by a link, and its bytes must stay.
             return self.config.storage.remove(path).map_err(|e| Error::io("remove", path, e));
         }
         self.offer(path, handle, Life::Earlier)

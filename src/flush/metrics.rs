@@ -1,4 +1,4 @@
-//! What flushing cost: counters and latency histograms, written by the worker, read by anybody.
+//! Counters and latency histograms of flushes, written by the worker, read from any thread.
 //!
 //! A histogram has 16 buckets to each power of two, so a percentile is at most 1/16 too high; it
 //! takes a fixed 4 KiB and no lock.
@@ -13,8 +13,7 @@ use ::metrics::Unit;
 
 use super::export::{Counter, Largest};
 
-/// What flushing has cost since the log was opened. Up to date before the callback of the flush that
-/// it counts.
+/// Counts and latencies of all flushes since the log was opened. A flush is counted before its callback runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlushMetrics {

@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_reached_before_the_poison_stays_reached() {
+    fn offsets_reached_before_the_poison_stay_reached() {
         let positions = Positions::new(0);
         positions.publish_appended(30);
         positions.publish_written(20);
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_appended() {
+    fn written_offsets_count_as_appended() {
         let positions = Arc::new(Positions::new(0));
         positions.publish_appended(8);
         positions.publish_written(104);
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_gives_up_where_it_can_not_end() {
+    fn waiting_ends_for_an_unreachable_offset_a_deadline_and_a_callback() {
         let positions = Arc::new(Positions::new(0));
         positions.publish_appended(8);
         let handle = ProgressHandle::new(positions.clone());

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// The most entries in the queue, whatever their size.
+/// The most entries in the queue, of any size.
 const ENTRIES_MAX: usize = 65_536;
 
 #[derive(Debug)]
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_joins_the_last_item_counts_with_it_and_only_while_that_waits() {
+    fn a_merged_flush_counts_with_the_last_item_and_only_while_that_waits() {
         let queue = Queue::new(10);
         let join = |last: Option<&mut Entry<u32>>, _: usize| match last {
             Some(last) => {
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_company_ends_at_its_time_or_when_the_batch_is_full() {
+    fn a_wait_for_more_flushes_ends_at_its_time_or_when_the_batch_is_full() {
         let queue = Queue::new(u64::MAX);
         let wait = Duration::from_secs(3600);
         for i in 0..2 {

@@ -17,7 +17,7 @@ pub(crate) const UNSYNCED_MAX: u64 = 2 << 30;
 /// The most bytes that the open buffer and the flush queue may hold, each.
 pub(crate) const PENDING_LIMIT: u64 = 1 << 30;
 
-/// The largest payload of a record: what a frame's length field can hold, with room for the header and the
+/// The largest payload of a record: the largest value of a frame's length field, with room for the header and the
 /// padding. And the most bytes that the frames of a batch may take.
 pub(crate) const RECORD_SIZE_LIMIT: u64 = u32::MAX as u64 - 64;
 

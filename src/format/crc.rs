@@ -1,6 +1,6 @@
 //! CRC-32 (IEEE) of short inputs.
 //!
-//! Records are small, and 20 bytes of what a frame's CRC covers are no payload. `crc32fast` is as
+//! Records are small, and 20 of the bytes that a frame's CRC covers are no payload. `crc32fast` is as
 //! fast as the processor from 16 bytes on and takes fewer byte by byte, so whole words are taken here,
 //! eight bytes in one step by tables (slicing-by-8: Kounavis and Berry, "A systematic approach to
 //! building high performance, software-based, CRC generators", 2005).
@@ -11,7 +11,7 @@ const RUN: usize = 16;
 /// The polynomial, bits reversed.
 const POLYNOMIAL: u32 = 0xEDB8_8320;
 
-/// `TABLES[k][b]`: what the byte `b` does to the CRC `k` bytes later.
+/// `TABLES[k][b]`: the effect of the byte `b` on the CRC `k` bytes later.
 static TABLES: [[u32; 256]; 8] = tables();
 
 const fn tables() -> [[u32; 256]; 8] {
@@ -43,7 +43,7 @@ const fn tables() -> [[u32; 256]; 8] {
 /// A running CRC-32.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Crc {
-    /// The register: the CRC of what was taken, all bits flipped.
+    /// The register: the CRC of the bytes taken, all bits flipped.
     register: u32,
 }
 

@@ -30,7 +30,7 @@ pub(crate) const SYNC_MARK_LEN: u64 = FRAME_HEADER_LEN as u64;
 /// A sync mark of a log that was closed: nothing was written after the mark since.
 pub(crate) const FLAG_CLOSED: u8 = 1;
 
-/// A record, or what a repair put in its place, that the next frame's record belongs to: a reader takes the records
+/// A record, or the void that replaces it, whose batch includes the next frame's record: a reader takes the records
 /// of one batch together or not at all.
 pub(crate) const FLAG_MORE: u8 = 2;
 
@@ -81,7 +81,7 @@ impl Salt {
         let mut crc = Crc::default();
         crc.eight(salt);
         let [fields_factor, offset_factor, addend] = [1, 2, 3].map(|n| splitmix64(salt, n));
-        // Odd, so that no bit of what they multiply is lost.
+        // Odd, so that multiplying by them loses no bit.
         Self { crc, fields_factor: fields_factor | 1, offset_factor: offset_factor | 1, addend }
     }
 
@@ -228,7 +228,7 @@ impl FrameHeader {
         self.flags & FLAG_MORE != 0
     }
 
-    /// Whether this is what [`sync_mark`] or [`closing_mark`] makes.
+    /// Whether this is a mark of [`sync_mark`] or [`closing_mark`].
     pub(super) fn is_mark(&self) -> bool {
         let flags = self.flags & !FLAG_CLOSED;
         (self.kind, flags, self.len, self.unsynced) == (Kind::SyncMark as u8, 0, 0, 0)

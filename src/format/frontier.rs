@@ -7,12 +7,12 @@
 //! ```
 //!
 //! - It judges nothing: where there is no whole frame, the records end for now. The next look may find one.
-//! - A look reads what is after `end`, so following a chunk costs what was written to it. It goes on there
+//! - A look reads what is after `end`, so following a chunk costs as much as was written to it. It goes on there
 //!   if the record before is where it was: [`Frontier::holds`].
 //! - The end is never inside a batch: its records count once the last one is there.
 //! - `synced` comes from sound frames, and from nothing else. A chunk's final name is no proof here: the
 //!   rename may not be durable yet.
-//! - Memory: one window, whatever a frame's length says.
+//! - Memory: one window, for any length in a frame.
 
 use std::io;
 
@@ -39,7 +39,7 @@ pub(crate) struct Frontier {
 }
 
 impl Frontier {
-    /// Bytes to read at a time where little is new, and what follows it is space allocated ahead.
+    /// Bytes to read at a time where little is new, and space allocated ahead follows.
     pub(crate) const READ_ON: usize = 16 << 10;
 
     /// Before the first frame of a chunk.

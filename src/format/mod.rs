@@ -1,4 +1,4 @@
-//! The bytes of a chunk file: encoding, decoding, and what a scan of them can say.
+//! The bytes of a chunk file: encoding, decoding, and the verdict of a scan.
 //!
 //! ```text
 //!  position 0        64

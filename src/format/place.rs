@@ -66,7 +66,7 @@ impl Origin {
 
 /// The bytes at a position where a frame may start.
 pub(crate) enum Place {
-    /// A frame of this chunk, whole and right, of whatever kind.
+    /// A frame of this chunk, whole and right, of any kind.
     Sound(FrameHeader),
     /// Zeros, or the end of the file.
     Empty,

@@ -447,7 +447,7 @@ impl<R: ReadAt> Scan<R> {
         Ok(match found {
             Search::Proven(proof) => ScanEnd::Corrupt { at, damage: Damage::FrameHeader, proof },
             Search::Unproven { end: None, .. } => ScanEnd::Clean { data_end: at, mark: Some(mark) },
-            // Abandoned frames: what is appended here could complete one, or make it follow on.
+            // Abandoned frames: a record appended here could complete one, or make it follow.
             Search::Unproven { end: Some(end), .. } => {
                 let lost = tail.unwrap_or(end) - self.seen.position;
                 ScanEnd::Torn { data_end: at, lost }

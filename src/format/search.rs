@@ -12,9 +12,9 @@
 //!   frame that this log wrote can begin inside; a payload that looks like one is user data.
 //! - A frame that only began to be written proves nothing, but after a sync mark it must be seen:
 //!   new frames over it could fill in just the bytes that it lacks, and bring it back to life.
-//! - Linear in the bytes looked at, whatever they are: `check` is keyed by the salt, which no payload
-//!   knows, so a CRC is computed for the log's own frames, which don't overlap, and for one other
-//!   position in 4 billion. Holes are skipped, not read.
+//! - Linear in any bytes looked at: `check` is keyed by the salt, which no payload knows, so a CRC
+//!   is computed for the log's own frames, which don't overlap, and for one other position in 4
+//!   billion. Holes are skipped, not read.
 
 use std::io;
 

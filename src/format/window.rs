@@ -5,8 +5,8 @@
 //! ```
 //!
 //! - It holds at most `size` bytes, or as many as one request needs if that is more; a request never
-//!   reaches beyond `len`, so what the file says of lengths can't make it grow past the file.
-//! - A read that fails leaves it usable: what it holds is what the file had.
+//!   reaches beyond `len`, so a length in the file can't make it grow past the file.
+//! - A read that fails leaves it usable: it holds the file's bytes.
 
 use std::io;
 use std::ops::Range;

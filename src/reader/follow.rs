@@ -14,13 +14,13 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// The longest pause between two looks, by default.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// The records of a log from an offset on, later ones included, from [`WalReader::follow`].
+/// The records of a log from an offset on, including those appended later; made by [`WalReader::follow`].
 ///
-/// It looks for new records every millisecond, and less often while none comes, down to ten times a second. As an
-/// iterator it waits without a limit; [`next_timeout`](Self::next_timeout) has one.
+/// A follower looks for new records every millisecond, and less often while none comes, down to ten times a second. As
+/// an iterator it waits without a limit; [`next_timeout`](Self::next_timeout) has a limit.
 ///
-/// After an error the iterator ends. [`offset`](Self::offset) returns the place. To try the same place again, call
-/// `next_timeout`.
+/// After an error the iterator ends. [`offset`](Self::offset) is then the place of the error; `next_timeout` tries the
+/// same place again.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -54,22 +54,22 @@ impl<W: WalTypes> Follow<W> {
         Follow { reader, records: None, offset: from, pause, pause_max, read_up_to, failed }
     }
 
-    /// How far to read: [`Durable`](ReadUpTo::Durable) returns a record once no crash of the machine can
-    /// take it back, [`Written`](ReadUpTo::Written) once the operating system has it, and neither goes further than
-    /// the reader. Default: as far as the reader goes; on a log that is open in this process that is the record just
+    /// Sets how far to read: [`Durable`](ReadUpTo::Durable) returns a record once no crash of the machine can take
+    /// it back, [`Written`](ReadUpTo::Written) once the operating system has it, and neither goes further than the
+    /// reader. Default: as far as the reader goes; on a log that is open in this process that is the record just
     /// appended, which may still be in memory only.
     pub fn up_to(mut self, read_up_to: ReadUpTo) -> Self {
         self.read_up_to = Some(read_up_to);
         self
     }
 
-    /// The longest pause between two looks while no record comes. Default: 100 ms.
+    /// Sets the longest pause between two looks while no record comes. Default: 100 ms.
     pub fn pause_max(mut self, pause_max: Duration) -> Self {
         self.pause_max = pause_max;
         self
     }
 
-    /// The global offset of the next record: the end of the last one returned.
+    /// Returns the global offset of the next record, which is the end of the last one returned.
     pub fn offset(&self) -> u64 {
         self.offset
     }

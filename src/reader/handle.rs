@@ -24,8 +24,8 @@ use crate::storage::{DiskStorage, Storage};
 /// - [`ChunkedWal::reader`](crate::ChunkedWal::reader) reads a log that is open in this process: every
 ///   record from the oldest kept to the one just appended, durable or not. Once the log is closed it
 ///   returns [`Error::Closed`].
-/// - [`open_read_only`](Self::open_read_only) reads a directory, whoever has the log open: what is
-///   proven to be durable, as of the last [`refresh`](Self::refresh).
+/// - [`open_read_only`](Self::open_read_only) reads a directory, even while another process has the log open: the
+///   records that are proven to be durable, as of the last [`refresh`](Self::refresh).
 pub struct WalReader<W: WalTypes> {
     source: Source<W::Checkpoint>,
 }
@@ -93,7 +93,7 @@ impl<W: WalTypes> WalReader<W> {
         Self::read_only_options(dir).open()
     }
 
-    /// The options for opening a log for reading only.
+    /// Returns the options for opening a log for reading only.
     pub fn read_only_options(dir: impl Into<PathBuf>) -> ReadOnlyOptions<W> {
         ReadOnlyOptions {
             dir: dir.into(),
@@ -103,7 +103,7 @@ impl<W: WalTypes> WalReader<W> {
         }
     }
 
-    /// The global offset of the oldest byte that can be read.
+    /// Returns the global offset of the oldest byte that can be read.
     pub fn start(&self) -> u64 {
         match &self.source {
             Source::Live(view) => view.start(),
@@ -111,7 +111,8 @@ impl<W: WalTypes> WalReader<W> {
         }
     }
 
-    /// The global offset after the last record that can be read; of a directory, as of the last look.
+    /// Returns the global offset after the last record that can be read; of a directory, as of the last
+    /// [`refresh`](Self::refresh).
     pub fn end(&self) -> u64 {
         match &self.source {
             Source::Live(view) => view.positions.appended(),
@@ -150,8 +151,8 @@ impl<W: WalTypes> WalReader<W> {
     /// # Errors
     ///
     /// [`Error::NotInLog`] for a segment outside the log, [`Error::NoSuchRecord`] for one inside that is not a record.
-    /// [`Error::Corrupt`] if the record's bytes are damaged, or those of a record before it in the chunk, so that it
-    /// can't be told whether a record starts there. [`Error::Decode`], [`Error::Io`], [`Error::Closed`].
+    /// [`Error::Corrupt`] if the record's bytes are damaged, or those of a record before it in the chunk: then nothing
+    /// shows whether a record starts at `segment`. [`Error::Decode`], [`Error::Io`], [`Error::Closed`].
     pub fn read_record(&self, segment: Segment) -> Result<WalRecord<W>> {
         let directory = match &self.source {
             Source::Live(view) => return view.read_record(segment),
@@ -184,23 +185,22 @@ impl<W: WalTypes> WalReader<W> {
         }
     }
 
-    /// All records from the oldest kept to the last one that can be read by now, in order.
+    /// Returns all records from the oldest kept to the last one that can be read by now, in order.
     ///
-    /// After an error it ends. Reading goes by `Config::read_buffer_size` bytes at a time, in a
-    /// directory by 1 MiB. There, a chunk that is removed before its turn comes is [`Error::NotInLog`],
-    /// unless nothing was read yet: then the records begin with the oldest that is left.
+    /// The iterator ends after an error. It reads `Config::read_buffer_size` bytes at a time, in a directory 1 MiB. In
+    /// a directory, a chunk that is removed before the iterator reaches it is [`Error::NotInLog`]; if no record was
+    /// read yet, the iterator starts with the oldest record left instead.
     pub fn records(&self) -> Records<W> {
         self.records_with(Begin::Oldest, self.start(), u64::MAX)
     }
 
-    /// As [`records`](Self::records), from the record that begins at the global offset `from` on: the
-    /// [`start`](Self::start) or the [`end`](Self::end), the end of a record, or of a chunk. A `from` at
-    /// the end gives no record.
+    /// As [`records`](Self::records), from the record at the global offset `from` on. `from` is the
+    /// [`start`](Self::start), the end of a record or of a chunk, or the [`end`](Self::end), which gives no record.
     ///
     /// # Errors
     ///
-    /// [`Error::NotInLog`] if `from` is not between start and end. Where no record begins there, the
-    /// iterator's first item is an [`Error::Corrupt`].
+    /// [`Error::NotInLog`] if `from` is not between start and end. Where no record starts at `from`, the iterator's
+    /// first item is an [`Error::Corrupt`].
     pub fn records_from(&self, from: u64) -> Result<Records<W>> {
         self.records_between(from, u64::MAX)
     }
@@ -234,10 +234,9 @@ impl<W: WalTypes> WalReader<W> {
         }
     }
 
-    /// The records from the global offset `from` on, those that come later included: it waits for
-    /// them. See [`Follow`].
+    /// Returns the records from the global offset `from` on and waits for later ones. See [`Follow`].
     ///
-    /// It goes as far as the reader does. On a log that is open in this process
+    /// A follower goes as far as its reader. On a log that is open in this process
     /// ([`ChunkedWal::reader`](crate::ChunkedWal::reader)) these are the records appended, **also those that
     /// are not durable yet** and that a crash can still take back; of a directory they are the durable ones
     /// unless [`ReadOnlyOptions::up_to`] says otherwise. [`Follow::up_to`] chooses for one follower.
@@ -284,8 +283,8 @@ impl<W: WalTypes> fmt::Debug for WalReader<W> {
     }
 }
 
-/// How a log is opened for reading only: made by [`WalReader::read_only_options`], ended by
-/// [`open`](Self::open).
+/// The choices when opening a log for reading only: [`WalReader::read_only_options`] makes them, [`open`](Self::open)
+/// uses them.
 pub struct ReadOnlyOptions<W: WalTypes> {
     dir: PathBuf,
     read_up_to: ReadUpTo,
@@ -294,7 +293,7 @@ pub struct ReadOnlyOptions<W: WalTypes> {
 }
 
 impl<W: WalTypes> ReadOnlyOptions<W> {
-    /// How far to read. Default: [`ReadUpTo::Durable`].
+    /// Sets how far to read. Default: [`ReadUpTo::Durable`].
     pub fn up_to(mut self, read_up_to: ReadUpTo) -> Self {
         self.read_up_to = read_up_to;
         self

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_finds_what_it_has_put_back() {
+    fn a_thread_finds_the_file_that_it_has_put_back() {
         let last_reads = LastReads::new();
         for (offset, end, found) in
             [(8, 80, false), (64, 1001, false), (64, 1000, true), (1000, 1008, false), (900, 990, true)]
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_drained_stays_whoever_comes_first() {
+    fn nothing_drained_stays_in_either_order() {
         let last_reads = LastReads::new();
         let (early, late, kept) = (held(0), held(0), held(1000));
         let chunks = [&early, &late, &kept].map(|held| held.chunk.clone());

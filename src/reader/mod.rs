@@ -84,7 +84,7 @@ impl StoredFrame {
 enum Source {
     /// The frame is in this file, as a whole.
     File(HeldFile),
-    /// Ask memory first; what memory has let go of is in the chunk's file, which has to be opened perhaps.
+    /// Ask the memory first. Bytes that are no longer in memory are in the chunk's file, which may have to be opened.
     MemoryOrFile(Arc<ChunkFile>),
 }
 

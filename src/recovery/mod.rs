@@ -46,7 +46,7 @@ pub enum Replay {
     #[default]
     All,
     /// The newest chunk's first checkpoint and the records after it. Of older chunks only header, seal and first
-    /// record are read: a few small reads for each, whatever its size. Damage in other bytes goes unnoticed until they
+    /// record are read: a few small reads for each, independent of its size. Damage in other bytes goes unnoticed until they
     /// are read.
     FromLastCheckpoint,
 }
@@ -366,7 +366,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         }
     }
 
-    /// Adds to what is to be mended, or refuses.
+    /// Adds to the list of mends, or refuses.
     fn mend(&mut self, mend: Mend) -> Result<()> {
         if self.options.mending == Mending::Refuse {
             return Err(mend.error());

@@ -1,5 +1,4 @@
-//! Replay on one thread, on two, and on as many as seems right: whatever is wrong with a log, nobody can
-//! tell them apart.
+//! Replay on one thread, on two, and on the number that recovery chooses: for any damage, all three behave alike.
 
 #![allow(clippy::unwrap_used)]
 
@@ -138,7 +137,7 @@ struct Outcome {
     end: String,
 }
 
-/// Replays a log on one thread or on two; also tells how many reads that took, the caller's and those
+/// Replays a log on one thread or on two; also returns how many reads that took, the caller's and those
 /// of the second thread.
 fn replay(disk: &MemoryStorage, stages: Stages, mode: Replay, at: At) -> (Outcome, [usize; 2]) {
     replay_with_pauses(disk, stages, mode, at, Duration::ZERO)
@@ -226,7 +225,7 @@ fn a_second_thread_reads_where_records_take_longer_than_reading() {
 }
 
 #[test]
-fn what_is_refused_or_panics_ends_it_at_the_same_record() {
+fn a_refusal_or_a_panic_ends_replay_at_the_same_record() {
     let disk = log(None);
     for index in [0, 1, 2, 77, 499, 501, 502, 503, 1700, 2600, 3999, 4002] {
         for (at, end) in [(At::Refuse(index), "StateMachine"), (At::Panic(index), "panic")] {
@@ -238,7 +237,7 @@ fn what_is_refused_or_panics_ends_it_at_the_same_record() {
 }
 
 #[test]
-fn what_can_not_be_decoded_ends_it_at_the_same_record() {
+fn an_undecodable_record_ends_replay_at_the_same_record() {
     for index in [0, 1, 499, 500, 501, 1999, 3999] {
         let outcome = both("garbled", &log(Some(index)), At::Never);
         assert!(outcome.end.contains("Decode"), "{}", outcome.end);
@@ -247,7 +246,7 @@ fn what_can_not_be_decoded_ends_it_at_the_same_record() {
 }
 
 #[test]
-fn damage_ends_it_at_the_same_record_with_the_same_verdict() {
+fn damage_ends_replay_at_the_same_record_with_the_same_verdict() {
     let disk = log(None);
     let mut ends = BTreeSet::new();
     for name in disk.files("/log").iter().filter(|name| name.starts_with("r-")) {
@@ -271,7 +270,7 @@ fn damage_ends_it_at_the_same_record_with_the_same_verdict() {
 }
 
 #[test]
-fn a_read_error_comes_behind_what_was_read() {
+fn a_read_error_comes_after_the_bytes_read_before_it() {
     let disk = log(None);
     let (all, reads) = replay(&disk, Stages::Two, Replay::All, At::Never);
     let mut before = 0;

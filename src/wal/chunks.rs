@@ -28,7 +28,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         })
     }
 
-    /// [Closes](Self::close_open_chunk) the open chunk if it is full, and returns the checkpoint then.
+    /// If the open chunk is full, [closes](Self::close_open_chunk) it and returns the next chunk's checkpoint;
+    /// otherwise returns `None`.
     ///
     /// # Errors
     ///
@@ -60,9 +61,8 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// # Errors
     ///
-    /// Nothing has happened then. [`Error::StorageFull`] or [`Error::Io`] if no file can be made for
-    /// the next chunk, [`Error::Encode`], [`Error::CheckpointTooLarge`],
-    /// [`Error::Poisoned`],
+    /// On an error nothing has changed. [`Error::StorageFull`] or [`Error::Io`] if no file can be made for
+    /// the next chunk, [`Error::Encode`], [`Error::CheckpointTooLarge`], [`Error::Poisoned`],
     /// [`Error::WouldDeadlock`] for a full queue inside a callback.
     pub fn close_open_chunk_with(&mut self, checkpoint: W::Checkpoint) -> Result<()> {
         self.shared.positions.check()?;
@@ -213,12 +213,12 @@ impl<W: WalTypes> ChunkedWal<W> {
         Ok(())
     }
 
-    /// Takes the oldest closed chunks out of the log for as long as `f` says so of their checkpoint,
-    /// the state after the chunk's last record; returns their ids, oldest first.
+    /// Takes closed chunks out of the log, oldest first, while `f` returns true. `f` gets the state after the chunk's
+    /// last record. Returns the chunks' ids, oldest first.
     ///
-    /// Drained chunks can't be read any more, but are still on disk: they are back after a reopen, until they are
-    /// [removed](Self::remove_chunks). If no chunk is open, because the disk was full when the log was opened, the
-    /// newest chunk stays: only a successor could hold its state.
+    /// Drained chunks can't be read any more, but are still on disk: until they are [removed](Self::remove_chunks), a
+    /// reopened log has them again. If no chunk is open, because the disk was full when the log was opened, the newest
+    /// chunk stays: only a successor could hold its state.
     pub fn drain_closed_chunks_while(&mut self, mut f: impl FnMut(&W::Checkpoint) -> bool) -> Vec<ChunkId> {
         let mut ids = Vec::new();
         loop {
@@ -231,7 +231,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         }
     }
 
-    /// Removes drained chunks from the disk: the oldest, none left out, in any order given.
+    /// Removes drained chunks from the disk. `chunk_ids` has the oldest drained chunks without a gap, in any order.
     ///
     /// First makes everything appended durable, because a record may be the reason for the removal. The removal
     /// follows in the background, oldest first: a crash may leave any number of the newest of these chunks.
@@ -239,7 +239,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// # Errors
     ///
-    /// Nothing is removed then: [`Error::NotDrained`], [`Error::Poisoned`], [`Error::WouldDeadlock`]
+    /// On an error nothing is removed. [`Error::NotDrained`], [`Error::Poisoned`], [`Error::WouldDeadlock`]
     /// for a full queue inside a callback.
     pub fn remove_chunks(&mut self, chunk_ids: Vec<ChunkId>) -> Result<()> {
         self.shared.positions.check()?;
@@ -265,23 +265,25 @@ impl<W: WalTypes> ChunkedWal<W> {
         })
     }
 
-    /// The chunk that takes records; where none could be made yet, on a full disk, the one that will.
+    /// Returns the id of the open chunk; if the disk was full and no chunk could be made yet, the id that the next
+    /// chunk will have.
     pub fn open_chunk_id(&self) -> ChunkId {
         self.head.open().map_or_else(|| ChunkId(self.end()), OpenChunk::id)
     }
 
-    /// What the closed chunks hold, oldest first; drained ones are not among them.
+    /// Returns statistics of the closed chunks, oldest first, without drained ones.
     pub fn closed_chunk_stats(&self) -> Vec<ChunkStat<W::Checkpoint>> {
         self.view.chunks.read().closed.values().map(|chunk| chunk.stat()).collect()
     }
 
-    /// What the open chunk holds. `checkpoint` is put in as the state after its last record.
+    /// Returns statistics of the open chunk. Their `checkpoint` is the one given: the state after the chunk's last
+    /// record.
     pub fn open_chunk_stat(&self, checkpoint: W::Checkpoint) -> ChunkStat<W::Checkpoint> {
         let records = self.head.open().map_or(0, OpenChunk::records);
         ChunkStat::new(self.open_chunk_id(), self.end(), records, checkpoint)
     }
 
-    /// Bytes of log: from the oldest chunk that is not drained to the last record appended. Seals and
+    /// Returns the bytes of the log, from the oldest chunk that is not drained to the last record appended. Seals and
     /// space allocated ahead are not counted.
     pub fn on_disk_size(&self) -> u64 {
         self.end() - self.view.start()

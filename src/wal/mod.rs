@@ -100,7 +100,7 @@ pub struct ChunkedWal<W: WalTypes> {
 }
 
 impl<W: WalTypes> ChunkedWal<W> {
-    /// What opening this log found and did.
+    /// Returns the report of what opening this log found and did.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.report
     }
@@ -121,9 +121,9 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// # Errors
     ///
-    /// Nothing is appended then. [`Error::Encode`], [`Error::RecordTooLarge`], [`Error::StorageFull`]
-    /// (try again once there is space), [`Error::OffsetsUsedUp`], [`Error::Poisoned`],
-    /// [`Error::Io`]. A codec's panic goes through to the caller.
+    /// On an error nothing is appended. [`Error::Encode`], [`Error::RecordTooLarge`], [`Error::StorageFull`]
+    /// (try again once there is space), [`Error::OffsetsUsedUp`], [`Error::Poisoned`], [`Error::Io`]. A
+    /// codec's panic goes through to the caller.
     pub fn append(&mut self, record: &WalRecord<W>) -> Result<Segment> {
         self.stage(record)?;
         self.accept()
@@ -274,7 +274,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.accepted(segment)
     }
 
-    /// Publishes what was accepted, up to the record at `last`, which it returns.
+    /// Publishes the accepted records, up to the one at `last`, whose segment it returns.
     #[inline]
     fn accepted(&mut self, last: Segment) -> Result<Segment> {
         let open = self.head.opened()?;
@@ -293,7 +293,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         Ok(last)
     }
 
-    /// The segment of the last record. In a new log that is its first checkpoint.
+    /// Returns the segment of the last record, which in a new log is the first checkpoint.
     pub fn last_segment(&self) -> Segment {
         self.last_segment
     }
@@ -310,7 +310,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// # Errors
     ///
     /// [`Error::Poisoned`], [`Error::Closed`], and [`Error::WouldDeadlock`] for a full queue inside a
-    /// callback. The callback has been completed with the same error then, on this thread.
+    /// callback. The callback has been completed with the same error, on this thread.
     pub fn flush(&mut self, mode: Flush, callback: Option<W::Callback>) -> Result<()> {
         let mut callback = callback;
         let handed_over = self.hand_over.flush(self.end(), mode, &mut callback, 1, "flush");
@@ -324,8 +324,8 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// # Errors
     ///
-    /// [`TryFlushError::Full`] if the queue is full: nothing has changed.
-    /// [`TryFlushError::Failed`] as [`flush`](Self::flush) fails, the callback completed with it.
+    /// [`TryFlushError::Full`] if the queue is full: nothing has changed. [`TryFlushError::Failed`] with an error of
+    /// [`flush`](Self::flush), with which the callback has been completed.
     pub fn try_flush(
         &mut self,
         mode: Flush,
@@ -385,23 +385,23 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// # Errors
     ///
-    /// What made it fail; the log is poisoned then. [`Error::WouldDeadlock`] inside a callback.
+    /// The error of the write or sync, after which the log is poisoned. [`Error::WouldDeadlock`] inside a callback.
     pub fn sync(&mut self) -> Result<()> {
         self.hand_over.sync(self.end())
     }
 
-    /// How far the log has got.
+    /// Returns the offsets up to which records are appended, written and synced.
     pub fn progress(&self) -> Progress {
         self.shared.positions.progress()
     }
 
-    /// Looks at the progress, and waits for it, from other threads.
+    /// Returns a handle that shows the progress, and waits for it, on any thread.
     pub fn progress_handle(&self) -> ProgressHandle {
         ProgressHandle::new(self.shared.positions.clone())
     }
 
-    /// Waits until everything below `offset` is durable; see [`ProgressHandle::wait_synced`]. What is
-    /// waited for must have been flushed.
+    /// Waits until everything below `offset` is durable; see [`ProgressHandle::wait_synced`]. The bytes below `offset`
+    /// must have been flushed: this method doesn't.
     ///
     /// # Errors
     ///
@@ -410,7 +410,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.progress_handle().wait_synced(offset)
     }
 
-    /// Waits until all that was handed over so far is done, removals included.
+    /// Waits until everything handed over so far is done, removals included.
     ///
     /// # Errors
     ///
@@ -433,7 +433,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.view.read_record(segment)
     }
 
-    /// A handle for reading from other threads.
+    /// Returns a handle that reads from any thread.
     pub fn reader(&self) -> WalReader<W> {
         WalReader::new(self.view.clone())
     }
@@ -443,7 +443,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.reader().records()
     }
 
-    /// What flushing has cost.
+    /// Returns counts and latencies of all flushes so far.
     pub fn flush_metrics(&self) -> FlushMetrics {
         self.shared.metrics.snapshot()
     }
@@ -514,7 +514,7 @@ impl<W: WalTypes> fmt::Debug for ChunkedWal<W> {
 /// Why [`ChunkedWal::try_flush`] did not flush.
 #[derive(thiserror::Error)]
 pub enum TryFlushError<C> {
-    /// The queue is full: here is the callback again. Nothing has changed.
+    /// The queue is full, and nothing has changed. Gives the callback back.
     #[error("the flush queue is full: try again later")]
     Full(Option<C>),
     /// The log has failed or is closed; the callback has been completed with this.

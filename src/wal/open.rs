@@ -28,7 +28,7 @@ use crate::recovery::{
 use crate::storage::{DiskStorage, Storage};
 use crate::sync::Mutex;
 
-/// How a log is opened: made by [`ChunkedWal::options`], ended by [`open`](Self::open).
+/// The choices when opening a log: [`ChunkedWal::options`] makes them, [`open`](Self::open) uses them.
 pub struct OpenOptions<W: WalTypes> {
     config: Config,
     on_chunk_persisted: Option<OnChunkPersisted<W>>,
@@ -56,22 +56,22 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
-    /// Which records to apply. Default: all.
+    /// Sets which records are applied. Default: all.
     pub fn replay(mut self, replay: Replay) -> Self {
         self.replay = replay;
         self
     }
 
-    /// Makes it an error, [`Error::NotFound`], if there is no log yet: a missing mount must not look
-    /// like an empty log.
+    /// Makes [`open`](Self::open) return [`Error::NotFound`] if there is no log yet, so that a missing mount doesn't
+    /// look like an empty log.
     pub fn must_exist(mut self) -> Self {
         self.must_exist = true;
         self
     }
 
-    /// Returns [`Error::EndMissing`] if the log ends before the global offset `offset`. Use it if the caller knows
-    /// how far the log was durable, like a store that keeps the end of the last acknowledged [`Segment`]: without
-    /// it, a log that lost its newest chunk looks like a shorter log. Default: 0, no demand.
+    /// Makes [`open`](Self::open) return [`Error::EndMissing`] if the log ends before the global offset `offset`. Use
+    /// it if the caller knows how far the log was durable, like a store that keeps the end of the last acknowledged
+    /// [`Segment`]: without it, a log that lost its newest chunk looks like a shorter log. Default: 0, no demand.
     pub fn must_reach(mut self, offset: u64) -> Self {
         self.must_reach = offset;
         self
@@ -129,13 +129,12 @@ impl<W: WalTypes> OpenOptions<W> {
     ///
     /// # Errors
     ///
-    /// The state machine may have been given part of the records and is to be thrown away. What is
-    /// wrong with the log's bytes, or with applying them, is found before anything is written: the
-    /// directory is left as it was, but for the lock file. [`Error::InvalidConfig`], [`Error::Locked`],
-    /// [`Error::NotFound`], [`Error::EndMissing`], [`Error::NotAChunk`], [`Error::Unsupported`],
-    /// [`Error::Corrupt`], [`Error::TornTail`], [`Error::Gap`], [`Error::ForeignChunk`],
-    /// [`Error::Decode`], [`Error::StateMachine`], [`Error::Io`]; [`Error::StorageFull`] on a full disk,
-    /// for a new log or for a torn chunk whose file has become too short for its seal.
+    /// After an error, discard the state machine: part of the records may have been applied. Damage, and records that
+    /// can't be applied, are found before anything is written, so the directory is unchanged except for the lock file.
+    /// [`Error::InvalidConfig`], [`Error::Locked`], [`Error::NotFound`], [`Error::EndMissing`], [`Error::NotAChunk`],
+    /// [`Error::Unsupported`], [`Error::Corrupt`], [`Error::TornTail`], [`Error::Gap`], [`Error::ForeignChunk`],
+    /// [`Error::Decode`], [`Error::StateMachine`], [`Error::Io`]; [`Error::StorageFull`] on a full disk, for a new log
+    /// or for a torn chunk whose file has become too short for its seal.
     pub fn open<SM: StateMachine<W>>(self, state_machine: &mut SM) -> Result<ChunkedWal<W>> {
         let started = Instant::now();
         let OpenOptions {
@@ -282,7 +281,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         Self::options(config).open(state_machine)
     }
 
-    /// The choices there are when opening a log.
+    /// Returns the choices when opening a log, at their defaults.
     pub fn options(config: Config) -> OpenOptions<W> {
         OpenOptions {
             config,

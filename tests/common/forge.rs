@@ -28,7 +28,7 @@ pub const LOG_ID: [u8; 16] = *b"a log of our own";
 pub struct Forge {
     pub id: u64,
     pub bytes: Vec<u8>,
-    /// The global offset behind the last record.
+    /// The global offset after the last record.
     pub end: u64,
     /// The global offsets of all frames.
     pub at: Vec<u64>,
@@ -239,4 +239,13 @@ pub fn check(salt: u64, offset: u64, len: u32, marks: u32) -> u32 {
         .wrapping_add(offset.wrapping_mul(splitmix64(salt, 2) | 1))
         .wrapping_add(splitmix64(salt, 3));
     (sum >> 32) as u32
+}
+
+/// The header of an action of `len` bytes: right in its check, wrong in its checksum.
+pub fn begun_frame(salt: u64, offset: u64, len: u32) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[4..8].copy_from_slice(&len.to_le_bytes());
+    bytes[8] = 1;
+    bytes[12..].copy_from_slice(&check(salt, offset, len, 1).to_le_bytes());
+    bytes
 }

@@ -2,12 +2,13 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod child;
 mod forge;
-
 mod gate;
 pub mod on_disk;
 mod random;
 mod spells;
+mod texts;
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -17,9 +18,11 @@ use chunked_wal::{
     ChunkId, ChunkedWal, Config, Error, OpenOptions, Replay, Segment, StateMachine, WalRecord, WalTypes,
 };
 
+pub use child::again;
 pub use gate::Gate;
 pub use random::*;
 pub use spells::*;
+pub use texts::*;
 
 pub use forge::*;
 
@@ -36,7 +39,7 @@ impl WalTypes for Words {
 pub type Wal = ChunkedWal<Words>;
 pub type Record = WalRecord<Words>;
 
-/// Collects the words, and remembers where each record stood.
+/// Collects the words, and remembers each record's segment.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct List {
     pub words: Vec<String>,
@@ -66,7 +69,7 @@ impl StateMachine<Words> for List {
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct History {
     pub records: Vec<(ChunkId, Segment, Record)>,
-    /// Stands for all that was applied; changes with every record.
+    /// A hash of all records applied.
     pub state: String,
 }
 

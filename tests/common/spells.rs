@@ -1,4 +1,4 @@
-//! A log whose codec does what a test tells it to, and whose callbacks are closures.
+//! A log whose codec obeys the record's own text, and whose callbacks are closures.
 
 use std::io::{Read, Write};
 use std::sync::Arc;

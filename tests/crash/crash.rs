@@ -9,48 +9,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use chunked_wal::storage::{Evictions, FreshSpace, MemoryStorage, ReservedSizes, TornRenames};
 use chunked_wal::testing::{CrashFailure, CrashReport, CrashTest, Script, Subject};
-use chunked_wal::{ChunkId, Segment, StateMachine, WalRecord, WalTypes};
+use chunked_wal::{ChunkId, Segment, StateMachine, WalRecord};
 
-use crate::common::Disk;
-
-/// Actions are texts of any length; the state is their number and a hash of them all.
-struct Texts;
-
-impl WalTypes for Texts {
-    type Action = String;
-    type Checkpoint = String;
-    type Callback = ();
-}
-
-#[derive(Default)]
-struct Hash {
-    count: u64,
-    hash: u64,
-}
-
-impl StateMachine<Texts> for Hash {
-    type Error = String;
-
-    fn apply(&mut self, record: &WalRecord<Texts>, _: ChunkId, _: Segment) -> Result<(), String> {
-        match record {
-            WalRecord::Action(text) => {
-                self.count += 1;
-                let mixed = text.bytes().fold(self.hash, |hash, byte| hash.rotate_left(7) ^ u64::from(byte));
-                self.hash = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            }
-            WalRecord::Checkpoint(text) => {
-                let (count, hash) = text.split_once(' ').ok_or("no checkpoint")?;
-                self.count = count.parse().map_err(|_| "no count")?;
-                self.hash = hash.parse().map_err(|_| "no hash")?;
-            }
-        }
-        Ok(())
-    }
-
-    fn checkpoint(&self) -> String {
-        format!("{} {}", self.count, self.hash)
-    }
-}
+use crate::common::{Disk, Hash, Texts};
 
 /// Lengths from nothing to more than a chunk, many of them equal: a record that is lost makes room
 /// for just another one.
@@ -95,7 +56,7 @@ fn every_cut_leaves_a_log_that_opens_with_all_it_promised() {
     assert!(report.exhausted_cuts > report.cuts / 2, "{report}");
 }
 
-/// The others are a matter of those who read a log that somebody else writes (listings), or not covered
+/// The others matter only to readers of a log that another process writes (listings), or are not covered
 /// (sectors that can't be read any more, or whose neighbours go with them).
 fn all_covered_switches(disk: &MemoryStorage) {
     disk.set_reserved_sizes(ReservedSizes::MayBeLost);
@@ -106,7 +67,7 @@ fn all_covered_switches(disk: &MemoryStorage) {
 
 /// Switches of the disk that are off unless set, and that the promises cover.
 #[test]
-fn less_kind_disks_lose_nothing_either() {
+fn hostile_disks_lose_nothing_either() {
     let switches: [fn(&MemoryStorage); 4] = [
         |disk| disk.set_reserved_sizes(ReservedSizes::MayBeLost),
         |disk| disk.set_fresh_space(FreshSpace::OlderBytes),
@@ -120,7 +81,7 @@ fn less_kind_disks_lose_nothing_either() {
     }
 }
 
-/// A record that is lost makes room for just another one, with what came behind it still there.
+/// A lost record leaves a gap of just the next record's size, with the records after it still there.
 struct EqualTexts;
 
 impl Subject for EqualTexts {
@@ -137,7 +98,7 @@ impl Subject for EqualTexts {
 }
 
 #[test]
-fn equal_records_never_bring_back_what_a_crash_abandoned() {
+fn equal_records_never_bring_back_abandoned_ones() {
     let states = setting("CRASH_STATES", 200_000) / 10;
     println!("{}", passes(CrashTest::new(EqualTexts).states(states).seed(setting("CRASH_SEED", 1)).run()));
     // Unsynced records in several sectors, one crash or another, and a record of just their size.
@@ -176,15 +137,15 @@ fn small_workloads_survive_every_crash_there_is() {
     }
 }
 
-/// Scripts that have been of interest.
+/// Scripts that once found something.
 #[test]
 fn scripts_that_found_something_once_find_nothing_now() {
     for script in [
-        // A record that is lost, one behind it that is not, and a new one that fits between.
+        // A lost record, a later one that is not lost, and a new one that fits between.
         "size=4096 spares=2; a1x1 s b17x3 x2 a33x1 s x3",
         // Files used again and again, torn in between.
         "size=256 spares=2; a1x6 r r d2 a17x4 r b33x4 x7 a1x3 r d2 a2x4 x9 b3x5 k",
-        // A sync that failed and a page cache that says nothing of it.
+        // A failed sync, after which the page cache looks clean.
         "size=512 spares=1; a1x2 s a3x1 w f0lie s a4x1 s x1 a5x2 s",
         // Removals at once, while the queue is full of other things.
         "size=64 spares=2 queue=300 pace=rush; a1x5 D2 a17x5 D3 k a2x3 D2 x4",
@@ -245,7 +206,7 @@ enum Bug {
     IsNotDeterministic,
     /// A checkpoint is added to what is there.
     Adds,
-    /// A value that is refused has changed something already.
+    /// A refused value has already changed something.
     DoesHalf,
 }
 

@@ -490,7 +490,7 @@ fn killed_after(flushes: &[Flush]) -> Disk {
 }
 
 #[test]
-fn recovery_writes_again_what_is_not_proven() {
+fn recovery_writes_unproven_records_again() {
     let mut text = String::new();
     for flushes in [&[Flush::Sync][..], &[Flush::Write], &[Flush::Sync, Flush::Write, Flush::Write]] {
         let disk = killed_after(flushes);
@@ -535,7 +535,7 @@ fn recovery_writes_again_what_is_not_proven() {
 }
 
 #[test]
-fn recovery_cuts_and_seals_a_torn_tail_and_begins_a_chunk() {
+fn recovery_cuts_and_seals_a_torn_tail_and_starts_a_chunk() {
     let disk = killed_after(&[Flush::Sync, Flush::Write, Flush::Write]);
     let path = disk.config.chunk_path(ChunkId(0));
     let mut bytes = disk.storage.read_file(&path).unwrap();

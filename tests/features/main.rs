@@ -1,7 +1,10 @@
-//! What a feature adds, for features that need no binary of their own.
+//! What each feature adds, and what a build without one says.
+mod blob;
 #[path = "../common/mod.rs"]
 mod common;
+mod embedded;
 mod lz4;
 mod metrics;
 mod monitor;
+mod no_lz4;
 mod own_types;

@@ -128,7 +128,7 @@ fn histogram(exported: &Exported, name: &str) -> Vec<f64> {
 }
 
 #[test]
-fn they_are_what_flush_metrics_says() {
+fn exported_metrics_agree_with_flush_metrics() {
     let (mut wal, mut list, recorder) = open(&Disk::default());
     for n in 0..200 {
         wal.append_and_apply("word".repeat(1 + n % 40), &mut list).unwrap();

@@ -1,5 +1,4 @@
-//! Logs are followed from outside: what a monitor sees of a writer in this process and in others, and
-//! of files made by hand.
+//! Logs are followed from outside: writers in this process and in others, and files made by hand.
 #![cfg(feature = "monitor")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -8,7 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,7 +24,7 @@ use crate::common::*;
 
 const DIR: &str = "CHUNKED_WAL_MONITOR_DIR";
 
-/// Nothing here takes so long.
+/// A limit for all waits.
 const LONG: Duration = Duration::from_secs(20);
 
 /// Appends words until the chunk is closed.
@@ -73,7 +72,7 @@ fn put(dir: &Path, forge: &Forge) {
 }
 
 #[test]
-fn growth_is_told_with_the_durable_offset() {
+fn growth_is_reported_with_the_durable_offset() {
     for options in [told_by_the_system(), polling()] {
         let dir = tempfile::tempdir().unwrap();
         let (mut wal, mut list) = open(dir.path());
@@ -100,7 +99,7 @@ fn growth_is_told_with_the_durable_offset() {
 }
 
 #[test]
-fn rotations_and_removals_are_told() {
+fn rotations_and_removals_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let (mut wal, mut list) = open(dir.path());
     let mut monitor = told_by_the_system().open(dir.path()).unwrap();
@@ -139,7 +138,7 @@ fn rotations_and_removals_are_told() {
 }
 
 #[test]
-fn who_is_slow_gets_one_event() {
+fn a_slow_consumer_gets_one_event() {
     let dir = tempfile::tempdir().unwrap();
     let (mut wal, mut list) = open(dir.path());
     let mut monitor = told_by_the_system().open(dir.path()).unwrap();
@@ -214,7 +213,7 @@ fn another_log_in_the_same_place_is_a_reset() {
 }
 
 #[test]
-fn a_newest_chunk_that_was_made_anew_is_a_reset() {
+fn a_newest_chunk_that_was_made_again_is_a_reset() {
     // A crash may take back its name; the log then begins it again, in the same place.
     let dir = tempfile::tempdir().unwrap();
     let first = Forge::chunk(0).checkpoint("").action("a").seal();
@@ -276,7 +275,7 @@ fn a_watch_moves_to_the_directory_that_has_the_name_now() {
     let (mut wal, mut list) = open(&dir);
     let events = wait_until(&mut monitor, LogState::exists);
     assert_eq!(sum(&events, |changes| changes.reset + changes.gone), 1, "{events:?}");
-    // From here on the system tells: polls alone would take their interval for each of these.
+    // From here on the system reports changes: polls alone would take their interval for each of these.
     let started = Instant::now();
     for _ in 0..6 {
         wal.append_and_apply("word".to_string(), &mut list).unwrap();
@@ -287,7 +286,7 @@ fn a_watch_moves_to_the_directory_that_has_the_name_now() {
 }
 
 #[test]
-fn only_what_the_bytes_prove_is_durable() {
+fn only_proven_bytes_are_reported_durable() {
     let two = || Forge::chunk(0).checkpoint("").action("a");
     let at = two().at;
     let cases: Vec<(&str, Forge, u64, u64)> = vec![
@@ -347,7 +346,7 @@ fn a_write_under_way_is_waited_for() {
 }
 
 #[test]
-fn an_end_that_goes_back_is_told() {
+fn an_end_that_moves_back_is_reported() {
     let words = ["a", "b", "c", "d"];
     let long = Forge::chunk(0).checkpoint("").actions(&words);
     let dir = tempfile::tempdir().unwrap();
@@ -379,7 +378,7 @@ fn an_end_that_goes_back_is_told() {
 }
 
 #[test]
-fn a_chunk_that_is_no_good_is_told_once_and_then_again_followed() {
+fn a_bad_chunk_is_reported_once_and_then_followed_again() {
     let dir = tempfile::tempdir().unwrap();
     let first = Forge::chunk(0).checkpoint("").action("a").seal();
     put(dir.path(), &first);
@@ -406,7 +405,7 @@ fn a_chunk_that_is_no_good_is_told_once_and_then_again_followed() {
         fs::remove_file(dir.path().join(ChunkId(first.end).file_name())).unwrap();
         assert!(monitor.check_for_changes().unwrap().is_some());
     }
-    // Opening has no other way to tell.
+    // Only opening can return the error.
     put(dir.path(), &Forge { bytes: b"nonsense".to_vec(), ..next.clone() });
     assert!(matches!(WalMonitor::open(dir.path()), Err(Error::NotAChunk { .. })));
     // Two logs in one directory.
@@ -523,7 +522,7 @@ fn writing() -> Option<PathBuf> {
     std::env::var_os(DIR).map(PathBuf::from)
 }
 
-/// Appends numbers for ever, rotates and removes as it goes, and says how far it is.
+/// Appends numbers forever, rotates and removes as it goes, and prints its progress.
 fn write_until_killed(dir: &Path) -> ! {
     let (mut wal, mut list) = open(dir);
     let mut out = std::io::stdout().lock();
@@ -555,17 +554,12 @@ fn a_writer_in_another_process_is_followed_over_rotations_until_it_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let mut monitor = told_by_the_system().open(dir.path()).unwrap();
     let name = "monitor::a_writer_in_another_process_is_followed_over_rotations_until_it_is_killed";
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(DIR, dir.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = again(name).env(DIR, dir.path()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut total = Changes::default();
     let mut said = 0;
     while total.rotated_chunks < 20 || total.removed_chunks < 10 {
-        // What it says is synced shows in the files at once, if not yet its proof.
+        // Synced numbers are in the files at once, if not yet their proof.
         let line = lines.by_ref().find_map(|line| Some(line.unwrap().split_once("! ")?.1.to_string()));
         said = line.unwrap().parse::<u64>().unwrap();
         if let Some(event) = monitor.check_for_changes().unwrap() {

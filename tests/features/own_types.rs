@@ -133,7 +133,7 @@ enum Later {
 }
 
 #[test]
-fn formats_with_names_survive_what_their_table_says() {
+fn formats_with_names_survive_the_changes_in_their_table() {
     let later = [Later::Set { name: "a".into(), expires: None }, Later::Delete("a".into()), Later::Clear];
     for (command, later) in commands().iter().zip(later) {
         assert_eq!(MessagePack::<()>::read::<Later>(&bytes(&MessagePack(command))[..]).unwrap(), later);

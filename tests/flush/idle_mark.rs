@@ -1,4 +1,4 @@
-//! The mark of an idle log, synced if asked for: then damage to the last records is told from a torn write.
+//! The mark of an idle log, synced on request: then damage to the last records is distinguished from a torn write.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ fn a_mark_that_is_only_written_may_be_lost_with_the_last_batch() {
 #[test]
 fn the_mark_that_an_open_writes_is_synced_too() {
     let disk = disk(IdleMark::Synced);
-    // What a killed process leaves: written, and nothing synced behind the first record.
+    // The log of a killed process: written, and nothing synced after the first record.
     let chunk = Forge::chunk(0).checkpoint("").action("first").action("second").zeros(2000);
     chunk.put_written(&disk, chunk.at[2]);
     let wal = disk.open().0;

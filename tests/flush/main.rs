@@ -1,7 +1,6 @@
-//! What a flush promises, to callbacks, tickets and those who wait; and what a full queue does.
+//! The promises of a flush to callbacks, tickets and waiting threads; and full queues.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod allocations;
 #[path = "../common/mod.rs"]
 mod common;
 mod idle_mark;
@@ -104,7 +103,7 @@ fn callbacks_come_once_each_in_the_order_of_their_flushes() {
 }
 
 #[test]
-fn whatever_was_acknowledged_survives_any_crash_over_rotations_and_removals() {
+fn acknowledged_records_survive_any_crash_over_rotations_and_removals() {
     let disk = Disk::with(|config| config.chunk_max_size = 256);
     let (mut wal, mut list) = disk.open();
     let mut acknowledged = 0;
@@ -164,7 +163,7 @@ fn a_batch_shares_one_write_and_one_sync() {
 }
 
 #[test]
-fn flush_batch_wait_waits_for_company_and_no_longer_than_it_must() {
+fn flush_batch_wait_waits_for_more_flushes_and_no_longer_than_needed() {
     let hour = Duration::from_secs(60);
     let disk = Disk::with(|config| {
         config.flush_batch_wait = hour;
@@ -195,7 +194,7 @@ fn flush_batch_wait_waits_for_company_and_no_longer_than_it_must() {
 }
 
 #[test]
-fn a_sync_behind_a_write_that_waits_is_a_sync() {
+fn a_sync_after_a_waiting_write_is_a_sync() {
     let disk = Disk::default();
     let (mut wal, _) = disk.open();
     wal.wait_idle().unwrap();
@@ -214,7 +213,7 @@ fn a_sync_behind_a_write_that_waits_is_a_sync() {
 }
 
 #[test]
-fn a_batch_keeps_to_its_bytes_whoever_is_called() {
+fn a_batch_keeps_to_its_bytes_with_and_without_callbacks() {
     for is_called in [false, true] {
         let disk = Disk::with(|config| config.flush_batch_max_bytes = 64 << 10);
         let (mut wal, _) = disk.open();
@@ -276,7 +275,7 @@ impl StateMachine<Words> for Noting {
 }
 
 #[test]
-fn persisted_is_told_after_each_sync_before_anybody_who_waits() {
+fn persisted_is_reported_after_each_sync_before_waiters_wake() {
     let disk = Disk::default();
     let seen = Seen::<String>::default();
     let progress = Arc::new(OnceLock::<ProgressHandle>::new());
@@ -325,7 +324,7 @@ fn persisted_is_told_after_each_sync_before_anybody_who_waits() {
 }
 
 #[test]
-fn opening_tells_of_sealed_chunks_before_their_records_and_of_the_newest_once_it_is_durable() {
+fn opening_reports_sealed_chunks_before_their_records_and_the_newest_once_it_is_durable() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     for word in ["a", "b", "c"] {
@@ -367,7 +366,7 @@ fn opening_tells_of_sealed_chunks_before_their_records_and_of_the_newest_once_it
 // Waiting ------------------------------------------------------------------------------------------
 
 #[test]
-fn waiting_for_an_offset_gives_up_where_it_can_not_come() {
+fn waiting_for_an_unreachable_offset_is_an_error() {
     let disk = Disk::default();
     let (mut wal, _) = disk.open();
     let handle = wal.progress_handle();
@@ -394,7 +393,7 @@ fn waiting_for_an_offset_gives_up_where_it_can_not_come() {
 }
 
 #[test]
-fn closing_and_dropping_flush_and_sync_what_was_appended() {
+fn closing_and_dropping_flush_and_sync_appended_records() {
     for close in [true, false] {
         let disk = Disk::default();
         let (mut wal, _) = disk.open();
@@ -411,7 +410,7 @@ fn closing_and_dropping_flush_and_sync_what_was_appended() {
 // Panics and calls back into the log ---------------------------------------------------------------
 
 #[test]
-fn a_panicking_callback_harms_nobody_else() {
+fn a_panicking_callback_harms_no_other() {
     let disk = Disk::default();
     let seen = Seen::default();
     let noted = seen.clone();
@@ -551,7 +550,7 @@ fn the_last_handle_may_be_dropped_or_closed_in_a_callback() {
         drop(owner);
         assert_eq!(done.recv().unwrap(), if close { "would deadlock" } else { "ok" });
 
-        // The log's threads let go of the directory by themselves, soon.
+        // The log's threads release the directory by themselves, soon.
         let mut book = Book::default();
         let started = Instant::now();
         let reopened: Result<SpellWal, Error> = loop {

@@ -1,4 +1,4 @@
-//! A panic of the user's code stays where it was, whatever it carries.
+//! A panic of the user's code does no harm elsewhere, with any payload.
 
 use std::panic::panic_any;
 
@@ -40,7 +40,7 @@ fn a_panic_whose_payload_panics_when_dropped_harms_no_other_callback() {
 }
 
 #[test]
-fn a_codec_of_one_log_inside_a_callback_of_another_can_not_wait_for_that() {
+fn a_codec_inside_a_callback_of_another_log_can_not_wait_for_that_log() {
     let outer_disk = Disk::default();
     let mut outer: SpellWal = outer_disk.options().open(&mut Book::default()).unwrap();
     let mut inner: SpellWal = Disk::default().options().open(&mut Book::default()).unwrap();

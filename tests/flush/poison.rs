@@ -18,13 +18,13 @@ struct Asked {
     completions: Receiver<Result<(), Error>>,
 }
 
-/// What became of the workload.
+/// The outcome of the workload.
 #[derive(Default)]
 struct Outcome {
     asked: Vec<Asked>,
     /// Errors of the methods called, in order.
     errors: Vec<Error>,
-    /// What `wait_idle` told that was no poison.
+    /// The errors of `wait_idle` that were no poison.
     told: Vec<Error>,
     removed: Vec<ChunkId>,
     words: Vec<String>,
@@ -141,20 +141,22 @@ fn is_on_write_path(line: &str) -> bool {
     names.iter().any(|name| line.starts_with(name))
 }
 
+/// The operations of an open that cuts a torn chunk and starts another.
+const OPEN_KINDS: [OpKind; 7] = [
+    OpKind::Write,
+    OpKind::Sync,
+    OpKind::SetLen,
+    OpKind::Rename,
+    OpKind::SyncDir,
+    OpKind::Create,
+    OpKind::Allocate,
+];
+
 #[test]
 fn the_first_failure_is_final_wherever_it_strikes() {
     let mut poisoned_by = std::collections::BTreeMap::new();
     let mut spared = std::collections::BTreeSet::new();
-    for kind in [
-        OpKind::Write,
-        OpKind::Sync,
-        OpKind::SetLen,
-        OpKind::Rename,
-        OpKind::SyncDir,
-        OpKind::Create,
-        OpKind::Allocate,
-        OpKind::Remove,
-    ] {
+    for kind in OPEN_KINDS.into_iter().chain([OpKind::Remove]) {
         let mut hows = vec![FaultHow::Io, FaultHow::NoSpace, FaultHow::DoneButIo];
         hows.extend((kind == OpKind::Sync).then_some(FaultHow::SyncLies));
         let (mut positions, mut poisoned, mut passed) = (0, 0, 0);
@@ -242,7 +244,7 @@ fn check_not_poisoned(case: &str, failed: &str, outcome: &Outcome, disk: &Disk) 
     let failures = u64::from(!by_appender && !another_way);
     assert_eq!(outcome.metrics.housekeeping_failure_count, failures, "{case}");
     assert!(matches!(outcome.closed, Some(Ok(()))), "{case}: {:?}", outcome.closed);
-    // Told once, to whoever waited for the spare or to the next `wait_idle`.
+    // Returned once, to the call that waited for the spare or to the next `wait_idle`.
     let told: Vec<_> = outcome.errors.iter().chain(&outcome.told).collect();
     assert!(told.len() <= 1, "{case}: {told:?}");
     assert!(!told.iter().any(|error| matches!(error, Error::Poisoned { .. })), "{case}: {told:?}");
@@ -257,7 +259,7 @@ fn check_not_poisoned(case: &str, failed: &str, outcome: &Outcome, disk: &Disk) 
     }
 }
 
-/// Whatever the power leaves, the next open loses nothing acknowledged, and what it gives is durable.
+/// After any power loss, the next open loses nothing acknowledged, and the records it replays are durable.
 fn check_reopen(case: &str, disk: &Disk, outcome: &Outcome) {
     let told_ok = |asked: &&Asked| {
         let progress = outcome.progress.unwrap();
@@ -300,7 +302,7 @@ fn interrupted_and_short_writes_are_no_failures() {
     println!("interrupted and short writes: {struck} tried, all went on");
 }
 
-/// Opening cuts and seals a torn chunk here, and begins another.
+/// Opening cuts and seals a torn chunk here, and starts another.
 #[test]
 fn an_open_that_fails_at_any_operation_can_be_tried_again() {
     let torn = Disk::default();
@@ -315,15 +317,7 @@ fn an_open_that_fails_at_any_operation_can_be_tried_again() {
     bytes[mark - 4..mark + 300].fill(0xA5);
     torn.storage.write_file(&path, &bytes).unwrap();
 
-    for kind in [
-        OpKind::Write,
-        OpKind::Sync,
-        OpKind::SetLen,
-        OpKind::Rename,
-        OpKind::SyncDir,
-        OpKind::Create,
-        OpKind::Allocate,
-    ] {
+    for kind in OPEN_KINDS {
         let (mut positions, mut failed, mut opened) = (0, 0, 0);
         for how in [FaultHow::Io, FaultHow::NoSpace, FaultHow::DoneButIo] {
             for nth in 0.. {
@@ -378,7 +372,7 @@ fn a_sync_that_fails_once_and_then_claims_success_is_not_asked_again() {
 }
 
 #[test]
-fn a_failed_removal_is_told_once_and_tried_again() {
+fn a_failed_removal_is_reported_once_and_tried_again() {
     let disk = Disk::with(|config| config.spare_chunks = 0);
     let (mut wal, list) = disk.open();
     for _ in 0..3 {
@@ -408,7 +402,7 @@ fn a_failed_removal_is_told_once_and_tried_again() {
 }
 
 #[test]
-fn a_spare_that_can_not_be_made_ready_is_told_to_the_next_wait_idle() {
+fn a_spare_that_can_not_be_made_ready_is_an_error_of_the_next_wait_idle() {
     let disk = Disk::default();
     let (mut wal, _) = disk.open();
     wal.wait_idle().unwrap();
@@ -459,7 +453,7 @@ fn a_poisoned_log_still_reads_and_says_why_it_takes_nothing() {
 }
 
 #[test]
-fn a_rotation_that_waits_for_its_file_hears_of_a_failure_meanwhile() {
+fn a_rotation_that_waits_for_its_file_returns_a_failure_meanwhile() {
     let disk = Disk::default();
     let (mut wal, _) = disk.open();
     wal.wait_idle().unwrap();

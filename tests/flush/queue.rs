@@ -150,7 +150,7 @@ fn few_rotations_wait_however_small_they_are() {
 }
 
 #[test]
-fn append_hands_over_by_itself_what_passes_the_open_buffer() {
+fn append_hands_over_a_full_open_buffer() {
     let disk = Disk::with(|config| config.open_buffer_max_bytes = 100);
     let (mut wal, _) = disk.open();
     for _ in 0..50 {
@@ -174,7 +174,7 @@ fn patient(disk: &Disk) -> SpellWal {
 }
 
 #[test]
-fn no_company_is_waited_for_while_the_appender_waits_for_room() {
+fn the_worker_waits_for_no_more_flushes_while_the_appender_waits_for_room() {
     let disk = Disk::with(|config| config.flush_queue_max_bytes = 100);
     let mut wal = patient(&disk);
     let started = Instant::now();
@@ -187,7 +187,7 @@ fn no_company_is_waited_for_while_the_appender_waits_for_room() {
 }
 
 #[test]
-fn no_company_is_waited_for_behind_a_rotation() {
+fn the_worker_waits_for_no_more_flushes_after_a_rotation() {
     let mut wal = patient(&Disk::default());
     let handle = wal.progress_handle();
     let started = Instant::now();

@@ -16,7 +16,7 @@ impl Wake for Wakes {
     }
 }
 
-/// Polls once; whether it is ready, and who was told to be woken.
+/// Polls once; returns whether it is ready, and the waker's count.
 fn poll(future: Pin<&mut impl Future<Output = ()>>) -> (bool, Arc<Wakes>) {
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(wakes.clone());

@@ -20,7 +20,7 @@ fn sync_often(wal: &mut Wal, syncs: usize) {
 fn a_sync_never_passes_what_is_queued() {
     let disk = Disk::with(|config| {
         config.chunk_max_size = 1 << 20;
-        // What is queued stays there, while nobody has the worker's lock.
+        // Queued flushes stay in the queue, while no thread has the worker's lock.
         config.flush_batch_wait = Duration::from_millis(100);
     });
     let (mut wal, mut list) = disk.open();
@@ -35,7 +35,7 @@ fn a_sync_never_passes_what_is_queued() {
 }
 
 #[test]
-fn an_idle_log_gets_its_mark_and_is_left_alone_then() {
+fn an_idle_log_gets_its_mark_and_is_left_alone() {
     const MARK: u8 = 4;
     for pause_us in [0, 20, 300, 4000, 5200] {
         let disk = Disk::with(|config| config.chunk_max_size = 1 << 20);
@@ -76,7 +76,7 @@ fn zeros_take_no_space_that_the_file_does_not_have() {
 }
 
 #[test]
-fn zeros_that_find_no_space_are_done_without_and_other_failures_are_the_logs() {
+fn zeros_without_space_are_skipped_and_other_failures_are_the_logs() {
     for (kind, how, is_fatal) in [
         (OpKind::Write, FaultHow::NoSpace, false),
         (OpKind::Write, FaultHow::Short(100), false),
@@ -91,7 +91,7 @@ fn zeros_that_find_no_space_are_done_without_and_other_failures_are_the_logs() {
         let (mut wal, _) = disk.open();
         sync_often(&mut wal, 31);
         wal.wait_idle().unwrap();
-        // Behind the operation of the record itself.
+        // After the operation of the record itself.
         disk.storage.fail(Fault::new(kind, 1, how));
         sync_often(&mut wal, 1);
         let idle = wal.wait_idle();

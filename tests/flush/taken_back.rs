@@ -1,9 +1,9 @@
-//! A record that fails half-way leaves nothing behind.
+//! A record that fails half-way leaves no trace.
 
 use super::*;
 
 #[test]
-fn a_codec_that_fails_or_lies_leaves_nothing_behind() {
+fn a_codec_that_fails_or_lies_appends_nothing() {
     let too_large = |error: &Error| {
         matches!(error, Error::RecordTooLarge { max: 100 } | Error::CheckpointTooLarge { max: 100 })
     };

@@ -79,7 +79,7 @@ fn a_ticket_can_be_waited_for_with_a_limit_and_again() {
 }
 
 #[test]
-fn tickets_outlive_the_log_and_tell_how_it_ended() {
+fn tickets_outlive_the_log_and_return_how_it_ended() {
     let disk = Disk::default();
     let mut wal: SpellWal = disk.options().open(&mut Book::default()).unwrap();
     let (sender, never_sent) = FlushTicket::pair();

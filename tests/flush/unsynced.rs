@@ -111,7 +111,7 @@ impl StateMachine<Bytes> for Nothing {
 }
 
 #[test]
-fn two_gibibytes_that_nobody_syncs_are_synced() {
+fn two_gibibytes_without_a_sync_are_synced() {
     let storage = Arc::new(Forgetful::default());
     let syncs = storage.syncs.clone();
     let mut config = Config::new("/log");

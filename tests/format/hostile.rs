@@ -1,4 +1,4 @@
-//! Directories that nobody should open: a typed error, or records of the original in their order, soon.
+//! Hostile directories: opening one soon ends in a typed error, or in records of the original in their order.
 //!
 //! ```text
 //! a real log's files ─► damage ─┐
@@ -25,7 +25,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// A log that really was, as it stood on the disk at some moment.
+/// A real log, as it was on the disk at some moment.
 #[derive(Debug)]
 struct Original {
     files: Files,
@@ -291,7 +291,7 @@ fn harm(files: &mut Files, damage: &Damage) {
         Damage::Length { at, len, .. } if bytes.len() >= HEADER as usize => {
             let at = at_in(bytes, at) / 8 * 8;
             let field = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
-            let begun = crate::run::begun_frame(field(24), field(16).wrapping_add(at as u64), *len);
+            let begun = begun_frame(field(24), field(16).wrapping_add(at as u64), *len);
             overwrite(bytes, at, &begun);
         }
         Damage::Header { at, bytes: other, .. } if bytes.len() >= HEADER as usize => {
@@ -382,7 +382,7 @@ proptest! {
         let original = &ORIGINALS[which.index(ORIGINALS.len())];
         let (name, bytes) = original.files.first_key_value().unwrap();
         let harmed = [&bytes[..keep.min(bytes.len())], &random].concat();
-        // A random byte may by chance be the one that stood there: a frame's last zero, say.
+        // A random byte may by chance be the original one: a frame's last zero, say.
         let kept = harmed.iter().zip(bytes).take_while(|(random, original)| random == original).count();
         let verdict = examine(&Files::from([(name.clone(), harmed)]));
         if let Ok(records) = verdict.outcome {

@@ -1,8 +1,6 @@
 //! A log on another storage than the disk, looked at and repaired by everything that looks at a log on the disk.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::Arc;
-
 use chunked_wal::raw::{ChunkEnd, Listing, MendableChunk, RawChunk};
 use chunked_wal::storage::MemoryStorage;
 use chunked_wal::{ChunkId, Error, raw};
@@ -73,7 +71,7 @@ fn it_is_followed() {
     use chunked_wal::monitor::{MonitorOptions, Watch};
 
     let disk = Disk::with(|_| {});
-    let options = MonitorOptions::new().watch(Watch::Poll).storage(Arc::new(disk.storage.clone()));
+    let options = MonitorOptions::new().watch(Watch::Poll).storage(std::sync::Arc::new(disk.storage.clone()));
     let mut monitor = options.open(&disk.config.dir).unwrap();
     assert!(!monitor.state().exists());
     let (mut wal, _) = disk.open();

@@ -23,7 +23,7 @@ fn config(dir: &Path) -> Config {
     config
 }
 
-/// Appends numbers, rotates, and removes what is old, until told to stop. Files are used again.
+/// Appends numbers, rotates, and removes old chunks until it is stopped. Files are reused.
 fn write(dir: &Path, stop: &AtomicBool) {
     let mut list = List::default();
     let mut wal = Wal::open(config(dir), &mut list).unwrap();
@@ -66,7 +66,7 @@ fn back_up(
         }
         meanwhile();
     }
-    // From here on the log may do what it likes: what is linked is not used again.
+    // From here on the log may do anything: it reuses no file that has a link.
     for entry in fs::read_dir(links)? {
         let link = entry?;
         fs::copy(link.path(), copy.join(link.file_name()))?;

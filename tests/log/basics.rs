@@ -24,7 +24,7 @@ fn a_log_reopens_with_what_was_appended() {
 }
 
 #[test]
-fn every_record_is_readable_wherever_it_stands() {
+fn every_record_is_readable_in_memory_and_in_files() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     let mut segments = Vec::new();

@@ -1,4 +1,4 @@
-//! What a careful reader of the code found: each of these once broke a promise.
+//! Edge cases found by reading the code: each of these once broke a promise.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -156,7 +156,7 @@ fn a_clone_that_panics_in_a_rotation_loses_nothing() {
 }
 
 #[test]
-fn a_storage_that_panics_in_an_append_leaves_nothing_behind() {
+fn a_storage_that_panics_in_an_append_leaves_no_trace() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     wal.wait_idle().unwrap();
@@ -174,8 +174,8 @@ fn a_storage_that_panics_in_an_append_leaves_nothing_behind() {
     assert_eq!(again.words, ["a", "b"]);
 }
 
-/// A record fits its chunk but not with the seal behind it, so the file is extended; a crash keeps the
-/// record and loses the extension; then the disk is full.
+/// A record fits its chunk, but the seal after it doesn't, so the file is extended. A crash keeps the record and loses
+/// the extension; then the disk is full.
 #[test]
 fn the_space_of_a_seal_that_a_crash_took_back_is_asked_for_again() {
     let mut refused = 0;

@@ -7,6 +7,8 @@ mod codecs;
 #[path = "../common/mod.rs"]
 mod common;
 mod edges;
+mod fixtures;
 mod model;
 mod payloads;
+mod stress;
 mod users;

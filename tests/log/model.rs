@@ -1,12 +1,12 @@
-//! Random operations on a log, beside a model that knows what must be there, what may be there, and
-//! what must not come back.
+//! Random operations on a log, compared with a model of the records that must be there, may be there, and must not come
+//! back.
 //!
-//! - Closed or dropped: everything is there. Killed: everything written. After a power loss:
-//!   everything acknowledged. What is there is a prefix of what was appended, byte for byte.
-//! - The oldest chunk kept is one that was not removed for sure.
+//! - A closed or dropped log has all records, a killed one all written ones, and one that lost power all acknowledged
+//!   ones. The records are a prefix of the appended ones, byte for byte.
+//! - The oldest chunk kept is one whose removal was not completed.
 //!
 //! A failure prints the seed and the operations; `MODEL_SEED=n cargo test --test log model` runs one seed.
-//! The worker's thread keeps its own time, so a seed may need a few runs to fail again.
+//! The worker's thread has its own timing, so a seed may need a few runs to fail again.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -34,10 +34,10 @@ impl Appended {
     }
 }
 
-/// A flush whose completion is still to come.
+/// A flush that is not completed yet.
 #[derive(Debug)]
 struct Pending {
-    /// Everything below is done then.
+    /// Everything below is written or synced once the flush is completed.
     end: u64,
     mode: Flush,
     told: Told,
@@ -49,7 +49,7 @@ enum Told {
     Ticket(FlushTicket),
 }
 
-/// What is known of the log.
+/// The known state of the log.
 #[derive(Debug, Default)]
 struct Model {
     /// From the oldest that may still be on disk.
@@ -93,7 +93,7 @@ impl Model {
         self.log.iter().rev().find(|appended| appended.chunk == chunk).map_or(chunk.0, Appended::end)
     }
 
-    /// Takes what was acknowledged meanwhile; all of it if `wait`.
+    /// Notes the flushes completed meanwhile; waits for all of them if `wait`.
     fn collect(&mut self, wait: bool) {
         let mut done = Vec::new();
         self.pending.retain(|pending| {
@@ -137,7 +137,7 @@ struct Run {
     history: History,
     model: Model,
     progress: Progress,
-    /// The power goes off at some operation to come, so everything may fail.
+    /// The power goes off at a later operation, so everything may fail.
     doomed: bool,
     operations: Vec<String>,
     reopened: u64,
@@ -366,7 +366,7 @@ impl Run {
         Ok(())
     }
 
-    /// Everything that can be asked of the log.
+    /// Compares all that the log reports.
     fn check_all(&mut self) -> Result<(), Error> {
         self.operations.push("check".to_string());
         let records = self.wal().records().collect::<Result<Vec<_>, _>>()?;
@@ -404,7 +404,7 @@ impl Run {
         self.note_rotation_before(None);
     }
 
-    /// Notes the checkpoint that a new chunk begins with, behind which perhaps `next` stands.
+    /// Notes the checkpoint that a new chunk starts with; `next` may follow it.
     fn note_rotation_before(&mut self, next: Option<&Segment>) {
         let Some(wal) = &self.wal else { return };
         let chunk = wal.open_chunk_id();
@@ -449,7 +449,7 @@ impl Run {
         self.model.acknowledged = self.model.acknowledged.max(progress.synced);
         let storage = self.disk.storage.clone();
         let (left, sure): (MemoryStorage, u64) = match ending {
-            // Without power there is no orderly end.
+            // Without power the log can't be closed.
             Ending::Close | Ending::Drop if self.doomed => {
                 drop(wal);
                 (storage.crash(1), self.model.acknowledged)
@@ -509,7 +509,7 @@ impl Run {
         let kept = all.iter().zip(&self.model.log).take_while(same).count();
         self.model.log.truncate(kept);
         assert!(self.model.end() >= sure, "sure up to {sure}, found up to {}", self.model.end());
-        // Opening may have begun a chunk, each time.
+        // Each open may have started a chunk.
         assert!(all.len() - kept <= cuts + 1 && all.len() - replayed <= 1, "{all:?}");
         for (chunk, segment, record) in &all[kept..] {
             assert_eq!((chunk.0, segment.offset), (self.model.end(), self.model.end() + HEADER));
@@ -535,7 +535,7 @@ impl Run {
         assert!(oldest.0 >= self.model.removed, "{oldest} was removed up to {}", self.model.removed);
         for (end, appended) in self.model.removing.drain(..) {
             if end <= oldest.0 {
-                // What may have justified the removal was durable before it.
+                // The record that justified the removal was durable before it.
                 self.model.acknowledged = self.model.acknowledged.max(appended);
                 self.model.removed = end;
                 let there = self.model.log.iter().any(|a| a.end() >= appended);

@@ -1,5 +1,5 @@
-//! No payload, whatever its bytes, keeps a log from opening: not data that looks like headers by chance, and
-//! not frames that somebody has forged who knows the format. Only the salt is unknown to them.
+//! No payload keeps a log from opening: neither data that looks like headers by chance, nor frames forged by an
+//! attacker who knows everything but the salt.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ impl WalTypes for Blobs {
     type Callback = ();
 }
 
-/// Counts what it was given since the last checkpoint, and keeps it.
+/// Counts and keeps the records since the last checkpoint.
 #[derive(Debug, Default)]
 struct Kept(Vec<Vec<u8>>, u64);
 
@@ -62,7 +62,7 @@ impl Log {
         Ok((options.open(&mut kept)?, kept))
     }
 
-    /// Fills two chunks with `record`, removes them, and begins a third, in a file used before.
+    /// Fills two chunks with `record`, removes them, and starts a third in a reused file.
     fn fill_and_reuse(&self, record: &[u8]) {
         let (mut wal, mut kept) = self.open().unwrap();
         for _ in 0..2 {
@@ -79,7 +79,7 @@ impl Log {
     }
 }
 
-/// Waits until the operating system has everything.
+/// Waits until everything is written to the operating system.
 fn write_all(wal: &mut ChunkedWal<Blobs>) {
     wal.flush_ticket(Flush::Write).unwrap().wait().unwrap();
 }
@@ -134,8 +134,8 @@ fn a_large_record_that_lost_its_first_sector_is_torn() {
     }
 }
 
-/// Frames for every place that the attacker may hope for, with salts that he may guess: whole records that
-/// claim that all is durable, marks, seals.
+/// Frames for every place that the attacker may hope for, with salts that can be guessed: whole records that claim that
+/// all is durable, marks, seals.
 fn forged(chunk: u64, start: u64, salt: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while bytes.len() < 4096 {
@@ -165,7 +165,7 @@ fn forged_frames_in_payloads_are_payloads() {
             let (mut wal, mut kept) = log.open().unwrap();
             let (mut expected, mut eleventh) = (Vec::new(), 0);
             for i in 0..20 {
-                // What is appended next stands here, and its data 20 bytes later.
+                // The next record starts here, and its data 20 bytes later.
                 let end = wal.last_segment().offset + wal.last_segment().size;
                 let salt = [0, !0, end, 0x0123_4567_89AB_CDEF][i % 4];
                 let record = [&vec![0; shift][..], &forged(wal.open_chunk_id().0, end + 24, salt)].concat();
@@ -183,7 +183,7 @@ fn forged_frames_in_payloads_are_payloads() {
             let mut bytes = log.storage.kill().read_file(&path).unwrap();
             wal.close().unwrap();
             if torn {
-                // The first of those that were not synced is gone, and what follows it with it.
+                // The first unsynced record is lost, and with it all later ones.
                 bytes[eleventh..eleventh + 600].fill(0);
             }
             let after = Log::new();

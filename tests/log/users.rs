@@ -1,4 +1,4 @@
-//! What users meet on real files: locks, processes, directories, options, errors and types.
+//! Real files as users have them: locks, processes, directories, options, errors and types.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fmt::Debug;
@@ -26,7 +26,7 @@ fn config(dir: impl AsRef<Path>) -> Config {
     config
 }
 
-/// A directory to be, in one that is cleared away.
+/// A directory that doesn't exist yet, in a temporary one.
 fn place() -> (TempDir, Config) {
     let base = tempfile::tempdir().unwrap();
     let config = config(base.path().join("log"));
@@ -52,10 +52,10 @@ fn contents(dir: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
 
 // Other processes ----------------------------------------------------------------------------------
 
-/// Runs this very binary again, in a role of [`child`].
+/// Runs this binary again, in a role of [`child`].
 fn child_as(role: &str, dir: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "users::child", "--nocapture"]).env("WAL_CHILD", role).env("WAL_DIR", dir);
+    let mut command = again("users::child");
+    command.env("WAL_CHILD", role).env("WAL_DIR", dir);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
 }
@@ -67,7 +67,7 @@ fn assert_succeeds(mut child: Child) {
     assert!(child.wait().unwrap().success() && said.lines().any(|line| line == "done"), "{said}");
 }
 
-/// Not a test by itself: what other tests start as a process of its own.
+/// Not a test by itself: the process that other tests start.
 #[test]
 fn child() {
     let Ok(role) = std::env::var("WAL_CHILD") else { return };
@@ -169,7 +169,7 @@ fn a_directory_that_may_not_be_written_is_an_error_and_stays_as_it_is() {
     let before = contents(&config.dir);
     let mut child = child_as("may not write", &config.dir);
     if fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0) {
-        // To root all is allowed: the child is somebody else.
+        // Root may do anything, so the child is another user.
         child.uid(65534).gid(65534);
     }
     match child.spawn() {
@@ -440,7 +440,7 @@ fn a_dump_gives_every_record_with_its_place_and_changes_nothing() {
 }
 
 #[test]
-fn a_dump_tells_of_damage_and_goes_on_with_the_next_chunk() {
+fn a_dump_reports_damage_and_continues_with_the_next_chunk() {
     let (_base, config, list) = three_chunks();
     let (chunk_id, segment) = list.applied[6];
     let path = config.chunk_path(chunk_id);
@@ -497,7 +497,7 @@ fn a_dump_ends_with_the_visitors_error() {
 
 // Errors and types ---------------------------------------------------------------------------------
 
-/// A log of strings whose callbacks speak `io::Error`.
+/// A log of strings whose callbacks take `io::Error`.
 #[derive(Debug)]
 struct Plain;
 
@@ -524,7 +524,7 @@ impl StateMachine<Plain> for Last {
 }
 
 #[test]
-fn those_who_speak_io_error_need_no_other_word() {
+fn a_program_may_use_io_errors_alone() {
     fn session(config: &Config) -> io::Result<String> {
         let mut last = Last(String::new());
         let mut wal = ChunkedWal::<Plain>::open(config.clone(), &mut last)?;
@@ -548,7 +548,7 @@ fn those_who_speak_io_error_need_no_other_word() {
 }
 
 #[test]
-fn what_threads_share_can_be_shared() {
+fn types_that_threads_share_are_send_and_sync() {
     fn sent<T: Send>() {}
     fn shared<T: Send + Sync + 'static>() {}
     shared::<ChunkedWal<Plain>>();
@@ -571,7 +571,7 @@ fn what_threads_share_can_be_shared() {
 }
 
 #[test]
-fn everything_shows_what_it_is() {
+fn debug_output_of_every_type_is_short_and_names_the_type() {
     let (_base, config) = place();
     let lock = Wal::acquire_lock(&config).unwrap();
     let shown = |value: &dyn Debug, name: &str| {

@@ -39,7 +39,7 @@ fn drawn_limit() -> BatchLimit {
 pub(crate) fn queue() {
     const BYTES_MAX: u64 = 3;
     let queue = Arc::new(Queue::new(BYTES_MAX));
-    // Counted by the threads themselves, before they tell the queue or after it has told them.
+    // Counted by the threads themselves, before they call the queue or after it has returned.
     let pushed = Arc::new(AtomicU64::new(0));
     let done = Arc::new(AtomicU64::new(0));
     let held = Arc::new(AtomicU64::new(0));
@@ -299,7 +299,7 @@ struct Asked {
 }
 
 /// The whole way: every completion comes exactly once, `Ok` if and only if what it waits for was
-/// reached, else with the first cause, at whatever operation the log fails; nobody waits for ever.
+/// reached, else with the first cause, at any failing operation; no thread waits forever.
 pub(crate) fn log() {
     let disk = Disk::new(if draw(0, 2) == 0 { u64::MAX } else { draw(0, 8) });
     let (mut appender, worker) = Appender::new(draw(1, 3), drawn_limit(), disk.clone());

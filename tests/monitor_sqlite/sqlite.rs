@@ -91,7 +91,7 @@ impl Sqlite {
     }
 }
 
-/// If this process is the child: does as it is told.
+/// If this process is the child: runs the parent's commands.
 fn serve() {
     let Some(database) = std::env::var_os(DATABASE) else { return };
     let connections = [connect(database.as_ref(), 4096), connect(database.as_ref(), 4096)];
@@ -112,7 +112,7 @@ fn place() -> (TempDir, PathBuf) {
     (dir, database)
 }
 
-/// What has changed, and how it stands now.
+/// The changes, and the state after them.
 fn look(monitor: &mut WalMonitor<SqliteState>) -> (Changes, SqliteState) {
     let event = monitor.check_for_changes().unwrap();
     let state = monitor.state();
@@ -198,16 +198,16 @@ fn a_reader_holds_a_checkpoint_up() {
 }
 
 #[test]
-fn the_operating_system_tells_of_another_process() {
+fn the_operating_system_reports_another_process() {
     serve();
     let (_dir, database) = place();
     let options = MonitorOptions::new().poll_interval(10 * LONG);
     let mut monitor = options.open_sqlite(wal_of(&database)).unwrap();
     assert!(monitor.wait_timeout(Duration::ZERO).unwrap().is_none());
-    // The index is mapped memory, which nobody tells of when it changes.
+    // The index is mapped memory: the system doesn't report its changes.
     let polled = MonitorOptions::new().poll_interval(Duration::from_millis(10)).read_wal_index();
     let mut polled = polled.open_sqlite(wal_of(&database)).unwrap();
-    let mut sqlite = Sqlite::spawn("the_operating_system_tells_of_another_process", &database);
+    let mut sqlite = Sqlite::spawn("the_operating_system_reports_another_process", &database);
     sqlite.run(0, "CREATE TABLE t (x)");
     let wait = |monitor: &mut WalMonitor<_>, wanted: &dyn Fn(&SqliteState) -> bool| {
         while !wanted(&monitor.state()) {
@@ -254,7 +254,7 @@ fn frames_without_a_commit_are_valid_and_not_committed() {
 }
 
 #[test]
-fn what_is_rolled_back_to_a_savepoint_is_written_over_from_the_middle() {
+fn frames_rolled_back_to_a_savepoint_are_overwritten_from_the_middle() {
     let (_dir, database) = place();
     let connection = connect(&database, 4096);
     run(&connection, "CREATE TABLE t (x BLOB)");
@@ -268,7 +268,7 @@ fn what_is_rolled_back_to_a_savepoint_is_written_over_from_the_middle() {
     run(&connection, "ROLLBACK TO s");
     run(&connection, "INSERT INTO t VALUES (1)");
     run(&connection, "COMMIT");
-    // The last frame that was seen still stands in the file, behind the commit.
+    // The last frame seen is still in the file, after the commit.
     let (changes, state) = look(&mut monitor);
     assert!(kept < state.frames && state.frames < spilled.frames, "{kept}, {spilled:?}, {state:?}");
     assert_eq!((state.frames, changes.shrunk), (state.committed_frames, 1));
@@ -277,7 +277,7 @@ fn what_is_rolled_back_to_a_savepoint_is_written_over_from_the_middle() {
 }
 
 #[test]
-fn followed_or_read_anew_it_is_the_same() {
+fn following_and_reading_again_find_the_same() {
     for page_size in [512, 1024, 65536] {
         let (_dir, database) = place();
         let connections = [connect(&database, page_size), connect(&database, page_size)];
@@ -323,7 +323,7 @@ fn followed_or_read_anew_it_is_the_same() {
                 && sql.contains("PASSIVE")
             {
                 assert_eq!(frames, done);
-                // Before the first write behind a restart, SQLite counts none and the file still has all.
+                // Before the first write after a restart, SQLite counts no frames and the file still has all.
                 assert!(state.committed_frames as i64 == frames || frames == 0, "step {step}: {state:?}");
             }
             total.records += changes.records;
@@ -376,7 +376,7 @@ fn small_wal() -> (Vec<u8>, u64) {
     (bytes, frames)
 }
 
-/// Every place in the headers of file and first frame, and every fifth behind them.
+/// Every byte of the headers of file and first frame, and every fifth after them.
 fn some_of(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     (0..bytes.len()).filter(|at| *at < 64 || at % 5 == 0)
 }
@@ -455,13 +455,13 @@ fn a_changed_byte_ends_the_valid_frames() {
             Some(at) => assert_eq!(state.frames, at as u64 / 536, "byte {}", at + 32),
         }
     }
-    // Behind the last frame nothing matters: an earlier, longer life of the file, for one.
+    // Bytes after the last frame don't matter: they may be of an earlier, longer life of the file.
     let longer = [bytes.clone(), bytes[32..].to_vec()].concat();
     assert_eq!(state_of(&longer).frames, frames);
 }
 
 #[test]
-fn headers_that_are_none_say_why() {
+fn invalid_headers_say_why() {
     let (bytes, _) = small_wal();
     let with = |at: usize, word: u32| {
         let mut bytes = big_endian(bytes.clone());

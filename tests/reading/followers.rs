@@ -155,7 +155,7 @@ fn a_look_at_a_chunk_that_is_not_synced_reads_what_is_new() {
 }
 
 #[test]
-fn records_that_a_server_lost_are_not_gone_on_from() {
+fn a_log_that_lost_its_newest_records_is_not_continued() {
     let disk = Disk::with(|c| c.chunk_max_size = 1 << 20);
     let (mut wal, _) = disk.open();
     wal.sync().unwrap();
@@ -188,7 +188,7 @@ fn records_that_a_server_lost_are_not_gone_on_from() {
 // How far ------------------------------------------------------------------------------------------
 
 #[test]
-fn a_follower_of_an_open_log_reads_as_far_as_it_is_told() {
+fn a_follower_of_an_open_log_reads_up_to_its_limit() {
     let disk = Disk::with(|c| c.chunk_max_size = 200);
     let (mut wal, mut list) = disk.open();
     wal.sync().unwrap();

@@ -37,7 +37,7 @@ impl Home {
         (wal, list)
     }
 
-    /// A log whose first chunk is closed and holds these words; where they stand.
+    /// A log whose first chunk is closed and holds these words; returns their segments.
     fn with_closed(&self, words: &[&str]) -> (Wal, List, Vec<Segment>) {
         let (mut wal, mut list) = self.open();
         let append = |word: &&str| wal.append_and_apply(word.to_string(), &mut list).unwrap();
@@ -47,7 +47,7 @@ impl Home {
         (wal, list, segments)
     }
 
-    /// Chunk files of this log that the process has mapped now; `None` where the system doesn't tell.
+    /// Chunk files of this log that the process has mapped now; `None` where the system doesn't report them.
     fn mapped(&self) -> Option<Vec<String>> {
         let maps = fs::read_to_string("/proc/self/maps").ok()?;
         let dir = self.config.dir.to_str().unwrap();
@@ -92,7 +92,7 @@ fn every_offset_and_size_is_answered_as_by_position() {
 }
 
 #[test]
-fn a_decayed_byte_is_corrupt_and_never_given_out() {
+fn a_corrupted_byte_is_an_error_and_never_returned() {
     let home = Home::new();
     let (wal, _list, segments) = home.with_closed(&["precious", "other"]);
     let (segment, other) = (segments[0], segments[1]);
@@ -172,7 +172,7 @@ fn maps_are_bounded_and_end_with_the_log() {
     home.assert_mapped(0);
 }
 
-/// Reads what it finds in `known` until it is told to end: each record is right, or not there any more.
+/// Reads the records in `known` until it is stopped: each is right, or removed.
 fn read_until_done(
     wal: &chunked_wal::WalReader<Words>,
     known: &Mutex<BTreeMap<u64, (Segment, String)>>,
@@ -199,7 +199,7 @@ fn read_until_done(
     reads
 }
 
-/// Files are removed, used again, and cut, because the next log wants them smaller.
+/// Files are removed, reused, and cut, because the next log has smaller chunks.
 #[test]
 fn readers_go_on_while_chunks_are_removed_and_their_files_cut() {
     let mut home = Home::new();
@@ -236,7 +236,7 @@ fn readers_go_on_while_chunks_are_removed_and_their_files_cut() {
                     wal.remove_chunks(ids).unwrap();
                 }
             }
-            // The readers are in the middle of it.
+            // The readers are reading.
             wal.close().unwrap();
             home.assert_mapped(0);
             done.store(true, SeqCst);

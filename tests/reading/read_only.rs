@@ -1,11 +1,10 @@
-//! A log read from its directory, while others write it, and after they crashed.
+//! A log read from its directory, while other processes write it, and after they crashed.
 //!
 //! Some tests run this same binary again as their child, with `ROLE` saying what it is to do.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
@@ -24,7 +23,7 @@ impl Disk {
         options.up_to(read_up_to).storage(Arc::new(self.storage.clone())).open()
     }
 
-    /// What a read-only reader hands out.
+    /// The records that a read-only reader returns.
     fn read(&self, read_up_to: ReadUpTo) -> Vec<(Segment, Record)> {
         all(&self.reader(read_up_to).unwrap())
     }
@@ -57,7 +56,7 @@ fn watched(disk: &Disk) -> Arc<Mutex<Vec<MemoryStorage>>> {
     cuts
 }
 
-/// Everything that the log does: flushes of both kinds, rotations, removals, files used again.
+/// Everything that a log does: flushes of both kinds, rotations, removals, reused files.
 fn write_a_bit_of_everything(disk: &Disk, salt: u64) {
     let (mut wal, mut list) = disk.open();
     for i in 0..12_u64 {
@@ -70,7 +69,7 @@ fn write_a_bit_of_everything(disk: &Disk, salt: u64) {
             _ => wal.wait_idle().unwrap(),
         }
         if i % 3 == 2 {
-            // Not what a recovery would begin the chunk with.
+            // Not the checkpoint that a recovery would start the chunk with.
             wal.close_open_chunk_with(format!("{},rotated{i}", list.words.join(","))).unwrap();
             let ids = wal.drain_closed_chunks_while(|_| i > 4);
             wal.remove_chunks(ids).unwrap();
@@ -80,8 +79,8 @@ fn write_a_bit_of_everything(disk: &Disk, salt: u64) {
     wal.close().unwrap();
 }
 
-/// Every record that the reader hands out on this disk must be there whatever a crash leaves of it,
-/// unless it was on its way out of the log. Returns how many were handed out.
+/// Every record that the reader returns on this disk must survive any crash, unless its removal had started. Returns
+/// the number of records.
 fn what_is_read_survives(disk: &Disk, seeds: std::ops::Range<u64>) -> usize {
     let read = match disk.reader(ReadUpTo::Durable) {
         Ok(reader) => all(&reader),
@@ -137,7 +136,7 @@ fn nothing_is_read_that_a_crash_could_take_back() {
 }
 
 #[test]
-fn what_is_proven_is_read_and_what_is_only_written_if_asked_for() {
+fn proven_records_are_read_and_written_ones_on_request() {
     let disk = Disk::default();
     let (mut wal, _) = disk.open();
     let read = |up_to| words(&disk.read(up_to));
@@ -165,7 +164,7 @@ fn what_is_proven_is_read_and_what_is_only_written_if_asked_for() {
     idle(&mut wal, Flush::Write);
     let durable = read(ReadUpTo::Durable);
     assert_eq!(durable[..3], ["[]", "a", "b"], "a successor proves the chunk before");
-    // Whether the rotation was done when "c" was encoded, which says so then, is the worker's affair.
+    // The rotation may or may not have been done when "c" was encoded, which then proves it.
     assert!(durable[3..].is_empty() || durable[3..] == ["[a,b]"], "{durable:?}");
     assert_eq!(read(ReadUpTo::Written), ["[]", "a", "b", "[a,b]", "c"]);
     wal.close().unwrap();
@@ -173,7 +172,7 @@ fn what_is_proven_is_read_and_what_is_only_written_if_asked_for() {
 }
 
 #[test]
-fn what_ends_in_the_middle_of_a_write_is_read_up_to_there() {
+fn a_chunk_that_ends_in_the_middle_of_a_write_is_read_up_to_there() {
     let whole = Forge::chunk(0).checkpoint("").action("one").synced().action("two").action("three");
     let read = |forge: &Forge| {
         let disk = Disk::default();
@@ -181,7 +180,7 @@ fn what_ends_in_the_middle_of_a_write_is_read_up_to_there() {
         (words(&disk.read(ReadUpTo::Durable)), words(&disk.read(ReadUpTo::Written)))
     };
     let (durable, written): (Vec<&str>, Vec<&str>) = (vec!["[]", "one"], vec!["[]", "one", "two"]);
-    // Less, and the zeros behind could make it whole again.
+    // With fewer bytes lost, the zeros after them could make the frame whole again.
     for n in 8..24 {
         let cut = whole.clone().cut(n);
         for forge in [cut.clone(), cut.clone().zeros(100), cut.clone().zeros(3).used_before().raw(&[7; 400])]
@@ -197,14 +196,14 @@ fn what_ends_in_the_middle_of_a_write_is_read_up_to_there() {
             );
         }
     }
-    // A damaged frame in the newest chunk is the end for now, and the damage is for the writer to find.
+    // The reader ends before a damaged frame in the newest chunk; the writer reports the damage.
     assert_eq!(read(&whole.clone().decayed(2)).1, durable);
     assert_eq!(read(&Forge::chunk(0).checkpoint("x").zeros(64)).0, Vec::<String>::new());
     assert_eq!(read(&Forge::chunk(0).checkpoint("x").mark().zeros(64)).0, ["[x]"]);
 }
 
 #[test]
-fn damage_in_what_is_durable_is_an_error_that_says_where() {
+fn damage_to_durable_bytes_is_an_error_that_says_where() {
     let first = Forge::chunk(0).checkpoint("").action("one").action("two").seal();
     let second = first.next().checkpoint("one,two").mark();
     let reads = |first: &Forge| {
@@ -304,7 +303,7 @@ fn a_live_reader_has_the_same_face() {
     assert!(matches!(reader.refresh(), Err(Error::Closed)));
 }
 
-/// Whatever is done to the files, a reader ends, and what it hands out is what was written.
+/// With any damage to the files, a reader ends, and returns only records that were written.
 #[test]
 fn hostile_bytes_are_errors_or_the_end_and_never_other_records() {
     let disk = Disk::with(|c| c.chunk_max_size = 200);
@@ -356,7 +355,7 @@ fn hostile_bytes_are_errors_or_the_end_and_never_other_records() {
 // Directories --------------------------------------------------------------------------------------
 
 #[test]
-fn what_is_no_log_is_said_so() {
+fn a_path_without_a_log_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let open = |path: &Path| Reader::open_read_only(path).map(drop);
     assert!(matches!(open(&dir.path().join("nowhere")), Err(Error::NotFound { .. })));
@@ -390,7 +389,7 @@ fn another_log_in_the_same_place_is_not_mixed_in() {
 }
 
 #[test]
-fn it_needs_no_permission_but_to_read_and_leaves_nothing_behind() {
+fn a_reader_needs_only_read_permission_and_changes_nothing() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
@@ -459,14 +458,14 @@ fn write_numbers(dir: &Path, pause: bool) {
     wal.close().unwrap();
 }
 
-/// What a follower saw: how many records, and how often what it wanted next was removed.
+/// The records that a follower saw, and how often its next record was removed.
 #[derive(Debug, Default)]
 struct Seen {
     records: u64,
     skips: u64,
 }
 
-/// Follows until the last word, going on at the new start where records were removed.
+/// Follows until the last word; continues at the new start where records were removed.
 fn follow_numbers(dir: &Path) -> Seen {
     let reader = loop {
         match Reader::open_read_only(dir) {
@@ -520,12 +519,7 @@ fn followers_here_and_in_another_process_keep_up_with_a_busy_writer() {
     }
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let other = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "read_only::followers_here_and_in_another_process_keep_up_with_a_busy_writer",
-            "--nocapture",
-        ])
+    let other = again("read_only::followers_here_and_in_another_process_keep_up_with_a_busy_writer")
         .env(ROLE, "follower")
         .env(DIR, &log)
         .stdout(std::process::Stdio::piped())
@@ -616,7 +610,7 @@ fn a_chunk_removed_and_its_file_used_again_under_a_reader_is_gone() {
         wal.sync().unwrap();
     }
     wal.wait_idle().unwrap();
-    // What was read ahead still comes, then no more.
+    // Records that were read ahead still come, then none.
     let rest: Vec<_> = under_way.by_ref().collect();
     let came = rest.iter().filter(|item| item.is_ok()).count();
     for (item, expected) in rest.iter().zip(&old[1..]).take(came) {
@@ -625,7 +619,7 @@ fn a_chunk_removed_and_its_file_used_again_under_a_reader_is_gone() {
     assert!(came < 5 && matches!(rest.last(), Some(Err(Error::NotInLog { .. }))), "{came}");
     assert!(reader.start() > 0, "the failed read has looked again");
     assert!(matches!(reader.read_record(old[1].0), Err(Error::NotInLog { .. })));
-    // From the oldest, whatever that is by now.
+    // From the oldest record kept by now.
     let again: Vec<_> = from_oldest.map(|item| item.unwrap().1).collect();
     assert_eq!(again, old[6..].iter().map(|(segment, _)| *segment).collect::<Vec<_>>());
     let reused = disk.storage.files(&disk.config.dir).into_iter().filter_map(|name| {

@@ -1,4 +1,4 @@
-//! Reading while the log goes on: what was appended, or a plain answer why not.
+//! Reading while the log continues: the appended records, or an error that says why not.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use chunked_wal::{ChunkId, Error, Flush, Segment, WalReader, WalRecord};
 
 use crate::common::*;
 
-/// What the appender has told of: every record so far by offset, and where what is kept begins.
+/// The appender's reports: every record so far by offset, and the start of the records kept.
 #[derive(Default)]
 struct Told {
     appended: Mutex<BTreeMap<u64, (Segment, String)>>,
@@ -114,7 +114,7 @@ fn readers_find_every_record_while_the_log_flushes_rotates_and_removes() {
                 wal.try_close_full_chunk(&List::default()).unwrap();
             }
             12 if i % 5 == 0 => {
-                // First told, then done: a reader may find a chunk gone at once.
+                // Reported before it is done, because a reader may miss the chunk at once.
                 let stats = wal.closed_chunk_stats();
                 let Some(newest) = stats.get(stats.len().saturating_sub(3)) else { continue };
                 told.drained_to.store(newest.global_end, SeqCst);
@@ -137,7 +137,7 @@ fn readers_find_every_record_while_the_log_flushes_rotates_and_removes() {
 }
 
 #[test]
-fn a_segment_that_is_none_gets_a_plain_answer() {
+fn a_segment_of_no_record_gets_a_plain_error() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     for i in 0..400 {
@@ -255,7 +255,7 @@ fn records_end_where_the_log_ended_when_they_were_asked_for() {
 }
 
 #[test]
-fn a_decayed_byte_is_corrupt_when_it_is_read_and_never_given_out() {
+fn a_corrupted_byte_is_an_error_when_it_is_read_and_never_returned() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     let segment = wal.append_and_apply("precious".to_string(), &mut list).unwrap();
@@ -361,7 +361,7 @@ fn a_removed_chunk_is_not_overwritten_while_it_is_read() {
     assert_eq!(reading.join().unwrap().unwrap(), action("old"));
     assert!(matches!(wal.read_record(other), Err(Error::NotInLog { .. })));
 
-    // Where nobody reads, the files are used again, also those that were read before.
+    // Without a reader the files are reused, also those that were read before.
     wal.read_record(list.applied.iter().rfind(|(id, _)| *id != wal.open_chunk_id()).unwrap().1).unwrap();
     let ids = wal.drain_closed_chunks_while(|_| true);
     wal.remove_chunks(ids).unwrap();
@@ -370,7 +370,7 @@ fn a_removed_chunk_is_not_overwritten_while_it_is_read() {
 }
 
 #[test]
-fn who_has_read_in_a_chunk_holds_nothing_of_it() {
+fn threads_that_have_read_in_a_chunk_hold_none_of_its_files() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     for word in ["a", "b"] {
@@ -378,7 +378,7 @@ fn who_has_read_in_a_chunk_holds_nothing_of_it() {
         wal.close_open_chunk(&list).unwrap();
     }
     wal.wait_idle().unwrap();
-    // By threads of their own, which never read again.
+    // Threads that never read again.
     for (_, segment, _) in wal.records().map(|record| record.unwrap()) {
         let reader = wal.reader();
         let read = move || [(); 3].map(|()| reader.read_record(segment).unwrap());
@@ -392,7 +392,7 @@ fn who_has_read_in_a_chunk_holds_nothing_of_it() {
 }
 
 #[test]
-fn a_wrong_segment_is_told_from_damage() {
+fn a_wrong_segment_is_distinguished_from_damage() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     let segments: Vec<_> =
@@ -414,7 +414,8 @@ fn a_wrong_segment_is_told_from_damage() {
         let error = reader.read_record(Segment::new(large.offset + 64, 4096)).unwrap_err();
         assert!(matches!(error, Error::NoSuchRecord { found, .. } if found == large), "{error}");
     }
-    // With the header of that record gone, its own segment is damaged, and so is one that nobody can judge.
+    // With the header of that record lost, its own segment is damaged, and so is one that can't be judged without the
+    // header.
     let path = disk.config.chunk_path(ChunkId(0));
     disk.storage.flip_bit(&path, (segments[5].offset + 9) * 8).unwrap();
     for reader in &readers {

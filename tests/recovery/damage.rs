@@ -1,6 +1,5 @@
-//! Decay is reported, never repaired: bytes that were provably durable are replayed as they were, or
-//! the log is refused and left alone. What nothing proves any more may be cut off as torn, and that
-//! only at the end.
+//! Damage is reported, never repaired: bytes that were provably durable are replayed as they were, or the log is
+//! refused and left alone. Bytes without a proof may be cut off as torn, but only at the end.
 //!
 //! Each class of damage counts what it tried and what came of it; `--nocapture` shows the counts.
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -23,7 +22,7 @@ struct Log {
     /// The newest chunk: where it begins, and its file.
     newest: u64,
     newest_path: PathBuf,
-    /// Behind the last record.
+    /// The position after the last record.
     end: u64,
     /// The files as they were after each sync.
     versions: Vec<Files>,
@@ -40,7 +39,7 @@ enum Life {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
     Closed,
-    /// By a power loss when all was synced and nothing written behind it.
+    /// By a power loss when all was synced and nothing was written after it.
     PowerLost,
 }
 
@@ -110,7 +109,7 @@ fn log(chunk_max_size: u64, word_len: usize, life: Life, end: End) -> Log {
     Log { disk, history, newest: newest.0, newest_path, end, versions }
 }
 
-/// What came of opening a damaged log.
+/// The outcome of opening a damaged log.
 #[derive(Debug)]
 enum Outcome {
     /// With a typed error, and the directory as it was.
@@ -119,7 +118,7 @@ enum Outcome {
     Opened(usize, RecoveryReport),
 }
 
-/// What came of all damage of one class.
+/// The outcomes of all damage of one class.
 #[derive(Debug, Default)]
 struct Count {
     refused: usize,
@@ -176,7 +175,7 @@ impl Log {
         (offset - self.newest) as usize
     }
 
-    /// The position of the newest chunk's end, where a mark may stand.
+    /// The position of the newest chunk's end, where a mark may be.
     fn data_end(&self) -> usize {
         self.position(self.end)
     }
@@ -220,7 +219,7 @@ fn is_typed(error: &Error) -> bool {
 
 // Cuts ------------------------------------------------------------------------------------------------
 
-/// What stands behind a cut.
+/// The bytes after a cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Behind {
     Nothing,
@@ -327,7 +326,7 @@ fn no_bit_of_a_closed_log_can_change_unseen() {
                     Outcome::Refused(_) => disk.storage.flip_bit(&path, bit as u64).unwrap(),
                     Outcome::Opened(found, _) => {
                         assert_eq!(found, log.len(), "{what}: a record is lost");
-                        // Behind the last record stand the mark, and bytes that mean nothing.
+                        // After the last record are the mark, and bytes without meaning.
                         assert!(path == log.newest_path && bit / 8 >= log.data_end(), "{what} is unseen");
                         disk = log.copy();
                     }
@@ -415,7 +414,7 @@ fn only_the_last_batch_of_a_log_that_lost_power_is_without_proof() {
                     Outcome::Refused(error) => assert!(proven, "{what}: {error}"),
                     Outcome::Opened(..) if proven => panic!("{what}: unseen"),
                     Outcome::Opened(found, report) if found < log.len() => {
-                        // The record that it is in, and what stands behind that.
+                        // The record with the bit, and the records after it.
                         assert_eq!(found, log.records_before(at), "{what}");
                         // Where old bytes may be, the last frame is seen by its header.
                         let unseen = life == Life::Second && found == log.len() - 1;
@@ -454,7 +453,7 @@ fn ranges(files: &Files, size: usize) -> Vec<(PathBuf, Range<usize>)> {
 
 impl Log {
     /// Opens the log with other bytes in some places. Where the newest chunk's mark is hit, and with
-    /// it the last proof, what stands in those places and behind may be lost; elsewhere, nothing.
+    /// it the last proof, the records in those places and after them may be lost; otherwise none.
     /// `None` if nothing is other than it was.
     fn check_damage(&self, changed: &[(&PathBuf, Range<usize>, Vec<u8>)], what: &str) -> Option<Outcome> {
         let disk = self.copy();
@@ -625,7 +624,7 @@ fn files_in_the_wrong_place_are_seen_and_missing_ones_unless_at_an_end() {
             let disk = log.copy();
             disk.storage.remove_file(path).unwrap();
             if i == 0 {
-                // As if it had been removed: all that came behind it is there.
+                // As if it had been removed: everything after it is there.
                 let (_, left) = disk.try_open_with::<History>(Replay::All).unwrap();
                 assert!(log.history.records.ends_with(&left.records));
                 assert_eq!(left.state, log.history.state);

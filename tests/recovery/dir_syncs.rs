@@ -51,7 +51,7 @@ fn remove(wal: &mut Wal, chunks: usize) -> Result<Vec<ChunkId>, Error> {
     Ok(ids)
 }
 
-/// Whatever a power loss leaves, a log with at least these words opens, and goes on.
+/// After any power loss, a log with at least these words opens, and continues.
 fn survives_crashes(what: &str, disk: &Disk, words: &[String]) {
     for seed in 0..CRASHES {
         let crashed = disk.on(disk.storage.crash(seed));
@@ -176,7 +176,7 @@ fn with_spares(disk: &Disk, spare_chunks: u64) -> chunked_wal::Config {
 }
 
 #[test]
-fn removals_that_fail_leave_no_files_behind() {
+fn failed_removals_leave_no_files() {
     for how in [FaultHow::Io, FaultHow::DoneButIo, FaultHow::SyncLies] {
         for kind in [OpKind::SyncDir, OpKind::Rename] {
             let (disk, mut wal, list) = log_of(8, 2);
@@ -354,7 +354,7 @@ fn a_failed_sync_of_one_thread_takes_no_name_from_the_other() {
         {
             acknowledged.clone_from(&list.words);
         }
-        // Whatever failed, what the housekeeper goes on with comes to its end.
+        // After any failure, the housekeeper finishes its work.
         let _told = wal.wait_idle();
         let _told = wal.close();
         survives_crashes(&format!("{first:?} first"), &disk, &acknowledged);
@@ -362,7 +362,7 @@ fn a_failed_sync_of_one_thread_takes_no_name_from_the_other() {
 }
 
 #[test]
-fn a_doubtful_name_without_room_to_make_it_anew_is_a_full_disk_and_nothing_is_lost() {
+fn a_doubtful_name_that_can_not_be_made_again_is_a_full_disk_and_nothing_is_lost() {
     let (disk, mut wal, mut list) = log_of(2, 2);
     fill_chunk(&mut wal, &mut list, "before").unwrap();
     let disk = disk.on(disk.storage.kill());

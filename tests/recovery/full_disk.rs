@@ -91,7 +91,7 @@ fn append_past_the_space_of_its_chunk_asks_for_more_first() {
 }
 
 #[test]
-fn every_record_that_was_accepted_fits_with_the_seal_behind_it() {
+fn every_accepted_record_fits_with_the_seal_after_it() {
     // Records of all sizes around the end of what is allocated for their chunk.
     let mut fitted = std::collections::BTreeSet::new();
     for size in CHUNK - 200..CHUNK - 50 {
@@ -197,7 +197,7 @@ fn torn_on_a_full_disk(chunks: usize) -> (Disk, List) {
     wal.append_and_apply("last".to_string(), &mut list).unwrap();
     let id = wal.open_chunk_id();
     wal.close().unwrap();
-    // Something else than a sync mark or zeros behind the last frame is a torn write.
+    // Bytes after the last frame that are neither a sync mark nor zeros are a torn write.
     let path = disk.config.chunk_path(id);
     let mut bytes = disk.storage.read_file(&path).unwrap();
     let mark = bytes.iter().rposition(|byte| *byte != 0).unwrap();
@@ -280,7 +280,7 @@ fn the_newest_chunk_is_kept_until_it_has_a_successor() {
 }
 
 #[test]
-fn no_space_at_any_allocation_or_creation_is_told_and_passes() {
+fn no_space_at_any_allocation_or_creation_is_an_error_that_passes() {
     let mut struck = 0;
     for kind in [OpKind::Create, OpKind::Allocate] {
         for nth in 0..12 {
@@ -334,7 +334,7 @@ fn a_file_that_could_not_be_made_before_room_was_is_no_error_of_a_later_rotation
     wal.wait_idle().unwrap();
     disk.storage.fail(Fault::new(OpKind::Allocate, 0, FaultHow::NoSpace));
     let gate = Gate::new(&disk.storage, |op| op.kind == OpKind::Create);
-    // Half full: the next chunk's file is begun, and held.
+    // Half full: the next chunk's file is being made, and held.
     wal.append(&action(&"x".repeat(4200))).unwrap();
     gate.wait_for(1);
     let rotating = std::thread::spawn(move || {

@@ -1,6 +1,6 @@
-//! The decision table of recovery: what is found, and what becomes of it.
+//! The decision table of recovery: each state of a directory, and its outcome.
 //!
-//! What is found is forged, so that every row has exactly its own case. A row that succeeds is held
+//! The states are forged, so that every row has exactly its own case. A row that succeeds is held
 //! to all that an open promises ([`recovers`]), a row that fails to having changed nothing
 //! ([`refused`]).
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -26,7 +26,7 @@ fn first() -> Forge {
     Forge::chunk(0).checkpoint("").action("a").action("b").seal()
 }
 
-/// A chunk behind [`first`], with no end yet.
+/// A chunk after [`first`], with no end yet.
 fn second() -> Forge {
     first().next().checkpoint("a,b").action("c").synced().action("d")
 }
@@ -37,7 +37,7 @@ fn newest() -> Forge {
     Forge::chunk(0).checkpoint("").action("a").synced().action("b").action("c")
 }
 
-/// Bytes behind the last record up to the last that isn't zero.
+/// Bytes after the last record up to the last that isn't zero.
 fn visible(chunk: &Forge) -> u64 {
     let behind = &chunk.bytes[(chunk.end - chunk.id) as usize..];
     behind.iter().rposition(|b| *b != 0).map_or(0, |last| last as u64 + 1)
@@ -225,7 +225,7 @@ fn a_sealed_chunk_with_its_successor_is_replayed() {
 }
 
 #[test]
-fn a_sealed_newest_chunk_is_sealed_again_and_a_new_one_begun() {
+fn a_sealed_newest_chunk_is_sealed_again_and_a_new_one_started() {
     let words = &["a", "b"];
     let seal_begins = first().end;
     recovers(found("durable", &[first()], words, Chunk::New));
@@ -275,7 +275,7 @@ fn a_new_name_that_was_not_synced_is_durable_after_an_open() {
 /// After a sync that failed, the page cache calls clean what is not on the disk: reading it back, or
 /// one more sync, proves nothing.
 #[test]
-fn what_a_failed_sync_left_in_the_page_cache_is_written_again() {
+fn pages_that_a_failed_sync_left_clean_are_written_again() {
     let long = ["x".repeat(5000), "y".repeat(3000), "z".repeat(9000)];
     let words: Vec<_> = long.iter().map(String::as_str).collect();
     for tail in [[0; 64], [0xFF; 64]] {
@@ -297,7 +297,7 @@ fn what_a_failed_sync_left_in_the_page_cache_is_written_again() {
 
 /// The same of a directory: its names are seen, and later syncs of it succeed, and write nothing.
 #[test]
-fn a_name_whose_sync_failed_is_made_anew_before_it_is_trusted() {
+fn a_name_whose_sync_failed_is_made_again_before_it_is_trusted() {
     let rotated = |spare: bool| {
         let disk = Disk::default();
         if spare {
@@ -348,7 +348,7 @@ fn a_name_whose_sync_failed_is_made_anew_before_it_is_trusted() {
 /// A removal whose directory sync failed is not durable by a second sync either, and the next one must not
 /// come before it.
 #[test]
-fn a_removal_whose_sync_failed_is_made_anew() {
+fn a_removal_whose_sync_failed_is_made_again() {
     for reopened in [false, true] {
         let disk = Disk::with(|config| config.spare_chunks = 1);
         let (mut wal, mut list) = disk.open();
@@ -375,7 +375,7 @@ fn a_removal_whose_sync_failed_is_made_anew() {
             wal = disk.open().0;
         }
         disk.storage.heal();
-        // The last failure may not have been told yet.
+        // The last failure may not have been returned yet.
         let _told = wal.wait_idle();
         wal.wait_idle().unwrap();
         remove_one(&mut wal);
@@ -392,7 +392,7 @@ fn a_removal_whose_sync_failed_is_made_anew() {
 }
 
 #[test]
-fn what_the_page_cache_lost_while_the_log_was_opened_is_not_written() {
+fn records_that_the_page_cache_lost_during_an_open_are_not_written() {
     let long = ["x".repeat(5000), "y".repeat(3000), "z".repeat(9000)];
     let words: Vec<_> = long.iter().map(String::as_str).collect();
     let disk = Disk::default();
@@ -435,7 +435,7 @@ fn a_torn_tail_is_cut_and_reported() {
     torn("a lost frame, then a whole one", with_a_hole().zeros(2000));
 }
 
-/// [`newest`] with two unacknowledged frames behind it, the first of them lost.
+/// [`newest`] with two unacknowledged frames after it, the first of them lost.
 fn with_a_hole() -> Forge {
     Forge { end: newest().end, records: newest().records, ..newest().action("x").action("y").lost(4) }
 }
@@ -481,7 +481,7 @@ fn a_log_that_was_killed_between_two_writes_has_no_torn_tail() {
 }
 
 #[test]
-fn frames_abandoned_behind_a_mark_are_cut() {
+fn abandoned_frames_after_a_mark_are_cut() {
     let words = &["a", "b", "c"];
     let (known, at_mark) = ((3, newest().end), newest().end);
     for used_before in [false, true] {
@@ -499,7 +499,7 @@ fn frames_abandoned_behind_a_mark_are_cut() {
 
 #[test]
 fn later_frames_that_prove_nothing_beyond_the_hole_leave_it_torn() {
-    // `c` knew as durable just what stands before the hole.
+    // `c` proves just the bytes before the hole.
     let hole = newest().lost(2).zeros(500);
     let end = hole.at[2];
     let hole = Forge { end, records: 2, ..hole };
@@ -598,7 +598,7 @@ fn survives_a_crash_while_mending(name: &str, found: &Disk, replay: Replay, n: u
 }
 
 #[test]
-fn the_seal_of_an_older_chunk_is_written_anew() {
+fn the_seal_of_an_older_chunk_is_mended() {
     let seal = [(0, first().end, Damage::Seal)];
     let open = || Forge::chunk(0).checkpoint("").action("a").action("b");
     let used_before = open().used_before();
@@ -617,7 +617,7 @@ fn the_seal_of_an_older_chunk_is_written_anew() {
 }
 
 #[test]
-fn one_flipped_bit_of_a_header_is_written_anew() {
+fn one_flipped_bit_of_a_header_is_mended() {
     let (first, second) = (first(), second().mark());
     let flipped = |chunk: &Forge, bit: usize| {
         let mut chunk = chunk.clone();
@@ -638,7 +638,7 @@ fn one_flipped_bit_of_a_header_is_written_anew() {
 }
 
 #[test]
-fn what_nothing_proves_is_not_mended() {
+fn unproven_damage_is_not_mended() {
     let second = second().mark();
     let mut two_bits = first();
     two_bits.bytes[30] ^= 5;
@@ -693,7 +693,7 @@ fn other_length(mut chunk: Forge) -> Forge {
 }
 
 #[test]
-fn decay_in_the_newest_chunk_is_refused_by_each_proof() {
+fn bit_rot_in_the_newest_chunk_is_refused_by_each_proof() {
     let later = |i: usize, chunk: &Forge| Proof::LaterFrame { offset: chunk.at[i], synced: newest().at[2] };
     let a_lost = newest().lost(1).zeros(500);
     let a_decayed = newest().decayed(1).zeros(500);
@@ -737,7 +737,7 @@ fn decay_in_the_newest_chunk_is_refused_by_each_proof() {
 }
 
 #[test]
-fn frames_behind_a_mark_that_prove_more_are_a_hole() {
+fn frames_after_a_mark_that_prove_more_are_a_hole() {
     let batch = newest().synced().action("x").synced().action("y");
     let mut chunk = newest().mark();
     chunk =
@@ -763,7 +763,7 @@ fn a_damaged_header_is_refused() {
 }
 
 #[test]
-fn decay_in_a_closed_chunk_is_refused() {
+fn bit_rot_in_a_closed_chunk_is_refused() {
     let successor = second().mark();
     let (frame, checksum) = (Damage::FrameHeader, Damage::FrameChecksum);
     for (name, chunk, i, damage) in [
@@ -855,7 +855,7 @@ fn the_oldest_chunks_may_be_gone() {
 }
 
 #[test]
-fn what_is_no_chunk_is_refused() {
+fn a_file_that_is_no_chunk_is_refused() {
     let not_a_chunk = |chunk: &Forge| {
         let found = chunk.bytes[..chunk.bytes.len().min(8)].to_vec();
         Error::NotAChunk { path: path(chunk.id), found }
@@ -882,7 +882,7 @@ fn what_is_no_chunk_is_refused() {
 }
 
 #[test]
-fn what_this_build_can_not_read_is_refused_as_unsupported() {
+fn bytes_that_this_build_can_not_read_are_unsupported() {
     let unsupported =
         |id, offset, what, found, known| Error::Unsupported { path: path(id), offset, what, found, known };
     let second = second().mark();
@@ -1033,7 +1033,7 @@ fn a_log_that_ends_before_an_offset_it_must_reach_is_refused_unchanged() {
 }
 
 #[test]
-fn what_the_codec_refuses_is_an_error_that_names_it() {
+fn a_record_that_the_codec_refuses_is_an_error_that_names_it() {
     let not_utf8 = [encoded("x")[..4].to_vec(), vec![0xFF]].concat();
     let left_over = [encoded("word"), vec![0]].concat();
     let too_short = encoded("word")[..5].to_vec();
@@ -1058,7 +1058,7 @@ fn what_the_codec_refuses_is_an_error_that_names_it() {
 }
 
 #[test]
-fn what_the_state_machine_refuses_is_an_error_with_its_cause() {
+fn a_record_that_the_state_machine_refuses_is_an_error_with_its_cause() {
     let alone = newest().action("refuse").raw(&[0xFF; 30]);
     let closed = Forge::chunk(0).checkpoint("").action("a").action("refuse").seal();
     let successor = second_behind(&closed);
@@ -1160,7 +1160,7 @@ fn replay_from_the_last_checkpoint_reads_little_of_older_chunks() {
 }
 
 #[test]
-fn replay_from_the_last_checkpoint_sees_what_headers_seals_and_first_records_tell() {
+fn replay_from_the_last_checkpoint_sees_headers_seals_and_first_records() {
     let successor = second().mark();
     for (name, chunks) in [
         ("gap", vec![first(), Forge::chunk(first().end + 8).checkpoint("").mark()]),
@@ -1377,7 +1377,7 @@ fn events(disk: &Disk, replay: Replay, newest: u64) -> (Vec<Event>, MemoryStorag
 }
 
 #[test]
-fn each_chunk_found_is_told_once_it_is_durable() {
+fn each_chunk_found_is_reported_once_it_is_durable() {
     use Event::Applied;
     let middle = second().seal();
     let last = middle.next().checkpoint("a,b,c,d").action("e").action("f");
@@ -1423,7 +1423,7 @@ fn each_chunk_found_is_told_once_it_is_durable() {
 }
 
 #[test]
-fn a_log_without_predecessors_tells_no_checkpoint() {
+fn a_chunk_without_a_predecessor_is_reported_without_a_checkpoint() {
     let disk = Disk::default();
     newest().mark().put(&disk);
     let (seen, _) = events(&disk, Replay::All, 0);
@@ -1463,7 +1463,7 @@ fn open_with_holes(storage: Arc<dyn Storage>, dir: &Path, chunk: &Forge) -> Resu
 }
 
 #[test]
-fn what_stands_behind_a_hole_is_found() {
+fn records_after_a_hole_are_found() {
     let whole = Forge::chunk(0).checkpoint("").action("a");
     let (begun, end) = (half_a_frame(&whole), whole.end);
     for hole in [0, 4096, 100_000, 3 << 20, 5_000_003] {

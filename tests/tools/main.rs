@@ -1,4 +1,4 @@
-//! The command `chunked-wal` as its users see it: what it prints, how it ends, what it leaves alone.
+//! The command `chunked-wal` as its users see it: output, exit status, and unchanged files.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../common/mod.rs"]
@@ -20,7 +20,7 @@ use common::on_disk::config;
 use common::*;
 use tempfile::TempDir;
 
-/// What a run of the command came to.
+/// The result of a run of the command.
 #[derive(Debug, PartialEq)]
 struct Ran {
     code: i32,
@@ -30,7 +30,7 @@ struct Ran {
 
 fn command(args: &[&str], dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chunked-wal"));
-    // `.` stands for the log's directory, so that no path has to be masked.
+    // `.` is the log's directory, so that no path has to be masked.
     command.args(args).current_dir(dir).env("TERM", "dumb");
     command
 }
@@ -41,7 +41,7 @@ fn run(args: &[&str], dir: &Path) -> Ran {
     Ran { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
-/// Puts words in the place of what differs from run to run.
+/// Replaces parts that differ from run to run by words.
 fn masked(text: &str) -> String {
     let mut lines = Vec::new();
     for line in text.lines() {
@@ -104,7 +104,7 @@ fn overwrite(path: &Path, position: u64, bytes: &[u8]) {
     fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, position).unwrap();
 }
 
-/// Changes one byte, whatever it was: a log's id and its checksums differ from run to run.
+/// Changes one byte to another value: a log's id and its checksums differ from run to run.
 fn damage(path: &Path, position: u64) {
     let byte = fs::read(path).unwrap()[position as usize];
     overwrite(path, position, &[!byte]);
@@ -127,7 +127,7 @@ const SECOND: u64 = 136;
 const NEWEST: u64 = 272;
 const END: u64 = 416;
 
-/// A log that was begun without compression and rotated with it: ids 0 and 136.
+/// A log that was started without compression and rotated with it: ids 0 and 136.
 #[cfg(feature = "lz4")]
 fn half_compressed() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -183,7 +183,7 @@ fn compressed_records_are_counted_as_stored_and_shown_as_appended() {
     let ran = run(&["follow", "--from", "start", "--limit", "4", "--format", "raw", "."], dir.path());
     assert!(ran.out.contains(&"abc".repeat(20)), "{}", ran.out);
 
-    // Sound by its checksum, and nothing that could be decompressed: kept is what stands in front of it.
+    // Sound by its checksum, but it can't be decompressed: the records before it are kept.
     let dir = tempfile::tempdir().unwrap();
     let begun = Forge::chunk(0).header(12, &[1]).checkpoint("").action("a");
     let forge = begun.flagged(1, 1, b"no block").action("b").mark();
@@ -287,7 +287,7 @@ fn inspect_shows_chunks_and_what_else_there_is() {
 }
 
 #[test]
-fn inspect_says_what_it_did_not_read() {
+fn inspect_names_the_chunks_that_it_did_not_read() {
     let dir = three_chunks();
     // An action of a sealed chunk.
     damage(&chunk_path(dir.path(), 0), SECOND - 4);
@@ -315,9 +315,9 @@ fn inspect_shows_a_chunk_of_a_time_that_has_no_date() {
     assert!(run(&["inspect", "--json", "."], dir.path()).out.contains(r#""created": null"#));
 }
 
-/// What a killed process leaves: no mark, and behind the last record what the file held before.
+/// The log of a killed process: no mark, and after the last record the file's earlier bytes.
 #[test]
-fn a_log_that_was_not_closed_and_lost_nothing_is_told_from_a_torn_one() {
+fn a_killed_log_that_lost_nothing_is_distinguished_from_a_torn_one() {
     let dir = tempfile::tempdir().unwrap();
     let chunk = common::Forge::chunk(0).used_before().checkpoint("").action("a").raw(&[0xA5; 300]);
     fs::write(chunk_path(dir.path(), 0), &chunk.bytes).unwrap();
@@ -453,7 +453,7 @@ fn dump_prints_records_as_asked_for() {
 }
 
 #[test]
-fn dump_goes_on_behind_damage_and_says_so() {
+fn dump_continues_after_damage_and_says_so() {
     let dir = three_chunks();
     damage(&chunk_path(dir.path(), SECOND), 100);
     let ran = run(&["dump", ".", "--format", "utf8"], dir.path());
@@ -541,7 +541,7 @@ fn no_permission_is_said_so() {
     let dir = three_chunks();
     fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let mut command = command(&["inspect", &dir.path().display().to_string()], Path::new("/"));
-    // Nothing is forbidden to root: be somebody else. Who isn't root forbids himself.
+    // Root may do anything, so run as another user; a user that isn't root takes the permission from itself.
     let is_root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
     if is_root {
         command.uid(65534).gid(65534);
@@ -551,7 +551,7 @@ fn no_permission_is_said_so() {
     let output = command.output();
     fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let Ok(output) = output else {
-        // The command itself may stand where others can't go.
+        // The command may be in a directory that other users can't enter.
         assert!(is_root);
         return;
     };
@@ -622,9 +622,9 @@ fn a_torn_tail_is_cut_on_request() {
 }
 
 #[test]
-fn damage_in_the_newest_chunk_leaves_what_stands_before_it() {
+fn damage_in_the_newest_chunk_leaves_the_records_before_it() {
     let dir = three_chunks();
-    // The record before the last; the mark behind proves that it was durable.
+    // The record before the last; the mark after it proves that it was durable.
     damage(&chunk_path(dir.path(), NEWEST), END - NEWEST - 40);
     let mut list = List::default();
     assert!(matches!(Wal::open(config(dir.path()), &mut list), Err(chunked_wal::Error::Corrupt { .. })));
@@ -743,7 +743,7 @@ fn gaps_foreign_chunks_and_lost_headers_are_repaired_too() {
 }
 
 #[test]
-fn a_seal_or_a_header_is_written_anew_and_nothing_is_lost() {
+fn a_seal_or_a_header_is_mended_and_nothing_is_lost() {
     // A bit of the seal's checksum, one of the header's salt.
     for (what, at, name) in [("seal", 136, 0), ("header", 136, SECOND)] {
         let dir = three_chunks();
@@ -773,7 +773,7 @@ fn a_seal_or_a_header_is_written_anew_and_nothing_is_lost() {
 }
 
 #[test]
-fn what_can_be_written_anew_is_kept_beside_what_is_given_up() {
+fn mendable_chunks_are_kept_beside_chunks_that_are_given_up() {
     for (keep, words) in [("before", vec!["a", "b", "c"]), ("behind", vec!["a", "b", "c", "d", "e", "f"])] {
         let dir = three_chunks();
         damage(&chunk_path(dir.path(), 0), SECOND + 12);
@@ -831,7 +831,7 @@ fn a_foreign_oldest_chunk_is_the_one_that_is_named_and_dropped() {
 // Live logs ----------------------------------------------------------------------------------------
 
 #[test]
-fn a_log_that_is_open_is_looked_at_and_not_disturbed() {
+fn an_open_log_is_looked_at_and_not_disturbed() {
     let dir = tempfile::tempdir().unwrap();
     let mut wal = Wal::open(config(dir.path()), &mut List::default()).unwrap();
     wal.append(&action("x")).unwrap();
@@ -849,7 +849,7 @@ fn a_log_that_is_open_is_looked_at_and_not_disturbed() {
     assert!(run(&["inspect", "."], dir.path()).out.contains("writer     none"));
     assert_eq!(words_in(dir.path()), ["x", "y"]);
 
-    // Nor is it overlooked where the lock's file is gone or is another one: the directory is locked too.
+    // The lock is noticed even if its file is removed or replaced: the directory is locked too.
     let wal = Wal::open(config(dir.path()), &mut List::default()).unwrap();
     fs::remove_file(dir.path().join("LOCK")).unwrap();
     assert!(run(&["inspect", "."], dir.path()).out.contains("writer     has it open"));
@@ -900,7 +900,7 @@ fn a_busy_log_is_sound_whenever_it_is_looked_at() {
 }
 
 #[test]
-fn follow_prints_what_becomes_durable_over_rotations() {
+fn follow_prints_durable_records_over_rotations() {
     let dir = three_chunks();
     let mut list = List::default();
     let mut wal = Wal::open(config(dir.path()), &mut list).unwrap();
@@ -926,7 +926,7 @@ fn follow_prints_what_becomes_durable_over_rotations() {
 // Bench --------------------------------------------------------------------------------------------
 
 #[test]
-fn bench_measures_draws_and_leaves_nothing_behind() {
+fn bench_measures_draws_and_cleans_up() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("disk")).unwrap();
     let ran = run(&["bench", "disk", "--seconds", "0.02", "--plot", "plot.svg"], dir.path());

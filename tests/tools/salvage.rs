@@ -1,4 +1,4 @@
-//! Sound records behind damage: how `dump` and `verify` reach them, and what they say of the rest.
+//! Sound records after damage: `dump` and `verify` reach them, and report the rest.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn words_of(ran: &Ran) -> Vec<String> {
 }
 
 #[test]
-fn dump_goes_on_at_the_next_sound_record_and_names_what_it_skips() {
+fn dump_continues_at_the_next_sound_record_and_names_the_skipped_bytes() {
     let dir = hundred_words();
     // In the payload, in a length, in two frames in a row, and in the last one.
     for at in [place_of(10) + 21, place_of(20) + 5, place_of(30) + 9, place_of(31), place_of(99) + 18] {
@@ -82,7 +82,7 @@ fn a_chunk_whose_first_record_is_lost_gives_the_others() {
 }
 
 #[test]
-fn what_repair_cuts_off_is_dumped_from_the_copy_beside() {
+fn records_that_repair_cuts_off_are_dumped_from_the_copy() {
     let dir = hundred_words();
     damage(&chunk_path(dir.path(), 0), place_of(10));
     let ran = run(&["repair", "--apply", "--keep", "before", "."], dir.path());
@@ -94,7 +94,7 @@ fn what_repair_cuts_off_is_dumped_from_the_copy_beside() {
 }
 
 #[test]
-fn behind_a_torn_write_salvage_says_so_and_goes_on() {
+fn salvage_says_so_and_continues_after_a_torn_write() {
     let dir = three_chunks();
     tear(dir.path());
     let plain = run(&["dump", "."], dir.path());

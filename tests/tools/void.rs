@@ -28,7 +28,7 @@ fn word(word: &str) -> Payload {
     Payload(bytes)
 }
 
-/// `?` stands for a word that says it has more bytes than there are.
+/// `?` is a word whose length says more bytes than there are.
 fn payload(of: &str) -> Payload {
     if of == "?" { Payload(vec![0, 0, 0, 99, 1]) } else { word(of) }
 }
@@ -121,7 +121,7 @@ fn one_record_is_taken_out_and_all_others_stay_where_they_are() {
 }
 
 #[test]
-fn what_an_interrupted_repair_leaves_is_written_anew() {
+fn files_of_an_interrupted_repair_are_written_again() {
     let (dir, bad) = log_of(&[&["a", "?"], &["b"]]);
     let name = ChunkId(0).file_name();
     for left in [".voided", ".voided.part", ".broken.part"] {
@@ -137,7 +137,7 @@ fn what_an_interrupted_repair_leaves_is_written_anew() {
 }
 
 #[test]
-fn what_is_no_record_or_can_not_go_stays() {
+fn a_place_without_a_record_and_a_record_that_can_not_go_stay() {
     let (dir, bad) = log_of(&[&["a", "?"], &["b"]]);
     let before = snapshot(dir.path());
     let offset = (bad.offset + 8).to_string();

@@ -42,7 +42,7 @@ fn indexes(log_ids: &[(u64, u64)]) -> Vec<u64> {
 }
 
 #[test]
-fn an_empty_log_begins_anywhere_and_goes_on_without_a_hole() {
+fn an_empty_log_starts_anywhere_and_continues_without_a_hole() {
     run(async {
         let (disk, mut store) = new();
         store.blocking_append(entries(3, 7..9)).await.unwrap();
@@ -100,7 +100,7 @@ fn truncation_and_purge_go_to_either_end_and_beyond() {
                 assert_eq!(state(&mut store).await, (purged, last), "{steps:?}");
                 store = reopen(&disk, store);
             }
-            // Behind the last it goes on. Entries that are purged already come to nothing.
+            // Appending continues after the last entry. Entries that are purged already are ignored.
             let next = last.map_or(5, |last| last + 1);
             let from = purged.filter(|_| left.is_empty()).unwrap_or(next);
             store.blocking_append(entries(2, from..next + 2)).await.unwrap();
@@ -148,7 +148,7 @@ fn a_range_may_be_anything() {
 }
 
 #[test]
-fn a_message_takes_what_fits_and_one_entry_at_least() {
+fn a_message_takes_the_entries_that_fit_and_at_least_one() {
     run(async {
         let (_disk, mut store) = new();
         let large = "x".repeat(2000);
@@ -226,7 +226,7 @@ fn a_log_whose_oldest_chunks_are_gone_is_refused() {
 }
 
 #[test]
-fn the_index_is_whole_whatever_replay_was_asked_for() {
+fn the_index_is_whole_after_every_kind_of_replay() {
     run(async {
         let (disk, mut store) = new();
         store.blocking_append(entries(1, 0..20)).await.unwrap();

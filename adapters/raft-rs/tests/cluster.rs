@@ -86,7 +86,7 @@ impl Cluster {
 }
 
 #[test]
-fn what_is_committed_survives_crashes_of_the_leader() {
+fn committed_entries_survive_crashes_of_the_leader() {
     let mut cluster = Cluster::new();
     let mut n = 0;
     for _ in 0..5 {

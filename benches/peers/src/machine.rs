@@ -45,7 +45,7 @@ impl Machine {
     }
 }
 
-/// The value behind a name and a colon.
+/// The value after a name and a colon.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim())

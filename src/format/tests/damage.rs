@@ -1,4 +1,4 @@
-//! Files that a crash or decay has changed, each compared with what was written.
+//! Files that a crash or bit rot has changed, each compared with the written records.
 
 use super::*;
 use crate::error::{Damage, Proof};
@@ -56,7 +56,7 @@ fn samples() -> impl Iterator<Item = (Chunk, Vec<Piece>, Tail)> {
     })
 }
 
-/// The verdict must be what the pieces that are left say about the one that is not.
+/// The verdict must follow from what the remaining pieces prove about the damaged one.
 fn check_hole(seen: &Seen, chunk: &Chunk, pieces: &[Piece], hole: usize, what: &str) {
     let at = pieces[hole].offset;
     let records = pieces[..hole].iter().filter(|p| p.record).count();
@@ -190,7 +190,7 @@ fn every_cut() {
                 }
                 ScanEnd::Torn { data_end: end, lost } => {
                     assert_eq!(end, data_end, "{what}");
-                    // Of this life is recognized what has a whole header.
+                    // Frames of this life are recognized if their header is whole.
                     let size = pieces.get(left).map_or(0, |p| p.end - p.offset);
                     let header = size > 0
                         && written.len() >= 16
@@ -231,7 +231,7 @@ fn two_holes() {
 }
 
 #[test]
-fn what_is_of_another_life_or_place_ends_the_log() {
+fn a_frame_of_another_life_or_place_ends_the_log() {
     for mut chunk in Chunk::both() {
         let at = chunk.end();
         let stale = raw_frame(Raw { salt: SALT ^ 1, ..chunk.raw(ACTION, at) }, b"stale");
@@ -318,9 +318,9 @@ fn a_hostile_length_costs_nothing() {
     }
 }
 
-/// After a close only the beginning of what follows the mark is read, whatever the size of the file.
+/// After a close, only the first bytes after the mark are read, for any size of the file.
 #[test]
-fn behind_a_closing_mark_little_is_read() {
+fn little_is_read_after_a_closing_mark() {
     for chunk in Chunk::both() {
         let mut closed = chunk.clone();
         let at = closed.frame(Raw { flags: FLAG_CLOSED, ..closed.raw(MARK, closed.end()) }, b"");
@@ -384,7 +384,7 @@ fn no_position_is_left_out() {
         let proof = Proof::SyncMark { offset };
         assert_eq!(narrow.scan().end, ScanEnd::Corrupt { at, damage: Damage::FrameHeader, proof });
 
-        // The proof is in what the header of a torn frame takes for its payload.
+        // The proof is in the bytes that a torn frame's header claims as its payload.
         for len in [1000, 1 << 20, u32::MAX] {
             let mut chunk = chunk.clone();
             chunk.bytes.extend(raw_header(chunk.raw(ACTION, at), len, 7));
@@ -456,7 +456,7 @@ fn a_file_that_shrinks_is_an_error() {
         for len in 0..chunk.bytes.len() {
             let disk = Disk { bytes: &chunk.bytes[..len], len: chunk.bytes.len() as u64, ..Disk::new(&[]) };
             let mut scan = Scan::new(&disk, &chunk.header, false, 64);
-            // A seal may end the scan before what is missing is read.
+            // A seal may end the scan before the missing part is read.
             match finish(&mut scan) {
                 Err(e) => assert_eq!(e.kind(), io::ErrorKind::UnexpectedEof),
                 Ok(seen) => assert!(matches!(seen.end, ScanEnd::Sealed { .. }), "{len}: {seen:?}"),
@@ -504,7 +504,7 @@ fn a_hole_costs_nothing() {
         chunk.action(&[7; 100], 0);
         let at = chunk.end();
         chunk.bytes.extend([0xFF; 16]);
-        // The log writes nothing further than 8 GiB after what is durable, so nothing is looked for there.
+        // The log writes at most 8 GiB after its durable end, so no proof is searched for beyond that.
         for (len, in_reach) in [(1 << 33, true), (1 << 34, false), (1 << 62, false)] {
             let offset = chunk.header.chunk_id + len - 16;
             let raw = Raw { kind: MARK, flags: 0, unsynced: 0, salt: SALT, offset };

@@ -43,7 +43,7 @@ fn records_come_with_any_buffer() {
 }
 
 #[test]
-fn a_seal_ends_the_scan_whatever_follows() {
+fn a_seal_ends_the_scan_regardless_of_the_bytes_after_it() {
     for successor in [false, true] {
         for behind in [&[][..], &[0; 100], &[0xAB; 100]] {
             let mut chunk = two_actions(0);
@@ -143,7 +143,7 @@ fn raw_stale() -> Vec<u8> {
 }
 
 #[test]
-fn frames_behind_a_mark_are_beyond_a_hole() {
+fn frames_after_a_mark_are_beyond_a_hole() {
     for mut chunk in Chunk::both() {
         let at = chunk.mark();
         chunk.zeros(48);
@@ -179,7 +179,7 @@ fn frames_behind_a_mark_are_beyond_a_hole() {
 
 /// Written over, such a frame could come alive: its missing bytes may be those of its successor.
 #[test]
-fn begun_frames_behind_a_mark_are_beyond_a_hole() {
+fn incomplete_frames_after_a_mark_are_beyond_a_hole() {
     for (knew, known_in_old_files) in [(0, true), (8, false)] {
         for mut chunk in Chunk::both() {
             let at = chunk.mark();
@@ -375,7 +375,7 @@ fn proven_follows_the_frames() {
     chunk.frame(saturated, b"");
     assert_eq!(chunk.scan().proven, 4176 + 24);
 
-    // After a hole, too: what the later frame knew to be durable is before the hole.
+    // After a hole, too: the later frame proves only bytes before the hole.
     let hole = chunk.end();
     chunk.zeros(24);
     chunk.action(b"c", hole);

@@ -1,4 +1,4 @@
-//! Going on after damage, and what that costs.
+//! Continuing after damage, and the cost of that.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn many(n: u32) -> Chunk {
     chunk
 }
 
-/// Everything that can be had, and what is skipped.
+/// All records that can be read, and the bytes skipped.
 fn salvage<R: ReadAt>(scan: &mut Scan<R>) -> (Vec<u64>, Vec<std::ops::Range<u64>>) {
     let (mut offsets, mut skipped) = (Vec::new(), Vec::new());
     loop {
@@ -27,7 +27,7 @@ fn salvage<R: ReadAt>(scan: &mut Scan<R>) -> (Vec<u64>, Vec<std::ops::Range<u64>
 }
 
 #[test]
-fn every_record_but_the_damaged_is_returned_whatever_is_damaged() {
+fn every_undamaged_record_is_returned_for_any_damage() {
     let sound = many(6);
     let offsets: Vec<u64> = sound.records.iter().map(|record| record.offset).collect();
     for at in 64..sound.bytes.len() as u64 - SEAL_LEN {

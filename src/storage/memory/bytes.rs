@@ -2,7 +2,7 @@
 //!
 //! - A page that was never written is absent and reads as zeros.
 //! - Bytes after `len` are zeros in every page, so growing needs no work.
-//! - A clone costs a reference count, whatever the size.
+//! - A clone costs a reference count, for any size.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -70,9 +70,9 @@ use crate::random::{STEP, mix};
 ///   subset of them, whatever the order of the writes. A sector that was written before its file's last
 ///   sync holds the bytes after one of the operations since, or those before all of them (powersafe
 ///   overwrite). A sector that was not may also be torn at any byte.
-/// - To a file's size: the file has one of its sizes since the last sync, whatever happened to the
-///   bytes: size without data reads as zeros, data without size is cut off. A lost cut restores the
-///   bytes that were cut.
+/// - To a file's size: the file has one of its sizes since the last sync, independent of the bytes:
+///   size without data reads as zeros, data without size is cut off. A lost cut restores the bytes
+///   that were cut.
 /// - To names: each create, rename and remove since the directory's last sync is kept or lost by
 ///   itself. A rename is atomic, as on file systems with a journal; see
 ///   [`set_torn_renames`](Self::set_torn_renames). A name may be there without the file's bytes.

@@ -1,4 +1,4 @@
-//! A wrapper of the user's state machine that records what the log gives it.
+//! A wrapper of the user's state machine that notes the records that the log gives it.
 
 use std::error::Error as StdError;
 
@@ -7,7 +7,7 @@ use crate::record::{StateMachine, WalRecord, WalTypes};
 use crate::testing::check::history::Entry;
 use crate::testing::check::types::{TestTypes, user_record};
 
-/// Records what its state machine is given.
+/// Notes the records that its state machine is given.
 pub(crate) struct Watched<W: WalTypes, SM> {
     pub(crate) machine: SM,
     pub(crate) seen: Vec<Entry<W>>,

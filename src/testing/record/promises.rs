@@ -4,8 +4,8 @@
 //! operation ─► hook ─► gate ─► promises ─► copy of the disk ─► requests ─► Cut
 //! ```
 //!
-//! - What must hold is read before the disk is copied, what may be there is read after it: so a cut
-//!   demands too little rather than too much, whatever the log's threads do meanwhile.
+//! - Requirements are read before the disk is copied, and permissions after it. So a cut demands too little rather than
+//!   too much while the log's threads run.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -19,7 +19,7 @@ use crate::flush::{Flush, ProgressHandle};
 use crate::storage::{MemoryStorage, Op};
 use crate::testing::check::history::Bounds;
 
-/// A disk at some moment, and what must hold of it.
+/// A disk at some moment, and the promises that must hold for it.
 pub(crate) struct Cut {
     pub(crate) disk: MemoryStorage,
     pub(crate) bounds: Bounds,
@@ -77,7 +77,7 @@ impl Promises {
         Cut { disk: copy, bounds, done, next }
     }
 
-    /// Returns what the log has promised, by any means.
+    /// Returns the log's promises so far, by any means.
     pub(crate) fn promised(&self) -> Bounds {
         let mut bounds = self.bounds.lock().clone();
         if let Some(progress) = &*self.progress.lock() {

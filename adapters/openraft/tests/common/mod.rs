@@ -26,7 +26,7 @@ pub fn entry(term: u64, index: u64, text: &str) -> Entry<Texts> {
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(text.to_string()) }
 }
 
-/// Entries of one term, with texts that tell them apart.
+/// Entries of one term, with texts that differ.
 pub fn entries(term: u64, indexes: std::ops::Range<u64>) -> Vec<Entry<Texts>> {
     indexes.map(|index| entry(term, index, &format!("{term}-{index}"))).collect()
 }

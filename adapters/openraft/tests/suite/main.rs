@@ -27,7 +27,7 @@ fn open(dir: &TempDir) -> Store {
     LogStore::open_with(options, little()).unwrap()
 }
 
-/// Cases whose log has left its first chunk behind, and cases that have removed it.
+/// Cases whose log has rotated past its first chunk, and cases that have removed that chunk.
 static ROTATED: AtomicU64 = AtomicU64::new(0);
 static REMOVED: AtomicU64 = AtomicU64::new(0);
 

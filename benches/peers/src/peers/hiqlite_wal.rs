@@ -1,4 +1,4 @@
-//! `hiqlite-wal`: a raft log behind a channel to its writer thread, which syncs a mapped file after each
+//! `hiqlite-wal`: a raft log whose writer thread is reached through a channel, which syncs a mapped file after each
 //! append.
 
 use std::io;

@@ -30,7 +30,7 @@ impl Frames {
     /// The same file, mapped.
     pub(crate) fn map(self) -> Result<MappedFrames> {
         #[expect(unsafe_code, reason = "mapping a file is")]
-        // SAFETY: the file is in the run's own directory: nobody writes to it or cuts it while it is mapped.
+        // SAFETY: the file is in the run's own directory: no process writes to it or cuts it while it is mapped.
         let map = unsafe { Mmap::map(&self.file)? };
         Ok(MappedFrames { map, size: self.size })
     }

@@ -4,8 +4,8 @@
 //! checksums already.
 //!
 //! - A compressed payload takes fewer bytes of the file than the raw one.
-//! - Reading takes memory for what a block really holds, at most doubled, and never more than
-//!   [`RAW_LEN_MAX`]: not for what a length says. No setting has a say in it.
+//! - Reading takes memory for the bytes that a block really holds, at most doubled, and never more than
+//!   [`RAW_LEN_MAX`]. The length that it claims takes none, and no setting changes that.
 //!
 //! [`FLAG_LZ4`]: super::FLAG_LZ4
 

@@ -49,7 +49,7 @@ fn golden_bytes() {
 }
 
 #[test]
-fn only_what_makes_the_frame_smaller_is_stored_compressed() {
+fn a_payload_is_stored_compressed_only_if_that_makes_its_frame_smaller() {
     assert_eq!(compressed(b""), None);
     assert_eq!(compressed(&[7; 16]), None);
     let mut x = 1_u32;
@@ -102,7 +102,7 @@ fn a_length_that_lies_is_refused_and_takes_no_memory() {
 }
 
 #[test]
-fn a_block_that_is_none_is_refused() {
+fn an_invalid_block_is_refused() {
     for n in 0..14 {
         assert_eq!(decompressed(&STORED[..4 + n]), None, "{n} bytes of 14");
     }
@@ -113,7 +113,7 @@ fn a_block_that_is_none_is_refused() {
 }
 
 #[test]
-fn what_really_expands_takes_what_it_holds_and_no_more_than_the_limit() {
+fn a_payload_that_expands_takes_its_own_size_and_no_more_than_the_limit() {
     // A match of many MiB, in few bytes: each 255 of them takes one.
     let bomb = |matched: usize| {
         let mut block = b"\x1fa\x01\0".to_vec();

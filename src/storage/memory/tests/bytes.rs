@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_is_synced_is_never_lost() {
+fn synced_bytes_are_never_lost() {
     let (disk, file) = disk_with(b"");
     file.allocate(20_000).unwrap();
     write(&*file, &[1; 10_000], 100);

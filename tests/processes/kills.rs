@@ -1,9 +1,5 @@
 //! Real processes on real files: killed at any moment, racing for the lock, out of space.
-//!
-//! Each test runs this same binary again as its child, with `ROLE` saying what the child is to do.
 #![allow(clippy::unwrap_used, reason = "tests")]
-
-mod common;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use chunked_wal::{Config, Error, Flush};
-use common::*;
 
-const ROLE: &str = "CHUNKED_WAL_TEST_ROLE";
+use crate::ROLE;
+use crate::common::*;
+
 const DIR: &str = "CHUNKED_WAL_TEST_DIR";
 
 /// How often the writer is killed.
@@ -28,8 +25,7 @@ fn config(dir: &Path) -> Config {
 
 /// Starts this binary again, to run `test` as `role`.
 fn spawn(test: &str, role: &str, dir: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+    again(&format!("kills::{test}"))
         .env(ROLE, role)
         .env(DIR, dir)
         .stdin(Stdio::piped())
@@ -44,7 +40,7 @@ fn playing(role: &str) -> Option<PathBuf> {
     (std::env::var(ROLE).ok()? == role).then(|| PathBuf::from(std::env::var_os(DIR).unwrap()))
 }
 
-/// What a child says: lines that begin with `! `, between the words of the test harness.
+/// A child's report: a line that starts with `! `, between the lines of the test harness.
 fn said(line: &str) -> Option<&str> {
     line.split_once("! ").map(|(_, said)| said)
 }
@@ -87,7 +83,7 @@ impl chunked_wal::StateMachine<Words> for Count {
     }
 }
 
-/// Appends numbers for ever, says each that is durable, drains and removes as it goes.
+/// Appends numbers forever, prints each that is durable, drains and removes as it goes.
 fn write_until_killed(dir: &Path) -> ! {
     let mut count = Count::default();
     let mut wal = Wal::open(config(dir), &mut count).unwrap();
@@ -160,7 +156,7 @@ fn of_many_processes_one_gets_the_log() {
             Err(other) => other.to_string(),
         };
         println!("! {word}");
-        // Holds what it has until the parent has heard everybody.
+        // Holds the lock, if it got it, until the parent has heard all children.
         let _ = std::io::stdin().read(&mut [0]);
         return;
     }

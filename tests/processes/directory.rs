@@ -3,8 +3,6 @@
 //! On the real disk. Tests of a limit run this binary again, with the limit set.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
 use std::fs;
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use chunked_wal::{ChunkId, Error, Segment};
-use common::on_disk::{config, open};
-use common::*;
+
+use crate::common::on_disk::{config, open};
+use crate::common::*;
+use crate::{ROLE, assert_passes};
 
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> =
@@ -24,6 +24,15 @@ fn names(dir: &Path) -> Vec<String> {
 
 fn append(wal: &mut Wal, list: &mut List, word: &str) -> Segment {
     wal.append_and_apply(word.to_string(), list).unwrap()
+}
+
+/// Starts that many chunks, each once the one before is on disk.
+fn start_chunks(wal: &mut Wal, list: &mut List, count: usize) {
+    for _ in 0..count {
+        append(wal, list, "a later word");
+        wal.close_open_chunk(list).unwrap();
+        wal.wait_idle().unwrap();
+    }
 }
 
 // Names --------------------------------------------------------------------------------------------
@@ -37,7 +46,7 @@ fn a_directory_that_is_renamed_stays_the_logs_and_its_successor_is_left_alone() 
     wal.close_open_chunk(&list).unwrap();
     wal.sync().unwrap();
     fs::rename(&old, &new).unwrap();
-    // Another log is begun in its place.
+    // Another log is started in its place.
     let (other, _) = open(&old);
     other.close().unwrap();
     let before = names(&old);
@@ -68,7 +77,7 @@ fn a_file_with_the_next_chunks_name_is_never_replaced() {
     let next = dir.path().join(ChunkId(wal.progress().appended).file_name());
     fs::write(&next, "somebody's").unwrap();
     wal.close_open_chunk(&list).unwrap();
-    // Whoever comes first is told the cause, later calls that there was one.
+    // The first call returns the cause, later calls that there was one.
     let _may_be_told = wal.append(&action("lost"));
     let error = wal.sync().unwrap_err();
     let cause = if let Error::Poisoned { cause } = &error { cause } else { &error };
@@ -87,7 +96,7 @@ fn a_file_with_the_next_chunks_name_is_never_replaced() {
 // Permissions and links ----------------------------------------------------------------------------
 
 #[test]
-fn files_are_the_owners_alone_unless_the_config_says_otherwise() {
+fn files_are_for_the_owner_alone_unless_the_config_says_otherwise() {
     for (mode, expected) in [(None, 0o600), (Some(0o640), 0o640)] {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config(dir.path());
@@ -127,11 +136,7 @@ fn a_file_that_has_another_name_is_not_written_to_again() {
     let drained = wal.drain_closed_chunks_while(|_| true);
     wal.remove_chunks(drained).unwrap();
     wal.wait_idle().unwrap();
-    for _ in 0..4 {
-        append(&mut wal, &mut list, "a later word");
-        wal.close_open_chunk(&list).unwrap();
-        wal.wait_idle().unwrap();
-    }
+    start_chunks(&mut wal, &mut list, 4);
     wal.close().unwrap();
     assert_eq!(fs::read(&copy).unwrap(), bytes);
     assert_eq!(fs::metadata(&copy).unwrap().nlink(), 1);
@@ -143,35 +148,23 @@ fn a_file_that_has_another_name_is_not_written_to_again() {
     fs::hard_link(dir.path().join(spare), &copy).unwrap();
     let bytes = fs::read(&copy).unwrap();
     let (mut wal, mut list) = open(dir.path());
-    for _ in 0..4 {
-        append(&mut wal, &mut list, "a later word");
-        wal.close_open_chunk(&list).unwrap();
-        wal.wait_idle().unwrap();
-    }
+    start_chunks(&mut wal, &mut list, 4);
     wal.close().unwrap();
     assert_eq!(fs::read(&copy).unwrap(), bytes);
 }
 
 // Descriptors --------------------------------------------------------------------------------------
 
-const ROLE: &str = "CHUNKED_WAL_TEST_ROLE";
-
-/// Runs this test once more in a process that may open so many files, and says whether this is it.
+/// Runs this test once more in a process that may open `files` files; returns whether this process is that one.
 fn limited(test: &str, files: u32) -> bool {
     if std::env::var_os(ROLE).is_some() {
         return true;
     }
-    let ran = Command::new("sh")
-        .args([
-            "-c",
-            &format!("ulimit -n {files} && exec \"$0\" --exact {test} --nocapture --test-threads=1"),
-        ])
-        .arg(std::env::current_exe().unwrap())
-        .env(ROLE, "limited")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&ran.stdout) + String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    let child = again(&format!("directory::{test}"));
+    let limit = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &limit]).arg(child.get_program()).args(child.get_args()).env(ROLE, "limited");
+    assert_passes(&mut limited);
     false
 }
 

@@ -1,43 +1,13 @@
-//! What a file says of lengths takes no memory: opening it needs no more than the file has, and buffers.
-#![allow(unsafe_code, reason = "an allocator that counts")]
+//! A length in a file takes no memory by itself: opening needs no more than the file's size, and buffers.
 #![allow(clippy::unwrap_used, reason = "tests")]
-#![allow(clippy::duplicate_mod, reason = "the fuzzer has the forge too, and is no part of this package")]
 
-mod common;
-#[path = "../fuzz/src/run.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the fuzzer's, and the forge's, which it uses in part")]
-mod run;
-
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 
 use chunked_wal::{ChunkId, ChunkedWal, Config, Error, Replay};
-use common::*;
 
-/// The system's allocator, which remembers the most that was held at once, over all threads.
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to `System` as it came; counting touches two static numbers.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), SeqCst) + layout.size();
-        PEAK.fetch_max(held, SeqCst);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), SeqCst);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use crate::common::*;
+use crate::{HELD, PEAK};
 
 /// Beyond the file: a read buffer of 1 MiB that grows to hold a frame of the file's size, and small
 /// things.
@@ -74,14 +44,12 @@ fn open_and_dump(dir: &Path, what: &str, bytes: &[u8]) {
     }
 }
 
-// One test: what others allocate at the same time would count.
-#[test]
-fn hostile_lengths_take_no_memory() {
+pub(crate) fn hostile_lengths_take_no_memory() {
     let dir = tempfile::tempdir().unwrap();
     let first = Forge::chunk(0).checkpoint("").action("a");
     let at = |len| {
         let salt = u64::from_le_bytes(first.bytes[24..32].try_into().unwrap());
-        run::begun_frame(salt, first.end, len)
+        begun_frame(salt, first.end, len)
     };
     for len in [u32::MAX, u32::MAX - 15, 1 << 30, 64 << 20, 2 << 20, 10_000, 4096] {
         for behind in [0, 4096 - 16, 1 << 20, 3 << 20] {
@@ -94,7 +62,7 @@ fn hostile_lengths_take_no_memory() {
         let mut many = first.clone();
         for _ in 0..2000 {
             let salt = u64::from_le_bytes(many.bytes[24..32].try_into().unwrap());
-            let begun = run::begun_frame(salt, many.bytes.len() as u64, len);
+            let begun = begun_frame(salt, many.bytes.len() as u64, len);
             many = many.raw(&begun);
         }
         open_and_dump(dir.path(), &format!("2000 frames of {len}"), &many.bytes);
@@ -102,11 +70,11 @@ fn hostile_lengths_take_no_memory() {
     // The first frame, and a codec's length inside a frame that is sound.
     let salt = u64::from_le_bytes(first.bytes[24..32].try_into().unwrap());
     let mut headless = Forge::chunk(0);
-    headless = headless.raw(&run::begun_frame(salt, HEADER, u32::MAX));
+    headless = headless.raw(&begun_frame(salt, HEADER, u32::MAX));
     open_and_dump(dir.path(), "a first frame", &headless.bytes);
     let codec = first.clone().frame(1, 0, &[0xff; 64]).mark();
     open_and_dump(dir.path(), "a word of 4 GiB", &codec.bytes);
-    // Seals that tell of more than there is.
+    // Seals that count more than there is.
     for value in [u64::MAX, u64::MAX / 2, 1 << 40] {
         let payload = [value.to_le_bytes(), value.to_le_bytes(), 0_u64.to_le_bytes()].concat();
         let seal = first.clone().frame(3, 0, &payload);

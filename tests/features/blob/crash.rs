@@ -1,5 +1,5 @@
-//! A log and its blobs are cut at every operation of their disk. Whatever a crash leaves: what was
-//! acknowledged is there, and every record in the log names a blob that is there, byte for byte.
+//! A log and its blobs are cut at every operation of their disk. After any crash the acknowledged records are there,
+//! and every record in the log names a blob that is there, byte for byte.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -45,7 +45,7 @@ impl StateMachine<Named> for Names {
 
 fn payload(number: u64) -> Vec<u8> {
     let len = [40, 600, 40, 5000, 0, 1500][number as usize % 6];
-    // Alike but for their beginning, so that one's bytes could stand in for another's.
+    // Equal except for their first bytes, so that one blob's bytes could pass for another's.
     let mut text = format!("{number} ").into_bytes();
     text.resize(len, b'x');
     text

@@ -1,8 +1,6 @@
-//! Everybody at once on real files: an appender with small chunks, readers, a follower, removals, files
-//! used again. Every byte read is checked, and nobody waits for ever.
+//! Everything at once on real files: an appender with small chunks, readers, a follower, removals, reused files. Every
+//! byte read is checked, and no thread waits forever.
 #![allow(clippy::unwrap_used, reason = "tests")]
-
-mod common;
 
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
@@ -12,22 +10,23 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use chunked_wal::{Config, Error, Flush, ProgressHandle, Segment, WalReader};
-use common::*;
+
+use crate::common::*;
 
 const RUNS_FOR: Duration = Duration::from_secs(5);
 
-/// After this much longer somebody hangs.
+/// After this much longer a thread hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 /// Closed chunks that are kept.
 const KEPT: usize = 3;
 
-/// What the appender has told of, and what the others have done.
+/// The appender's reports, and the progress of the other threads.
 #[derive(Default)]
 struct Told {
-    /// Where each number stands: all of them, from 0 on.
+    /// The segment of each number, from 0 on.
     segments: RwLock<Vec<Segment>>,
-    /// No segment that begins at or behind this is drained.
+    /// No segment at or after this offset is drained.
     drained_to: AtomicU64,
     /// The follower has read all that ends at or before this.
     followed_to: AtomicU64,
@@ -36,7 +35,7 @@ struct Told {
     done: AtomicBool,
 }
 
-/// How far each thread is, for the watchdog.
+/// The progress of each thread, for the watchdog.
 #[derive(Default)]
 struct Beats {
     appender: AtomicU64,
@@ -84,8 +83,8 @@ fn config(dir: &Path) -> Config {
     config
 }
 
-/// Appends, flushes in every way, drains and removes until the time is over; returns how many records,
-/// chunks begun and chunks removed.
+/// Appends, flushes in every way, drains and removes until the time is over; returns the numbers of records and of
+/// chunks removed.
 fn append(wal: &mut Wal, told: &Told, beats: &Beats) -> (u64, u64) {
     let mut history = History::default();
     let (mut seed, mut number, mut removed) = (1, 0, 0);
@@ -117,14 +116,14 @@ fn append(wal: &mut Wal, told: &Told, beats: &Beats) -> (u64, u64) {
     (number, removed)
 }
 
-/// Removes the oldest chunks that the follower is through with.
+/// Removes the oldest chunks that the follower has read.
 fn remove(wal: &mut Wal, told: &Told) -> u64 {
     let stats = wal.closed_chunk_stats();
     let followed_to = told.followed_to.load(SeqCst);
     let old = stats.iter().take(stats.len().saturating_sub(KEPT));
     let old: Vec<_> = old.take_while(|stat| stat.global_end <= followed_to).collect();
     let Some(last) = old.last() else { return 0 };
-    // Before it is so: who finds a record gone asks then.
+    // Before the removal: a reader that misses a record looks at this afterwards.
     told.drained_to.store(last.global_end, SeqCst);
     let mut left = old.len();
     let ids = wal.drain_closed_chunks_while(|_| {
@@ -136,7 +135,7 @@ fn remove(wal: &mut Wal, told: &Told) -> u64 {
     old.len() as u64
 }
 
-/// Reads known records here and there, the newest as often as any.
+/// Reads known records at random, half of them among the newest.
 fn read_at_random(reader: &WalReader<Words>, told: &Told, beats: &Beats, mut seed: u64) {
     while !told.done.load(SeqCst) {
         let (at, segment) = {
@@ -163,8 +162,8 @@ fn must_be_drained(error: &Error, offset: u64, told: &Told) {
     assert!(offset < drained_to, "at {offset}, drained to {drained_to}: {error}");
 }
 
-/// Goes through all records again and again: none left out, none twice, up to what was there at the
-/// beginning of the pass.
+/// Reads all records again and again: none is missing, none comes twice, and each pass reaches the end that the log had
+/// when the pass started.
 fn read_all(reader: &WalReader<Words>, told: &Told, beats: &Beats) {
     while !told.done.load(SeqCst) {
         let known = told.segments.read().unwrap().len() as u64;
@@ -219,7 +218,7 @@ fn follow(reader: &WalReader<Words>, progress: &ProgressHandle, told: &Told, bea
         if ended && next == told.segments.read().unwrap().len() {
             return next as u64;
         }
-        // Nothing new: some wait for it, some look again.
+        // No new record: wait for one in one of two ways.
         match new.first() {
             Some(first) if next.is_multiple_of(3) => {
                 let end = first.offset + first.size;
@@ -231,7 +230,7 @@ fn follow(reader: &WalReader<Words>, progress: &ProgressHandle, told: &Told, bea
     }
 }
 
-/// Ends the process with a word on who is stuck, unless it is told in time that all is well.
+/// Ends the process, and names the thread that hangs, unless `done` is set in time.
 fn watchdog(told: Arc<Told>, beats: Arc<Beats>) {
     thread::spawn(move || {
         let limit = Instant::now() + RUNS_FOR + HANGS_AFTER;

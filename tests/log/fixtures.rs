@@ -1,12 +1,12 @@
-//! Directories that released versions have written, and what must be read from them for ever.
+//! Directories that released versions have written, and the records that every later version must read from them.
 //!
 //! ```text
 //! tests/fixtures/v1/plain/       the files of a log
 //! tests/fixtures/v1/plain.txt    its records, one in a line: chunk, offset, size, kind, payload
 //! ```
 //!
-//! A fixture is never written again: a version that can't read one has broken somebody's data. New ones
-//! are added by `cargo test --test fixtures -- --ignored`, which writes those that are missing.
+//! A fixture is never written again: a version that can't read one can't read the data of its users. New ones are
+//! added by `cargo test --all-features --test log fixtures -- --ignored`, which writes those that are missing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::fmt::Write;
@@ -70,7 +70,7 @@ fn sound(dump: &str) -> &str {
     if dump.ends_with(" torn\n") { &dump[..last] } else { dump }
 }
 
-/// What a fixture's dump says that the state is, and in how many records.
+/// The state according to a fixture's dump, and the number of records.
 fn state_of(dump: &str) -> (Vec<String>, u64) {
     let mut words = Vec::new();
     for line in sound(dump).lines() {
@@ -87,7 +87,7 @@ fn reads_for_ever(name: &str) {
     reads_for_ever_without(name, 0);
 }
 
-/// Of the records that the log counts, so many were taken out.
+/// The number of records that were taken out, of those that the log counts.
 fn reads_for_ever_without(name: &str, voided: u64) {
     let expected = fs::read_to_string(root().join(name).with_extension("txt")).unwrap();
     let (words, records) = state_of(&expected);
@@ -106,7 +106,7 @@ fn reads_for_ever_without(name: &str, voided: u64) {
             let (_, segment, record) = read.unwrap();
             assert_eq!(wal.read_record(segment).unwrap(), record);
         }
-        // What this version writes behind it, the two being one log from then on.
+        // This version continues the log.
         wal.append_and_apply("new".to_string(), &mut list).unwrap();
         wal.close_open_chunk(&list).unwrap();
         wal.append_and_apply("newer".to_string(), &mut list).unwrap();
@@ -292,8 +292,8 @@ fn torn_batch() -> MemoryStorage {
     torn.unwrap()
 }
 
-/// A log whose second and fourth chunk were begun with compression. The third is begun without, and so
-/// stays as it is though compression is on again when the log goes on in it.
+/// A log whose second and fourth chunks were started with compression. The third was started without, so it stays
+/// uncompressed although compression is on again when the log continues in it.
 #[cfg(feature = "lz4")]
 fn half_compressed() -> Disk {
     use chunked_wal::Compression::{Lz4, None};
@@ -304,7 +304,7 @@ fn half_compressed() -> Disk {
         disk.config.compression = compression;
         let (mut wal, mut list) = disk.open();
         if n > 0 {
-            // What is appended before the rotation is not compressed, or was begun so.
+            // Records before the rotation are not compressed, because their chunk was started without.
             wal.append_and_apply(long(n), &mut list).unwrap();
             wal.close_open_chunk(&list).unwrap();
         }

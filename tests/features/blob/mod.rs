@@ -1,4 +1,4 @@
-//! Big payloads beside the log: what comes back, what a wrong reference gets, what damage and outsiders do.
+//! Big payloads beside the log: reads, wrong references, damage, and files changed by other programs.
 #![cfg(feature = "blob")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -133,7 +133,7 @@ fn references_that_lead_nowhere_say_why() {
     assert_eq!(with(&|b| *b = BlobRef { offset: 64, length: 8, ..*b }), NoBlob::NotThere, "the number");
     assert_eq!(with(&|b| b.length += 1), NoBlob::NotThere);
     assert_eq!(with(&|b| b.length = 1 << 20), NoBlob::OutOfRange);
-    // Nothing but what was given out leads anywhere, read before or not.
+    // Only references that the store returned lead to a blob, read before or not.
     let mut found = 0;
     for offset in 0..2000 {
         for length in [0, 1, 7, 8, 9, 200, 300, 5000] {
@@ -152,7 +152,7 @@ fn references_that_lead_nowhere_say_why() {
 #[test]
 fn references_of_another_store_are_refused() {
     let dirs: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
-    // Alike in everything but who they are.
+    // Alike in everything but their ids.
     let stores: Vec<_> = dirs.iter().map(|dir| filled(dir.path(), 40)).collect();
     for (i, (store, _)) in stores.iter().enumerate() {
         for (j, (_, refs)) in stores.iter().enumerate() {
@@ -243,7 +243,7 @@ fn files_cut_or_removed_under_the_store_are_errors_and_take_nothing_back() {
 }
 
 #[test]
-fn every_damaged_byte_of_a_blob_is_told() {
+fn every_damaged_byte_of_a_blob_is_noticed() {
     let disk = MemoryStorage::default();
     let open = || {
         let mut config = config("/blobs");
@@ -273,7 +273,7 @@ fn every_damaged_byte_of_a_blob_is_told() {
 }
 
 #[test]
-fn what_is_too_large_or_finds_no_room_changes_nothing() {
+fn a_record_that_is_too_large_or_finds_no_room_changes_nothing() {
     let disk = MemoryStorage::default();
     let mut config = config("/blobs");
     config.max_blob_size = 50_000;
@@ -303,7 +303,7 @@ fn one_store_in_a_directory_and_not_the_logs() {
 }
 
 #[test]
-fn files_are_the_owners_alone_unless_the_config_says_otherwise() {
+fn files_are_for_the_owner_alone_unless_the_config_says_otherwise() {
     use std::os::unix::fs::PermissionsExt;
 
     for (mode, expected) in [(None, 0o600), (Some(0o640), 0o640)] {

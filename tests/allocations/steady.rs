@@ -1,8 +1,6 @@
-//! Steady work takes no memory: what was allocated once is used again.
-#![allow(unsafe_code, reason = "an allocator that counts")]
+//! Steady work takes no memory: buffers are reused.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -13,30 +11,7 @@ use chunked_wal::{
     Callback, ChunkId, ChunkedWal, Config, Error, Flush, Segment, StateMachine, WalRecord, WalTypes, codeq,
 };
 
-/// The system's allocator, which counts, over all threads.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to `System` as it came; counting touches a static number.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, SeqCst);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, SeqCst);
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use crate::ALLOCATIONS;
 
 /// 64 bytes, so that the codec needs no memory of its own.
 #[derive(Debug, Clone)]
@@ -99,9 +74,7 @@ fn allocations_of(wal: &mut ChunkedWal<Log>, f: impl FnOnce(&mut ChunkedWal<Log>
     ALLOCATIONS.load(SeqCst) - before
 }
 
-/// One test, because whatever else runs in this process is counted, too.
-#[test]
-fn steady_work_allocates_nothing_for_a_record() {
+pub(crate) fn steady_work_allocates_nothing_for_a_record() {
     allocates_nothing("", |_| {});
     #[cfg(feature = "lz4")]
     allocates_nothing("compressed: ", |config| {

@@ -1,5 +1,4 @@
-//! The log is cut at every operation of its file, and what a crash may leave there is opened, used, and
-//! cut again.
+//! The log is cut at every operation of its file. Each state that a crash may leave is opened, used, and cut again.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -7,17 +6,17 @@ use std::sync::{Arc, Mutex};
 use chunked_wal::embedded::{EmbeddedWal, Error, Region, Result};
 use chunked_wal::storage::MemoryStorage;
 
-use crate::host::Host;
+use super::host::Host;
 
-/// Of a cut's disks so many are listed, if there are no more; else as many are drawn.
+/// The disks of a cut: all are listed if there are at most this many; otherwise this many are drawn.
 const DISKS: usize = 64;
 
-/// What the host knows.
+/// The host's knowledge.
 #[derive(Debug, Clone, Default)]
 struct Known {
     /// Every record that may be there, from sequence 1 on.
     records: Vec<Vec<u8>>,
-    /// So many were acknowledged.
+    /// The number of acknowledged records.
     acknowledged: usize,
 }
 
@@ -29,7 +28,7 @@ struct Cut {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many records of such a length, with one sync.
+    /// This many records of this length, with one sync.
     Append(usize, usize),
     /// As many records of this length as fit.
     Fill(usize),
@@ -107,8 +106,8 @@ impl Run {
     }
 }
 
-/// Equal in length and nearly in content, so that one that is lost makes room for just another, and its
-/// bytes for just the same; the beginning tells which attempt it was.
+/// Equal in length and nearly in content, so that a lost record leaves room for just another one with nearly the same
+/// bytes. Its first bytes say which attempt it was.
 fn record(sequence: usize, attempt: u64, len: usize) -> Vec<u8> {
     let mut text = format!("{sequence}.{attempt} ").into_bytes();
     text.resize(len.max(text.len()), b'x');
@@ -124,7 +123,7 @@ struct Tally {
     shorter: usize,
 }
 
-/// Opens what a crash left. It holds all that was acknowledged, and nothing that nobody appended.
+/// Opens the log that a crash left. It holds all acknowledged records, and only records that were appended.
 fn judge(host: &Host, known: &Known, tally: &mut Tally) -> (EmbeddedWal, Known) {
     let stored = host.stored();
     let wal = host.open().unwrap_or_else(|e| panic!("{stored:?}: {e}"));
@@ -161,7 +160,7 @@ fn explore(host: &Host, cuts: Vec<Cut>, level: u64, tally: &mut Tally) {
                 continue;
             }
             tally.deeper += 1;
-            // The recovery is cut, and what is done behind it.
+            // The recovery is cut, and the work after it.
             let run = Run::new(host.on(disk), known.clone());
             let (wal, after) = judge(&run.host, &known, tally);
             *run.known.lock().unwrap() = after;

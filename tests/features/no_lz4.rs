@@ -2,15 +2,14 @@
 #![cfg(not(feature = "lz4"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use chunked_wal::raw::RawChunk;
 use chunked_wal::{ChunkId, Compression, Config, Error, Replay, WalReader};
-use common::*;
+
+use crate::common::*;
 
 /// The chunks in a directory, and their bytes.
 fn chunks(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -49,7 +48,7 @@ fn a_log_that_needs_lz4_is_refused_by_name_and_left_as_it_is() {
     refused(WalReader::<Words>::open_read_only(dir.path()), ids[3]);
     refused(RawChunk::open(dir.path(), ids[1]), ids[1]);
 
-    // The dump tells of the two, and goes on behind each.
+    // The dump reports the two, and continues after each.
     let lock = Wal::acquire_lock(&config).unwrap();
     let (mut read, mut errors) = (0, Vec::new());
     Wal::dump_records(&config, &lock, |id, _, record| {

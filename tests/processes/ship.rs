@@ -1,26 +1,25 @@
 //! The example `ship`: the writer and the shipper are killed again and again, and the copy stays a log.
-//!
-//! The children are this same binary, with `ROLE` saying what it is to do.
 #![allow(clippy::unwrap_used, dead_code, reason = "tests; the example has parts that only its command uses")]
 #![allow(unreachable_pub, reason = "an example")]
 
-#[path = "../examples/ship.rs"]
-mod ship;
+#[path = "../../examples/ship.rs"]
+mod example;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use chunked_wal::ChunkedWal;
 use chunked_wal::raw::{Listing, Raw};
 
-const ROLE: &str = "CHUNKED_WAL_TEST_ROLE";
+use crate::ROLE;
+use crate::common::again;
+
 const LOG: &str = "CHUNKED_WAL_TEST_LOG";
 const COPY: &str = "CHUNKED_WAL_TEST_COPY";
 
 fn spawn(role: &str, log: &Path, copy: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_copy_survives_kills_of_both_sides", "--nocapture"])
+    again("ship::the_copy_survives_kills_of_both_sides")
         .envs([(ROLE, Path::new(role)), (LOG, log), (COPY, copy)])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -41,8 +40,8 @@ fn the_copy_survives_kills_of_both_sides() {
     if let Ok(role) = std::env::var(ROLE) {
         let path = |name| std::path::PathBuf::from(std::env::var_os(name).unwrap());
         match role.as_str() {
-            "writer" => ship::write(&path(LOG)).unwrap(),
-            _ => ship::follow(&path(LOG), &path(COPY)).unwrap(),
+            "writer" => example::write(&path(LOG)).unwrap(),
+            _ => example::follow(&path(LOG), &path(COPY)).unwrap(),
         }
     }
     let dir = tempfile::tempdir().unwrap();
@@ -54,9 +53,9 @@ fn the_copy_survives_kills_of_both_sides() {
         std::thread::sleep(Duration::from_millis(60 + round * 7919 % 100));
         if round % 3 != 1 {
             kill(shipper);
-            // Whatever was under way, what is there opens.
+            // The copy opens, even if a shipment was interrupted.
             if Listing::of(&copy).is_ok_and(|found| !found.chunks.is_empty()) {
-                progress.push(ship::check(&log, &copy).unwrap());
+                progress.push(example::check(&log, &copy).unwrap());
             }
             shipper = spawn("shipper", &log, &copy);
         }
@@ -70,19 +69,19 @@ fn the_copy_survives_kills_of_both_sides() {
     assert!(progress.is_sorted() && progress.last() > progress.first(), "{progress:?}");
 
     // Catching up: the log is opened and closed, so that all of it is durable, and shipped.
-    let mut numbers = ship::Numbers::default();
-    ChunkedWal::<Raw>::open(ship::config(&log), &mut numbers).unwrap().close().unwrap();
-    let mut shipper = ship::Shipper::new(&log, &copy).unwrap();
+    let mut numbers = example::Numbers::default();
+    ChunkedWal::<Raw>::open(example::config(&log), &mut numbers).unwrap().close().unwrap();
+    let mut shipper = example::Shipper::new(&log, &copy).unwrap();
     shipper.catch_up().unwrap();
-    assert_eq!(ship::check(&log, &copy).unwrap(), numbers.next);
+    assert_eq!(example::check(&log, &copy).unwrap(), numbers.next);
     let (original, copied) = (Listing::of(&log).unwrap().chunks, Listing::of(&copy).unwrap().chunks);
     assert_eq!(original, copied);
     println!("{} numbers, {} chunks kept, begun at {}", numbers.next, copied.len(), copied[0]);
     assert!(numbers.next > 500 && copied[0].0 > 0, "{} numbers, from {}", numbers.next, copied[0]);
 
-    // Far behind: what was not shipped is removed, and the copy begins anew.
-    let mut numbers = ship::Numbers::default();
-    let mut wal = ChunkedWal::<Raw>::open(ship::config(&log), &mut numbers).unwrap();
+    // If chunks are removed before they are shipped, the copy starts again.
+    let mut numbers = example::Numbers::default();
+    let mut wal = ChunkedWal::<Raw>::open(example::config(&log), &mut numbers).unwrap();
     for _ in 0..3 {
         wal.close_open_chunk(&numbers).unwrap();
         let payload = chunked_wal::raw::Payload(numbers.next.to_le_bytes().to_vec());
@@ -92,6 +91,6 @@ fn the_copy_survives_kills_of_both_sides() {
     wal.remove_chunks(old).unwrap();
     wal.close().unwrap();
     shipper.catch_up().unwrap();
-    assert_eq!(ship::check(&log, &copy).unwrap(), numbers.next);
+    assert_eq!(example::check(&log, &copy).unwrap(), numbers.next);
     assert_eq!(Listing::of(&copy).unwrap().chunks.len(), 1);
 }

@@ -1,4 +1,4 @@
-//! A log in a region of somebody's file: what it gives back, what it refuses, what it leaves alone.
+//! A log in a region of a program's file: the records it returns, the calls it refuses, the bytes it leaves alone.
 #![cfg(feature = "embedded")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -11,7 +11,7 @@ use chunked_wal::codeq::config::{CodeqConfig, Crc32fast};
 use chunked_wal::embedded::{Checkpoint, CheckpointWhen, EmbeddedReader, EmbeddedWal, Error, Region};
 use chunked_wal::storage::{Access, Fault, FaultHow, OpKind};
 
-use host::{Host, PATH, REGION, pending};
+use self::host::{Host, PATH, REGION, pending};
 
 fn record(sequence: u64, len: usize) -> Vec<u8> {
     (0..len).map(|i| (sequence as usize * 31 + i) as u8).collect()
@@ -69,7 +69,7 @@ fn records_wrap_at_any_place() {
         let host = Host::new(Region { offset: offset + 16, len: 264 });
         let mut wal = host.open().unwrap();
         let mut sequence = 0;
-        // Frames of 32 to 144 bytes behind one another: their seams come to every place there is.
+        // Frames of 32 to 144 bytes, one after another: their borders come to every position.
         for round in 0..500 {
             let len = round * 7 % 117;
             sequence += 1;
@@ -236,7 +236,7 @@ fn a_region_that_is_neither_zeros_nor_a_log_is_not_taken() {
 }
 
 #[test]
-fn damage_in_what_is_proven_durable_is_told_and_nothing_changed() {
+fn damage_to_proven_bytes_is_reported_and_nothing_is_changed() {
     let host = Host::new(REGION);
     let mut wal = host.open().unwrap();
     for sequence in 1..=30 {
@@ -258,7 +258,7 @@ fn damage_in_what_is_proven_durable_is_told_and_nothing_changed() {
                 assert!(at <= position && position < at + 64 && position < last, "{at} {position}");
                 assert_eq!(file_offset, 1000 + at % 1024);
             }
-            // Nothing behind proves the last one.
+            // No later frame proves the last one.
             Ok(wal) => assert!(position >= last && wal.stats().last_sequence == 29, "{position}"),
             Err(other) => panic!("{other}"),
         }
@@ -303,7 +303,7 @@ fn the_first_failure_is_final() {
             let found = pending(&wal);
             assert_eq!(found[0], (1, b"kept".to_vec()));
             assert!(found.len() == 1 || found[1..] == [(2, b"perhaps".to_vec())]);
-            // What was shown is kept, whatever the page cache had called clean.
+            // Records that were returned are kept, even if the page cache had called them clean.
             let keeps = |expected: &[(u64, Vec<u8>)]| {
                 for seed in 0..24 {
                     assert_eq!(pending(&host.on(host.disk.crash(seed)).open().unwrap()), expected);
