@@ -25,6 +25,7 @@ mod progress;
 mod queue;
 mod reentry;
 mod rotate;
+mod tasks;
 mod ticket;
 mod worker;
 
@@ -41,6 +42,7 @@ pub(crate) use progress::{Positions, SyncTurn};
 pub use progress::{Progress, ProgressHandle};
 pub(crate) use queue::{BatchLimit, Entry, Queue, Refused};
 pub(crate) use reentry::Inside;
+pub(crate) use tasks::{TaskEntry, Tasks};
 pub use ticket::{FlushSender, FlushTicket};
 pub(crate) use worker::{Pipeline, Quiet, Worker, spawn_worker};
 

@@ -17,7 +17,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
 use std::thread::JoinHandle;
 
 use self::head::Head;
@@ -25,7 +24,9 @@ use crate::chunk::{ChunkFile, TailWriter};
 use crate::config::Config;
 use crate::directory::WalLock;
 use crate::error::{Error, Result};
-use crate::flush::{Flush, FlushMetrics, FlushTicket, HandOver, Inside, Pipeline, Progress, ProgressHandle};
+use crate::flush::{
+    Flush, FlushMetrics, FlushTicket, HandOver, Inside, Pipeline, Progress, ProgressHandle, TaskEntry,
+};
 use crate::panics::{catch, report};
 use crate::position::Segment;
 use crate::reader::{LogView, Records, WalReader};
@@ -266,16 +267,12 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// }
     /// ```
     pub fn room(&self) -> impl Future<Output = ()> + Send + use<W> {
-        let shared = self.shared.clone();
         let bytes = self.rotation_weight(self.hand_over.waiting(self.end()));
+        let mut waits = WaitsForRoom { shared: self.shared.clone(), entry: TaskEntry::default() };
         std::future::poll_fn(move |context| {
-            let is_ready = || shared.queue.has_room(bytes) || shared.positions.check().is_err();
-            if is_ready() {
-                return Poll::Ready(());
-            }
-            shared.positions.register(context.waker());
-            // It may have come between the look and the registration.
-            if is_ready() { Poll::Ready(()) } else { Poll::Pending }
+            let WaitsForRoom { shared, entry } = &mut waits;
+            let look = || (shared.queue.has_room(bytes) || shared.positions.check().is_err()).then_some(());
+            shared.positions.poll_room(entry, context.waker(), look)
         })
     }
 
@@ -415,6 +412,18 @@ impl<W: WalTypes> fmt::Debug for ChunkedWal<W> {
             .field("open_chunk_id", &self.open_chunk_id())
             .field("progress", &self.progress())
             .finish_non_exhaustive()
+    }
+}
+
+/// A task that waits for room in the queue.
+struct WaitsForRoom<W: WalTypes> {
+    shared: Arc<Pipeline<W>>,
+    entry: TaskEntry,
+}
+
+impl<W: WalTypes> Drop for WaitsForRoom<W> {
+    fn drop(&mut self) {
+        self.shared.positions.forget_room_task(&mut self.entry);
     }
 }
 
