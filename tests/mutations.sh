@@ -190,8 +190,8 @@ mutation 'the sync behind zeros is ignored' $writer \
     's/Ok\(\(\)\) => self\.sync\(\),/Ok(()) => { let _lost = self.sync(); Ok(()) }/' '--test flush sync_here::'
 mutation 'a sync takes the wrong turn' src/flush/progress.rs \
     's/(        let turn = usize::from\()second < first(\);\n        self)/$1second > first$2/' '-p chunked-wal-model-check --test model_check'
-mutation 'a task registers and looks no more' src/flush/progress.rs \
-    's/(tasks\.register\(offset, entry, waker\);\n.*\n)\s+look\(\)/$1            None/' '-p chunked-wal-model-check --test model_check'
+mutation 'a task registers and looks no more' src/flush/tasks.rs \
+    's/(self\.register\(offset, entry, waker\);\n.*\n)\s+look\(\)/$1            None/' '-p chunked-wal-model-check --test model_check'
 mutation 'a dropped ticket leaves its waker' src/flush/ticket.rs \
     's/            positions\.forget_task\(\*mode, \*offset, entry\);/            let _left = (positions, mode, offset, entry);/' '--test flush tickets'
 mutation 'no sync of the seal before its successor' $writer \

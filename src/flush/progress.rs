@@ -21,6 +21,12 @@ use crate::error::{Error, Result};
 use crate::panics::{catch, report};
 use crate::sync::{AtomicBool, AtomicU64, Event, Mutex, Ordering};
 
+/// The number of tasks that new room wakes at once.
+const ROOM_WAKES: usize = 16;
+
+/// Every task that waits.
+const ALL: usize = usize::MAX;
+
 /// Three global offsets, `appended ≥ written ≥ synced`, that never go back while a log is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
@@ -47,7 +53,7 @@ pub(crate) struct Positions {
     syncs: [SyncGroup; 2],
     write_tasks: Tasks,
     sync_tasks: Tasks,
-    /// They wait for room in the queue, all at offset 0.
+    /// They wait for room in the queue or for the next chunk's file, all at offset 0.
     room_tasks: Tasks,
     cause: Mutex<Option<Error>>,
     #[cfg(feature = "metrics")]
@@ -131,7 +137,7 @@ impl Positions {
         self.written.store(offset, Ordering::SeqCst);
         self.show();
         self.write_done.happen();
-        self.wake(&self.write_tasks, offset);
+        self.wake(&self.write_tasks, offset, ALL);
     }
 
     /// Starts a sync, which will reach `end`; only the worker calls it. It takes the group with the lower end, whose
@@ -148,7 +154,7 @@ impl Positions {
         self.synced.store(sync.end, Ordering::SeqCst);
         self.show();
         self.syncs[sync.turn].done.happen();
-        self.wake(&self.sync_tasks, sync.end);
+        self.wake(&self.sync_tasks, sync.end, ALL);
     }
 
     fn sync_ends(&self) -> [u64; 2] {
@@ -304,7 +310,12 @@ impl Positions {
         entry: &mut TaskEntry,
         waker: &Waker,
     ) -> Poll<Result<()>> {
-        self.poll_tasks(self.tasks(mode), offset, entry, waker, || self.outcome(mode, offset))
+        let tasks = self.tasks(mode);
+        let found = tasks.poll(offset, entry, waker, || self.outcome(mode, offset));
+        if found.is_ready() {
+            tasks.forget(offset, entry);
+        }
+        found
     }
 
     /// The task no longer waits for `offset`.
@@ -312,38 +323,27 @@ impl Positions {
         self.tasks(mode).forget(offset, entry);
     }
 
-    /// For a task that waits for room in the queue: `look` returns `Some` if the task need not wait.
+    /// For a task that waits for room in the queue or for the next chunk's file: `look` returns `Some` if the task
+    /// need not wait.
     pub(crate) fn poll_room<T>(
         &self,
         entry: &mut TaskEntry,
         waker: &Waker,
-        look: impl Fn() -> Option<T>,
+        look: impl FnMut() -> Option<T>,
     ) -> Poll<T> {
-        self.poll_tasks(&self.room_tasks, 0, entry, waker, look)
-    }
-
-    /// The task no longer waits for room.
-    pub(crate) fn forget_room_task(&self, entry: &mut TaskEntry) {
-        self.room_tasks.forget(0, entry);
-    }
-
-    fn poll_tasks<T>(
-        &self,
-        tasks: &Tasks,
-        offset: u64,
-        entry: &mut TaskEntry,
-        waker: &Waker,
-        look: impl Fn() -> Option<T>,
-    ) -> Poll<T> {
-        let found = look().or_else(|| {
-            tasks.register(offset, entry, waker);
-            // It may have come between the look and the registration.
-            look()
-        });
-        if found.is_some() {
-            tasks.forget(offset, entry);
+        let found = self.room_tasks.poll(0, entry, waker, look);
+        if found.is_ready() {
+            self.forget_room_task(entry);
         }
-        found.map_or(Poll::Pending, Poll::Ready)
+        found
+    }
+
+    /// The task no longer waits for room: the next one may have it.
+    pub(crate) fn forget_room_task(&self, entry: &mut TaskEntry) {
+        if entry.is_registered() {
+            self.room_tasks.forget(0, entry);
+            self.wake(&self.room_tasks, 0, 1);
+        }
     }
 
     fn tasks(&self, mode: Flush) -> &Tasks {
@@ -364,18 +364,20 @@ impl Positions {
             group.done.happen();
         }
         for tasks in [&self.write_tasks, &self.sync_tasks, &self.room_tasks] {
-            self.wake(tasks, u64::MAX - 1);
+            self.wake(tasks, u64::MAX - 1, ALL);
         }
     }
 
-    /// Wakes the tasks that wait for room in the queue; each looks again.
+    /// Wakes the first of the tasks that wait for room; each looks again. A task that has found room, or gives up,
+    /// wakes the next one; a task that has found none registers again, and what fills the queue makes room later. So
+    /// each task is woken about once, however many wait, and none is forgotten.
     pub(crate) fn wake_room_tasks(&self) {
-        self.wake(&self.room_tasks, 0);
+        self.wake(&self.room_tasks, 0, ROOM_WAKES);
     }
 
-    /// Wakes the tasks that wait for `reached` or less.
-    fn wake(&self, tasks: &Tasks, reached: u64) {
-        let wakers = tasks.take(reached);
+    /// Wakes tasks that wait for `reached` or less, at most so many.
+    fn wake(&self, tasks: &Tasks, reached: u64, most: usize) {
+        let wakers = tasks.take(reached, most);
         if wakers.is_empty() {
             return;
         }

@@ -10,7 +10,7 @@
 //! - No code of the user's runs under the lock: wakers are cloned before it, and dropped and woken after it.
 
 use std::collections::BTreeMap;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
@@ -39,6 +39,13 @@ pub(crate) struct TaskEntry {
     number: Option<u64>,
 }
 
+impl TaskEntry {
+    /// Whether the task has an entry, or had one that was woken and whose offset it has not seen reached yet.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.number.is_some()
+    }
+}
+
 impl Default for Tasks {
     fn default() -> Self {
         Tasks { least: AtomicU64::new(NONE), waiting: Mutex::default() }
@@ -53,7 +60,7 @@ impl Tasks {
     /// `least` that is no higher than the task's offset, takes the lock and finds the entry. `least` is raised only
     /// under the lock, to the lowest entry left, so it is never above the offset of an entry. A log that fails or is
     /// closed stores that first and then wakes all in the same way.
-    pub(crate) fn register(&self, offset: u64, entry: &mut TaskEntry, waker: &Waker) {
+    fn register(&self, offset: u64, entry: &mut TaskEntry, waker: &Waker) {
         let waker = waker.clone();
         let _replaced = {
             let mut waiting = self.waiting.lock();
@@ -65,6 +72,22 @@ impl Tasks {
             self.note_least(&waiting);
             replaced
         };
+    }
+
+    /// What `look` finds; if that is nothing, registers the task and looks once more.
+    pub(crate) fn poll<T>(
+        &self,
+        offset: u64,
+        entry: &mut TaskEntry,
+        waker: &Waker,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Poll<T> {
+        let found = look().or_else(|| {
+            self.register(offset, entry, waker);
+            // It may have come between the look and the registration.
+            look()
+        });
+        found.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Removes the task's entry, if it is still there.
@@ -81,14 +104,16 @@ impl Tasks {
         };
     }
 
-    /// Removes the tasks that wait for `reached` or less, to be woken.
-    pub(crate) fn take(&self, reached: u64) -> Vec<Waker> {
+    /// Removes the tasks that wait for `reached` or less, to be woken: `most` of them, those first that wait for the
+    /// lowest offset, and among these those that came first.
+    pub(crate) fn take(&self, reached: u64, most: usize) -> Vec<Waker> {
         let mut wakers = Vec::new();
         if self.least.load(Ordering::SeqCst) > reached {
             return wakers;
         }
         let mut waiting = self.waiting.lock();
-        while let Some(first) = waiting.wakers.first_entry()
+        while wakers.len() < most
+            && let Some(first) = waiting.wakers.first_entry()
             && first.key().0 <= reached
         {
             wakers.push(first.remove());
@@ -119,6 +144,8 @@ mod tests {
 
     use super::*;
 
+    const ALL: usize = usize::MAX;
+
     #[derive(Default)]
     struct Count(AtomicUsize);
 
@@ -147,15 +174,15 @@ mod tests {
         for (offset, (count, entry)) in (1..=100).rev().zip(counts.iter().zip(&mut places).rev()) {
             tasks.register(offset, entry, &Waker::from(count.clone()));
         }
-        assert!(tasks.take(0).is_empty());
+        assert!(tasks.take(0, ALL).is_empty());
         for reached in [1, 30, 30, 99] {
-            tasks.take(reached).into_iter().for_each(Waker::wake);
+            tasks.take(reached, ALL).into_iter().for_each(Waker::wake);
             let woken: Vec<_> = counts.iter().map(|count| count.so_far()).collect();
             let expected: Vec<_> = (1..=100).map(|offset| usize::from(offset <= reached)).collect();
             assert_eq!(woken, expected);
         }
         assert_eq!(entries(&tasks), 1);
-        assert_eq!(tasks.take(u64::MAX - 1).len(), 1);
+        assert_eq!(tasks.take(u64::MAX - 1, ALL).len(), 1);
         assert!(!tasks.any());
     }
 
@@ -170,7 +197,7 @@ mod tests {
         let mut other = TaskEntry::default();
         tasks.register(5, &mut other, &Waker::from(last.clone()));
         assert_eq!((entries(&tasks), Arc::strong_count(&first)), (2, 1), "the old waker is dropped");
-        tasks.take(5).into_iter().for_each(Waker::wake);
+        tasks.take(5, ALL).into_iter().for_each(Waker::wake);
         assert_eq!((first.so_far(), last.so_far()), (0, 2));
     }
 
@@ -182,7 +209,7 @@ mod tests {
         for (offset, entry) in (0..).zip(&mut places) {
             tasks.register(offset, entry, &Waker::from(count.clone()));
         }
-        assert_eq!(tasks.take(1).len(), 2);
+        assert_eq!(tasks.take(5, 2).len(), 2);
         for (offset, entry) in (0..).zip(&mut places) {
             tasks.forget(offset, entry);
             tasks.forget(offset, entry);
@@ -200,7 +227,7 @@ mod tests {
         for (waker, entry) in wakers.iter().zip(&mut places) {
             tasks.register(7, entry, waker);
         }
-        assert_eq!(tasks.take(7).len(), 64_000);
+        assert_eq!(tasks.take(7, ALL).len(), 64_000);
         // A search of all of them for each took over a second, optimized.
         assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     }

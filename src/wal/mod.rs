@@ -10,6 +10,7 @@
 //!   the methods that wait.
 
 mod chunks;
+mod commit;
 mod head;
 mod open;
 
@@ -25,7 +26,7 @@ use crate::config::Config;
 use crate::directory::WalLock;
 use crate::error::{Error, Result};
 use crate::flush::{
-    Flush, FlushMetrics, FlushTicket, HandOver, Inside, Pipeline, Progress, ProgressHandle, TaskEntry,
+    Flush, FlushMetrics, FlushTicket, HandOver, Inside, Pipeline, Progress, ProgressHandle, RoomWait,
 };
 use crate::panics::{catch, report};
 use crate::position::Segment;
@@ -33,6 +34,7 @@ use crate::reader::{LogView, Records, WalReader};
 use crate::record::{Callback, StateMachine, WalRecord, WalTypes};
 use crate::recovery::RecoveryReport;
 
+pub(crate) use commit::Wants;
 pub use open::OpenOptions;
 
 /// A chunked write-ahead log.
@@ -268,11 +270,11 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// ```
     pub fn room(&self) -> impl Future<Output = ()> + Send + use<W> {
         let bytes = self.rotation_weight(self.hand_over.waiting(self.end()));
-        let mut waits = WaitsForRoom { shared: self.shared.clone(), entry: TaskEntry::default() };
+        let shared = self.shared.clone();
+        let mut wait = RoomWait::new(shared.positions.clone());
         std::future::poll_fn(move |context| {
-            let WaitsForRoom { shared, entry } = &mut waits;
-            let look = || (shared.queue.has_room(bytes) || shared.positions.check().is_err()).then_some(());
-            shared.positions.poll_room(entry, context.waker(), look)
+            let has_room = || shared.queue.has_room(bytes) || shared.positions.check().is_err();
+            wait.poll(context.waker(), || has_room().then_some(()))
         })
     }
 
@@ -412,18 +414,6 @@ impl<W: WalTypes> fmt::Debug for ChunkedWal<W> {
             .field("open_chunk_id", &self.open_chunk_id())
             .field("progress", &self.progress())
             .finish_non_exhaustive()
-    }
-}
-
-/// A task that waits for room in the queue.
-struct WaitsForRoom<W: WalTypes> {
-    shared: Arc<Pipeline<W>>,
-    entry: TaskEntry,
-}
-
-impl<W: WalTypes> Drop for WaitsForRoom<W> {
-    fn drop(&mut self) {
-        self.shared.positions.forget_room_task(&mut self.entry);
     }
 }
 

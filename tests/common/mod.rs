@@ -8,6 +8,7 @@ mod gate;
 pub mod on_disk;
 mod random;
 mod spells;
+mod tasks;
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,7 @@ use chunked_wal::{
 pub use gate::Gate;
 pub use random::*;
 pub use spells::*;
+pub use tasks::*;
 
 pub use forge::*;
 

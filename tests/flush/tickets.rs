@@ -1,29 +1,8 @@
 //! Tickets resolve by waiting and by `.await`, once.
 
-use std::pin::pin;
-use std::task::{Context, Poll, Wake, Waker};
-
 use chunked_wal::{Callback, FlushTicket};
 
 use super::*;
-
-/// Runs a future on this thread.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
 
 /// A sync flush whose completion is awaited in one way or another.
 fn flush_and(wal: &mut SpellWal, way: &str) -> FlushTicket {
@@ -97,20 +76,10 @@ fn tickets_outlive_the_log_and_tell_how_it_ended() {
     assert!(matches!(never_sent.wait(), Err(Error::Closed)), "a dropped sender resolves its ticket");
 }
 
-#[derive(Default)]
-struct Wakes(AtomicU64);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
 /// A ticket that was polled once, and how often its task was woken.
 fn polled(mut ticket: FlushTicket) -> (FlushTicket, Arc<Wakes>) {
-    let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(wakes.clone());
-    assert!(pin!(&mut ticket).poll(&mut Context::from_waker(&waker)).is_pending());
+    let (outcome, wakes) = poll_once(&mut ticket);
+    assert!(outcome.is_pending());
     (ticket, wakes)
 }
 
@@ -146,22 +115,22 @@ fn a_sync_wakes_the_tasks_that_it_serves_and_no_others() {
     let first = one_more(&mut wal);
     gates[0].wait_for(1);
     let rest: Vec<_> = (1..10_000).map(|_| one_more(&mut wal)).collect();
-    let woken = || rest.iter().map(|(_, wakes)| wakes.0.load(SeqCst)).sum::<u64>();
+    let woken = || rest.iter().map(|(_, wakes)| wakes.so_far()).sum::<usize>();
     gates[0].open();
     gates[1].wait_for(1);
-    assert_eq!((first.1.0.load(SeqCst), woken()), (1, 0));
+    assert_eq!((first.1.so_far(), woken()), (1, 0));
     let (given_up, kept): (Vec<_>, Vec<_>) = rest.into_iter().enumerate().partition(|(i, _)| i % 2 == 0);
     let given_up: Vec<_> = given_up.into_iter().map(|(_, (_, wakes))| wakes).collect();
     assert!(given_up.iter().all(|wakes| Arc::strong_count(wakes) == 1), "a dropped ticket leaves its waker");
     gates[1].open();
     for (_, (ticket, wakes)) in kept {
         ticket.wait().unwrap();
-        while wakes.0.load(SeqCst) == 0 {
+        while wakes.so_far() == 0 {
             thread::yield_now();
         }
-        assert_eq!((wakes.0.load(SeqCst), Arc::strong_count(&wakes)), (1, 1));
+        assert_eq!((wakes.so_far(), Arc::strong_count(&wakes)), (1, 1));
     }
-    assert!(given_up.iter().all(|wakes| wakes.0.load(SeqCst) == 0));
+    assert!(given_up.iter().all(|wakes| wakes.so_far() == 0));
 }
 
 #[test]
@@ -175,7 +144,7 @@ fn a_failure_wakes_every_task() {
     gates[0].open();
     for (ticket, wakes) in all {
         assert!(matches!(block_on(ticket), Err(Error::Io { op: "sync", .. })));
-        while wakes.0.load(SeqCst) == 0 {
+        while wakes.so_far() == 0 {
             thread::yield_now();
         }
     }
