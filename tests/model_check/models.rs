@@ -337,7 +337,7 @@ pub(crate) fn log() {
                 Asked { mode, offset, outcome }
             }
         };
-        match draw(0, 4) {
+        match draw(0, 5) {
             0 => {
                 // The sender is the callback: a second completion can't be, a lost one is `Closed`.
                 let (sender, ticket) = FlushTicket::pair();
@@ -356,6 +356,10 @@ pub(crate) fn log() {
                 waiters.push(thread::spawn(move || asked(Flush::Sync, outcome)));
             }
             3 => drop(appender.rotate()),
+            4 => {
+                let ticket = appender.ticket_now(mode);
+                waiters.push(thread::spawn(move || asked(mode, block_on(ticket))));
+            }
             _ => {}
         }
     }
