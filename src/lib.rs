@@ -73,6 +73,7 @@
 //! # Where to read on
 //!
 //! - [`ChunkedWal`] is the log: appending, flushing, rotating, removing, reading.
+//! - [`SharedWal`] is a log with its state machine for any number of threads and tasks.
 //! - [`WalTypes`], [`StateMachine`] and [`Callback`] are the parts that a program brings; any [`codeq`] codec works.
 //! - [`Config`] has the settings, [`OpenOptions`] the choices when opening, [`RecoveryReport`] the findings of an open.
 //! - [`FlushTicket`] waits for one flush, [`ProgressHandle`] for an offset, [`WalReader`] reads; all of
@@ -129,6 +130,7 @@ pub mod raw;
 mod reader;
 mod record;
 mod recovery;
+mod shared;
 pub mod storage;
 mod sync;
 #[cfg(feature = "testing")]
@@ -150,6 +152,7 @@ pub use crate::position::{ChunkId, Segment};
 pub use crate::reader::{Follow, ReadOnlyOptions, ReadUpTo, Records, WalReader};
 pub use crate::record::{Batch, Callback, CallbackFn, ChunkPersisted, StateMachine, WalRecord, WalTypes};
 pub use crate::recovery::{Mended, RecoveryReport, Replay, TornTail};
+pub use crate::shared::{Commit, SharedWal};
 pub use crate::storage::{Storage, StorageFile};
 pub use crate::wal::{ChunkedWal, OpenOptions, TryFlushError};
 

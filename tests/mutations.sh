@@ -140,7 +140,7 @@ mutation 'a void frame at the end stops the rewrite' src/recovery/repair.rs \
 mutation 'a wrong segment is called damage' src/reader/mod.rs \
     's/Some\(found\) if \(found\.offset, found\.size\) != \(offset, size\)/Some(found) if false/' '--test reading reads::'
 mutation 'nobody is told of room' $worker \
-    's/(self\.shared\.queue\.release\(bytes\);\n)\s+self\.shared\.positions\.wake_tasks\(\);/$1/' '--test flush room'
+    's/(self\.shared\.queue\.release\(bytes\);\n)\s+self\.shared\.positions\.wake_room_tasks\(\);/$1/' '--test flush room'
 mutation 'an append waits for room with its record taken' src/wal/mod.rs \
     's/ && self\.shared\.queue\.has_room\(waiting\)//' '--test flush room'
 mutation 'an append believes its codec' src/chunk/open.rs \
@@ -196,6 +196,10 @@ mutation 'the sync behind zeros is ignored' $writer \
     's/Ok\(\(\)\) => self\.sync\(\),/Ok(()) => { let _lost = self.sync(); Ok(()) }/' '--test flush sync_here::'
 mutation 'a sync takes the wrong turn' src/flush/progress.rs \
     's/(        let turn = usize::from\()second < first(\);\n        self)/$1second > first$2/' '-p chunked-wal-model-check --test model_check'
+mutation 'a task registers and looks no more' src/flush/tasks.rs \
+    's/(self\.register\(offset, entry, waker\);\n.*\n)\s+look\(\)/$1            None/' '-p chunked-wal-model-check --test model_check'
+mutation 'a dropped ticket leaves its waker' src/flush/ticket.rs \
+    's/            positions\.forget_task\(\*mode, \*offset, entry\);/            let _left = (positions, mode, offset, entry);/' '--test flush tickets'
 mutation 'no sync of the seal before its successor' $writer \
     's/(Only a sealed chunk may have a successor\.\n)\s+self\.sync\(\)/$1        Ok(())/' "$crash"
 mutation 'a header not written anew in a spare' $rotate \

@@ -103,6 +103,32 @@ impl<W: WalTypes> HandOver<W> {
         Ok(FlushTicket::for_offset(self.shared.positions.clone(), mode, end))
     }
 
+    /// As [`ticket`](Self::ticket), without waiting for room: the request is queued even if there is none. The caller
+    /// has asked for room before the last record was appended, so the queue exceeds its bound by that record at most.
+    /// In a log that has failed, the ticket returns the cause.
+    pub(crate) fn ticket_now(&mut self, end: u64, mode: Flush) -> FlushTicket {
+        let (bytes, limit) = (self.waiting(end), self.limit);
+        let Pipeline { queue, positions, .. } = &*self.shared;
+        let ticket = FlushTicket::for_offset(positions.clone(), mode, end);
+        let callback = &mut None;
+        let joined = queue.add(bytes, |last, waiting| {
+            NewFlush { end, mode, callback, count: 1, limit }.behind(last, waiting)
+        });
+        let is_queued = match joined {
+            Ok(()) => true,
+            Err(Refused::Closed) => false,
+            Err(Refused::Full) => {
+                let asked_at = Instant::now();
+                let flush = FlushRequest { end, mode, callback: None, count: 1, asked_at };
+                queue.push(Request::Flush(flush), bytes).is_ok()
+            }
+        };
+        if is_queued {
+            self.advance(end, mode);
+        }
+        ticket
+    }
+
     /// Makes everything below `end` durable: on this thread if the worker has nothing else to do, or else by
     /// the worker. Waits until it is durable.
     pub(crate) fn sync(&mut self, end: u64) -> Result<()> {

@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::Metrics;
+use super::{Metrics, Positions};
 use crate::chunk::{ChunkFile, with_a_descriptor};
 use crate::directory::spare_name;
 use crate::error::{Error, Result};
@@ -50,7 +50,13 @@ pub(crate) struct HousekeeperConfig {
     /// Files of removed chunks to keep.
     pub(crate) spares_max: usize,
     pub(crate) metrics: Arc<Metrics>,
+    /// Its tasks that wait for room wait for spares too.
+    pub(crate) positions: Arc<Positions>,
 }
+
+/// A task's request for a spare: the attempts to make one that were started before it.
+#[derive(Debug, Default)]
+pub(crate) struct SpareAsked(Option<u64>);
 
 /// The housekeeper as others see it; its thread runs [`run`](Self::run).
 #[derive(Debug)]
@@ -200,6 +206,29 @@ impl Housekeeper {
         }
     }
 
+    /// Whether [`take_spare`](Self::take_spare) would not wait for an attempt that has already failed or succeeded. If it
+    /// would, asks for a spare; the tasks that wait for room are woken when there is one, or none can be made.
+    pub(crate) fn has_spare(&self, asked: &mut SpareAsked) -> bool {
+        let mut state = self.state.lock();
+        let is_first = asked.0.is_none();
+        let before = *asked.0.get_or_insert(state.attempts);
+        let failed = state.spare_error.as_ref().is_some_and(|(attempt, _)| *attempt > before);
+        if !state.spares.is_empty() || failed || state.closed {
+            if !is_first {
+                // Asked for while this one was made, another would be too many.
+                (state.spare_wanted, state.spare_awaited) = (false, false);
+            }
+            return true;
+        }
+        if is_first {
+            state.retry();
+        }
+        // Each time: another task may have taken the spare that was asked for before.
+        (state.spare_wanted, state.spare_awaited) = (true, true);
+        self.changed.notify_all();
+        false
+    }
+
     /// Takes a spare back that was not used.
     pub(crate) fn return_spare(&self, spare: Spare) {
         self.state.lock().spares.push_front(spare);
@@ -278,6 +307,7 @@ impl Housekeeper {
                     }
                     state.busy = false;
                     self.changed.notify_all();
+                    MutexGuard::unlocked(&mut state, || self.config.positions.wake_room_tasks());
                 }
                 None if state.closed => return,
                 None => {

@@ -24,7 +24,9 @@ mod metrics;
 mod progress;
 mod queue;
 mod reentry;
+mod room;
 mod rotate;
+mod tasks;
 mod ticket;
 mod worker;
 
@@ -34,13 +36,15 @@ pub(crate) use export::Gauges;
 #[cfg(feature = "metrics")]
 pub(crate) use export::Registry;
 pub(crate) use hand_over::HandOver;
-pub(crate) use housekeeper::{Housekeeper, HousekeeperConfig, Spare};
+pub(crate) use housekeeper::{Housekeeper, HousekeeperConfig, Spare, SpareAsked};
 pub(crate) use metrics::Metrics;
 pub use metrics::{FlushMetrics, Latency};
 pub(crate) use progress::{Positions, SyncTurn};
 pub use progress::{Progress, ProgressHandle};
 pub(crate) use queue::{BatchLimit, Entry, Queue, Refused};
 pub(crate) use reentry::Inside;
+pub(crate) use room::RoomWait;
+pub(crate) use tasks::{TaskEntry, Tasks};
 pub use ticket::{FlushSender, FlushTicket};
 pub(crate) use worker::{Pipeline, Quiet, Worker, spawn_worker};
 

@@ -9,17 +9,23 @@
 //!
 //! - Published with release, read with acquire: a thread that sees an offset sees the writes that led to it.
 //! - Poison is set once, with its cause, and never cleared; an offset that was reached stays reached.
-//! - Publishing costs a few loads if no thread waits.
+//! - Publishing costs a few loads if no thread and no task waits. It wakes the tasks whose offset it reaches.
 //! - A sync wakes the waiters that it serves. Waiters for the next sync gather at the other of two events meanwhile.
 
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use super::{Flush, Inside};
+use super::{Flush, Inside, TaskEntry, Tasks};
 use crate::error::{Error, Result};
 use crate::panics::{catch, report};
 use crate::sync::{AtomicBool, AtomicU64, Event, Mutex, Ordering};
+
+/// The number of tasks that new room wakes at once.
+const ROOM_WAKES: usize = 16;
+
+/// Every task that waits.
+const ALL: usize = usize::MAX;
 
 /// Three global offsets, `appended ≥ written ≥ synced`, that never go back while a log is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,16 +44,18 @@ pub(crate) struct Positions {
     appended: AtomicU64,
     written: AtomicU64,
     synced: AtomicU64,
-    /// Set with `state.cause`; spares the lock where nothing has failed.
+    /// Set with `cause`; spares the lock where nothing has failed.
     poisoned: AtomicBool,
     closed: AtomicBool,
     write_done: Event,
     /// Two, so that waiters for the next sync sleep on when this one is done. Syncs take turns: the next is the one
     /// with the lower end.
     syncs: [SyncGroup; 2],
-    /// Wakers are registered.
-    tasks: AtomicBool,
-    state: Mutex<FailureAndTasks>,
+    write_tasks: Tasks,
+    sync_tasks: Tasks,
+    /// They wait for room in the queue or for the next chunk's file, all at offset 0.
+    room_tasks: Tasks,
+    cause: Mutex<Option<Error>>,
     #[cfg(feature = "metrics")]
     gauges: Option<super::Gauges>,
 }
@@ -60,12 +68,6 @@ struct SyncGroup {
     done: Event,
 }
 
-#[derive(Debug, Default)]
-struct FailureAndTasks {
-    cause: Option<Error>,
-    wakers: Vec<Waker>,
-}
-
 impl Positions {
     pub(crate) fn new(at: u64) -> Self {
         Positions {
@@ -76,8 +78,10 @@ impl Positions {
             closed: AtomicBool::new(false),
             write_done: Event::default(),
             syncs: [SyncGroup::default(), SyncGroup::default()],
-            tasks: AtomicBool::new(false),
-            state: Mutex::default(),
+            write_tasks: Tasks::default(),
+            sync_tasks: Tasks::default(),
+            room_tasks: Tasks::default(),
+            cause: Mutex::default(),
             #[cfg(feature = "metrics")]
             gauges: None,
         }
@@ -133,7 +137,7 @@ impl Positions {
         self.written.store(offset, Ordering::SeqCst);
         self.show();
         self.write_done.happen();
-        self.wake_tasks();
+        self.wake(&self.write_tasks, offset, ALL);
     }
 
     /// Starts a sync, which will reach `end`; only the worker calls it. It takes the group with the lower end, whose
@@ -150,7 +154,7 @@ impl Positions {
         self.synced.store(sync.end, Ordering::SeqCst);
         self.show();
         self.syncs[sync.turn].done.happen();
-        self.wake_tasks();
+        self.wake(&self.sync_tasks, sync.end, ALL);
     }
 
     fn sync_ends(&self) -> [u64; 2] {
@@ -176,11 +180,11 @@ impl Positions {
     /// Stops the log for good. Only the first cause counts.
     pub(crate) fn poison(&self, cause: Error) {
         {
-            let mut state = self.state.lock();
-            if state.cause.is_some() {
+            let mut first = self.cause.lock();
+            if first.is_some() {
                 return;
             }
-            state.cause = Some(cause.clone());
+            *first = Some(cause.clone());
             self.poisoned.store(true, Ordering::SeqCst);
         }
         // Before the logger and the metrics, which are the user's code: they may panic, or take long.
@@ -209,7 +213,7 @@ impl Positions {
         if !self.poisoned.load(Ordering::SeqCst) {
             return None;
         }
-        self.state.lock().cause.clone()
+        self.cause.lock().clone()
     }
 
     /// An error if the log takes no more work.
@@ -297,19 +301,61 @@ impl Positions {
         }
     }
 
-    /// Registers to be woken at the next change; the caller looks at [`outcome`](Self::outcome)
-    /// afterwards once more.
-    pub(crate) fn register(&self, waker: &Waker) {
-        let mut state = self.state.lock();
-        self.tasks.store(true, Ordering::SeqCst);
-        if !state.wakers.iter().any(|known| known.will_wake(waker)) {
-            state.wakers.push(waker.clone());
+    /// [`outcome`](Self::outcome) for a task, which is woken once there is one; `entry` is its own. It waits on until
+    /// [`forget_task`](Self::forget_task), or until it gets the outcome.
+    pub(crate) fn poll_outcome(
+        &self,
+        mode: Flush,
+        offset: u64,
+        entry: &mut TaskEntry,
+        waker: &Waker,
+    ) -> Poll<Result<()>> {
+        let tasks = self.tasks(mode);
+        let found = tasks.poll(offset, entry, waker, || self.outcome(mode, offset));
+        if found.is_ready() {
+            tasks.forget(offset, entry);
+        }
+        found
+    }
+
+    /// The task no longer waits for `offset`.
+    pub(crate) fn forget_task(&self, mode: Flush, offset: u64, entry: &mut TaskEntry) {
+        self.tasks(mode).forget(offset, entry);
+    }
+
+    /// For a task that waits for room in the queue or for the next chunk's file: `look` returns `Some` if the task
+    /// need not wait.
+    pub(crate) fn poll_room<T>(
+        &self,
+        entry: &mut TaskEntry,
+        waker: &Waker,
+        look: impl FnMut() -> Option<T>,
+    ) -> Poll<T> {
+        let found = self.room_tasks.poll(0, entry, waker, look);
+        if found.is_ready() {
+            self.forget_room_task(entry);
+        }
+        found
+    }
+
+    /// The task no longer waits for room: the next one may have it.
+    pub(crate) fn forget_room_task(&self, entry: &mut TaskEntry) {
+        if entry.is_registered() {
+            self.room_tasks.forget(0, entry);
+            self.wake(&self.room_tasks, 0, 1);
         }
     }
 
-    /// Whether tasks are registered, whose wakers are the user's code.
+    fn tasks(&self, mode: Flush) -> &Tasks {
+        match mode {
+            Flush::Write => &self.write_tasks,
+            Flush::Sync => &self.sync_tasks,
+        }
+    }
+
+    /// Whether a task waits, whose waker is the user's code.
     pub(crate) fn has_tasks(&self) -> bool {
-        self.tasks.load(Ordering::SeqCst)
+        [&self.write_tasks, &self.sync_tasks, &self.room_tasks].into_iter().any(Tasks::any)
     }
 
     fn wake_all(&self) {
@@ -317,19 +363,24 @@ impl Positions {
         for group in &self.syncs {
             group.done.happen();
         }
-        self.wake_tasks();
+        for tasks in [&self.write_tasks, &self.sync_tasks, &self.room_tasks] {
+            self.wake(tasks, u64::MAX - 1, ALL);
+        }
     }
 
-    /// Wakes the tasks registered, each of which looks again.
-    pub(crate) fn wake_tasks(&self) {
-        if !self.has_tasks() {
+    /// Wakes the first of the tasks that wait for room; each looks again. A task that has found room, or gives up,
+    /// wakes the next one; a task that has found none registers again, and what fills the queue makes room later. So
+    /// each task is woken about once, however many wait, and none is forgotten.
+    pub(crate) fn wake_room_tasks(&self) {
+        self.wake(&self.room_tasks, 0, ROOM_WAKES);
+    }
+
+    /// Wakes tasks that wait for `reached` or less, at most so many.
+    fn wake(&self, tasks: &Tasks, reached: u64, most: usize) {
+        let wakers = tasks.take(reached, most);
+        if wakers.is_empty() {
             return;
         }
-        let wakers = {
-            let mut state = self.state.lock();
-            self.tasks.store(false, Ordering::SeqCst);
-            std::mem::take(&mut state.wakers)
-        };
         // What they wake is the user's code: it may try to wait here, and it may panic.
         let _inside = Inside::enter(self.identity());
         for waker in wakers {

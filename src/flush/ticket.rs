@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::{Flush, Positions};
+use super::{Flush, Positions, TaskEntry};
 use crate::error::{Error, Result};
 use crate::record::Callback;
 use crate::sync::{Condvar, Mutex};
@@ -31,7 +31,7 @@ pub struct FlushTicket {
 #[derive(Debug)]
 enum WaitsFor {
     /// An offset of a log: nothing of the ticket's own is needed.
-    Offset { positions: Arc<Positions>, mode: Flush, offset: u64 },
+    Offset { positions: Arc<Positions>, mode: Flush, offset: u64, entry: TaskEntry },
     /// What a [`FlushSender`] brings.
     Sender(Arc<Slot>),
 }
@@ -58,7 +58,7 @@ impl FlushTicket {
     }
 
     pub(crate) fn for_offset(positions: Arc<Positions>, mode: Flush, offset: u64) -> Self {
-        FlushTicket { waits_for: WaitsFor::Offset { positions, mode, offset } }
+        FlushTicket { waits_for: WaitsFor::Offset { positions, mode, offset, entry: TaskEntry::default() } }
     }
 
     /// Blocks until the flush is done.
@@ -88,7 +88,7 @@ impl FlushTicket {
 
     fn wait_deadline(&self, deadline: Option<Instant>) -> Option<Result<()>> {
         match &self.waits_for {
-            WaitsFor::Offset { positions, mode, offset } => {
+            WaitsFor::Offset { positions, mode, offset, .. } => {
                 positions.wait_until(*mode, *offset, deadline, "FlushTicket::wait")
             }
             WaitsFor::Sender(slot) => slot.wait(deadline),
@@ -130,15 +130,10 @@ impl Slot {
 impl Future for FlushTicket {
     type Output = Result<()>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &self.waits_for {
-            WaitsFor::Offset { positions, mode, offset } => {
-                if let Some(outcome) = positions.outcome(*mode, *offset) {
-                    return Poll::Ready(outcome);
-                }
-                positions.register(context.waker());
-                // It may have come between the look and the registration.
-                positions.outcome(*mode, *offset).map_or(Poll::Pending, Poll::Ready)
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.waits_for {
+            WaitsFor::Offset { positions, mode, offset, entry } => {
+                positions.poll_outcome(*mode, *offset, entry, context.waker())
             }
             WaitsFor::Sender(slot) => {
                 let mut state = slot.state.lock();
@@ -150,6 +145,14 @@ impl Future for FlushTicket {
                     }
                 }
             }
+        }
+    }
+}
+
+impl Drop for FlushTicket {
+    fn drop(&mut self) {
+        if let WaitsFor::Offset { positions, mode, offset, entry } = &mut self.waits_for {
+            positions.forget_task(*mode, *offset, entry);
         }
     }
 }

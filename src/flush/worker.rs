@@ -220,7 +220,7 @@ impl<W: WalTypes> Worker<W> {
     /// Gives room in the queue back, and wakes the tasks that may wait for it.
     fn release(&self, bytes: u64) {
         self.shared.queue.release(bytes);
-        self.shared.positions.wake_tasks();
+        self.shared.positions.wake_room_tasks();
     }
 
     /// Works off the batch.

@@ -10,6 +10,7 @@
 //!   the methods that wait.
 
 mod chunks;
+mod commit;
 mod head;
 mod open;
 
@@ -17,7 +18,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
 use std::thread::JoinHandle;
 
 use self::head::Head;
@@ -25,13 +25,16 @@ use crate::chunk::{ChunkFile, OpenChunk, TailWriter};
 use crate::config::Config;
 use crate::directory::WalLock;
 use crate::error::{Error, Result};
-use crate::flush::{Flush, FlushMetrics, FlushTicket, HandOver, Inside, Pipeline, Progress, ProgressHandle};
+use crate::flush::{
+    Flush, FlushMetrics, FlushTicket, HandOver, Inside, Pipeline, Progress, ProgressHandle, RoomWait,
+};
 use crate::panics::{catch, report};
 use crate::position::Segment;
 use crate::reader::{LogView, Records, WalReader};
 use crate::record::{Batch, Callback, StateMachine, WalRecord, WalTypes};
 use crate::recovery::RecoveryReport;
 
+pub(crate) use commit::Wants;
 pub use open::OpenOptions;
 
 /// A chunked write-ahead log.
@@ -359,16 +362,12 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// }
     /// ```
     pub fn room(&self) -> impl Future<Output = ()> + Send + use<W> {
-        let shared = self.shared.clone();
         let bytes = self.rotation_weight(self.hand_over.waiting(self.end()));
+        let shared = self.shared.clone();
+        let mut wait = RoomWait::new(shared.positions.clone());
         std::future::poll_fn(move |context| {
-            let is_ready = || shared.queue.has_room(bytes) || shared.positions.check().is_err();
-            if is_ready() {
-                return Poll::Ready(());
-            }
-            shared.positions.register(context.waker());
-            // It may have come between the look and the registration.
-            if is_ready() { Poll::Ready(()) } else { Poll::Pending }
+            let has_room = || shared.queue.has_room(bytes) || shared.positions.check().is_err();
+            wait.poll(context.waker(), || has_room().then_some(()))
         })
     }
 

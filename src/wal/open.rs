@@ -434,16 +434,18 @@ fn new_pipeline<W: WalTypes>(
     let positions = Positions::new(end);
     #[cfg(feature = "metrics")]
     let positions = positions.shown_in(crate::flush::Registry::new(&config.dir).gauges(end));
+    let positions = Arc::new(positions);
     let housekeeper = HousekeeperConfig {
         storage: storage.clone(),
         dir: config.dir.clone(),
         file_size: config.chunk_file_size(),
         spares_max: usize::try_from(config.spare_chunks).unwrap_or(usize::MAX),
         metrics: metrics.clone(),
+        positions: positions.clone(),
     };
     Pipeline {
         queue: Queue::new(config.flush_queue_max_bytes),
-        positions: Arc::new(positions),
+        positions,
         tail,
         metrics,
         housekeeper: Arc::new(Housekeeper::new(housekeeper, spares)),

@@ -8,6 +8,7 @@ mod gate;
 pub mod on_disk;
 mod random;
 mod spells;
+mod tasks;
 mod texts;
 
 use std::sync::mpsc::Sender;
@@ -22,6 +23,7 @@ pub use child::again;
 pub use gate::Gate;
 pub use random::*;
 pub use spells::*;
+pub use tasks::*;
 pub use texts::*;
 
 pub use forge::*;

@@ -1,31 +1,19 @@
 //! Room in the queue as something to await.
 
-use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Wake, Waker};
 
 use super::*;
 
-#[derive(Default)]
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
-/// Polls once; returns whether it is ready, and the waker's count.
-fn poll(future: Pin<&mut impl Future<Output = ()>>) -> (bool, Arc<Wakes>) {
-    let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(wakes.clone());
-    (future.poll(&mut Context::from_waker(&waker)).is_ready(), wakes)
+/// Polls once; whether it is ready, and who was told to be woken.
+fn poll(mut future: impl Future<Output = ()> + Unpin) -> (bool, Arc<Wakes>) {
+    let (outcome, wakes) = poll_once(&mut future);
+    (outcome.is_ready(), wakes)
 }
 
 fn wait_for(wakes: &Wakes) {
     let start = Instant::now();
-    while wakes.0.load(SeqCst) == 0 {
+    while wakes.so_far() == 0 {
         assert!(start.elapsed() < Duration::from_secs(5), "nobody woke the task");
         thread::yield_now();
     }
@@ -54,7 +42,7 @@ fn a_task_is_woken_when_there_is_room() {
     let (ready, wakes) = poll(room.as_mut());
     assert!(!ready);
     thread::sleep(Duration::from_millis(20));
-    assert_eq!(wakes.0.load(SeqCst), 0, "nothing has happened");
+    assert_eq!(wakes.so_far(), 0, "nothing has happened");
     gate.open();
     wait_for(&wakes);
     wal.wait_idle().unwrap();

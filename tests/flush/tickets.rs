@@ -1,29 +1,8 @@
 //! Tickets resolve by waiting and by `.await`, once.
 
-use std::pin::pin;
-use std::task::{Context, Poll, Wake, Waker};
-
 use chunked_wal::{Callback, FlushTicket};
 
 use super::*;
-
-/// Runs a future on this thread.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
 
 /// A sync flush whose completion is awaited in one way or another.
 fn flush_and(wal: &mut SpellWal, way: &str) -> FlushTicket {
@@ -95,4 +74,78 @@ fn tickets_outlive_the_log_and_return_how_it_ended() {
     wal.close().unwrap();
     ticket.wait().unwrap();
     assert!(matches!(never_sent.wait(), Err(Error::Closed)), "a dropped sender resolves its ticket");
+}
+
+/// A ticket that was polled once, and how often its task was woken.
+fn polled(mut ticket: FlushTicket) -> (FlushTicket, Arc<Wakes>) {
+    let (outcome, wakes) = poll_once(&mut ticket);
+    assert!(outcome.is_pending());
+    (ticket, wakes)
+}
+
+/// A log whose n-th sync waits at the n-th gate; later ones don't wait.
+fn gated(gates: usize) -> (Disk, SpellWal, Vec<Arc<Gate>>) {
+    let disk = Disk::with(|config| {
+        config.chunk_max_size = 64 << 20;
+        config.flush_queue_max_bytes = 64 << 20;
+        config.flush_batch_max_items = 1 << 20;
+    });
+    let wal: SpellWal = disk.options().open(&mut Book::default()).unwrap();
+    wal.wait_idle().unwrap();
+    let gates: Vec<_> = (0..gates).map(|_| Arc::new(Gate::default())).collect();
+    let (hooked, syncs) = (gates.clone(), AtomicU64::new(0));
+    disk.storage.on_operation(move |op| {
+        if op.kind == OpKind::Sync
+            && let Some(gate) = hooked.get(syncs.fetch_add(1, SeqCst) as usize)
+        {
+            gate.pass();
+        }
+    });
+    (disk, wal, gates)
+}
+
+fn one_more(wal: &mut SpellWal) -> (FlushTicket, Arc<Wakes>) {
+    wal.append(&spell("word")).unwrap();
+    polled(wal.flush_ticket(Flush::Sync).unwrap())
+}
+
+#[test]
+fn a_sync_wakes_the_tasks_that_it_serves_and_no_others() {
+    let (_disk, mut wal, gates) = gated(2);
+    let first = one_more(&mut wal);
+    gates[0].wait_for(1);
+    let rest: Vec<_> = (1..10_000).map(|_| one_more(&mut wal)).collect();
+    let woken = || rest.iter().map(|(_, wakes)| wakes.so_far()).sum::<usize>();
+    gates[0].open();
+    gates[1].wait_for(1);
+    assert_eq!((first.1.so_far(), woken()), (1, 0));
+    let (given_up, kept): (Vec<_>, Vec<_>) = rest.into_iter().enumerate().partition(|(i, _)| i % 2 == 0);
+    let given_up: Vec<_> = given_up.into_iter().map(|(_, (_, wakes))| wakes).collect();
+    assert!(given_up.iter().all(|wakes| Arc::strong_count(wakes) == 1), "a dropped ticket leaves its waker");
+    gates[1].open();
+    for (_, (ticket, wakes)) in kept {
+        ticket.wait().unwrap();
+        while wakes.so_far() == 0 {
+            thread::yield_now();
+        }
+        assert_eq!((wakes.so_far(), Arc::strong_count(&wakes)), (1, 1));
+    }
+    assert!(given_up.iter().all(|wakes| wakes.so_far() == 0));
+}
+
+#[test]
+fn a_failure_wakes_every_task() {
+    let (disk, mut wal, gates) = gated(1);
+    let first = one_more(&mut wal);
+    gates[0].wait_for(1);
+    disk.storage.fail(Fault::new(OpKind::Sync, 0, FaultHow::Io));
+    let mut all: Vec<_> = (1..1000).map(|_| one_more(&mut wal)).collect();
+    all.push(first);
+    gates[0].open();
+    for (ticket, wakes) in all {
+        assert!(matches!(block_on(ticket), Err(Error::Io { op: "sync", .. })));
+        while wakes.so_far() == 0 {
+            thread::yield_now();
+        }
+    }
 }

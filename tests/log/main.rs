@@ -10,5 +10,6 @@ mod edges;
 mod fixtures;
 mod model;
 mod payloads;
+mod shared;
 mod stress;
 mod users;

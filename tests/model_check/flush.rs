@@ -15,6 +15,8 @@ mod progress;
 mod queue;
 #[path = "../../src/flush/rotate.rs"]
 mod rotate;
+#[path = "../../src/flush/tasks.rs"]
+mod tasks;
 #[path = "../../src/flush/ticket.rs"]
 mod ticket;
 #[path = "../../src/flush/worker.rs"]
@@ -34,6 +36,7 @@ pub(crate) use hand_over::HandOver;
 pub(crate) use metrics::Metrics;
 pub(crate) use progress::{Positions, Progress, ProgressHandle, SyncTurn};
 pub(crate) use queue::{BatchLimit, Entry, Queue, Refused, Wake};
+pub(crate) use tasks::{TaskEntry, Tasks};
 pub(crate) use ticket::{FlushSender, FlushTicket};
 pub(crate) use worker::{Pipeline, Quiet, Worker, run};
 

@@ -9,8 +9,8 @@ use crate::chunk::{ChunkFile, ChunkWriter, Disk, Tail};
 use crate::config::IdleMark;
 use crate::error::Result;
 use crate::flush::{
-    BatchLimit, ChunkBeginning, Flush, FlushSender, HandOver, Housekeeper, Metrics, Pipeline, Positions,
-    Queue, Quiet, Rotation, Spare, Worker,
+    BatchLimit, ChunkBeginning, Flush, FlushSender, FlushTicket, HandOver, Housekeeper, Metrics, Pipeline,
+    Positions, Queue, Quiet, Rotation, Spare, Worker,
 };
 use crate::format::{Header, Seal};
 use crate::position::ChunkId;
@@ -74,6 +74,11 @@ impl Appender {
         self.end += bytes;
         self.shared.positions.publish_appended(self.end);
         true
+    }
+
+    /// Waits for no room.
+    pub(crate) fn ticket_now(&mut self, mode: Flush) -> FlushTicket {
+        self.hand_over.ticket_now(self.end, mode)
     }
 
     pub(crate) fn sync(&mut self) -> Result<()> {

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::error::Error as _;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use shuttle::future::block_on;
@@ -178,8 +180,8 @@ pub(crate) fn room() {
 
 /// Waits in one of the ways that there are.
 fn wait_somehow(positions: &Arc<Positions>, mode: Flush, offset: u64) -> Result<()> {
-    let ticket = FlushTicket::for_offset(positions.clone(), mode, offset);
-    match draw(0, 3) {
+    let mut ticket = FlushTicket::for_offset(positions.clone(), mode, offset);
+    match draw(0, 4) {
         0 => ticket.wait(),
         1 => block_on(ticket),
         2 => loop {
@@ -187,8 +189,18 @@ fn wait_somehow(positions: &Arc<Positions>, mode: Flush, offset: u64) -> Result<
                 return outcome;
             }
         },
+        3 => {
+            // Another task, which gives up; and this one is first polled with another waker.
+            poll_once(&mut FlushTicket::for_offset(positions.clone(), mode, draw(1, offset)));
+            poll_once(&mut ticket);
+            block_on(ticket)
+        }
         _ => positions.wait(mode, offset, "wait"),
     }
+}
+
+fn poll_once(ticket: &mut FlushTicket) {
+    let _outcome = pin!(ticket).poll(&mut Context::from_waker(Waker::noop()));
 }
 
 /// Every wait for an offset ends, by the offset, the poison or the close, and with the right word.
@@ -228,6 +240,7 @@ pub(crate) fn positions() {
         };
         judge(&outcome, offset <= reached, poisoned.then(|| failure(1)).as_ref());
     }
+    assert!(!positions.has_tasks(), "a task has left its entry");
     watcher.join().unwrap();
 }
 
@@ -324,7 +337,7 @@ pub(crate) fn log() {
                 Asked { mode, offset, outcome }
             }
         };
-        match draw(0, 4) {
+        match draw(0, 5) {
             0 => {
                 // The sender is the callback: a second completion can't be, a lost one is `Closed`.
                 let (sender, ticket) = FlushTicket::pair();
@@ -343,6 +356,10 @@ pub(crate) fn log() {
                 waiters.push(thread::spawn(move || asked(Flush::Sync, outcome)));
             }
             3 => drop(appender.rotate()),
+            4 => {
+                let ticket = appender.ticket_now(mode);
+                waiters.push(thread::spawn(move || asked(mode, block_on(ticket))));
+            }
             _ => {}
         }
     }
@@ -406,4 +423,5 @@ pub(crate) fn offsets() {
     for waiter in waiters {
         assert!(waiter.join().unwrap().is_ok());
     }
+    assert!(!positions.has_tasks(), "a task has left its entry");
 }

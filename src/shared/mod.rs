@@ -1,0 +1,223 @@
+//! [`SharedWal`]: a log and its state machine for any number of threads and tasks.
+//!
+//! ```text
+//! commit ─► lock: rotate if full ─► append ─► apply ─► ask for a sync ─► unlock ─► wait for the sync
+//!           └───────────────── memory only ──────────────────────────┘            └ shared with others
+//! ```
+//!
+//! - One lock orders all commits, so the order of application is the order in the log.
+//! - No thread waits for the worker or for the disk while it holds that lock, except on a full disk: a commit that finds
+//!   no room in the queue, or no file for the next chunk, releases the lock and waits.
+//! - The state has a lock of its own, taken after the first, and held for the application alone.
+
+mod close;
+mod commit;
+mod snapshot;
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use self::close::Closing;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::flush::{Inside, Positions, Progress, ProgressHandle, SpareAsked};
+use crate::reader::WalReader;
+use crate::record::{StateMachine, WalTypes};
+use crate::wal::{ChunkedWal, Wants};
+
+pub use commit::Commit;
+
+/// A log and its state machine, for any number of threads and tasks: clone it, and commit from each.
+///
+/// [`commit`](Self::commit) appends an action, applies it, and returns a [`Commit`], which resolves when the record is
+/// durable: [`wait`](Commit::wait) for it, or `.await` it. The order of application is the order in the log. Commits
+/// that are made while the disk is busy share the next sync.
+///
+/// ```
+/// # use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, SharedWal, StateMachine, WalRecord, WalTypes};
+/// # struct Ledger;
+/// # impl WalTypes for Ledger { type Action = u64; type Checkpoint = u64; type Callback = (); }
+/// # #[derive(Default)]
+/// # struct Balance(u64);
+/// # impl StateMachine<Ledger> for Balance {
+/// #     type Error = std::convert::Infallible;
+/// #     fn apply(&mut self, record: &WalRecord<Ledger>, _: ChunkId, _: Segment) -> Result<(), Self::Error> {
+/// #         match record {
+/// #             WalRecord::Action(amount) => self.0 += amount,
+/// #             WalRecord::Checkpoint(balance) => self.0 = *balance,
+/// #         }
+/// #         Ok(())
+/// #     }
+/// #     fn checkpoint(&self) -> u64 { self.0 }
+/// # }
+/// # let dir = tempfile::tempdir()?;
+/// # let config = Config::new(dir.path());
+/// let wal = SharedWal::<Ledger, _>::open(config, Balance::default())?;
+/// let threads: Vec<_> = (0..8)
+///     .map(|_| {
+///         let wal = wal.clone();
+///         std::thread::spawn(move || wal.commit(5)?.wait())
+///     })
+///     .collect();
+/// for thread in threads {
+///     thread.join().unwrap()?; // durable
+/// }
+/// assert_eq!(wal.read(|balance| balance.0), 40);
+/// wal.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Reads
+///
+/// [`read`](Self::read) sees each action as soon as it is applied, which is before it is durable. Before a program
+/// answers with what it has read, a crash can still take that back; a program that must not answer so commits
+/// something first and waits, or waits with [`progress_handle`](Self::progress_handle).
+///
+/// # Blocking
+///
+/// `commit` blocks only while the queue is full, or while no file is ready for the next chunk;
+/// [`commit_async`](Self::commit_async) awaits both instead. No other thread is held up by that wait. On a full disk
+/// both block while removals are under way that may free space.
+///
+/// # Panics
+///
+/// A panic of the codec or of the state machine goes through to the caller of `commit`. Nothing is appended then, and
+/// all handles go on. As with an error, `apply` must leave the state as it was if it panics.
+///
+/// # In a callback
+///
+/// Inside [`read`](Self::read), [`with_log`](Self::with_log), the state machine and the codec, and in a callback of the
+/// log, a call that needs the log's lock could wait for itself: it returns [`Error::WouldDeadlock`].
+///
+/// # Closing
+///
+/// [`close`](Self::close) from any handle closes the log for all of them. Otherwise the last handle closes it when it is
+/// dropped, and blocks meanwhile. A [`Commit`] and a [`reader`](Self::reader) are no handles.
+pub struct SharedWal<W: WalTypes, SM> {
+    core: Arc<Core<W, SM>>,
+}
+
+struct Core<W: WalTypes, SM> {
+    /// None once it is closed. Locked before `state`.
+    log: Mutex<Option<ChunkedWal<W>>>,
+    state: RwLock<SM>,
+    closing: Arc<Closing>,
+    /// Held for a whole snapshot: an older one must not replace a newer one.
+    snapshot: Mutex<()>,
+    positions: Arc<Positions>,
+    reader: WalReader<W>,
+}
+
+impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
+    /// Shares a log that is open. `state_machine` is the one that it was opened with, and everything appended since has
+    /// been applied.
+    pub fn new(wal: ChunkedWal<W>, state_machine: SM) -> Self {
+        let core = Core {
+            positions: wal.positions().clone(),
+            reader: wal.reader(),
+            log: Mutex::new(Some(wal)),
+            state: RwLock::new(state_machine),
+            closing: Arc::default(),
+            snapshot: Mutex::default(),
+        };
+        SharedWal { core: Arc::new(core) }
+    }
+
+    /// Opens or creates the log in `config.dir`, and replays it into `state_machine`. For other options, open a
+    /// [`ChunkedWal`] and share it with [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open`](crate::OpenOptions::open).
+    pub fn open(config: Config, mut state_machine: SM) -> Result<Self> {
+        let wal = ChunkedWal::open(config, &mut state_machine)?;
+        Ok(SharedWal::new(wal, state_machine))
+    }
+
+    /// Looks at the state. Any number of threads may look at once.
+    ///
+    /// It waits for a commit that is being applied. As long as `look` runs, no commit is applied, and so no later one
+    /// is appended: keep it short, and clone what takes long.
+    ///
+    /// Inside `look` a commit returns [`Error::WouldDeadlock`]. Another `read` is allowed.
+    pub fn read<R>(&self, look: impl FnOnce(&SM) -> R) -> R {
+        self.core.read(look)
+    }
+
+    /// Does with log and state whatever else there is to do: rotate, drain, look at statistics. All commits and reads
+    /// wait meanwhile. What `work` appends, it must also apply.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], and [`Error::WouldDeadlock`] [in a callback](Self#in-a-callback).
+    pub fn with_log<R>(&self, work: impl FnOnce(&mut ChunkedWal<W>, &mut SM) -> R) -> Result<R> {
+        self.core.refuse_inside("with_log")?;
+        let mut log = self.core.log.lock();
+        let wal = log.as_mut().ok_or(Error::Closed)?;
+        let mut state = self.core.state.write();
+        let _inside = Inside::enter(self.core.identity());
+        Ok(work(wal, &mut state))
+    }
+
+    /// How far the log has got; after a close, how far it had got.
+    pub fn progress(&self) -> Progress {
+        self.core.positions.progress()
+    }
+
+    /// Looks at the progress, and waits for it, without this handle.
+    pub fn progress_handle(&self) -> ProgressHandle {
+        ProgressHandle::new(self.core.positions.clone())
+    }
+
+    /// Reads records, and [follows](WalReader::follow) the log, without this handle.
+    pub fn reader(&self) -> WalReader<W> {
+        self.core.reader.clone()
+    }
+}
+
+impl<W: WalTypes, SM> Core<W, SM> {
+    /// Distinguishes threads that hold one of its locks.
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// An error if this thread holds a lock that `method` needs, or may be one that the holder waits for.
+    fn refuse_inside(&self, method: &'static str) -> Result<()> {
+        Inside::refuse_wait(self.identity(), method)?;
+        Inside::refuse_wait(self.positions.identity(), method)
+    }
+
+    fn read<R>(&self, look: impl FnOnce(&SM) -> R) -> R {
+        // Recursive: a commit that waits must not come between two reads of one thread.
+        let state = self.state.read_recursive();
+        let _inside = Inside::enter(self.identity());
+        look(&state)
+    }
+
+    /// Does `work` under the lock; `None` if it would wait for the worker.
+    fn attempt<T>(
+        &self,
+        wants: Wants,
+        asked: &mut SpareAsked,
+        work: impl FnOnce(&mut ChunkedWal<W>) -> Result<T>,
+    ) -> Option<Result<T>> {
+        let mut log = self.log.lock();
+        let Some(wal) = log.as_mut() else { return Some(Err(Error::Closed)) };
+        let _inside = Inside::enter(self.identity());
+        wal.is_ready(wants, asked).then(|| work(wal))
+    }
+}
+
+impl<W: WalTypes, SM> Clone for SharedWal<W, SM> {
+    fn clone(&self) -> Self {
+        SharedWal { core: self.core.clone() }
+    }
+}
+
+impl<W: WalTypes, SM> fmt::Debug for SharedWal<W, SM> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedWal").field("progress", &self.core.positions.progress()).finish_non_exhaustive()
+    }
+}

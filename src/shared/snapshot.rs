@@ -1,0 +1,100 @@
+//! A snapshot of the state, and the removal of the chunks that it makes unnecessary.
+
+use super::SharedWal;
+use crate::error::{Error, Result};
+use crate::flush::{Flush, Inside};
+use crate::position::ChunkId;
+use crate::record::{StateMachine, WalTypes};
+use crate::wal::Wants;
+
+impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
+    /// Takes a snapshot of the state, then removes the chunks that it covers; returns their ids. Commits go on while the
+    /// snapshot is written.
+    ///
+    /// 1. Under the lock: a new chunk begins, unless the open one has no record yet, and `take` copies what the snapshot
+    ///    needs, for example by `SM::clone`. Commits wait for that.
+    /// 2. Without a lock: all that was taken becomes durable in the log, so that a crash never leaves a snapshot that is
+    ///    ahead of its log. Then `write` writes the snapshot. **When it returns `Ok`, the snapshot must be durable**:
+    ///    synced, and so its name.
+    /// 3. Under the lock: the chunks before the new one are drained, and their removal is queued. It follows in the
+    ///    background; [`ChunkedWal::wait_idle`](crate::ChunkedWal::wait_idle) waits for it.
+    ///
+    /// Chunks that were drained before and not removed are removed too. A reader that has not read the drained records
+    /// yet doesn't find them any more. When the program starts again, it loads the snapshot and opens the log with
+    /// [`Replay::All`](crate::Replay::All): the state machine then gets the checkpoint of the oldest chunk first, and
+    /// the records after it, of which the snapshot may have some.
+    ///
+    /// Blocks for as long as `write` takes, and for syncs of the log; in async code use the executor's thread for
+    /// blocking calls. Snapshots take turns: one that is taken meanwhile, from another handle, waits for this one.
+    ///
+    /// ```
+    /// # use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, SharedWal, StateMachine, WalRecord, WalTypes};
+    /// # struct Log;
+    /// # impl WalTypes for Log { type Action = u64; type Checkpoint = u64; type Callback = (); }
+    /// # #[derive(Default)]
+    /// # struct Sum(u64);
+    /// # impl StateMachine<Log> for Sum {
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn apply(&mut self, record: &WalRecord<Log>, _: ChunkId, _: Segment) -> Result<(), Self::Error> {
+    /// #         match record {
+    /// #             WalRecord::Action(n) => self.0 += n,
+    /// #             WalRecord::Checkpoint(sum) => self.0 = *sum,
+    /// #         }
+    /// #         Ok(())
+    /// #     }
+    /// #     fn checkpoint(&self) -> u64 { self.0 }
+    /// # }
+    /// # let dir = tempfile::tempdir()?;
+    /// let wal = SharedWal::<Log, _>::open(Config::new(dir.path().join("log")), Sum::default())?;
+    /// wal.commit(7)?.wait()?;
+    /// let (snapshot, new) = (dir.path().join("snapshot"), dir.path().join("snapshot.new"));
+    /// let removed = wal.snapshot_and_drain(
+    ///     |sum| sum.0,
+    ///     |sum| -> Result<(), Box<dyn std::error::Error>> {
+    ///         std::fs::write(&new, sum.to_le_bytes())?;
+    ///         std::fs::File::open(&new)?.sync_all()?;
+    ///         std::fs::rename(&new, &snapshot)?;
+    ///         std::fs::File::open(dir.path())?.sync_all()?; // the name
+    ///         Ok(())
+    ///     },
+    /// )?;
+    /// assert_eq!(removed.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What `write` returns: nothing is drained then, and the next snapshot covers the same and more. The errors of
+    /// [`close_open_chunk`](crate::ChunkedWal::close_open_chunk) and of a failed sync, before `write` was called; those
+    /// of [`remove_chunks`](crate::ChunkedWal::remove_chunks) after it. [`Error::Closed`];
+    /// [`Error::WouldDeadlock`] [in a callback](Self#in-a-callback) and inside `write`.
+    pub fn snapshot_and_drain<S, E: From<Error>>(
+        &self,
+        take: impl FnOnce(&SM) -> S,
+        write: impl FnOnce(S) -> Result<(), E>,
+    ) -> Result<Vec<ChunkId>, E> {
+        self.core.refuse_inside("snapshot_and_drain")?;
+        let snapshot = &self.core.snapshot;
+        Inside::refuse_wait(std::ptr::from_ref(snapshot).addr(), "snapshot_and_drain")?;
+        let _turn = snapshot.lock();
+        let mut take = Some(take);
+        let (chunk_id, durable, taken) = self.core.until_ready(|core, asked| {
+            core.attempt(Wants::Rotate, asked, |wal| {
+                let chunk_id = wal.begin_chunk_for_snapshot(|| self.read(SM::checkpoint))?;
+                let durable = wal.flush_ticket(Flush::Sync)?;
+                // It is there: an attempt that gets as far as this is the last.
+                let take = take.take().ok_or(Error::Closed)?;
+                Ok((chunk_id, durable, self.read(take)))
+            })
+        })?;
+        durable.wait()?;
+        {
+            let _inside = Inside::enter(std::ptr::from_ref(snapshot).addr());
+            write(taken)?;
+        }
+        let drained = self.core.until_ready(|core, asked| {
+            core.attempt(Wants::Append, asked, |wal| wal.remove_chunks_before(chunk_id))
+        });
+        Ok(drained?)
+    }
+}

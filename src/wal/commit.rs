@@ -1,0 +1,89 @@
+//! What [`SharedWal`](crate::SharedWal) needs of a log: steps that don't wait for the worker.
+
+use std::ops::DerefMut;
+use std::sync::Arc;
+
+use super::ChunkedWal;
+use crate::error::{Error, Result};
+use crate::flush::{Flush, FlushTicket, Pipeline, Positions, SpareAsked};
+use crate::position::{ChunkId, Segment};
+use crate::record::{StateMachine, WalRecord, WalTypes};
+
+/// What a caller wants to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// Append a record, after a rotation if the open chunk is full.
+    Append,
+    /// Rotate.
+    Rotate,
+}
+
+impl<W: WalTypes> ChunkedWal<W> {
+    pub(crate) fn positions(&self) -> &Arc<Positions> {
+        &self.shared.positions
+    }
+
+    /// Whether the next step would wait neither for room in the queue nor for the next chunk's file; if it would wait
+    /// for the file, asks for one. A rotation may still wait for the room of its checkpoint. True in a log that has
+    /// failed, where the next step returns the cause.
+    pub(crate) fn is_ready(&self, wants: Wants, asked: &mut SpareAsked) -> bool {
+        let Pipeline { queue, positions, housekeeper, .. } = &*self.shared;
+        if positions.check().is_err() {
+            return true;
+        }
+        let rotates = wants == Wants::Rotate || self.is_open_chunk_full() || self.head.open().is_none();
+        let waiting = self.hand_over.waiting(self.end());
+        let bytes = if rotates { self.rotation_weight(waiting) } else { waiting.max(1) };
+        queue.has_room(bytes) && (!rotates || housekeeper.has_spare(asked))
+    }
+
+    /// Appends an action, applies it to the state machine that `write` returns, and asks for a sync: all of it, or
+    /// nothing. Waits for no room if the log [is ready](Self::is_ready). The state machine is borrowed for the
+    /// application only, not while the action is encoded.
+    pub(crate) fn commit<SM, G>(
+        &mut self,
+        action: W::Action,
+        write: impl FnOnce() -> G,
+    ) -> Result<(Segment, FlushTicket)>
+    where
+        SM: StateMachine<W>,
+        G: DerefMut<Target = SM>,
+    {
+        let record = WalRecord::Action(action);
+        self.stage(&record)?;
+        let segment = self.head.opened()?.staged();
+        let chunk_id = self.open_chunk_id();
+        let mut state = write();
+        if let Err(error) = state.apply(&record, chunk_id, segment) {
+            let source = Arc::from(error.into());
+            return Err(Error::StateMachine { chunk_id, offset: segment.offset, source });
+        }
+        let segment = self.accept()?;
+        drop(state);
+        Ok((segment, self.hand_over.ticket_now(self.end(), Flush::Sync)))
+    }
+
+    /// Begins a chunk unless the open one has no record but its checkpoint; returns where the open chunk begins then.
+    pub(crate) fn begin_chunk_for_snapshot(
+        &mut self,
+        checkpoint: impl FnOnce() -> W::Checkpoint,
+    ) -> Result<ChunkId> {
+        if self.head.open().is_none_or(|open| open.records() > 1) {
+            self.close_open_chunk_with(checkpoint())?;
+        }
+        Ok(self.open_chunk_id())
+    }
+
+    /// Drains and removes the chunks before `chunk_id`, those included that were drained before.
+    pub(crate) fn remove_chunks_before(&mut self, chunk_id: ChunkId) -> Result<Vec<ChunkId>> {
+        loop {
+            let oldest = self.view.chunks.read().drainable().filter(|chunk| chunk.id() < chunk_id);
+            let Some(chunk) = oldest else { break };
+            self.view.drain(&chunk);
+            self.drained.push_back(chunk.file.clone());
+        }
+        let ids: Vec<_> = self.drained.iter().map(|file| file.id()).collect();
+        self.remove_chunks(ids.clone())?;
+        Ok(ids)
+    }
+}
