@@ -231,6 +231,10 @@ mutation 'a reader takes what is written for durable' $directory \
     's/ReadUpTo::Durable => frontier\.synced\.max\(newest\.0\)/ReadUpTo::Durable => frontier.end/' "$read_only"
 mutation 'a mark on open before the name is durable' src/recovery/repair.rs \
     's/(        storage\.sync_dir\(&config\.dir\)[^;]*;\n)(.*?)(        if let \(Some\(RepairedChunk)/$2$1$3/s' "$read_only"
+mutation 'a pin is not looked at' $housekeeper \
+    's/!self\.stalled && !self\.pins\.keep\(chunk\.id\(\)\)/!self.stalled/' '--test reading pinned'
+mutation 'a pinned reader sees what comes later' src/reader/mod.rs \
+    's/let end = self\.end\(\);(\s+let pin)/let end = u64::MAX;$1/' '--test reading pinned'
 mutation 'a reader that takes a removed chunk for damaged' src/directory/changing.rs \
     's/if self\.left == 0 \|\|/if self.left < 8 ||/' '--test reading a_chunk_removed'
 

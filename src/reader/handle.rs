@@ -1,16 +1,16 @@
 //! [`WalReader`] and [`Records`]: the same face for a log that is open here and for a directory.
 
-use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, io};
 
 #[cfg(feature = "blob")]
 use super::StoredFrame;
 use super::directory::{Begin, Directory, DirectoryRecords};
 use super::live::LiveRecords;
-use super::{Follow, LogView, ReadUpTo};
+use super::{Follow, LogView, PinnedReader, ReadUpTo};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::position::{ChunkId, Segment};
@@ -114,7 +114,7 @@ impl<W: WalTypes> WalReader<W> {
     /// The global offset after the last record that can be read; of a directory, as of the last look.
     pub fn end(&self) -> u64 {
         match &self.source {
-            Source::Live(view) => view.positions.appended(),
+            Source::Live(view) => view.end(),
             Source::Directory(directory) => directory.bounds().1,
         }
     }
@@ -134,6 +134,51 @@ impl<W: WalTypes> WalReader<W> {
             Source::Directory(directory) => directory.refresh()?,
         }
         Ok(self.end())
+    }
+
+    /// The log as it is now: a reader from which no removal takes anything.
+    ///
+    /// ```
+    /// # use chunked_wal::raw::{Payload, Raw};
+    /// # use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, StateMachine, WalRecord};
+    /// # struct Nothing;
+    /// # impl StateMachine<Raw> for Nothing {
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn apply(&mut self, _: &WalRecord<Raw>, _: ChunkId, _: Segment) -> Result<(), Self::Error> { Ok(()) }
+    /// #     fn checkpoint(&self) -> Payload { Payload::default() }
+    /// # }
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut wal = ChunkedWal::<Raw>::open(Config::new(dir.path()), &mut Nothing)?;
+    /// wal.append(&WalRecord::Action(Payload(b"old".to_vec())))?;
+    /// let pinned = wal.reader().pin()?; // or `wal.pinned_reader()`
+    ///
+    /// wal.close_open_chunk(&Nothing)?;
+    /// let drained = wal.drain_closed_chunks_while(|_| true);
+    /// wal.remove_chunks(drained)?; // takes effect once `pinned` is dropped
+    /// assert_eq!(wal.records().count(), 1); // the new chunk's checkpoint
+    /// assert_eq!(pinned.records().count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`]. [`Error::Io`] of the kind [`Unsupported`](io::ErrorKind::Unsupported) for a reader of a
+    /// directory, whose chunks another process removes.
+    pub fn pin(&self) -> Result<PinnedReader<W>> {
+        match &self.source {
+            Source::Live(view) => {
+                view.check()?;
+                Ok(PinnedReader::of(view))
+            }
+            Source::Directory(directory) => Err(Error::io(
+                "pin",
+                directory.dir.clone(),
+                io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "only the process that writes the log can keep its chunks: pin a reader of its `ChunkedWal`",
+                ),
+            )),
+        }
     }
 
     /// As [`read_record`](Self::read_record), without the codec, of a log that is open in this process.

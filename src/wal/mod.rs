@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::flush::{Flush, FlushMetrics, FlushTicket, HandOver, Inside, Pipeline, Progress, ProgressHandle};
 use crate::panics::{catch, report};
 use crate::position::Segment;
-use crate::reader::{LogView, Records, WalReader};
+use crate::reader::{LogView, PinnedReader, Records, WalReader};
 use crate::record::{Batch, Callback, StateMachine, WalRecord, WalTypes};
 use crate::recovery::RecoveryReport;
 
@@ -410,7 +410,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.progress_handle().wait_synced(offset)
     }
 
-    /// Waits until all that was handed over so far is done, removals included.
+    /// Waits until all that was handed over so far is done, removals included, except those that a
+    /// [pinned reader](Self::pinned_reader) puts off.
     ///
     /// # Errors
     ///
@@ -436,6 +437,11 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// A handle for reading from other threads.
     pub fn reader(&self) -> WalReader<W> {
         WalReader::new(self.view.clone())
+    }
+
+    /// The log as it is now, for reading from any thread: no removal takes anything from it.
+    pub fn pinned_reader(&self) -> PinnedReader<W> {
+        PinnedReader::of(&self.view)
     }
 
     /// All records from the oldest kept to the last one appended by now; see [`WalReader::records`].
