@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
 
-#[cfg(feature = "blob")]
-use super::StoredFrame;
 use super::directory::{Begin, Directory, DirectoryRecords};
 use super::live::LiveRecords;
 use super::{Follow, LogView, PinnedReader, ReadUpTo};
+#[cfg(feature = "blob")]
+use super::{FrameParts, StoredFrame};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::position::{ChunkId, Segment};
@@ -186,6 +186,15 @@ impl<W: WalTypes> WalReader<W> {
     pub(crate) fn read_frame(&self, segment: Segment) -> Result<StoredFrame> {
         match &self.source {
             Source::Live(view) => view.read_frame(segment),
+            Source::Directory(directory) => Err(directory.not_in_log(segment.offset, segment.size)),
+        }
+    }
+
+    /// As [`read_frame`](Self::read_frame), for reading parts of it.
+    #[cfg(feature = "blob")]
+    pub(crate) fn frame_parts(&self, segment: Segment) -> Result<FrameParts<'_, W::Checkpoint>> {
+        match &self.source {
+            Source::Live(view) => view.frame_parts(segment),
             Source::Directory(directory) => Err(directory.not_in_log(segment.offset, segment.size)),
         }
     }

@@ -18,6 +18,8 @@ mod follow;
 mod handle;
 mod last_reads;
 mod live;
+#[cfg(feature = "blob")]
+mod parts;
 mod pinned;
 
 use std::cell::Cell;
@@ -40,6 +42,8 @@ pub use follow::Follow;
 pub use handle::{ReadOnlyOptions, Records, WalReader};
 use last_reads::{HeldFile, LastReads};
 use live::{ChunkBytes, record_holding};
+#[cfg(feature = "blob")]
+pub(crate) use parts::FrameParts;
 pub use pinned::PinnedReader;
 
 /// A record larger than this has its header read before memory is taken for the whole.
