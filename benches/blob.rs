@@ -121,12 +121,30 @@ fn read(c: &mut Criterion) {
     group.finish();
 }
 
+/// 4 KiB of a blob of 4 MiB in the page cache, at any place.
+fn read_range(c: &mut Criterion) {
+    let dir = dir();
+    let mut config = BlobConfig::new(dir.path());
+    config.cache_bytes_max = 0;
+    let mut store = BlobStore::open(config).unwrap();
+    let blob = store.append(&payload(4 << 20)).unwrap();
+    store.sync().unwrap();
+    let mut random = 1u64;
+    c.bench_function("blob_read_range/4096_of_4194304", |b| {
+        b.iter(|| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let at = (random >> 33) % ((4 << 20) - 4096);
+            store.read_range(blob, at..at + 4096).unwrap()
+        });
+    });
+}
+
 criterion_group! {
     name = blob;
     config = Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = append, commit, read
+    targets = append, commit, read, read_range
 }
 criterion_main!(blob);

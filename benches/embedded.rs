@@ -50,6 +50,23 @@ fn append_sync(c: &mut Criterion) {
     group.finish();
 }
 
+fn append_deferred(c: &mut Criterion) {
+    let mut group = c.benchmark_group("embedded_append_deferred");
+    let mut wal = open(&file(16 * MIB), 16 * MIB, Checkpoint::default());
+    let record = vec![7; 256];
+    group.throughput(Throughput::Elements(64));
+    group.bench_function("64_records_of_256_and_a_flush", |b| {
+        b.iter(|| {
+            for _ in 0..64 {
+                wal.append_deferred(black_box(&record)).unwrap();
+            }
+            wal.flush().unwrap();
+            release(&mut wal);
+        });
+    });
+    group.finish();
+}
+
 fn append_batch(c: &mut Criterion) {
     const RECORDS: usize = 64;
     let mut group = c.benchmark_group("embedded_append_batch");
@@ -89,6 +106,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = append_sync, append_batch, open_half_full
+    targets = append_sync, append_deferred, append_batch, open_half_full
 }
 criterion_main!(embedded);

@@ -78,6 +78,7 @@
 //! - [`Config`] has the settings, [`OpenOptions`] the choices when opening, [`RecoveryReport`] the findings of an open.
 //! - [`FlushTicket`] waits for one flush, [`ProgressHandle`] for an offset, [`WalReader`] reads; all of
 //!   them from any thread.
+//! - [`PinnedReader`] is the log at one moment, from which no removal takes anything.
 //! - [`Error`] is everything that can go wrong. A log that failed on its way to the disk returns
 //!   [`Poisoned`](Error::Poisoned) from then on; a log on a full disk returns
 //!   [`StorageFull`](Error::StorageFull) and works again once there is room.
@@ -149,7 +150,7 @@ pub use crate::flush::{Flush, FlushMetrics, FlushSender, FlushTicket, Latency, P
 #[cfg(feature = "monitor")]
 pub use crate::monitor::WalMonitor;
 pub use crate::position::{ChunkId, Segment};
-pub use crate::reader::{Follow, ReadOnlyOptions, ReadUpTo, Records, WalReader};
+pub use crate::reader::{Follow, PinnedReader, ReadOnlyOptions, ReadUpTo, Records, WalReader};
 pub use crate::record::{Batch, Callback, CallbackFn, ChunkPersisted, StateMachine, WalRecord, WalTypes};
 pub use crate::recovery::{Mended, RecoveryReport, Replay, TornTail};
 pub use crate::shared::{Commit, SharedWal};

@@ -50,6 +50,10 @@ pub fn blobs(data: &[u8]) -> String {
         Ok(mut store) => {
             let mut sound = 0;
             for (reference, blob) in &stored {
+                let (start, end) = (blob.len() as u64 / 3, blob.len() as u64 / 2);
+                if let Ok(found) = store.read_range(*reference, start..end) {
+                    assert_eq!(found, blob[start as usize..end as usize]);
+                }
                 // What comes back is what was stored, byte for byte, or an error.
                 if let Ok(found) = store.read(*reference) {
                     assert_eq!(&*found, &blob[..]);

@@ -37,7 +37,11 @@ pub fn ring(data: &[u8]) -> String {
         Ok(mut wal) => {
             for i in 0..rounds {
                 let record = vec![byte(); usize::from(byte())];
-                let is_due = wal.append(&record).is_err() || i.is_multiple_of(every);
+                let appended = match i % 4 {
+                    0..3 => wal.append(&record),
+                    _ => wal.append_deferred(&record),
+                };
+                let is_due = appended.is_err() || i.is_multiple_of(every);
                 if let (true, Ok(checkpoint)) = (is_due, wal.checkpoint()) {
                     stored = checkpoint;
                     wal.checkpoint_stored(checkpoint).expect("it was just made");
@@ -66,6 +70,10 @@ pub fn ring(data: &[u8]) -> String {
                 assert_eq!(read, found, "a reader and the log differ");
             }
             kind = format!("{kind} {}", found.len().min(9));
+            if let Ok(history) = wal.history() {
+                let history = pending(history);
+                assert!(history.ends_with(&found), "{found:?} of {history:?}");
+            }
             if wal.append(b"appended").is_ok() {
                 let again =
                     EmbeddedWal::open(file(&disk.kill()), region, stored).expect("it was just written to");

@@ -55,6 +55,7 @@
 //! `docs/features/blob.md` in the repository explains references, order, retention, how wrong references are
 //! detected, and why no blob is read through a memory map.
 
+mod blocks;
 mod cache;
 mod join;
 mod payload;

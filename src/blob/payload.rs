@@ -20,7 +20,7 @@ impl WalTypes for Blobs {
     type Callback = ();
 }
 
-/// A blob's bytes, nothing else.
+/// A blob [as it is stored](super::blocks).
 #[derive(Debug, Clone, Default)]
 pub(super) struct Payload(pub(super) Vec<u8>);
 
@@ -45,6 +45,9 @@ impl Decode for Payload {
         Ok(Payload(bytes))
     }
 }
+
+/// The version of what a store puts into its log.
+const VERSION: u8 = 1;
 
 /// A chunk's number, and the number of the store's first chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,12 +77,17 @@ impl Number {
 
 impl Encode for Number {
     fn encode<W: Write>(&self, mut w: W) -> io::Result<usize> {
-        Ok(self.first.encode(&mut w)? + self.number.encode(&mut w)?)
+        Ok(VERSION.encode(&mut w)? + self.first.encode(&mut w)? + self.number.encode(&mut w)?)
     }
 }
 
 impl Decode for Number {
     fn decode<R: Read>(mut r: R) -> io::Result<Self> {
+        let version = u8::decode(&mut r)?;
+        if version != VERSION {
+            let what = format!("blob store of version {version}, this build knows {VERSION}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         Ok(Number { first: u32::decode(&mut r)?, number: u32::decode(&mut r)? })
     }
 }
@@ -106,5 +114,21 @@ impl StateMachine<Blobs> for Newest {
 
     fn checkpoint(&self) -> Number {
         self.next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_names_its_version() {
+        let number = Number { first: 7, number: 9 };
+        let mut bytes = Vec::new();
+        assert_eq!(number.encode(&mut bytes).unwrap(), 9);
+        assert_eq!(Number::decode(&bytes[..]).unwrap(), number);
+        bytes[0] = 2;
+        let error = Number::decode(&bytes[..]).unwrap_err();
+        assert!(error.to_string().contains("version 2, this build knows 1"), "{error}");
     }
 }

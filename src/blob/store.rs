@@ -1,11 +1,12 @@
 //! [`BlobStore`]: appends, syncs, rotates, removes.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::blob::payload::{Blobs, Newest, Number, Payload};
 use crate::blob::read::Chunks;
-use crate::blob::{Blob, BlobReader, BlobRef};
+use crate::blob::{Blob, BlobReader, BlobRef, blocks};
 use crate::config::Config;
 use crate::error::{Error, NoBlob, Result};
 use crate::flush::{Flush, FlushTicket};
@@ -29,7 +30,7 @@ pub struct BlobConfig {
     /// A chunk is full once it has this many bytes; its last blob may exceed the size. Default: 64 MiB.
     pub chunk_max_size: u64,
 
-    /// The largest blob that can be appended, at most 4 GiB less 64 bytes. Opening holds the largest
+    /// The largest blob that can be appended, at most 4 GiB less 257 KiB. Opening holds the largest
     /// blob of the newest chunk in memory. Default: 64 MiB.
     pub max_blob_size: u64,
 
@@ -75,6 +76,7 @@ pub struct BlobStore {
     number: Number,
     /// Reused by each append.
     scratch: WalRecord<Blobs>,
+    max_blob_size: u64,
 }
 
 impl BlobStore {
@@ -99,7 +101,7 @@ impl BlobStore {
     pub fn open_on(config: BlobConfig, storage: Arc<dyn Storage>) -> Result<Self> {
         let mut wal_config = Config::new(config.dir);
         wal_config.chunk_max_size = config.chunk_max_size;
-        wal_config.max_record_size = config.max_blob_size;
+        wal_config.max_record_size = blocks::stored_len(config.max_blob_size).unwrap_or(u64::MAX);
         wal_config.file_mode = config.file_mode;
         // A program that removes blobs wants the space back.
         wal_config.spare_chunks = 0;
@@ -114,7 +116,7 @@ impl BlobStore {
         };
         let reader = BlobReader::new(wal.reader(), chunks(&wal, number), config.cache_bytes_max);
         let scratch = WalRecord::Action(Payload::default());
-        Ok(BlobStore { wal, reader, number, scratch })
+        Ok(BlobStore { wal, reader, number, scratch, max_blob_size: config.max_blob_size })
     }
 
     /// Appends a blob and returns its reference. The blob can be read at once, and is durable once
@@ -137,9 +139,13 @@ impl BlobStore {
         if let WalRecord::Action(Payload(bytes)) = &mut self.scratch {
             bytes.clear();
             bytes.shrink_to(SCRATCH_MAX);
-            bytes.extend_from_slice(blob);
+            blocks::push(bytes, blob);
         }
-        let segment = self.wal.append(&self.scratch)?;
+        let max = self.max_blob_size;
+        let segment = self.wal.append(&self.scratch).map_err(|error| match error {
+            Error::RecordTooLarge { .. } => Error::RecordTooLarge { max },
+            error => error,
+        })?;
         Ok(BlobRef {
             chunk_id: self.number.number,
             offset: segment.offset - self.wal.open_chunk_id().0,
@@ -173,6 +179,15 @@ impl BlobStore {
     /// As [`BlobReader::read`].
     pub fn read(&self, blob: BlobRef) -> Result<Blob> {
         self.reader.read(blob)
+    }
+
+    /// Reads a range of a blob; see [`BlobReader::read_range`].
+    ///
+    /// # Errors
+    ///
+    /// As [`BlobReader::read_range`].
+    pub fn read_range(&self, blob: BlobRef, range: Range<u64>) -> Result<Vec<u8>> {
+        self.reader.read_range(blob, range)
     }
 
     /// Returns a handle for reading from other threads.

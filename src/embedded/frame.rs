@@ -115,14 +115,16 @@ impl<'a> Entry<'a> {
 pub(super) struct Batch<'a> {
     /// The position of the first frame.
     start: u64,
+    /// Everything below this position is durable.
+    synced: u64,
     salt: &'a Salt,
     bytes: Vec<u8>,
 }
 
 impl<'a> Batch<'a> {
-    /// A batch at `start`; everything before is durable.
-    pub(super) fn new(start: u64, size: u64, salt: &'a Salt) -> Self {
-        Batch { start, salt, bytes: Vec::with_capacity(usize::try_from(size).unwrap_or(0)) }
+    /// A batch at `start`; everything before `synced` is durable.
+    pub(super) fn new(start: u64, synced: u64, size: u64, salt: &'a Salt) -> Self {
+        Batch { start, synced, salt, bytes: Vec::with_capacity(usize::try_from(size).unwrap_or(0)) }
     }
 
     /// The position after the last frame.
@@ -143,7 +145,7 @@ impl<'a> Batch<'a> {
         self.bytes.extend_from_slice(&entry.epoch.to_le_bytes());
         self.bytes.extend_from_slice(entry.data);
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
-        let unsynced = unsynced(position, self.start);
+        let unsynced = unsynced(position, self.synced);
         let len = (PREFIX_LEN + entry.data.len()) as u32;
         finish_frame(&mut self.bytes[from..], len, entry.kind, 0, position, unsynced, self.salt);
         Checkpoint { position, sequence: entry.sequence }
@@ -159,7 +161,7 @@ mod tests {
     fn entries_verify_only_at_their_own_position() {
         let salt = salt(5, 4096);
         let data = checkpoint_data(9, 5);
-        let mut batch = Batch::new(4088, 0, &salt);
+        let mut batch = Batch::new(4088, 4088, 0, &salt);
         let checkpoint = Entry::checkpoint(7, 3, &data);
         let record = Entry { kind: Kind::Action, sequence: 8, epoch: 9, data: b"record" };
         assert_eq!(batch.push(&checkpoint), Checkpoint { position: 4088, sequence: 7 });

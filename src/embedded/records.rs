@@ -6,6 +6,7 @@ use crate::embedded::error::{Error, Result};
 use crate::embedded::log::Log;
 use crate::embedded::walk::{Step, Walk};
 use crate::error::Proof;
+use crate::position::ALIGN;
 
 /// The records after a sequence, oldest first: each record's sequence and bytes.
 ///
@@ -33,6 +34,43 @@ impl Log {
             return Err(Error::NotInLog { sequence, oldest, newest });
         }
         Ok(Records { log: self, after: sequence, walk: None, started: false })
+    }
+}
+
+impl Log {
+    /// All records in the ring, those before the stored checkpoint included.
+    pub(super) fn history(&self) -> Result<Records<'_>> {
+        let oldest = self.oldest()?;
+        let mut walk = Walk::anywhere(&self.ring, oldest);
+        if oldest < self.start().position && walk.resume(oldest)? {
+            return Ok(Records { log: self, after: 0, walk: Some(walk), started: true });
+        }
+        Ok(self.records())
+    }
+
+    /// The position of the oldest entry from which others lead up to the stored checkpoint, without a gap.
+    ///
+    /// A frame before the checkpoint that is sound at its position is an entry of this log: what an earlier life gave
+    /// up after a crash was at the end, and has been overwritten by what followed.
+    fn oldest(&self) -> Result<u64> {
+        let (low, stored) = (self.end.saturating_sub(self.ring.capacity), self.start());
+        let mut walk = Walk::anywhere(&self.ring, low);
+        let mut oldest = low;
+        while oldest < stored.position {
+            if !walk.resume(oldest)? {
+                oldest += ALIGN;
+                continue;
+            }
+            while walk.position() < stored.position && !matches!(walk.step()?, Step::End) {}
+            let reached = walk.position();
+            if reached == stored.position
+                && matches!(walk.step()?, Step::Checkpoint(found) if found == stored)
+            {
+                return Ok(oldest);
+            }
+            oldest = reached.max(oldest + ALIGN);
+        }
+        Ok(stored.position)
     }
 }
 

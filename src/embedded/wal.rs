@@ -1,5 +1,6 @@
 //! [`EmbeddedWal`], which writes, and [`EmbeddedReader`], which doesn't.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::embedded::error::{Error, Result};
@@ -16,7 +17,8 @@ const PIECE: u64 = 256 * 1024;
 /// A log in a region of the host's file; see the [module](super) for its promises.
 ///
 /// Appending takes `&mut self` and blocks until the record is durable. To append from several threads,
-/// put the log behind a lock, and share syncs with [`append_batch`](Self::append_batch).
+/// put the log behind a lock, and share syncs with [`append_batch`](Self::append_batch), or with
+/// [`append_deferred`](Self::append_deferred) and [`flush`](Self::flush).
 ///
 /// The host must keep all others from writing to the region meanwhile; nothing is locked here.
 #[derive(Debug)]
@@ -25,7 +27,18 @@ pub struct EmbeddedWal {
     /// Whether this life of the log has written a checkpoint, and so has an epoch of its own.
     has_own_epoch: bool,
     checkpoint_when: CheckpointWhen,
+    /// Everything below this position is durable.
+    synced: u64,
+    /// The last durable record's sequence.
+    synced_sequence: u64,
     failed: Option<Arc<Error>>,
+}
+
+/// When what is appended becomes durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durable {
+    Now,
+    Later,
 }
 
 impl EmbeddedWal {
@@ -48,6 +61,8 @@ impl EmbeddedWal {
             log,
             has_own_epoch: false,
             checkpoint_when: CheckpointWhen::default(),
+            synced: 0,
+            synced_sequence: 0,
             failed: None,
         };
         if is_new {
@@ -55,6 +70,7 @@ impl EmbeddedWal {
         } else {
             wal.write_unproven_again()?;
         }
+        wal.all_is_durable();
         Ok(wal)
     }
 
@@ -73,14 +89,82 @@ impl EmbeddedWal {
         Ok(sequences.start)
     }
 
-    /// Appends several records with one sync; returns their sequences.
+    /// Appends several records with one sync; returns their sequences. Records before them whose sync was
+    /// [put off](Self::append_deferred) are durable then, too.
     ///
     /// A crash may keep the first of them and not the last: one sync is not one transaction.
     ///
     /// # Errors
     ///
     /// As [`append`](Self::append), for all of them together.
-    pub fn append_batch<R: AsRef<[u8]>>(&mut self, records: &[R]) -> Result<std::ops::Range<u64>> {
+    pub fn append_batch<R: AsRef<[u8]>>(&mut self, records: &[R]) -> Result<Range<u64>> {
+        self.append_all(records, Durable::Now)
+    }
+
+    /// Appends a record and returns its sequence, without a sync: for a bulk load, which ends with one
+    /// [`flush`](Self::flush) for all records.
+    ///
+    /// The record is written, readable and [`pending`](Self::pending). It is durable only after the next
+    /// `flush`, [`append`](Self::append) or [`checkpoint`](Self::checkpoint) that succeeds, or after a reopen
+    /// that finds it. A crash before may keep the first of such records and not the last, never a later one
+    /// without those before it. A log that is dropped syncs nothing.
+    ///
+    /// ```
+    /// # use chunked_wal::embedded::{Checkpoint, EmbeddedWal, Region};
+    /// # let file = tempfile::tempfile()?;
+    /// # file.set_len(1 << 20)?;
+    /// # let region = Region { offset: 0, len: 1 << 20 };
+    /// let mut wal = EmbeddedWal::open(file, region, Checkpoint::default())?;
+    /// for n in 0..1000u32 {
+    ///     wal.append_deferred(&n.to_le_bytes())?;
+    /// }
+    /// assert_eq!(wal.durable_sequence(), 0);
+    /// wal.flush()?; // one sync
+    /// assert_eq!(wal.durable_sequence(), 1000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Blocks for a write into the page cache; the first append after opening blocks for a sync.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn append_deferred(&mut self, record: &[u8]) -> Result<u64> {
+        let sequences = self.append_batch_deferred(&[record])?;
+        Ok(sequences.start)
+    }
+
+    /// As [`append_deferred`](Self::append_deferred), several records with one write; returns their sequences.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_batch`](Self::append_batch).
+    pub fn append_batch_deferred<R: AsRef<[u8]>>(&mut self, records: &[R]) -> Result<Range<u64>> {
+        self.append_all(records, Durable::Later)
+    }
+
+    /// Makes every appended record durable. Blocks for one sync of the file if there is a record that is not
+    /// durable yet; else returns at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: the log is poisoned, and the next open shows which records are there.
+    /// [`Error::Poisoned`].
+    pub fn flush(&mut self) -> Result<()> {
+        self.check()?;
+        if self.synced == self.log.end {
+            return Ok(());
+        }
+        let synced = self.log.ring.sync();
+        self.end_at(synced, self.log.end, self.log.sequence, Durable::Now)
+    }
+
+    /// The sequence of the last record that is durable; 0 if there never was a record.
+    pub fn durable_sequence(&self) -> u64 {
+        self.synced_sequence
+    }
+
+    fn append_all<R: AsRef<[u8]>>(&mut self, records: &[R], durable: Durable) -> Result<Range<u64>> {
         self.check()?;
         let first = self.log.sequence + 1;
         if records.is_empty() {
@@ -93,16 +177,15 @@ impl EmbeddedWal {
             // over the frame could complete it.
             self.write_checkpoint()?;
         }
-        let mut batch = Batch::new(self.log.end, needed, &self.log.ring.salt);
+        let mut batch = Batch::new(self.log.end, self.synced, needed, &self.log.ring.salt);
         let mut sequence = self.log.sequence;
         for record in records {
             sequence += 1;
             let data = record.as_ref();
             batch.push(&Entry { kind: Kind::Action, sequence, epoch: self.log.epoch, data });
         }
-        let written = write(&self.log, &batch);
-        self.end_at(written, batch.end())?;
-        self.log.sequence = sequence;
+        let (written, end) = (write(&self.log, &batch, durable), batch.end());
+        self.end_at(written, end, sequence, durable)?;
         Ok(first..sequence + 1)
     }
 
@@ -179,6 +262,38 @@ impl EmbeddedWal {
         self.log.records_after(sequence)
     }
 
+    /// Returns every record that is still in the ring, oldest first, those before the stored checkpoint included.
+    /// Records are in the ring until others need their place, or a crash during an append has overwritten
+    /// them; so the first of them has any sequence up to the one after the stored checkpoint's.
+    ///
+    /// For looking back, not for recovery: damage in a record before the stored checkpoint looks like a record
+    /// that was overwritten, and the records start after it.
+    ///
+    /// Reads the ring up to the stored checkpoint once to find the first record; then as
+    /// [`pending`](Self::pending).
+    ///
+    /// ```
+    /// # use chunked_wal::embedded::{Checkpoint, EmbeddedWal, Region};
+    /// # let file = tempfile::tempfile()?;
+    /// # file.set_len(1 << 20)?;
+    /// # let region = Region { offset: 0, len: 1 << 20 };
+    /// let mut wal = EmbeddedWal::open(file, region, Checkpoint::default())?;
+    /// wal.append_batch(&["one", "two"])?;
+    /// let checkpoint = wal.checkpoint()?;
+    /// wal.checkpoint_stored(checkpoint)?;
+    /// wal.append(b"three")?;
+    /// assert_eq!(wal.pending().count(), 1);
+    /// assert_eq!(wal.history()?.count(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]; [`Error::Unsupported`] for a record of a newer version.
+    pub fn history(&self) -> Result<Records<'_>> {
+        self.log.history()
+    }
+
     /// Returns how many bytes of the region are used, and by how many records.
     pub fn stats(&self) -> RingStats {
         self.log.stats()
@@ -204,11 +319,11 @@ impl EmbeddedWal {
 
     fn write_checkpoint(&mut self) -> Result<Checkpoint> {
         let epoch = new_epoch(self.log.epoch);
-        let mut batch = Batch::new(self.log.end, CHECKPOINT_LEN, &self.log.ring.salt);
+        let mut batch = Batch::new(self.log.end, self.synced, CHECKPOINT_LEN, &self.log.ring.salt);
         let data = checkpoint_data(epoch, self.log.ring.stored_salt);
         let checkpoint = batch.push(&Entry::checkpoint(self.log.sequence, self.log.epoch, &data));
-        let written = write(&self.log, &batch);
-        self.end_at(written, batch.end())?;
+        let (written, end) = (write(&self.log, &batch, Durable::Now), batch.end());
+        self.end_at(written, end, self.log.sequence, Durable::Now)?;
         self.log.checkpoints.push(checkpoint);
         self.log.epoch = epoch;
         self.has_own_epoch = true;
@@ -217,15 +332,20 @@ impl EmbeddedWal {
 
     /// Moves the end after the written bytes. After a failed write the contents of the disk are
     /// unknown.
-    fn end_at(&mut self, written: Result<()>, end: u64) -> Result<()> {
-        match written {
-            Ok(()) => self.log.end = end,
-            Err(error) => {
-                self.failed = Some(Arc::new(error.clone()));
-                return Err(error);
-            }
+    fn end_at(&mut self, written: Result<()>, end: u64, sequence: u64, durable: Durable) -> Result<()> {
+        if let Err(error) = written {
+            self.failed = Some(Arc::new(error.clone()));
+            return Err(error);
+        }
+        (self.log.end, self.log.sequence) = (end, sequence);
+        if durable == Durable::Now {
+            self.all_is_durable();
         }
         Ok(())
+    }
+
+    fn all_is_durable(&mut self) {
+        (self.synced, self.synced_sequence) = (self.log.end, self.log.sequence);
     }
 
     /// Writes the tail again that no later record proves: reading it proves nothing, because after a
@@ -285,15 +405,24 @@ impl EmbeddedReader {
         self.log.records_after(sequence)
     }
 
+    /// As [`EmbeddedWal::history`].
+    ///
+    /// # Errors
+    ///
+    /// As [`EmbeddedWal::history`].
+    pub fn history(&self) -> Result<Records<'_>> {
+        self.log.history()
+    }
+
     /// As [`EmbeddedWal::stats`].
     pub fn stats(&self) -> RingStats {
         self.log.stats()
     }
 }
 
-fn write(log: &Log, batch: &Batch<'_>) -> Result<()> {
+fn write(log: &Log, batch: &Batch<'_>, durable: Durable) -> Result<()> {
     log.ring.write(log.end, batch.bytes())?;
-    log.ring.sync()
+    if durable == Durable::Now { log.ring.sync() } else { Ok(()) }
 }
 
 /// Returns an epoch that is unlikely to have been used: frames of any other epoch are given up for

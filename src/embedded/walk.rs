@@ -53,17 +53,38 @@ impl<'a> Walk<'a> {
         if position % 8 != 0 || position > START_MAX || sequence > START_MAX {
             return Err(Error::NotACheckpoint { position, sequence, file_offset: 0 });
         }
+        // A stored checkpoint was durable before the host got it. No host stored the default one.
+        let proven = if from == Checkpoint::default() { 0 } else { position + CHECKPOINT_LEN };
+        Ok(Walk { sequence, proven, ..Walk::anywhere(ring, position) })
+    }
+
+    /// A walk over a lap from any position, which [resumes](Self::resume) where an entry is.
+    pub(super) fn anywhere(ring: &'a Ring, position: u64) -> Self {
         let lap = Lap { ring, start: position };
-        Ok(Walk {
+        Walk {
             ring,
             window: Window::new(lap, ring.capacity, READ_SIZE),
             origin: Origin { chunk_id: position, salt: ring.salt.clone(), record_flags: 0 },
             at: 0,
-            sequence,
+            sequence: 0,
             epoch: None,
-            // A stored checkpoint was durable before the host got it. No host stored the default one.
-            proven: if from == Checkpoint::default() { 0 } else { position + CHECKPOINT_LEN },
-        })
+            proven: 0,
+        }
+    }
+
+    /// Goes to a position in the lap, whose entry is then the next one; `false` if there is none.
+    pub(super) fn resume(&mut self, position: u64) -> Result<bool> {
+        let at = position - self.origin.offset(0);
+        let place = inspect(&mut self.window, &self.origin, at).map_err(read_error)?;
+        let Place::Sound(header) = place else { return Ok(false) };
+        let Some(kind) = Kind::from_u8(header.kind) else { return Ok(false) };
+        let frame = self.window.at_least(at, header.frame_size() as usize).map_err(read_error)?;
+        let payload = &frame[FRAME_HEADER_LEN..][..header.len as usize];
+        let Some(entry) = Entry::parse(kind, payload) else { return Ok(false) };
+        self.at = at;
+        self.sequence = entry.sequence.saturating_sub(u64::from(kind == Kind::Action));
+        self.epoch = Some(entry.epoch);
+        Ok(true)
     }
 
     /// The position of the next entry.

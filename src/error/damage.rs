@@ -14,6 +14,9 @@ pub enum Damage {
     FrameCutShort,
     /// The frame's checksum fails.
     FrameChecksum,
+    /// The checksum of a block of a blob fails: of 64 KiB that start here.
+    #[cfg(feature = "blob")]
+    BlobBlock,
     /// The frame is sound, but its compressed payload can't be decompressed.
     Compressed,
     /// The first frame is sound but is not a checkpoint.
@@ -56,6 +59,8 @@ impl fmt::Display for Damage {
             Damage::FrameHeader => "no frame of this chunk starts there",
             Damage::FrameCutShort => "the frame there is longer than the rest of the file",
             Damage::FrameChecksum => "the frame there fails its checksum",
+            #[cfg(feature = "blob")]
+            Damage::BlobBlock => "the blob's block there fails its checksum",
             Damage::Compressed => "the payload there is compressed and can't be decompressed",
             Damage::FirstFrameKind => "the first frame is not a checkpoint",
             Damage::SealMismatch => "the seal there doesn't match the records found",

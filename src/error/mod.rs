@@ -320,6 +320,20 @@ pub enum Error {
         reason: NoBlob,
     },
 
+    /// A range that is not inside its blob.
+    #[cfg(feature = "blob")]
+    #[error(
+        "bytes {start} to {end} are not in the blob, which has {length} bytes: ask for a range inside it"
+    )]
+    OutOfBlob {
+        /// The range's first byte.
+        start: u64,
+        /// The byte after the range's last.
+        end: u64,
+        /// The blob's length in bytes, as its reference says.
+        length: u64,
+    },
+
     /// The global offsets are used up.
     #[error("the log's offsets are used up at {end}: start a new log")]
     OffsetsUsedUp {
@@ -434,6 +448,8 @@ impl Error {
             | Error::Voided { .. } => io::ErrorKind::NotFound,
             #[cfg(feature = "blob")]
             Error::NotABlob { .. } => io::ErrorKind::NotFound,
+            #[cfg(feature = "blob")]
+            Error::OutOfBlob { .. } => io::ErrorKind::InvalidInput,
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
             Error::NotAChunk { .. }
             | Error::EndMissing { .. }

@@ -51,6 +51,28 @@ impl Largest {
     }
 }
 
+/// A number that rises and falls, and by feature a gauge of the program's.
+#[derive(Debug, Default)]
+pub(crate) struct Level {
+    value: AtomicU64,
+    #[cfg(feature = "metrics")]
+    exported: Option<::metrics::Gauge>,
+}
+
+impl Level {
+    pub(crate) fn set(&self, n: u64) {
+        self.value.store(n, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        if let Some(exported) = &self.exported {
+            exported.set(n as f64);
+        }
+    }
+
+    pub(crate) fn load(&self, order: Ordering) -> u64 {
+        self.value.load(order)
+    }
+}
+
 #[cfg(feature = "metrics")]
 pub(crate) use registry::Gauges;
 #[cfg(feature = "metrics")]
@@ -65,7 +87,7 @@ mod registry {
         histogram,
     };
 
-    use super::{Counter, Largest};
+    use super::{Counter, Largest, Level};
 
     /// Asks the recorder for the handles of one log.
     pub(crate) struct Registry {
@@ -91,6 +113,12 @@ mod registry {
         pub(crate) fn histogram(&self, name: &'static str, unit: Unit, help: &'static str) -> Histogram {
             describe_histogram!(name, unit, help);
             histogram!(name, "log" => self.log.clone())
+        }
+
+        pub(crate) fn level(&self, name: &'static str, unit: Unit, help: &'static str) -> Level {
+            let exported = self.gauge(name, unit, help);
+            exported.set(0.0);
+            Level { exported: Some(exported), ..Level::default() }
         }
 
         fn gauge(&self, name: &'static str, unit: Unit, help: &'static str) -> Gauge {

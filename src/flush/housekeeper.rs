@@ -8,6 +8,7 @@
 //!
 //! - One removal at a time, the directory synced after each, and none past one that failed: a crash
 //!   never leaves a gap.
+//! - A chunk that a reader has pinned waits, and the removals after it too, in order. Nothing waits for them.
 //! - A removed chunk's file becomes a spare only if no reader holds it, and is offered (to be overwritten) only
 //!   after its old name is durably gone.
 //! - A failure here doesn't poison the log: it is logged, counted, returned by the next `wait_idle`, and the job is
@@ -22,11 +23,13 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::pins::{Pin, Pins};
 use super::{Metrics, Positions};
 use crate::chunk::{ChunkFile, with_a_descriptor};
 use crate::directory::spare_name;
 use crate::error::{Error, Result};
 use crate::panics::{catch, report};
+use crate::position::ChunkId;
 use crate::storage::{Access, Storage, StorageFile};
 
 /// A file that is ready to become a chunk.
@@ -73,6 +76,7 @@ struct Jobs {
     /// Spares that an earlier process left.
     leftovers: Vec<PathBuf>,
     removals: VecDeque<Arc<ChunkFile>>,
+    pins: Pins,
     /// The names that the file of the first may have while its removal is under way.
     moving: Option<[PathBuf; 2]>,
     /// The first removal failed; none is tried before the next occasion.
@@ -109,9 +113,7 @@ impl Jobs {
             self.attempts += 1;
             return Some(Job::Make);
         }
-        if !self.stalled
-            && let Some(chunk) = self.removals.front()
-        {
+        if let Some(chunk) = self.next_removal() {
             return Some(Job::Remove(chunk.clone()));
         }
         let make = self.spare_wanted && self.spares.is_empty() && !self.closed;
@@ -120,9 +122,18 @@ impl Jobs {
         make.then_some(Job::Make)
     }
 
+    /// The removal that can be tried now.
+    fn next_removal(&self) -> Option<&Arc<ChunkFile>> {
+        self.removals.front().filter(|chunk| !self.stalled && !self.pins.keep(chunk.id()))
+    }
+
+    /// Removals that wait for pinned readers.
+    fn pinned_removals(&self) -> usize {
+        self.removals.len() - self.removals.partition_point(|chunk| !self.pins.keep(chunk.id()))
+    }
+
     fn is_idle(&self) -> bool {
-        let nothing_to_remove = self.removals.is_empty() || self.stalled;
-        !self.busy && self.leftovers.is_empty() && nothing_to_remove && !self.spare_wanted
+        !self.busy && self.leftovers.is_empty() && self.next_removal().is_none() && !self.spare_wanted
     }
 
     /// A panic ended a job: wakes its waiters with an error.
@@ -247,11 +258,39 @@ impl Housekeeper {
     pub(crate) fn remove(&self, chunks: Vec<Arc<ChunkFile>>) {
         let mut state = self.state.lock();
         state.removals.extend(chunks);
+        self.count_pins(&state);
         state.retry();
         self.changed.notify_all();
     }
 
-    /// Waits until nothing is left to do.
+    /// Puts off the removal of a chunk and of all after it until the pin is dropped. None of them may be drained.
+    pub(crate) fn pin(self: &Arc<Self>, from: ChunkId) -> Pin {
+        let mut state = self.state.lock();
+        state.pins.add(from);
+        self.count_pins(&state);
+        Pin { from, housekeeper: self.clone() }
+    }
+
+    pub(super) fn unpin(&self, from: ChunkId) {
+        let mut state = self.state.lock();
+        state.pins.remove(from);
+        self.count_pins(&state);
+        self.changed.notify_all();
+    }
+
+    /// Puts off nothing more: the log is closed, and its readers with it.
+    pub(crate) fn end_pins(&self) {
+        self.state.lock().pins.end();
+        self.changed.notify_all();
+    }
+
+    fn count_pins(&self, state: &Jobs) {
+        let metrics = &self.config.metrics;
+        report(|| metrics.pinned_reader_count.set(state.pins.count()));
+        report(|| metrics.pinned_removal_count.set(state.pinned_removals() as u64));
+    }
+
+    /// Waits until nothing is left to do but removals that are put off.
     ///
     /// # Errors
     ///
@@ -275,12 +314,13 @@ impl Housekeeper {
     /// Waits until no removal is left that could give space back.
     pub(crate) fn wait_removals(&self) {
         let mut state = self.state.lock();
-        while state.busy || !(state.removals.is_empty() || state.stalled) {
+        while state.busy || state.next_removal().is_some() {
             self.changed.wait(&mut state);
         }
     }
 
-    /// Lets the thread end once the removals are done or have failed once more.
+    /// Lets the thread end once the removals are done or have failed once more. One that is put off is done once its
+    /// readers are dropped or the log is [closed](Self::end_pins).
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         if !state.closed {
@@ -309,7 +349,7 @@ impl Housekeeper {
                     self.changed.notify_all();
                     MutexGuard::unlocked(&mut state, || self.config.positions.wake_room_tasks());
                 }
-                None if state.closed => return,
+                None if state.closed && state.pinned_removals() == 0 => return,
                 None => {
                     self.changed.notify_all();
                     self.changed.wait(&mut state);
@@ -342,6 +382,7 @@ impl Housekeeper {
                     Ok(()) => {
                         report(|| self.config.metrics.removed_count.fetch_add(1, Relaxed));
                         state.removals.pop_front();
+                        self.count_pins(&state);
                     }
                     Err(error) => {
                         self.note_failure(|| log::warn!("{} could not be removed: {error}", chunk.id()));

@@ -11,7 +11,7 @@ use std::time::Duration;
 #[cfg(feature = "metrics")]
 use ::metrics::Unit;
 
-use super::export::{Counter, Largest};
+use super::export::{Counter, Largest, Level};
 
 /// Counts and latencies of all flushes since the log was opened. A flush is counted before its callback runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +35,10 @@ pub struct FlushMetrics {
     pub housekeeping_failure_count: u64,
     /// Callbacks that panicked.
     pub callback_panic_count: u64,
+    /// [Pinned readers](crate::PinnedReader) now; clones count once.
+    pub pinned_reader_count: u64,
+    /// Removals that wait now for pinned readers to be dropped.
+    pub pinned_removal_count: u64,
     /// How long flushes waited to be taken by the worker.
     pub queue_wait: Latency,
     /// How long the writes of a batch took.
@@ -77,6 +81,8 @@ pub(crate) struct Metrics {
     pub(crate) removed_count: Counter,
     pub(crate) housekeeping_failure_count: Counter,
     pub(crate) callback_panic_count: Counter,
+    pub(crate) pinned_reader_count: Level,
+    pub(crate) pinned_removal_count: Level,
     pub(crate) queue_wait: Histogram,
     pub(crate) write: Histogram,
     pub(crate) sync: Histogram,
@@ -116,6 +122,12 @@ impl Metrics {
                 "Removals, and preparations of spare files, that failed",
             ),
             callback_panic_count: counter("chunked_wal_callback_panics_total", "Callbacks that panicked"),
+            pinned_reader_count: registry.level("chunked_wal_pinned_readers", Unit::Count, "Pinned readers"),
+            pinned_removal_count: registry.level(
+                "chunked_wal_pinned_removals",
+                Unit::Count,
+                "Removals that wait for pinned readers",
+            ),
             queue_wait: seconds(
                 "chunked_wal_queue_wait_seconds",
                 "How long flushes waited to be taken by the worker",
@@ -140,6 +152,8 @@ impl Metrics {
             removed_count: self.removed_count.load(Relaxed),
             housekeeping_failure_count: self.housekeeping_failure_count.load(Relaxed),
             callback_panic_count: self.callback_panic_count.load(Relaxed),
+            pinned_reader_count: self.pinned_reader_count.load(Relaxed),
+            pinned_removal_count: self.pinned_removal_count.load(Relaxed),
             queue_wait: self.queue_wait.latency(),
             write: self.write.latency(),
             sync: self.sync.latency(),

@@ -186,7 +186,7 @@ impl FrameHeader {
     /// The header that `bytes`, which are at `offset`, begin with, if its check is right and its frame takes no
     /// more than the `room` that there is: its length may be believed then.
     #[inline(always)]
-    pub(super) fn believed(bytes: &[u8], offset: u64, room: u64, salt: &Salt) -> Result<Self, Damage> {
+    pub(crate) fn believed(bytes: &[u8], offset: u64, room: u64, salt: &Salt) -> Result<Self, Damage> {
         let header = bytes.first_chunk().map(Self::parse).ok_or(Damage::FrameHeader)?;
         if !header.check_ok(salt, offset) {
             return Err(Damage::FrameHeader);

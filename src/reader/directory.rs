@@ -45,7 +45,7 @@ pub enum ReadUpTo {
 #[derive(Debug)]
 pub(crate) struct Directory {
     storage: Arc<dyn Storage>,
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     read_up_to: ReadUpTo,
     read_buffer_size: usize,
     view: Mutex<View>,

@@ -1,16 +1,16 @@
 //! [`WalReader`] and [`Records`]: the same face for a log that is open here and for a directory.
 
-use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, io};
 
-#[cfg(feature = "blob")]
-use super::StoredFrame;
 use super::directory::{Begin, Directory, DirectoryRecords};
 use super::live::LiveRecords;
-use super::{Follow, LogView, ReadUpTo};
+use super::{Follow, LogView, PinnedReader, ReadUpTo};
+#[cfg(feature = "blob")]
+use super::{FrameParts, StoredFrame};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::position::{ChunkId, Segment};
@@ -115,7 +115,7 @@ impl<W: WalTypes> WalReader<W> {
     /// [`refresh`](Self::refresh).
     pub fn end(&self) -> u64 {
         match &self.source {
-            Source::Live(view) => view.positions.appended(),
+            Source::Live(view) => view.end(),
             Source::Directory(directory) => directory.bounds().1,
         }
     }
@@ -137,11 +137,65 @@ impl<W: WalTypes> WalReader<W> {
         Ok(self.end())
     }
 
+    /// The log as it is now: a reader from which no removal takes anything.
+    ///
+    /// ```
+    /// # use chunked_wal::raw::{Payload, Raw};
+    /// # use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, StateMachine, WalRecord};
+    /// # struct Nothing;
+    /// # impl StateMachine<Raw> for Nothing {
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn apply(&mut self, _: &WalRecord<Raw>, _: ChunkId, _: Segment) -> Result<(), Self::Error> { Ok(()) }
+    /// #     fn checkpoint(&self) -> Payload { Payload::default() }
+    /// # }
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut wal = ChunkedWal::<Raw>::open(Config::new(dir.path()), &mut Nothing)?;
+    /// wal.append(&WalRecord::Action(Payload(b"old".to_vec())))?;
+    /// let pinned = wal.reader().pin()?; // or `wal.pinned_reader()`
+    ///
+    /// wal.close_open_chunk(&Nothing)?;
+    /// let drained = wal.drain_closed_chunks_while(|_| true);
+    /// wal.remove_chunks(drained)?; // takes effect once `pinned` is dropped
+    /// assert_eq!(wal.records().count(), 1); // the new chunk's checkpoint
+    /// assert_eq!(pinned.records().count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`]. [`Error::Io`] of the kind [`Unsupported`](io::ErrorKind::Unsupported) for a reader of a
+    /// directory, whose chunks another process removes.
+    pub fn pin(&self) -> Result<PinnedReader<W>> {
+        match &self.source {
+            Source::Live(view) => {
+                view.check()?;
+                Ok(PinnedReader::of(view))
+            }
+            Source::Directory(directory) => Err(Error::io(
+                "pin",
+                directory.dir.clone(),
+                io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "only the process that writes the log can keep its chunks: pin a reader of its `ChunkedWal`",
+                ),
+            )),
+        }
+    }
+
     /// As [`read_record`](Self::read_record), without the codec, of a log that is open in this process.
     #[cfg(feature = "blob")]
     pub(crate) fn read_frame(&self, segment: Segment) -> Result<StoredFrame> {
         match &self.source {
             Source::Live(view) => view.read_frame(segment),
+            Source::Directory(directory) => Err(directory.not_in_log(segment.offset, segment.size)),
+        }
+    }
+
+    /// As [`read_frame`](Self::read_frame), for reading parts of it.
+    #[cfg(feature = "blob")]
+    pub(crate) fn frame_parts(&self, segment: Segment) -> Result<FrameParts<'_, W::Checkpoint>> {
+        match &self.source {
+            Source::Live(view) => view.frame_parts(segment),
             Source::Directory(directory) => Err(directory.not_in_log(segment.offset, segment.size)),
         }
     }

@@ -61,6 +61,13 @@ impl LastReads {
         LastReads { slots: Default::default(), kept_from: AtomicU64::new(0) }
     }
 
+    /// Keeps no file.
+    pub(super) fn never() -> Self {
+        let never = Self::new();
+        never.forget_below(u64::MAX);
+        never
+    }
+
     /// Takes the file that this thread has read last, if the bytes from `offset` to `end` are in it.
     #[inline]
     pub(super) fn take(&self, offset: u64, end: u64) -> Option<Box<HeldFile>> {

@@ -40,7 +40,7 @@ impl<W: WalTypes> LiveRecords<W> {
         let chunks = {
             let chunks = view.chunks.read();
             // Under the lock, so that nothing is appended to a chunk that is unknown here.
-            let appended = view.positions.appended();
+            let appended = view.end();
             let closed = chunks.closed.values().map(|chunk| (chunk.file.clone(), chunk.end));
             let open = chunks.open.iter().map(|open| (open.clone(), appended));
             // A chunk that has just started has no record yet.

@@ -4,6 +4,7 @@
 //! WalReader ─┐
 //! WalReader ─┼─► LogView ─► chunks: which one? ─► Tail: still in memory? ─► OpenFiles: its file
 //! ChunkedWal ┘
+//! PinnedReader ─► a LogView of its own, with the chunks and the end of one moment
 //! WalReader ─► Directory: a log that another process may have open, read by its names and bytes alone
 //! ```
 //!
@@ -17,6 +18,9 @@ mod follow;
 mod handle;
 mod last_reads;
 mod live;
+#[cfg(feature = "blob")]
+mod parts;
+mod pinned;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -27,7 +31,7 @@ use parking_lot::RwLock;
 
 use crate::chunk::{ChunkFile, ClosedChunk, OpenFiles, Tail};
 use crate::error::{Damage, Error, Proof, Result, Undecodable};
-use crate::flush::Positions;
+use crate::flush::{Housekeeper, Pin, Positions};
 use crate::format::{FRAME_HEADER_LEN, Frame, FrameHeader, HEADER_LEN, Kind, Scan, is_void_at, whole_frame};
 use crate::position::{ALIGN, ChunkId, Segment};
 use crate::record::{WalRecord, WalTypes};
@@ -38,6 +42,9 @@ pub use follow::Follow;
 pub use handle::{ReadOnlyOptions, Records, WalReader};
 use last_reads::{HeldFile, LastReads};
 use live::{ChunkBytes, record_holding};
+#[cfg(feature = "blob")]
+pub(crate) use parts::FrameParts;
+pub use pinned::PinnedReader;
 
 /// A record larger than this has its header read before memory is taken for the whole.
 const HEADER_FIRST: u64 = 64 * 1024;
@@ -47,12 +54,15 @@ const HEADER_FIRST: u64 = 64 * 1024;
 pub(crate) struct LogView<C> {
     pub(crate) positions: Arc<Positions>,
     pub(crate) tail: Arc<Tail>,
-    pub(crate) files: OpenFiles,
+    pub(crate) files: Arc<OpenFiles>,
     pub(crate) chunks: RwLock<Chunks<C>>,
     last_reads: LastReads,
     pub(crate) read_buffer_size: usize,
     /// The writer is gone. Another one may have the directory, and may use files again.
-    closed: AtomicBool,
+    closed: Arc<AtomicBool>,
+    housekeeper: Arc<Housekeeper>,
+    /// Of a [`PinnedReader`]: nothing is read at this offset or after it.
+    pinned: Option<(u64, Pin)>,
 }
 
 /// A record's frame as it is stored, whole and right.
@@ -197,10 +207,34 @@ impl<C> LogView<C> {
         files: OpenFiles,
         chunks: Chunks<C>,
         read_buffer_size: usize,
+        housekeeper: Arc<Housekeeper>,
     ) -> Self {
-        let closed = AtomicBool::new(false);
+        let (files, closed) = (Arc::new(files), Arc::default());
         let (chunks, last_reads) = (RwLock::new(chunks), LastReads::new());
-        LogView { positions, tail, files, chunks, last_reads, read_buffer_size, closed }
+        let pinned = None;
+        LogView { positions, tail, files, chunks, last_reads, read_buffer_size, closed, housekeeper, pinned }
+    }
+
+    /// The log as it is now. No chunk of it is removed as long as the view is there and the log is open.
+    fn pin(&self) -> Self {
+        let chunks = self.chunks.read();
+        // Under the lock: no chunk is drained before it is pinned, and nothing is appended to a chunk that is
+        // unknown here.
+        let end = self.end();
+        let pin = self.housekeeper.pin(chunks.first().unwrap_or(ChunkId(end)));
+        let chunks = Chunks { closed: chunks.closed.clone(), open: chunks.open.clone() };
+        LogView {
+            positions: self.positions.clone(),
+            tail: self.tail.clone(),
+            files: self.files.clone(),
+            chunks: RwLock::new(chunks),
+            // What it kept would outlive a close, which can't empty it.
+            last_reads: LastReads::never(),
+            read_buffer_size: self.read_buffer_size,
+            closed: self.closed.clone(),
+            housekeeper: self.housekeeper.clone(),
+            pinned: Some((end, pin)),
+        }
     }
 
     pub(crate) fn close(&self) {
@@ -212,6 +246,9 @@ impl<C> LogView<C> {
         for file in closed.chain(&chunks.open) {
             file.end();
         }
+        drop(chunks);
+        // Only now, when no read finds a chunk gone without the reason.
+        self.housekeeper.end_pins();
     }
 
     /// Takes the oldest closed chunk out of the log: a read that starts later doesn't find it.
@@ -222,7 +259,12 @@ impl<C> LogView<C> {
 
     /// The global offset of the oldest byte that can be read.
     pub(crate) fn start(&self) -> u64 {
-        self.chunks.read().first().map_or_else(|| self.positions.appended(), |id| id.0)
+        self.chunks.read().first().map_or_else(|| self.end(), |id| id.0)
+    }
+
+    /// The global offset after the last record that can be read.
+    pub(crate) fn end(&self) -> u64 {
+        self.pinned.as_ref().map_or_else(|| self.positions.appended(), |(end, _)| *end)
     }
 
     pub(crate) fn read_record<W: WalTypes<Checkpoint = C>>(&self, segment: Segment) -> Result<WalRecord<W>> {
@@ -337,7 +379,7 @@ impl<C> LogView<C> {
             let chunks = self.chunks.read();
             let (chunk, closed_at) = chunks.find(offset)?;
             // Under the lock: after a rotation `appended` is not the end of this chunk.
-            (chunk.clone(), closed_at, closed_at.unwrap_or_else(|| self.positions.appended()))
+            (chunk.clone(), closed_at, closed_at.unwrap_or_else(|| self.end()))
         };
         let start = chunk.id().0;
         if offset < start + HEADER_LEN || chunk_end < end {
@@ -394,7 +436,7 @@ impl<C> LogView<C> {
     }
 
     fn not_in_log(&self, offset: u64, size: u64) -> Error {
-        Error::NotInLog { offset, size, start: self.start(), end: self.positions.appended() }
+        Error::NotInLog { offset, size, start: self.start(), end: self.end() }
     }
 
     /// Why no frame of this size begins there: the segment is wrong if a sound record holds its first byte and
@@ -404,7 +446,7 @@ impl<C> LogView<C> {
         let end = {
             let chunks = self.chunks.read();
             let found = chunks.find(offset).filter(|(found, _)| found.id() == chunk.id());
-            found.map(|(_, closed_at)| closed_at.unwrap_or_else(|| self.positions.appended()))
+            found.map(|(_, closed_at)| closed_at.unwrap_or_else(|| self.end()))
         };
         let Some(end) = end else { return self.not_in_log(offset, size) };
         let bytes = || ChunkBytes { view: self, chunk: chunk.clone(), end };

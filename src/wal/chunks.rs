@@ -235,7 +235,9 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// First makes everything appended durable, because a record may be the reason for the removal. The removal
     /// follows in the background, oldest first: a crash may leave any number of the newest of these chunks.
-    /// [`wait_idle`](Self::wait_idle) waits for the removal and returns its error. Blocks while the queue is full.
+    /// [`wait_idle`](Self::wait_idle) waits for the removal and returns its error. A chunk that a
+    /// [pinned reader](Self::pinned_reader) may read is removed once that reader is dropped, and so are those after
+    /// it; this call and `wait_idle` don't wait for that. Blocks while the queue is full.
     ///
     /// # Errors
     ///

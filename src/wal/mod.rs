@@ -30,7 +30,7 @@ use crate::flush::{
 };
 use crate::panics::{catch, report};
 use crate::position::Segment;
-use crate::reader::{LogView, Records, WalReader};
+use crate::reader::{LogView, PinnedReader, Records, WalReader};
 use crate::record::{Batch, Callback, StateMachine, WalRecord, WalTypes};
 use crate::recovery::RecoveryReport;
 
@@ -409,7 +409,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.progress_handle().wait_synced(offset)
     }
 
-    /// Waits until everything handed over so far is done, removals included.
+    /// Waits until all that was handed over so far is done, removals included, except those that a
+    /// [pinned reader](Self::pinned_reader) puts off.
     ///
     /// # Errors
     ///
@@ -435,6 +436,11 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Returns a handle that reads from any thread.
     pub fn reader(&self) -> WalReader<W> {
         WalReader::new(self.view.clone())
+    }
+
+    /// The log as it is now, for reading from any thread: no removal takes anything from it.
+    pub fn pinned_reader(&self) -> PinnedReader<W> {
+        PinnedReader::of(&self.view)
     }
 
     /// All records from the oldest kept to the last one appended by now; see [`WalReader::records`].

@@ -3,5 +3,6 @@
 mod common;
 mod followers;
 mod mapped;
+mod pinned;
 mod read_only;
 mod reads;

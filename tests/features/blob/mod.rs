@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod crash;
+mod ranges;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -130,7 +131,7 @@ fn references_that_lead_nowhere_say_why() {
     assert_eq!(with(&|b| b.length = u64::MAX), NoBlob::OutOfRange);
     assert_eq!(with(&|b| b.length = u64::MAX / 2), NoBlob::OutOfRange);
     assert_eq!(with(&|b| b.offset = 0), NoBlob::OutOfRange, "the header");
-    assert_eq!(with(&|b| *b = BlobRef { offset: 64, length: 8, ..*b }), NoBlob::NotThere, "the number");
+    assert_eq!(with(&|b| *b = BlobRef { offset: 64, length: 9, ..*b }), NoBlob::NotThere, "the number");
     assert_eq!(with(&|b| b.length += 1), NoBlob::NotThere);
     assert_eq!(with(&|b| b.length = 1 << 20), NoBlob::OutOfRange);
     // Only references that the store returned lead to a blob, read before or not.

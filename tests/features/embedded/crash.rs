@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use chunked_wal::embedded::{EmbeddedWal, Error, Region, Result};
-use chunked_wal::storage::MemoryStorage;
+use chunked_wal::storage::{Evictions, FreshSpace, MemoryStorage, ReservedSizes};
 
 use super::host::Host;
 
@@ -30,6 +30,9 @@ struct Cut {
 enum Step {
     /// This many records of this length, with one sync.
     Append(usize, usize),
+    /// The same without a sync: each by itself.
+    Defer(usize, usize),
+    Flush,
     /// As many records of this length as fit.
     Fill(usize),
     /// A checkpoint, stored.
@@ -60,15 +63,21 @@ impl Run {
         Run { host, known, cuts }
     }
 
+    /// All that was appended is durable.
+    fn acknowledge(&self) {
+        let mut known = self.known.lock().unwrap();
+        known.acknowledged = known.records.len();
+    }
+
     fn append(&self, wal: &mut EmbeddedWal, records: Vec<Vec<u8>>) -> bool {
+        self.append_by(records, |records| wal.append_batch(records).map(|_| self.acknowledge()))
+    }
+
+    fn append_by(&self, records: Vec<Vec<u8>>, append: impl FnOnce(&[Vec<u8>]) -> Result<()>) -> bool {
         let before = self.known.lock().unwrap().clone();
         self.known.lock().unwrap().records.extend(records.iter().cloned());
-        match wal.append_batch(&records) {
-            Ok(_) => {
-                let mut known = self.known.lock().unwrap();
-                known.acknowledged = known.records.len();
-                true
-            }
+        match append(&records) {
+            Ok(()) => true,
             Err(Error::RegionFull { .. }) => {
                 *self.known.lock().unwrap() = before;
                 false
@@ -92,9 +101,29 @@ impl Run {
                         break;
                     }
                 },
-                Step::Checkpoint => drop(self.host.checkpoint(&mut wal)),
-                Step::Forget => drop(wal.checkpoint().unwrap()),
-                Step::Reopen => wal = self.host.open().unwrap(),
+                Step::Defer(count, len) => {
+                    for _ in 0..*count {
+                        let next = self.known.lock().unwrap().records.len() + 1;
+                        let records = vec![record(next, attempt, *len)];
+                        self.append_by(records, |records| wal.append_deferred(&records[0]).map(drop));
+                    }
+                }
+                Step::Flush => {
+                    wal.flush().unwrap();
+                    self.acknowledge();
+                }
+                Step::Checkpoint => {
+                    self.host.checkpoint(&mut wal);
+                    self.acknowledge();
+                }
+                Step::Forget => {
+                    wal.checkpoint().unwrap();
+                    self.acknowledge();
+                }
+                Step::Reopen => {
+                    wal = self.host.open().unwrap();
+                    self.acknowledge();
+                }
             }
         }
         self.host.assert_rest_untouched();
@@ -121,6 +150,7 @@ struct Tally {
     disks: usize,
     deeper: usize,
     shorter: usize,
+    looked_back: usize,
 }
 
 /// Opens the log that a crash left. It holds all acknowledged records, and only records that were appended.
@@ -136,6 +166,14 @@ fn judge(host: &Host, known: &Known, tally: &mut Tally) -> (EmbeddedWal, Known) 
     }
     let last = first + found.len();
     assert!(last >= known.acknowledged, "{last} of {} are left", known.acknowledged);
+    // Whatever else is in the ring leads up to these, without a gap.
+    let history = wal.history().unwrap().collect::<Result<Vec<_>>>().unwrap();
+    assert!(history.ends_with(&found), "{} of {}", history.len(), found.len());
+    let oldest = last + 1 - history.len();
+    for (n, (sequence, bytes)) in history.iter().enumerate() {
+        assert_eq!((*sequence as usize, Some(bytes)), (oldest + n, known.records.get(oldest + n - 1)));
+    }
+    tally.looked_back += usize::from(history.len() > found.len());
     tally.shorter += usize::from(last < known.records.len());
     let records = known.records[..last].to_vec();
     (wal, Known { acknowledged: last, records })
@@ -164,9 +202,10 @@ fn explore(host: &Host, cuts: Vec<Cut>, level: u64, tally: &mut Tally) {
             let run = Run::new(host.on(disk), known.clone());
             let (wal, after) = judge(&run.host, &known, tally);
             *run.known.lock().unwrap() = after;
-            let more: &[Step] = match n % 3 {
+            let more: &[Step] = match n % 4 {
                 0 => &[Step::Append(1, 40)],
                 1 => &[Step::Append(2, 40), Step::Checkpoint],
+                2 => &[Step::Defer(2, 40), Step::Append(1, 0), Step::Defer(1, 40)],
                 _ => &[Step::Checkpoint, Step::Append(1, 40), Step::Reopen, Step::Append(1, 0)],
             };
             run.steps(wal, more, level + 1);
@@ -177,19 +216,22 @@ fn explore(host: &Host, cuts: Vec<Cut>, level: u64, tally: &mut Tally) {
 }
 
 fn test(region: Region, steps: &[Step], tally: &mut Tally) {
-    let host = Host::new(region);
+    test_on(Host::new(region), steps, 0, tally);
+}
+
+fn test_on(host: Host, steps: &[Step], level: u64, tally: &mut Tally) {
     let run = Run::new(host.clone(), Known::default());
     let wal = host.open().unwrap();
     run.steps(wal, steps, 0);
     let cuts = run.finish();
     assert!(!cuts.is_empty());
     tally.seen.clear();
-    explore(&host, cuts, 0, tally);
+    explore(&host, cuts, level, tally);
 }
 
 #[test]
 fn every_cut_leaves_all_that_was_acknowledged() {
-    use Step::{Append, Checkpoint, Fill, Forget, Reopen};
+    use Step::{Append, Checkpoint, Defer, Fill, Flush, Forget, Reopen};
 
     let small = Region { offset: 504, len: 544 };
     // Sectors inside and at both ends.
@@ -200,6 +242,9 @@ fn every_cut_leaves_all_that_was_acknowledged() {
         (small, &[Append(1, 40), Append(1, 40)]),
         (small, &[Append(4, 40), Reopen, Append(1, 40)]),
         (small, &[Fill(40), Checkpoint, Fill(40), Checkpoint, Append(2, 40)]),
+        (small, &[Defer(4, 40), Flush, Defer(2, 40), Checkpoint, Defer(5, 40), Append(1, 40)]),
+        (small, &[Append(2, 40), Defer(3, 40), Reopen, Defer(1, 100), Forget, Defer(2, 0), Flush]),
+        (large, &[Defer(3, 600), Flush, Checkpoint, Defer(2, 600), Defer(6, 40), Append(1, 40)]),
         (small, &[Fill(0), Reopen, Checkpoint, Reopen, Fill(13)]),
         (small, &[Fill(40), Forget, Reopen, Checkpoint, Append(1, 40)]),
         (small, &[Append(1, 40), Forget, Append(1, 40), Forget, Fill(40), Checkpoint, Append(1, 40)]),
@@ -219,7 +264,33 @@ fn every_cut_leaves_all_that_was_acknowledged() {
             &mut tally,
         );
     }
-    let Tally { disks, deeper, shorter, .. } = tally;
+    let Tally { disks, deeper, shorter, looked_back, .. } = tally;
+    assert!(looked_back > disks / 10, "{looked_back}");
     println!("{disks} disks, {deeper} of them cut again; {shorter} lacked what nobody was told of");
     assert!(disks > 10_000 && deeper > disks / 10 && shorter > disks / 10, "{disks} {deeper} {shorter}");
+}
+
+#[test]
+fn less_kind_disks_lose_nothing_either() {
+    use Step::{Append, Checkpoint, Defer, Flush, Reopen};
+
+    let switches: [fn(&MemoryStorage); 4] = [
+        |disk| disk.set_reserved_sizes(ReservedSizes::MayBeLost),
+        |disk| disk.set_fresh_space(FreshSpace::OlderBytes),
+        |disk| disk.set_evictions(Evictions::Drawn(7)),
+        |disk| {
+            disk.set_reserved_sizes(ReservedSizes::MayBeLost);
+            disk.set_fresh_space(FreshSpace::OlderBytes);
+            disk.set_evictions(Evictions::Drawn(7));
+        },
+    ];
+    let steps =
+        [Defer(3, 300), Flush, Checkpoint, Defer(2, 300), Defer(6, 40), Append(1, 40), Reopen, Defer(2, 0)];
+    let mut tally = Tally::default();
+    for switch in switches {
+        let host = Host::new(Region { offset: 1000, len: 1709 });
+        switch(&host.disk);
+        test_on(host, &steps, 1, &mut tally);
+    }
+    assert!(tally.disks > 1000 && tally.shorter > 100, "{} {}", tally.disks, tally.shorter);
 }

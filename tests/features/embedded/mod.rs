@@ -64,6 +64,118 @@ fn a_sync_for_each_append_and_one_for_a_batch() {
 }
 
 #[test]
+fn deferred_records_share_one_sync() {
+    let host = Host::new(Region { offset: 1000, len: 16 << 10 });
+    let mut wal = host.open().unwrap();
+    host.disk.record(true);
+    let syncs = || host.disk.take_log().iter().filter(|line| line.starts_with("sync")).count();
+    assert_eq!(wal.append_deferred(b"one").unwrap(), 1);
+    assert_eq!(wal.append_batch_deferred(&["two", "three"]).unwrap(), 2..4);
+    for sequence in 4..104 {
+        assert_eq!(wal.append_deferred(&record(sequence, 13)).unwrap(), sequence);
+    }
+    assert_eq!((syncs(), wal.durable_sequence(), wal.stats().last_sequence), (0, 0, 103));
+    assert_eq!(pending(&wal).len(), 103, "readable at once");
+    wal.flush().unwrap();
+    assert_eq!((syncs(), wal.durable_sequence()), (1, 103));
+    wal.flush().unwrap();
+    assert_eq!(syncs(), 0, "nothing is left to sync");
+    // Whatever syncs next takes them along.
+    for (sequence, step) in [(104, 0), (106, 1), (107, 2)] {
+        wal.append_deferred(b"x").unwrap();
+        match step {
+            0 => wal.flush().unwrap(),
+            1 => drop(wal.append(b"y").unwrap()),
+            _ => drop(host.checkpoint(&mut wal)),
+        }
+        assert_eq!(wal.durable_sequence(), sequence);
+    }
+    wal.append_deferred(b"z").unwrap();
+    drop(wal);
+    let wal = host.open().unwrap();
+    assert_eq!((wal.durable_sequence(), pending(&wal)), (108, vec![(108, b"z".to_vec())]));
+}
+
+#[test]
+fn a_flush_that_fails_is_final_and_what_was_put_off_is_not_claimed() {
+    let host = Host::new(REGION);
+    let mut wal = host.open().unwrap();
+    wal.append(b"one").unwrap();
+    wal.append_deferred(b"two").unwrap();
+    host.disk.fail(Fault::new(OpKind::Sync, 0, FaultHow::Io));
+    assert!(matches!(wal.flush(), Err(Error::Io { op: "sync", .. })));
+    assert!(matches!(wal.flush(), Err(Error::Poisoned { .. })));
+    assert!(matches!(wal.append_deferred(b"three"), Err(Error::Poisoned { .. })));
+    assert_eq!((wal.durable_sequence(), pending(&wal).len()), (1, 2));
+    host.disk.fail(Fault::new(OpKind::Write, 0, FaultHow::Io));
+    let mut wal = host.open().unwrap_or_else(|_| host.open().unwrap());
+    let before = wal.stats().last_sequence;
+    wal.append_deferred(b"more").unwrap();
+    host.disk.fail(Fault::new(OpKind::Write, 0, FaultHow::Io));
+    assert!(matches!(wal.append_deferred(b"lost"), Err(Error::Io { op: "write", .. })));
+    assert_eq!(
+        wal.pending().last().unwrap().unwrap(),
+        (before + 1, b"more".to_vec()),
+        "what was written is there"
+    );
+}
+
+#[test]
+fn the_ring_is_read_back_as_far_as_nothing_was_overwritten() {
+    for (offset, len) in [(16, 480), (1000, 1029), (100, 4096)] {
+        let host = Host::new(Region { offset, len });
+        let mut wal = host.open().unwrap();
+        assert_eq!(wal.history().unwrap().count(), 0);
+        let (mut sequence, mut longest) = (0, 0);
+        for round in 0..400 {
+            sequence += 1;
+            wal.append(&record(sequence, round * 7 % 50)).unwrap();
+            if round % 3 == 0 {
+                host.checkpoint(&mut wal);
+            }
+            if round % 5 == 0 {
+                wal = host.open().unwrap();
+            }
+            let history: Vec<_> = wal.history().unwrap().map(|item| item.unwrap()).collect();
+            assert!(history.ends_with(&pending(&wal)));
+            assert_eq!(host.read().unwrap().history().unwrap().count(), history.len());
+            let first = sequence + 1 - history.len() as u64;
+            for (n, (found, bytes)) in history.iter().enumerate() {
+                assert_eq!(*found, first + n as u64);
+                assert_eq!(*bytes, record(*found, (*found as usize - 1) * 7 % 50));
+            }
+            // With the frames around them they fill the ring, but for the record that is overwritten in part.
+            let frames = |range: std::ops::Range<u64>| -> u64 {
+                range.map(|n| 28 + (n - 1) * 7 % 50).map(|len| len.next_multiple_of(8)).sum()
+            };
+            let checkpoints = history.len() as u64 / 3 + history.len() as u64 / 5 + 3;
+            let whole = first == 1 || frames(first - 1..sequence + 1) + 40 * checkpoints >= len - 8;
+            assert!(whole, "{first} to {sequence}");
+            longest = longest.max(history.len());
+        }
+        assert!(longest as u64 > len / 150, "{longest}");
+    }
+}
+
+#[test]
+fn damage_before_the_checkpoint_only_shortens_the_history() {
+    let host = Host::new(REGION);
+    let mut wal = host.open().unwrap();
+    for sequence in 1..7 {
+        wal.append(&record(sequence, 20)).unwrap();
+    }
+    let checkpoint = host.checkpoint(&mut wal);
+    wal.append(b"seven").unwrap();
+    // After the first checkpoint of 40 bytes, each record has 48.
+    host.damage(40 + 2 * 48 + 30);
+    let wal = host.open().unwrap();
+    assert_eq!(wal.history().unwrap().next().unwrap().unwrap(), (4, record(4, 20)));
+    assert_eq!(wal.history().unwrap().count(), 4);
+    host.damage(checkpoint.position + 40 + 20);
+    assert_eq!(host.open().unwrap().history().unwrap().count(), 3, "the torn end is given up as ever");
+}
+
+#[test]
 fn records_wrap_at_any_place() {
     for offset in [0, 8, 1000, 4096] {
         let host = Host::new(Region { offset: offset + 16, len: 264 });
