@@ -8,4 +8,5 @@ mod common;
 mod edges;
 mod model;
 mod payloads;
+mod said;
 mod users;
