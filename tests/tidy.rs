@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room, each imports only from those above it.
-const ROOMS: [&str; 24] = [
+const ROOMS: [&str; 25] = [
     "position", // offsets, chunk ids, names
     "error",
     "panics",    // what goes wrong, with chunk ids
@@ -30,6 +30,7 @@ const ROOMS: [&str; 24] = [
     "embedded",  // a ring in a file
     "testing",   // a log of one's own under crashes and faults
     "monitor",   // how a log grows, from its files alone
+    "tools",     // the command, above everything
     "lib",       // names it all
 ];
 
