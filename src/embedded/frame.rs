@@ -15,7 +15,7 @@
 //!   ring gave up after a crash stay given up, because no later life has the same epoch.
 
 use crate::embedded::Checkpoint;
-use crate::format::{FRAME_HEADER_LEN, FrameHeader, Kind, Salt, array_at, finish_frame, unsynced};
+use crate::format::{FLAG_MORE, FRAME_HEADER_LEN, FrameHeader, Kind, Salt, array_at, finish_frame, unsynced};
 use crate::position::ceil8;
 
 /// The bytes of a payload before the data.
@@ -53,7 +53,7 @@ pub(super) fn looks_like_entry(bytes: &[u8], capacity: u64) -> bool {
         Some(Kind::Checkpoint) => header.len as usize == PREFIX_LEN + CHECKPOINT_DATA_LEN,
         _ => false,
     };
-    fits && header.flags == 0 && header.frame_size() <= capacity && sequence <= FIRST_SEQUENCES
+    fits && header.flags & !FLAG_MORE == 0 && header.frame_size() <= capacity && sequence <= FIRST_SEQUENCES
 }
 
 /// More records than can start in a region's first block.
@@ -136,8 +136,17 @@ impl<'a> Batch<'a> {
         &self.bytes
     }
 
-    /// Adds an entry and returns its position. The caller has checked that the entry fits.
+    /// Adds the last entry and returns its position. The caller has checked that the entry fits.
     pub(super) fn push(&mut self, entry: &Entry<'_>) -> Checkpoint {
+        self.push_with(entry, 0)
+    }
+
+    /// Adds an entry that others follow, which are kept with it or lost with it.
+    pub(super) fn push_more(&mut self, entry: &Entry<'_>) {
+        self.push_with(entry, FLAG_MORE);
+    }
+
+    fn push_with(&mut self, entry: &Entry<'_>, flags: u8) -> Checkpoint {
         let position = self.end();
         let from = self.bytes.len();
         self.bytes.extend_from_slice(&[0; FRAME_HEADER_LEN]);
@@ -147,7 +156,7 @@ impl<'a> Batch<'a> {
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
         let unsynced = unsynced(position, self.synced);
         let len = (PREFIX_LEN + entry.data.len()) as u32;
-        finish_frame(&mut self.bytes[from..], len, entry.kind, 0, position, unsynced, self.salt);
+        finish_frame(&mut self.bytes[from..], len, entry.kind, flags, position, unsynced, self.salt);
         Checkpoint { position, sequence: entry.sequence }
     }
 }

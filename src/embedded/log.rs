@@ -36,11 +36,16 @@ impl Log {
         let mut ring = Ring::new(file, region, from.position)?;
         let mut walk = Walk::new(&ring, from)?;
         let mut checkpoints = Vec::new();
+        // The end of the last whole batch, and its last record.
+        let (mut end, mut sequence) = (walk.position(), walk.sequence());
         loop {
             match walk.step()? {
                 Step::Record { .. } => {}
                 Step::Checkpoint(checkpoint) => checkpoints.push(checkpoint),
                 Step::End => break,
+            }
+            if !walk.is_in_batch() {
+                (end, sequence) = (walk.position(), walk.sequence());
             }
         }
         match checkpoints.is_empty() {
@@ -52,8 +57,7 @@ impl Log {
                 return Err(Error::NotACheckpoint { position, sequence, file_offset });
             }
         }
-        let (end, sequence) = (walk.position(), walk.sequence());
-        let (epoch, proven) = (walk.epoch(), walk.proven());
+        let (epoch, proven) = (walk.epoch(), walk.proven().min(end));
         if checkpoints.is_empty() {
             ring.set_salt(random_u64());
         }

@@ -92,7 +92,7 @@ impl EmbeddedWal {
     /// Appends several records with one sync; returns their sequences. Records before them whose sync was
     /// [put off](Self::append_deferred) are durable then, too.
     ///
-    /// A crash may keep the first of them and not the last: one sync is not one transaction.
+    /// After a crash all of them are there, or none.
     ///
     /// # Errors
     ///
@@ -134,7 +134,8 @@ impl EmbeddedWal {
         Ok(sequences.start)
     }
 
-    /// As [`append_deferred`](Self::append_deferred), several records with one write; returns their sequences.
+    /// As [`append_deferred`](Self::append_deferred), several records with one write; returns their sequences. After a
+    /// crash all of them are there, or none.
     ///
     /// # Errors
     ///
@@ -179,10 +180,13 @@ impl EmbeddedWal {
         }
         let mut batch = Batch::new(self.log.end, self.synced, needed, &self.log.ring.salt);
         let mut sequence = self.log.sequence;
-        for record in records {
+        for (left, record) in (0..records.len()).rev().zip(records) {
             sequence += 1;
-            let data = record.as_ref();
-            batch.push(&Entry { kind: Kind::Action, sequence, epoch: self.log.epoch, data });
+            let entry = Entry { kind: Kind::Action, sequence, epoch: self.log.epoch, data: record.as_ref() };
+            match left {
+                0 => drop(batch.push(&entry)),
+                _ => batch.push_more(&entry),
+            }
         }
         let (written, end) = (write(&self.log, &batch, durable), batch.end());
         self.end_at(written, end, sequence, durable)?;

@@ -16,7 +16,7 @@ use crate::embedded::error::{Error, Result};
 use crate::embedded::frame::{CHECKPOINT_LEN, Entry};
 use crate::embedded::ring::{Lap, Ring};
 use crate::error::Proof;
-use crate::format::{FRAME_HEADER_LEN, Kind, Origin, Place, Search, Window, inspect, search};
+use crate::format::{FLAG_MORE, FRAME_HEADER_LEN, Kind, Origin, Place, Search, Window, inspect, search};
 
 /// The size of reads.
 const READ_SIZE: usize = 256 * 1024;
@@ -44,6 +44,8 @@ pub(super) struct Walk<'a> {
     epoch: Option<u32>,
     /// Everything below this position was durable once.
     proven: u64,
+    /// Whether the last record belongs to a batch that goes on.
+    in_batch: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -64,11 +66,12 @@ impl<'a> Walk<'a> {
         Walk {
             ring,
             window: Window::new(lap, ring.capacity, READ_SIZE),
-            origin: Origin { chunk_id: position, salt: ring.salt.clone(), record_flags: 0 },
+            origin: Origin { chunk_id: position, salt: ring.salt.clone(), record_flags: FLAG_MORE },
             at: 0,
             sequence: 0,
             epoch: None,
             proven: 0,
+            in_batch: false,
         }
     }
 
@@ -96,6 +99,11 @@ impl<'a> Walk<'a> {
         self.sequence
     }
 
+    /// Whether the last record belongs to a batch of which others are still to come.
+    pub(super) fn is_in_batch(&self) -> bool {
+        self.in_batch
+    }
+
     /// The epoch of the next entry; 0 before the first checkpoint.
     pub(super) fn epoch(&self) -> u32 {
         self.epoch.unwrap_or(0)
@@ -113,7 +121,7 @@ impl<'a> Walk<'a> {
         let Place::Sound(header) = place else { return Ok(Step::End) };
         let unsupported = |what, found: u64| Err(Error::Unsupported { position, what, found });
         let kind = match Kind::from_u8(header.kind) {
-            _ if header.flags != 0 => return unsupported("frame flags", header.flags.into()),
+            _ if header.flags & !FLAG_MORE != 0 => return unsupported("frame flags", header.flags.into()),
             Some(kind @ (Kind::Action | Kind::Checkpoint)) => kind,
             _ => return unsupported("frame kind", header.kind.into()),
         };
@@ -123,6 +131,8 @@ impl<'a> Walk<'a> {
             return unsupported("payload length", header.len.into());
         };
         let expected = match (kind, self.epoch) {
+            // No checkpoint is part of a batch, or follows one that was not whole.
+            (Kind::Checkpoint, _) if self.in_batch || header.has_more() => return Ok(Step::End),
             (Kind::Checkpoint, None) => (self.sequence, entry.epoch),
             (Kind::Checkpoint, Some(epoch)) => (self.sequence, epoch),
             (_, Some(epoch)) => (self.sequence + 1, epoch),
@@ -133,6 +143,7 @@ impl<'a> Walk<'a> {
         }
         self.sequence = entry.sequence;
         self.epoch = Some(entry.next_epoch());
+        self.in_batch = header.has_more();
         self.proven = self.proven.max(header.synced(position).unwrap_or(0));
         self.at += header.frame_size();
         Ok(match kind {

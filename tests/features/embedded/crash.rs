@@ -18,6 +18,8 @@ struct Known {
     records: Vec<Vec<u8>>,
     /// The number of acknowledged records.
     acknowledged: usize,
+    /// Numbers of records that end inside a batch: no crash may leave so many.
+    inside_batches: HashSet<usize>,
 }
 
 /// The disk before an operation, and what the host knew then.
@@ -75,7 +77,9 @@ impl Run {
 
     fn append_by(&self, records: Vec<Vec<u8>>, append: impl FnOnce(&[Vec<u8>]) -> Result<()>) -> bool {
         let before = self.known.lock().unwrap().clone();
+        let first = before.records.len() + 1;
         self.known.lock().unwrap().records.extend(records.iter().cloned());
+        self.known.lock().unwrap().inside_batches.extend(first..first + records.len() - 1);
         match append(&records) {
             Ok(()) => true,
             Err(Error::RegionFull { .. }) => {
@@ -165,6 +169,7 @@ fn judge(host: &Host, known: &Known, tally: &mut Tally) -> (EmbeddedWal, Known) 
         assert_eq!(Some(bytes), expected, "record {sequence}");
     }
     let last = first + found.len();
+    assert!(!known.inside_batches.contains(&last), "part of a batch, up to record {last}");
     assert!(last >= known.acknowledged, "{last} of {} are left", known.acknowledged);
     // Whatever else is in the ring leads up to these, without a gap.
     let history = wal.history().unwrap().collect::<Result<Vec<_>>>().unwrap();
@@ -176,7 +181,8 @@ fn judge(host: &Host, known: &Known, tally: &mut Tally) -> (EmbeddedWal, Known) 
     tally.looked_back += usize::from(history.len() > found.len());
     tally.shorter += usize::from(last < known.records.len());
     let records = known.records[..last].to_vec();
-    (wal, Known { acknowledged: last, records })
+    let inside_batches = known.inside_batches.iter().copied().filter(|n| *n < last).collect();
+    (wal, Known { acknowledged: last, records, inside_batches })
 }
 
 /// Goes through the disks that crashes may leave, and on from some of them.
