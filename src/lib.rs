@@ -153,7 +153,9 @@ pub use crate::flush::{Flush, FlushMetrics, FlushSender, FlushTicket, Latency, P
 pub use crate::monitor::WalMonitor;
 pub use crate::position::{ChunkId, Segment};
 pub use crate::reader::{Follow, PinnedReader, ReadOnlyOptions, ReadUpTo, Records, WalReader};
-pub use crate::record::{Batch, Callback, CallbackFn, ChunkPersisted, StateMachine, WalRecord, WalTypes};
+pub use crate::record::{
+    Batch, Callback, CallbackFn, ChunkPersisted, Encoded, StateMachine, WalRecord, WalTypes,
+};
 pub use crate::recovery::{Mended, RecoveryReport, Replay, TornTail};
 pub use crate::shared::{Commit, SharedWal};
 pub use crate::storage::{Storage, StorageFile};

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io::Write;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::{fmt, io};
 
@@ -52,37 +53,38 @@ thread_local! {
 /// A larger buffer is not kept.
 const SCRATCH_KEPT: usize = 1 << 20;
 
-impl<W: WalTypes> WalRecord<W> {
-    pub(crate) fn kind(&self) -> Kind {
+/// What a frame is made of: a record, or one that was encoded before.
+pub(crate) trait ToPayload {
+    fn kind(&self) -> Kind;
+
+    /// Writes the payload; returns the length that the codec claims to have written.
+    fn encode_payload(&self, writer: impl Write) -> io::Result<usize>;
+
+    /// Checks that the codec decodes the payload that it has just encoded for this record.
+    fn check_payload(&self, payload: &[u8]) -> io::Result<()>;
+}
+
+impl<W: WalTypes> ToPayload for WalRecord<W> {
+    #[inline]
+    fn kind(&self) -> Kind {
         match self {
             WalRecord::Action(_) => Kind::Action,
             WalRecord::Checkpoint(_) => Kind::Checkpoint,
         }
     }
 
-    /// Writes the payload; returns the length that the codec claims to have written.
-    pub(crate) fn encode_payload(&self, writer: impl Write) -> io::Result<usize> {
+    #[inline]
+    fn encode_payload(&self, writer: impl Write) -> io::Result<usize> {
         match self {
             WalRecord::Action(action) => action.encode(writer),
             WalRecord::Checkpoint(checkpoint) => checkpoint.encode(writer),
         }
     }
 
-    /// Decodes a record from its frame. Payload bytes that the codec leaves unread are an error.
-    #[inline]
-    pub(crate) fn decode(frame: &Frame<'_>) -> Result<Self, Undecodable> {
-        if !frame.is_plain() {
-            return Self::decode_transformed(frame);
-        }
-        Self::decode_payload(frame.kind, frame.payload)
-    }
-
-    /// Checks that the codec decodes the payload that it has just encoded for this record.
-    ///
     /// Types need no `PartialEq`: the decoded record is encoded again and the bytes are compared. They
     /// are compared without their order, because a map without an order of its own may write its
     /// entries in another order.
-    pub(crate) fn check_payload(&self, payload: &[u8]) -> io::Result<()> {
+    fn check_payload(&self, payload: &[u8]) -> io::Result<()> {
         let decoded = Self::decode_payload(self.kind(), payload).map_err(|why| match why {
             Undecodable::Codec(error) => misread(format!("decoding it fails: {error}")),
             Undecodable::Compressed => misread("it is compressed".to_string()),
@@ -91,6 +93,17 @@ impl<W: WalTypes> WalRecord<W> {
         let encoded = decoded.encode_payload(&mut tally);
         encoded.map_err(|error| misread(format!("encoding what it decoded fails: {error}")))?;
         if tally.is_even() { Ok(()) } else { Err(misread("it decodes to another record".to_string())) }
+    }
+}
+
+impl<W: WalTypes> WalRecord<W> {
+    /// Decodes a record from its frame. Payload bytes that the codec leaves unread are an error.
+    #[inline]
+    pub(crate) fn decode(frame: &Frame<'_>) -> Result<Self, Undecodable> {
+        if !frame.is_plain() {
+            return Self::decode_transformed(frame);
+        }
+        Self::decode_payload(frame.kind, frame.payload)
     }
 
     /// Not inlined: a record that is stored as it is must not pay for it.
@@ -282,6 +295,95 @@ impl<W: WalTypes> fmt::Debug for Batch<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.records).finish()
     }
+}
+
+/// A record that is encoded already, to be appended with
+/// [`ChunkedWal::append_encoded`](crate::ChunkedWal::append_encoded): where encoding costs more than a copy, other
+/// threads can do it, and the appender only copies.
+///
+/// ```
+/// # use chunked_wal::raw::{Payload, Raw};
+/// # use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, StateMachine};
+/// # struct Nothing;
+/// # impl StateMachine<Raw> for Nothing {
+/// #     type Error = std::convert::Infallible;
+/// #     fn apply(&mut self, _: &WalRecord<Raw>, _: ChunkId, _: Segment) -> Result<(), Self::Error> { Ok(()) }
+/// #     fn checkpoint(&self) -> Payload { Payload::default() }
+/// # }
+/// # let dir = tempfile::tempdir()?;
+/// # let mut wal = ChunkedWal::<Raw>::open(Config::new(dir.path()), &mut Nothing)?;
+/// use chunked_wal::{Encoded, WalRecord};
+///
+/// let record = WalRecord::Action(Payload(b"costly".to_vec()));
+/// let encoding = std::thread::spawn(move || Encoded::<Raw>::new(&record));
+/// let segment = wal.append_encoded(&encoding.join().unwrap()?)?;
+/// assert_eq!(wal.read_record(segment)?, WalRecord::Action(Payload(b"costly".to_vec())));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Encoded<W: WalTypes> {
+    kind: Kind,
+    payload: Vec<u8>,
+    types: PhantomData<fn() -> W>,
+}
+
+impl<W: WalTypes> Encoded<W> {
+    /// Encodes a record. A codec's panic goes through to the caller.
+    ///
+    /// In builds with debug assertions the record is decoded again, as an append does it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Encode`] if the codec fails, returns another length than it wrote, or can't read back what it wrote.
+    pub fn new(record: &WalRecord<W>) -> Result<Self, Error> {
+        let mut payload = Vec::new();
+        let encode_error = |e| Error::Encode { source: Arc::new(e) };
+        let claimed = record.encode_payload(&mut payload).map_err(encode_error)?;
+        if claimed != payload.len() {
+            return Err(misstated(claimed, payload.len()));
+        }
+        if cfg!(debug_assertions) {
+            record.check_payload(&payload).map_err(encode_error)?;
+        }
+        Ok(Encoded { kind: record.kind(), payload, types: PhantomData })
+    }
+
+    /// The payload: what the codec wrote.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
+impl<W: WalTypes> ToPayload for Encoded<W> {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn encode_payload(&self, mut writer: impl Write) -> io::Result<usize> {
+        writer.write_all(&self.payload).map(|()| self.payload.len())
+    }
+
+    /// It was checked when it was encoded.
+    fn check_payload(&self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<W: WalTypes> Clone for Encoded<W> {
+    fn clone(&self) -> Self {
+        Encoded { kind: self.kind, payload: self.payload.clone(), types: PhantomData }
+    }
+}
+
+impl<W: WalTypes> fmt::Debug for Encoded<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Encoded({:?}, {} bytes)", self.kind, self.payload.len())
+    }
+}
+
+/// The error of a codec that returned another length than it wrote.
+pub(crate) fn misstated(claimed: usize, written: usize) -> Error {
+    let message = format!("the codec returned {claimed} bytes but wrote {written}");
+    Error::Encode { source: Arc::new(io::Error::new(io::ErrorKind::InvalidData, message)) }
 }
 
 /// The state that the log is replayed into.

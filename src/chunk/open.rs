@@ -17,10 +17,10 @@ use super::{ChunkFile, TailWriter};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::format::{
-    DataCrc, FLAG_MORE, FRAME_HEADER_LEN, SEAL_LEN, Salt, Seal, Transform, finish_frame, unsynced,
+    DataCrc, FLAG_MORE, FRAME_HEADER_LEN, Kind, SEAL_LEN, Salt, Seal, Transform, finish_frame, unsynced,
 };
 use crate::position::{ALIGN, ChunkId, Segment, ceil8};
-use crate::record::{WalRecord, WalTypes};
+use crate::record::{ToPayload, WalRecord, WalTypes, misstated};
 use crate::storage::StorageFile;
 
 /// Allocations grow by whole steps of this size, so that a run of records past the end does not ask
@@ -140,9 +140,9 @@ impl OpenChunk {
 
     /// Encodes a record after the last one. `synced` is the offset known to be durable.
     #[inline]
-    pub(crate) fn stage<W: WalTypes>(
+    pub(crate) fn stage(
         &mut self,
-        record: &WalRecord<W>,
+        record: &impl ToPayload,
         tail: &mut TailWriter,
         synced: u64,
         payload_max: u64,
@@ -253,10 +253,10 @@ impl FrameEncoder<'_> {
     /// or a panic of the codec nothing has to be taken back, because staged bytes don't count. `synced` is the
     /// offset known to be durable, `flags` are those of the frame beside its transformation's.
     #[inline(always)]
-    pub(crate) fn stage<W: WalTypes>(
+    pub(crate) fn stage(
         self,
         begin: usize,
-        record: &WalRecord<W>,
+        record: &impl ToPayload,
         offset: u64,
         synced: u64,
         mut flags: u8,
@@ -295,12 +295,7 @@ impl FrameEncoder<'_> {
 
 /// Lets the codec write after the first `begin` staged bytes, and checks the length that it returns.
 #[inline(always)]
-fn stage_payload<W: WalTypes>(
-    tail: &mut TailWriter,
-    begin: usize,
-    record: &WalRecord<W>,
-    max: u64,
-) -> Result<u32> {
+fn stage_payload(tail: &mut TailWriter, begin: usize, record: &impl ToPayload, max: u64) -> Result<u32> {
     let left = usize::try_from(max).unwrap_or(usize::MAX);
     let mut writer = PayloadWriter { tail, staged: begin, left, exceeded: false };
     let encoded = record.encode_payload(&mut writer);
@@ -311,8 +306,7 @@ fn stage_payload<W: WalTypes>(
     let claimed = encoded.map_err(|e| Error::Encode { source: Arc::new(e) })?;
     let written = staged - begin;
     if claimed != written {
-        let message = format!("the codec returned {claimed} bytes but wrote {written}");
-        return Err(Error::Encode { source: Arc::new(io::Error::new(io::ErrorKind::InvalidData, message)) });
+        return Err(misstated(claimed, written));
     }
     u32::try_from(written).map_err(|_| too_large(record, max))
 }
@@ -329,11 +323,11 @@ fn in_batch(index: usize, error: Error) -> Error {
 }
 
 #[cold]
-fn too_large<W: WalTypes>(record: &WalRecord<W>, max: u64) -> Error {
-    match record {
-        WalRecord::Action(_) => Error::RecordTooLarge { max },
+fn too_large(record: &impl ToPayload, max: u64) -> Error {
+    match record.kind() {
         // The appended record may be small: the checkpoint that the next chunk starts with is too large.
-        WalRecord::Checkpoint(_) => Error::CheckpointTooLarge { max },
+        Kind::Checkpoint => Error::CheckpointTooLarge { max },
+        _ => Error::RecordTooLarge { max },
     }
 }
 

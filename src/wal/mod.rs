@@ -31,7 +31,7 @@ use crate::flush::{
 use crate::panics::{catch, report};
 use crate::position::Segment;
 use crate::reader::{LogView, PinnedReader, Records, WalReader};
-use crate::record::{Batch, Callback, StateMachine, WalRecord, WalTypes};
+use crate::record::{Batch, Callback, Encoded, StateMachine, ToPayload, WalRecord, WalTypes};
 use crate::recovery::RecoveryReport;
 
 pub(crate) use commit::Wants;
@@ -128,6 +128,16 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// (try again once there is space), [`Error::OffsetsUsedUp`], [`Error::Poisoned`], [`Error::Io`]. A
     /// codec's panic goes through to the caller.
     pub fn append(&mut self, record: &WalRecord<W>) -> Result<Segment> {
+        self.stage(record)?;
+        self.accept()
+    }
+
+    /// As [`append`](Self::append), of a record that was encoded before, on any thread: copies its payload.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append), but for [`Error::Encode`], which [`Encoded::new`] returns.
+    pub fn append_encoded(&mut self, record: &Encoded<W>) -> Result<Segment> {
         self.stage(record)?;
         self.accept()
     }
@@ -242,7 +252,7 @@ impl<W: WalTypes> ChunkedWal<W> {
 
     /// Encodes a record after the last one, to be accepted or not.
     #[inline]
-    fn stage(&mut self, record: &WalRecord<W>) -> Result<()> {
+    fn stage(&mut self, record: &impl ToPayload) -> Result<()> {
         let max_record_size = self.config.max_record_size;
         self.stage_by(|open, tail, synced| open.stage(record, tail, synced, max_record_size))
     }

@@ -7,6 +7,7 @@ mod codecs;
 #[path = "../common/mod.rs"]
 mod common;
 mod edges;
+mod encoded;
 mod fixtures;
 mod model;
 mod payloads;

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use crate::config::Compression;
 use crate::format::{FRAME_HEADER_LEN, HEADER_LEN};
 use crate::position::{ALIGN, ChunkId, Segment};
-use crate::record::{StateMachine, WalRecord, WalTypes};
+use crate::record::{StateMachine, ToPayload, WalRecord, WalTypes};
 use crate::storage::MemoryStorage;
 use crate::testing::check::types::{TestTypes, user_record};
 use crate::testing::crash::Left;
