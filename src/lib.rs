@@ -106,6 +106,7 @@
 //! - `metrics`: counters, gauges and histograms of each log through the `metrics` facade.
 //! - `mmap`: `ClosedReads::Mapped`, records of closed chunks read from memory maps.
 //! - `serde`: `codec`, your own types as actions and checkpoints, and `serde_codec!`.
+//! - `stream`: `futures_core::Stream` for [`Follow`], which can be awaited without it, record by record.
 //! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -164,7 +165,7 @@ pub use crate::wal::{ChunkedWal, OpenOptions, TryFlushError};
 /// Runs the examples of the documents as tests.
 #[cfg(doctest)]
 mod documents {
-    // Its second example is one of serde.
+    // One of its examples is of serde.
     #[cfg(feature = "serde")]
     #[doc = include_str!("../README.md")]
     mod readme {}

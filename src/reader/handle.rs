@@ -13,6 +13,7 @@ use super::{Follow, LogView, PinnedReader, ReadUpTo};
 use super::{FrameParts, StoredFrame};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::flush::Positions;
 use crate::position::{ChunkId, Segment};
 use crate::record::{WalRecord, WalTypes};
 use crate::storage::{DiskStorage, Storage};
@@ -275,6 +276,14 @@ impl<W: WalTypes> WalReader<W> {
             (Source::Live(view), ReadUpTo::Written) => view.positions.written(),
             (Source::Directory(directory), ReadUpTo::Durable) => directory.durable(),
             (Source::Directory(directory), ReadUpTo::Written) => directory.bounds().1,
+        }
+    }
+
+    /// The positions of a log that is open in this process.
+    pub(super) fn positions(&self) -> Option<&Arc<Positions>> {
+        match &self.source {
+            Source::Live(view) => Some(&view.positions),
+            Source::Directory(_) => None,
         }
     }
 

@@ -79,7 +79,8 @@ pub use commit::Commit;
 ///
 /// `commit` blocks only while the queue is full, or while no file is ready for the next chunk;
 /// [`commit_async`](Self::commit_async) awaits both instead. No other thread is held up by that wait. On a full disk
-/// both block while removals are under way that may free space.
+/// both block while removals are under way that may free space. In the repository, `docs/design/architecture.md` has a
+/// table of all calls, what each may wait for, and its awaited form.
 ///
 /// # Panics
 ///

@@ -18,6 +18,23 @@ pub(crate) enum Wants {
     Rotate,
 }
 
+/// What the next step would have to wait for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Needs {
+    /// Room in the queue.
+    pub(super) bytes: u64,
+    /// A file for the next chunk.
+    pub(super) file: bool,
+}
+
+impl Needs {
+    pub(super) fn are_met<W: WalTypes>(self, pipeline: &Pipeline<W>, asked: &mut SpareAsked) -> bool {
+        let Pipeline { queue, positions, housekeeper, .. } = pipeline;
+        positions.check().is_err()
+            || (queue.has_room(self.bytes) && (!self.file || housekeeper.has_spare(asked)))
+    }
+}
+
 impl<W: WalTypes> ChunkedWal<W> {
     pub(crate) fn positions(&self) -> &Arc<Positions> {
         &self.shared.positions
@@ -27,14 +44,13 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// for the file, asks for one. A rotation may still wait for the room of its checkpoint. True in a log that has
     /// failed, where the next step returns the cause.
     pub(crate) fn is_ready(&self, wants: Wants, asked: &mut SpareAsked) -> bool {
-        let Pipeline { queue, positions, housekeeper, .. } = &*self.shared;
-        if positions.check().is_err() {
-            return true;
-        }
-        let rotates = wants == Wants::Rotate || self.is_open_chunk_full() || self.head.open().is_none();
+        self.needs(wants).are_met(&self.shared, asked)
+    }
+
+    pub(super) fn needs(&self, wants: Wants) -> Needs {
         let waiting = self.hand_over.waiting(self.end());
-        let bytes = if rotates { self.rotation_weight(waiting) } else { waiting.max(1) };
-        queue.has_room(bytes) && (!rotates || housekeeper.has_spare(asked))
+        let rotates = wants == Wants::Rotate || self.is_open_chunk_full() || self.head.open().is_none();
+        Needs { bytes: if rotates { self.rotation_weight(waiting) } else { waiting.max(1) }, file: rotates }
     }
 
     /// Appends an action, applies it to the state machine that `write` returns, and asks for a sync: all of it, or

@@ -7,7 +7,7 @@
 //!
 //! - Whatever can be refused is refused before anything moves: an error leaves the log as it was.
 //! - Blocking happens in three places only: a full queue, a rotation that finds no spare ready, and
-//!   the methods that wait.
+//!   the methods that wait. `docs/design/architecture.md` has a table of all calls, with their awaited forms.
 
 mod chunks;
 mod commit;
@@ -27,6 +27,7 @@ use crate::directory::WalLock;
 use crate::error::{Error, Result};
 use crate::flush::{
     Flush, FlushMetrics, FlushTicket, HandOver, Inside, Pipeline, Progress, ProgressHandle, RoomWait,
+    SpareAsked,
 };
 use crate::panics::{catch, report};
 use crate::position::Segment;
@@ -34,6 +35,7 @@ use crate::reader::{LogView, PinnedReader, Records, WalReader};
 use crate::record::{Batch, Callback, Encoded, StateMachine, ToPayload, WalRecord, WalTypes};
 use crate::recovery::RecoveryReport;
 
+use commit::Needs;
 pub(crate) use commit::Wants;
 pub use open::OpenOptions;
 
@@ -350,10 +352,10 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.flush(mode, callback).map_err(TryFlushError::Failed)
     }
 
-    /// Waits, without blocking the thread, until the queue has room for the appended records. Then neither a
-    /// [`flush`](Self::flush) or [`try_flush`](Self::try_flush) nor one [`append`](Self::append) waits for room,
-    /// and a rotation waits only for the room of its checkpoint. Ready at once if the log has failed: the next call
-    /// returns the cause.
+    /// Waits, without blocking the thread, until the queue has room for the appended records and, if the open chunk is
+    /// full, until there is a file for the next one. Then neither a [`flush`](Self::flush) or
+    /// [`try_flush`](Self::try_flush) nor one [`append`](Self::append) waits for room, and the rotation of a full chunk
+    /// waits only for the room of its checkpoint. Ready at once if the log has failed: the next call returns the cause.
     ///
     /// ```
     /// # use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
@@ -373,11 +375,11 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// ```
     pub fn room(&self) -> impl Future<Output = ()> + Send + use<W> {
         let bytes = self.rotation_weight(self.hand_over.waiting(self.end()));
-        let shared = self.shared.clone();
+        let needs = Needs { bytes, ..self.needs(Wants::Append) };
+        let (shared, mut asked) = (self.shared.clone(), SpareAsked::default());
         let mut wait = RoomWait::new(shared.positions.clone());
         std::future::poll_fn(move |context| {
-            let has_room = || shared.queue.has_room(bytes) || shared.positions.check().is_err();
-            wait.poll(context.waker(), || has_room().then_some(()))
+            wait.poll(context.waker(), || needs.are_met(&shared, &mut asked).then_some(()))
         })
     }
 

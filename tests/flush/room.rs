@@ -65,6 +65,27 @@ fn a_failed_log_wakes_it_too() {
 }
 
 #[test]
+fn a_full_chunk_waits_for_the_next_ones_file() {
+    let disk = Disk::default();
+    let (mut wal, list) = disk.open();
+    wal.wait_idle().unwrap();
+    let gate = Gate::new(&disk.storage, |op| op.kind == OpKind::Create);
+    assert!(poll(pin!(wal.room())).0);
+    while !wal.is_open_chunk_full() {
+        wal.append(&action(&"x".repeat(500))).unwrap();
+    }
+    wal.sync().unwrap();
+    gate.wait_for(1);
+    let mut room = pin!(wal.room());
+    let (ready, wakes) = poll(room.as_mut());
+    assert!(!ready);
+    gate.open();
+    wait_for(&wakes);
+    assert!(poll(room.as_mut()).0);
+    wal.close_open_chunk(&list).unwrap();
+}
+
+#[test]
 fn an_append_leaves_a_full_queue_to_the_next_one() {
     let disk = Disk::with(|config| {
         config.flush_queue_max_bytes = 100;

@@ -81,14 +81,17 @@ fn a_waker_that_panics_at_the_poison_loses_no_completion() {
 fn waiting_in_a_waker_is_refused() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
+    wal.wait_idle().unwrap();
+    let gate = Gate::new(&disk.storage, |op| op.kind == OpKind::Sync);
     wal.append_and_apply("a".into(), &mut list).unwrap();
-    disk.storage.pause_syncs(true);
     let mut ticket = wal.flush_ticket(Flush::Sync).unwrap();
+    // The next sync is another one.
+    gate.wait_for(1);
     wal.append_and_apply("b".into(), &mut list).unwrap();
     let later = wal.flush_ticket(Flush::Sync).unwrap();
     let (ran, ended) = channel();
     poll_once(&mut ticket, move || ran.send(later.wait_timeout(SOON)).unwrap());
-    disk.storage.pause_syncs(false);
+    gate.open();
     assert!(matches!(ended.recv_timeout(SOON * 2).unwrap(), Some(Err(Error::WouldDeadlock { .. }))));
 }
 

@@ -1,4 +1,5 @@
 //! Readers: of a log that is open here, of a directory, and followers.
+mod by_event;
 #[path = "../common/mod.rs"]
 mod common;
 mod followers;
