@@ -19,5 +19,5 @@ const ROLE: &str = "CHUNKED_WAL_TEST_ROLE";
 fn assert_passes(child: &mut Command) {
     let ran = child.output().unwrap();
     let said = String::from_utf8_lossy(&ran.stdout) + String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    assert!(ran.status.success() && said.contains("1 passed"), "{}", said.trim());
 }
