@@ -94,7 +94,7 @@
 //! No feature is on by default; each one only adds.
 //!
 //! - `cli`: the command `chunked-wal`, which inspects, verifies, dumps, follows and repairs any log,
-//!   and measures a disk. The feature adds nothing to the library.
+//!   and measures a disk; and `tools`, the same for your own binary, which shows your records decoded.
 //! - `blob`: `blob::BlobStore`, big payloads in files beside the log, and `blob::BlobWal`, which makes
 //!   payloads durable before the records that name them.
 //! - `embedded`: `embedded::EmbeddedWal`, a log in a fixed region of a file, for a database that is one
@@ -136,6 +136,8 @@ pub mod storage;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "cli")]
+pub mod tools;
 mod wal;
 
 pub use codeq;
@@ -180,6 +182,8 @@ mod documents {
     mod format {}
     #[doc = include_str!("../docs/guide/raft.md")]
     mod raft {}
+    // It has an example of `tools`.
+    #[cfg(feature = "cli")]
     #[doc = include_str!("../docs/guide/tools.md")]
     mod tools {}
     #[doc = include_str!("../docs/guide/tuning.md")]

@@ -138,7 +138,16 @@ impl RawChunk {
     ///
     /// As [`open`](Self::open), but for the name.
     pub fn open_file(path: &Path) -> Result<Self> {
-        let (header, bytes) = open_chunk_file(&DiskStorage, path, None)?;
+        Self::open_file_on(&DiskStorage, path)
+    }
+
+    /// As [`open_file`](Self::open_file), on another storage.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_file`](Self::open_file).
+    pub fn open_file_on(storage: &dyn Storage, path: &Path) -> Result<Self> {
+        let (header, bytes) = open_chunk_file(storage, path, None)?;
         Ok(RawChunk { path: path.to_owned(), header, bytes })
     }
 
@@ -522,5 +531,14 @@ pub fn cut_chunk(lock: &WalLock, id: ChunkId, data_end: u64) -> Result<()> {
 /// record of a chunk and for one without payload; as [`RawChunk::open_file`]; [`Error::Corrupt`] for damage
 /// before the record.
 pub fn void_record(path: &Path, offset: u64) -> Result<()> {
-    recovery::void_record(&DiskStorage, path, offset)
+    void_record_on(&DiskStorage, path, offset)
+}
+
+/// As [`void_record`], on another storage.
+///
+/// # Errors
+///
+/// As [`void_record`].
+pub fn void_record_on(storage: &dyn Storage, path: &Path, offset: u64) -> Result<()> {
+    recovery::void_record(storage, path, offset)
 }

@@ -30,6 +30,7 @@ const ROOMS: [&str; 24] = [
     "embedded",  // a ring in a file
     "testing",   // a log of one's own under crashes and faults
     "monitor",   // how a log grows, from its files alone
+    "tools",     // the command, above everything
     "lib",       // names it all
 ];
 

@@ -28,6 +28,8 @@ pub(crate) use chunk_file::{log_id_of_most, open_chunk, open_chunk_file, read_he
 pub(crate) use listing::list;
 pub use listing::{ChunkPlace, Listing};
 pub use lock::WalLock;
+#[cfg(feature = "cli")]
+pub(crate) use names::LOCK_NAME;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use names::away_name;
 pub(crate) use names::spare_name;

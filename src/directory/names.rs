@@ -6,7 +6,7 @@ use crate::position::ChunkId;
 use crate::random::random_u64;
 
 /// The file that is locked.
-pub(super) const LOCK_NAME: &str = "LOCK";
+pub(crate) const LOCK_NAME: &str = "LOCK";
 
 const AWAY_SUFFIX: &str = ".away";
 const SPARE_PREFIX: &str = "spare-";

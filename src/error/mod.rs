@@ -6,10 +6,12 @@
 
 mod damage;
 mod foreign;
+mod holder;
 #[cfg(feature = "blob")]
 mod no_blob;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::io;
 use std::path::PathBuf;
@@ -19,6 +21,7 @@ use crate::position::{ChunkId, Segment};
 
 pub use damage::{Damage, Proof};
 pub use foreign::Foreign;
+pub(crate) use holder::lock_holder;
 #[cfg(feature = "blob")]
 pub use no_blob::NoBlob;
 
@@ -33,7 +36,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation.
-    #[error("{op} '{}' failed: {source}", path.display())]
+    #[error("{op} '{}' failed: {source}{}", path.display(), words::io_advice(op, source))]
     Io {
         /// The operation: `write`, `sync`, `rename`, ...
         op: &'static str,
@@ -44,7 +47,10 @@ pub enum Error {
     },
 
     /// Another writer, in this process or another, has the log open.
-    #[error("'{}' is locked: another writer has this log open; close it first", path.display())]
+    ///
+    /// The sentence names that process where the system reports it (on Linux), as it is when the sentence is
+    /// made.
+    #[error("'{}' is locked: {}; close it first. To read the log meanwhile, use `WalReader::open_read_only`", path.display(), words::lock_holder_now(path))]
     Locked {
         /// The lock file.
         path: PathBuf,
@@ -78,7 +84,7 @@ pub enum Error {
     },
 
     /// A file that is named like a chunk does not start as a chunk.
-    #[error("'{}' is not a chunk: its first bytes are {found:02x?}; {}", path.display(), no_chunk_advice(found))]
+    #[error("'{}' is not a chunk: {}; {}", path.display(), words::beginning(found), words::no_chunk_advice(found))]
     NotAChunk {
         /// The file.
         path: PathBuf,
@@ -87,7 +93,7 @@ pub enum Error {
     },
 
     /// The bytes are sound, but this version or build can't read them.
-    #[error("'{}' at offset {offset} needs {what} {found:#x}, this build knows {known:#x}: open it with a newer version, or with the cargo feature that reads it", path.display())]
+    #[error("'{}' at offset {offset} {}", path.display(), words::unsupported(what, *found, *known))]
     Unsupported {
         /// The chunk's file.
         path: PathBuf,
@@ -171,7 +177,7 @@ pub enum Error {
     },
 
     /// The state machine refused a record.
-    #[error("the state machine can't apply the record at offset {offset} of {chunk_id}: {source}")]
+    #[error("the state machine refused the record at offset {offset} of '{}': {source}; nothing was appended or changed (when opening: use a state machine that takes this record)", chunk_id.file_name())]
     StateMachine {
         /// The chunk.
         chunk_id: ChunkId,
@@ -287,7 +293,7 @@ pub enum Error {
     },
 
     /// `remove_chunks` was given a chunk that isn't the oldest drained one.
-    #[error("{chunk_id} can't be removed: {}; drain first, then remove what was drained, oldest first", match expected { Some(id) => format!("the oldest drained chunk is {id}"), None => "no chunk is drained".to_string() })]
+    #[error("'{}' can't be removed: {}; drain first, then remove what was drained, oldest first", chunk_id.file_name(), match expected { Some(id) => format!("the oldest drained chunk is '{}'", id.file_name()), None => "no chunk is drained".to_string() })]
     NotDrained {
         /// The chunk that can't be removed.
         chunk_id: ChunkId,
@@ -296,7 +302,7 @@ pub enum Error {
     },
 
     /// The disk is full. Every accepted record is kept; make room or remove chunks, then go on.
-    #[error("no space for '{}' ({needed} bytes): {source}; nothing was appended, and all accepted records are kept. Make room on that file system, or remove old chunks if the log has any, then try again", path.display())]
+    #[error("no space for '{}' ({needed} bytes): {source}; nothing was appended, and all accepted records are kept. Make room on that file system, or remove old chunks if the log has any, then try again; a chunk, and each spare, reserves `chunk_max_size` bytes ahead, which can be set lower", path.display())]
     StorageFull {
         /// The file that needs the space.
         path: PathBuf,
@@ -364,17 +370,6 @@ pub enum Error {
         /// The method.
         method: &'static str,
     },
-}
-
-/// A chunk of version 0.2 has the same name and starts with a record of this type, its checkpoint.
-const BEGINNING_OF_0_2: [u8; 4] = [0, 0, 0, 5];
-
-fn no_chunk_advice(found: &[u8]) -> &'static str {
-    if found.starts_with(&BEGINNING_OF_0_2) {
-        return "a log of chunked-wal 0.2 starts like this, and this version doesn't read it: give it a directory of its own, and \
-                carry the records over with a program that has both versions";
-    }
-    "restore it from a copy, or move it out of the log's directory if it never was one of its chunks"
 }
 
 /// Why a record that checks out can't be read.

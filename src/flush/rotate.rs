@@ -43,7 +43,7 @@ impl<W: WalTypes> Worker<W> {
         let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
         // The data must be durable before a seal says so.
         chunk.seal(&seal)?;
-        report(|| log::info!("sealed {id} at {end}, {} records", seal.records));
+        report(|| log::info!("sealed '{}' at {end}, {} records", id.file_name(), seal.records));
         Ok(())
     }
 

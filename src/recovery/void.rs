@@ -39,7 +39,7 @@ pub(crate) fn void_record(storage: &dyn Storage, path: &Path, offset: u64) -> Re
             "it is the checkpoint with which its chunk begins, and a chunk must have one",
         ));
     }
-    let handle = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open", path, e))?;
+    let handle = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open for writing", path, e))?;
     let position = offset - header.chunk_id;
     let mut frame = vec![0; usize::try_from(found.size).unwrap_or(usize::MAX)];
     read_full_at(&*handle, &mut frame, position).map_err(|e| Error::io("read", path, e))?;

@@ -395,7 +395,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         let RecoveryReport { chunks, records, bytes, torn_tail, mended, elapsed, .. } = &self.report;
         let dir = self.config.dir.display();
         if let Some(TornTail { chunk_id, data_end, lost }) = torn_tail {
-            log::warn!("'{dir}': {chunk_id} was not closed; cut at {data_end}, a torn write of {lost} bytes");
+            let chunk = chunk_id.file_name();
+            log::warn!("'{dir}': '{chunk}' was not closed; cut at {data_end}, a torn write of {lost} bytes");
         }
         for Mended { path, offset, damage, .. } in mended {
             log::warn!("'{}' was damaged at offset {offset}, and is mended: {damage}", path.display());

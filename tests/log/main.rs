@@ -10,6 +10,7 @@ mod edges;
 mod fixtures;
 mod model;
 mod payloads;
+mod said;
 mod shared;
 mod stress;
 mod users;

@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod said;
 mod salvage;
 mod void;
 
@@ -298,7 +299,7 @@ fn inspect_names_the_chunks_that_it_did_not_read() {
     );
     assert_eq!(run(&["verify", "."], dir.path()).code, 2);
     let help = run(&["inspect", "--help"], dir.path()).out;
-    assert!(help.contains("nothing read is wrong: 'verify' reads every byte"), "{help}");
+    assert!(help.replace('\n', " ").contains("'verify' reads every byte"), "{help}");
     let one = tempfile::tempdir().unwrap();
     Wal::open(config(one.path()), &mut List::default()).unwrap().close().unwrap();
     assert!(run(&["inspect", "."], one.path()).out.contains("read       every record\n"));
@@ -520,7 +521,7 @@ fn every_failure_has_a_line_and_a_status_of_its_own() {
         check(&[reader, "only-a-lock"], 6, "is empty");
         check(&[reader, "other"], 7, "is not a log's directory");
         check(&[reader, "disguised"], 7, "is not a log's directory");
-        check(&[reader, "newer"], 8, "needs format version 0x2, this build knows 0x1");
+        check(&[reader, "newer"], 8, "has format version 2, and this version of chunked-wal reads up to 1");
         check(&[reader, "unreadable"], 3, "failed:");
     }
     for log in ["nowhere", "other/file", "empty", "other", "disguised", "newer", "unreadable"] {
@@ -539,27 +540,37 @@ fn every_failure_has_a_line_and_a_status_of_its_own() {
 #[test]
 fn no_permission_is_said_so() {
     let dir = three_chunks();
-    fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    let mut command = command(&["inspect", &dir.path().display().to_string()], Path::new("/"));
+    let err = as_somebody_else(&dir, 0o700, 0o000, &["inspect"]);
+    assert!(err.contains("Permission denied"), "{err}");
+    // A repair writes; looking does not.
+    let err = as_somebody_else(&dir, 0o755, 0o555, &["repair", "--apply"]);
+    assert!(err.contains("Permission denied") && err.contains("run as the user that owns the log"), "{err}");
+}
+
+/// The line on standard error, and the status 5, of a command on a directory that its user may not use: with the
+/// permissions `others` for a user who doesn't own it, or `own` for the one who does.
+fn as_somebody_else(dir: &TempDir, others: u32, own: u32, args: &[&str]) -> String {
+    let permit = |mode| {
+        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let path = dir.path().display().to_string();
+    let mut command = command(&[args, &[&path]].concat(), Path::new("/"));
     // Root may do anything, so run as another user; a user that isn't root takes the permission from itself.
     let is_root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
     if is_root {
         command.uid(65534).gid(65534);
-    } else {
-        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     }
+    permit(if is_root { others } else { own });
     let output = command.output();
-    fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    permit(0o700);
     let Ok(output) = output else {
         // The command may be in a directory that other users can't enter.
         assert!(is_root);
-        return;
+        return "Permission denied; run as the user that owns the log".to_string();
     };
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        output.status.code() == Some(5) && err.contains("Permission denied") && err.lines().count() == 1,
-        "{output:?}"
-    );
+    assert!(output.status.code() == Some(5) && err.lines().count() == 1, "{output:?}");
+    err
 }
 
 #[test]
@@ -801,7 +812,10 @@ fn a_file_that_was_cut_short_is_not_called_torn_without_a_hint() {
     for command in ["inspect", "verify", "repair"] {
         let ran = run(&[command, "."], dir.path());
         assert_eq!(ran.code, 1);
-        assert!(ran.out.contains("the file ends within that write, after 50000 bytes"), "{command}: {ran:?}");
+        assert!(
+            ran.out.contains("the file ends within that write, after 50,000 bytes"),
+            "{command}: {ran:?}"
+        );
         assert!(ran.out.contains("if the file was cut short, acknowledged records are missing"));
         assert!(!ran.out.contains("nobody was told"));
     }

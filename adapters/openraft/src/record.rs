@@ -19,7 +19,7 @@ use chunked_wal::codeq::{Decode, Encode};
 use chunked_wal::{Callback, Error, WalTypes};
 use openraft::storage::LogFlushed;
 use openraft::{LogId, RaftTypeConfig, Vote};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The types of a raft log's [`ChunkedWal`](chunked_wal::ChunkedWal), for programs that open one
 /// themselves: to pass [options](crate::LogStore::open_with), or to
@@ -34,14 +34,18 @@ impl<C: RaftTypeConfig> WalTypes for RaftWal<C> {
 }
 
 /// A change of raft's state.
-#[derive(Debug)]
+///
+/// It is `Serialize` for people and other programs, as `chunked_wal::tools` shows it. The log has an encoding of
+/// its own.
+#[derive(Debug, Serialize)]
+#[serde(bound = "")]
 pub enum Action<C: RaftTypeConfig> {
     /// The new vote.
     Vote(Vote<C::NodeId>),
     /// Everything up to this entry is committed.
     Committed(Option<LogId<C::NodeId>>),
     /// The next entry.
-    Entry(Arc<C::Entry>),
+    Entry(#[serde(serialize_with = "serialize_entry")] Arc<C::Entry>),
     /// Entries from an index on are void.
     Truncate {
         /// The index of the first void entry.
@@ -65,6 +69,10 @@ impl<C: RaftTypeConfig> Clone for Action<C> {
             Action::Purge(upto) => Action::Purge(upto.clone()),
         }
     }
+}
+
+fn serialize_entry<T: Serialize, S: Serializer>(entry: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    T::serialize(entry, serializer)
 }
 
 const VOTE: u8 = 1;

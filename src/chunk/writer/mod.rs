@@ -69,7 +69,8 @@ impl ChunkWriter {
 
     /// Opens a chunk's file for writing.
     pub(crate) fn open(storage: &dyn Storage, path: &Path, header: &Header) -> Result<Self> {
-        let file = storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open", path, e))?;
+        let file =
+            storage.open(path, Access::ReadWrite).map_err(|e| Error::io("open for writing", path, e))?;
         Ok(Self::new(header, path.to_owned(), file))
     }
 

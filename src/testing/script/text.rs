@@ -11,11 +11,19 @@ use std::str::FromStr;
 use crate::storage::{FaultHow, TornRenames};
 use crate::testing::script::{Pace, Script, Step};
 
+/// The default of `records=`.
+const UNLIMITED: &str = "unlimited";
+
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Script { chunk_max_size, chunk_max_records, spare_chunks, open_buffer_max_bytes, .. } = self;
         let Script { flush_queue_max_bytes, flush_batch_max_items, read_buffer_size, .. } = self;
-        write!(f, "size={chunk_max_size} records={chunk_max_records} spares={spare_chunks} ")?;
+        write!(f, "size={chunk_max_size} ")?;
+        match *chunk_max_records {
+            u64::MAX => write!(f, "records={UNLIMITED} ")?,
+            records => write!(f, "records={records} ")?,
+        }
+        write!(f, "spares={spare_chunks} ")?;
         write!(f, "buffer={open_buffer_max_bytes} queue={flush_queue_max_bytes} ")?;
         write!(f, "batch={flush_batch_max_items} read={read_buffer_size} ")?;
         let torn = if self.torn_renames == TornRenames::Possible { "torn" } else { "whole" };
@@ -117,6 +125,7 @@ impl Script {
         let number = || value.parse::<u64>().map_err(|_| format!("'{value}' is not a number, for '{name}='"));
         match name {
             "size" => self.chunk_max_size = number()?,
+            "records" if value == UNLIMITED => self.chunk_max_records = u64::MAX,
             "records" => self.chunk_max_records = number()?,
             "spares" => self.spare_chunks = number()?,
             "buffer" => self.open_buffer_max_bytes = number()?,
@@ -130,5 +139,22 @@ impl Script {
             _ => return Err(format!("'{name}={value}' is not a setting of a crash test's script")),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_without_a_limit_of_records_says_so() {
+        let script = Script { chunk_max_records: u64::MAX, ..Script::default() };
+        let text = script.to_string();
+        assert!(text.contains(" records=unlimited "), "{text}");
+        let read: Script = text.parse().unwrap();
+        assert_eq!(read.chunk_max_records, u64::MAX);
+        // A script of before.
+        let read: Script = format!("records={};", u64::MAX).parse().unwrap();
+        assert_eq!(read.to_string(), text);
     }
 }

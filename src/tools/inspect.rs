@@ -4,15 +4,15 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use chunked_wal::ChunkId;
-use chunked_wal::raw::{ChunkPlace, Listing, RawChunk};
 use serde_json::{Value, json};
 
-use crate::args::InspectArgs;
-use crate::look::{LogLook, Look, State, is_gone, look};
-use crate::outcome::{Failure, Outcome};
-use crate::print;
-use crate::survey::{is_open, survey};
+use super::args::InspectArgs;
+use super::look::{LogLook, Look, State, is_gone, look};
+use super::outcome::{Failure, Outcome, is_damage};
+use super::survey::{is_open, survey};
+use super::{Tool, print};
+use crate::position::ChunkId;
+use crate::raw::{ChunkPlace, Listing, RawChunk};
 
 /// A row of the table.
 struct Row {
@@ -30,15 +30,15 @@ struct RowHeader {
     file_len: u64,
 }
 
-pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Failure> {
-    let listing = survey(&args.dir)?;
+pub(super) fn run(tool: &Tool, args: &InspectArgs) -> Result<Outcome, Failure> {
+    let listing = survey(&*tool.storage, &args.dir)?;
     let mut headers = Vec::new();
     let mut looks = Vec::new();
     for (i, id) in listing.chunks.iter().enumerate() {
-        headers.push((*id, read_header(&args.dir, *id)?));
-        looks.push((*id, quick_look(&args.dir, *id, listing.place(i))?));
+        headers.push((*id, read_header(tool, &args.dir, *id)?));
+        looks.push((*id, quick_look(tool, &args.dir, *id, listing.place(i))?));
     }
-    let log = LogLook::of(&args.dir, looks);
+    let log = LogLook::of(tool, &args.dir, looks);
     let header_of = |id: ChunkId, headers: &mut Vec<(ChunkId, Option<RowHeader>)>| {
         headers.iter_mut().find(|(of, _)| *of == id).and_then(|(_, header)| header.take())
     };
@@ -47,19 +47,21 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome, Failure> {
     let rows: Vec<Row> = log.chunks.into_iter().map(row).collect();
     let report =
         Report { dir: &args.dir, listing: &listing, is_open: is_open(&args.dir), log_id, rows: &rows };
-    print::all(if args.json { format!("{:#}\n", report.json()) } else { report.text() }.as_bytes())?;
+    print::all(
+        if args.report.is_json() { format!("{:#}\n", report.json()) } else { report.text() }.as_bytes(),
+    )?;
     Ok(report.outcome())
 }
 
-fn read_header(dir: &Path, id: ChunkId) -> Result<Option<RowHeader>, Failure> {
-    match RawChunk::open(dir, id) {
+fn read_header(tool: &Tool, dir: &Path, id: ChunkId) -> Result<Option<RowHeader>, Failure> {
+    match RawChunk::open_on(&*tool.storage, dir, id) {
         Ok(chunk) => Ok(Some(RowHeader {
             created: rfc3339(chunk.created()),
             is_reused: chunk.is_reused(),
             may_be_compressed: chunk.may_be_compressed(),
             file_len: chunk.file_len(),
         })),
-        Err(error) if is_gone(&error) || crate::outcome::is_damage(&error) => Ok(None),
+        Err(error) if is_gone(&error) || is_damage(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -72,9 +74,9 @@ fn rfc3339(time: SystemTime) -> Option<String> {
 
 /// As [`look`], but reads only the first record of a chunk whose seal is in its place, unless the chunk
 /// may have compressed records, which must be counted.
-fn quick_look(dir: &Path, id: ChunkId, place: ChunkPlace) -> Result<Look, Failure> {
+fn quick_look(tool: &Tool, dir: &Path, id: ChunkId, place: ChunkPlace) -> Result<Look, Failure> {
     if place == ChunkPlace::Older
-        && let Ok(chunk) = RawChunk::open(dir, id)
+        && let Ok(chunk) = RawChunk::open_on(&*tool.storage, dir, id)
         && !chunk.may_be_compressed()
         && let Ok(Some(seal)) = chunk.seal()
     {
@@ -93,7 +95,7 @@ fn quick_look(dir: &Path, id: ChunkId, place: ChunkPlace) -> Result<Look, Failur
             });
         }
     }
-    Ok(look(dir, id, place, &mut |_| {})?)
+    Ok(look(tool, dir, id, place, &mut |_| {})?)
 }
 
 /// The contents of the report.
@@ -185,14 +187,14 @@ impl Report<'_> {
             line(format!(
                 "{:<26} {:>10} {:>12}  {:<8} {created:<21} {checkpoint:>10}  {lz4:>4}",
                 padded(row.id),
-                row.look.records,
+                print::number(row.look.records),
                 print::bytes(row.bytes()),
                 row.state(self.is_open),
             ));
         }
         let (records, bytes) = self.totals();
         let chunks = print::count(self.rows.len() as u64, "chunk");
-        line(format!("{chunks:<26} {records:>10} {:>12}", print::bytes(bytes)));
+        line(format!("{chunks:<26} {:>10} {:>12}", print::number(records), print::bytes(bytes)));
         line(String::new());
         line(format!("log        {}", self.log_id().unwrap_or_else(|| "unknown".into())));
         line(format!("writer     {}", if self.is_open { "has it open" } else { "none" }));

@@ -2,24 +2,24 @@
 
 use std::path::PathBuf;
 
-use chunked_wal::raw::RecordKind;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::outcome::HELP;
+use super::outcome::{FOLLOWING, LOOKING, MEASURING, REPAIRING, VERIFYING, help};
+use crate::raw::RecordKind;
 
 /// Look into chunked write-ahead logs, whatever their types, even while another process has them open.
 ///
 /// Every command except 'repair --apply' and 'bench' only reads: it takes no lock, writes nothing, and
 /// needs only permission to read.
 #[derive(Debug, Parser)]
-#[command(name = "chunked-wal", version, after_help = HELP, max_term_width = 100)]
-pub(crate) struct Args {
+#[command(name = "chunked-wal", version, max_term_width = 100)]
+pub(super) struct Args {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(super) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(super) enum Command {
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Dump(DumpArgs),
@@ -37,38 +37,43 @@ pub(crate) enum Command {
 
 /// Show a log's chunks, its end, and what else is in its directory
 ///
-/// It reads the header, seal and first record of sealed chunks, and all of the newest chunk. LZ4 is the
+/// It reads the header, seal and first record of sealed chunks, and all of the newest chunk;
+/// 'verify' reads every byte. LZ4 is the
 /// compressed share of the stored payload bytes; a chunk that may have compressed payloads is read as a
 /// whole. CHECKPOINT is the size of the chunk's first record.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = HELP)]
-pub(crate) struct InspectArgs {
+#[command(after_help = help(LOOKING))]
+pub(super) struct InspectArgs {
     /// The log's directory
-    pub(crate) dir: PathBuf,
-    /// Print one JSON object: sizes in bytes, times in RFC 3339
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(super) dir: PathBuf,
+    /// Write a page to this file instead: HTML, to look at in a browser or to attach to a report
+    ///
+    /// The page is complete in itself, and loads nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "format"])]
+    pub(super) html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) report: ReportArgs,
 }
 
 /// Check every byte of one or more logs
 ///
 /// On a terminal it shows how much is checked, how fast, and how long the rest will take. The result is
-/// one line for each log; with --json, one JSON object per line.
+/// one line for each log; with --json, one JSON object per line. Of several logs, the highest exit status
+/// counts; one that can't be read has 3, whatever the reason.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = HELP)]
-pub(crate) struct VerifyArgs {
+#[command(after_help = help(VERIFYING))]
+pub(super) struct VerifyArgs {
     /// The logs' directories
     #[arg(required = true, value_name = "DIR")]
-    pub(crate) dirs: Vec<PathBuf>,
+    pub(super) dirs: Vec<PathBuf>,
     /// How many chunks to check at a time; default: one for each processor
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) jobs: Option<u16>,
+    pub(super) jobs: Option<u16>,
     /// Look after damage, too: say which bytes are lost, and how many sound records follow them
     #[arg(long)]
-    pub(crate) salvage: bool,
-    /// Print a JSON object for each log, each on its own line
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(super) salvage: bool,
+    #[command(flatten)]
+    pub(super) report: ReportArgs,
 }
 
 /// Print a log's records, oldest first
@@ -77,47 +82,53 @@ pub(crate) struct VerifyArgs {
 /// is damaged, it reports the damage on standard error and continues with the next chunk; with
 /// --salvage, with the next sound record of the same chunk.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = HELP)]
-pub(crate) struct DumpArgs {
+#[command(after_help = help(LOOKING))]
+pub(super) struct DumpArgs {
     /// The log's directory, or the file of one chunk under any name, for example one that 'repair' put
     /// aside
-    pub(crate) dir: PathBuf,
+    pub(super) dir: PathBuf,
     /// Continue at the next sound record after damage, and report skipped bytes on standard error
     ///
     /// Records keep their offsets. Records after a torn write may never have been acknowledged.
     #[arg(long)]
-    pub(crate) salvage: bool,
+    pub(super) salvage: bool,
     /// Start with the first record at or after this global offset
     #[arg(long, value_name = "OFFSET", default_value_t = 0)]
-    pub(crate) from: u64,
+    pub(super) from: u64,
     #[command(flatten)]
-    pub(crate) print: PrintArgs,
+    pub(super) print: PrintArgs,
 }
 
 /// Print records as they become durable, until interrupted
 ///
-/// It starts with the next new record, or at --from. It continues over rotations. If the log removes
+/// It starts with the next new record, or at --from; with --wait and no log there yet, with that log's first
+/// record. It continues over rotations. If the log removes
 /// records before they were printed, it reports that on standard error and continues with the oldest
 /// record left.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = HELP)]
-pub(crate) struct FollowArgs {
+#[command(after_help = help(FOLLOWING))]
+pub(super) struct FollowArgs {
     /// The log's directory
-    pub(crate) dir: PathBuf,
+    pub(super) dir: PathBuf,
     /// Where to start: 'start', 'end', or the global offset of a record
-    #[arg(long, value_name = "WHERE", default_value = "end")]
-    pub(crate) from: From,
+    ///
+    /// Default: 'end'; 'start' if --wait waited for the log.
+    #[arg(long, value_name = "WHERE")]
+    pub(super) from: Option<From>,
+    /// If there is no log yet, wait for one
+    #[arg(long)]
+    pub(super) wait: bool,
     /// Don't wait until records are durable: print records that a crash of the machine may still take
     /// back
     #[arg(long)]
-    pub(crate) written: bool,
+    pub(super) written: bool,
     #[command(flatten)]
-    pub(crate) print: PrintArgs,
+    pub(super) print: PrintArgs,
 }
 
 /// Where to start following.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum From {
+pub(super) enum From {
     Start,
     End,
     Offset(u64),
@@ -137,26 +148,61 @@ impl std::str::FromStr for From {
 
 /// How records are printed.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct PrintArgs {
+pub(super) struct PrintArgs {
     /// Stop after this many records
     #[arg(long, short = 'n', value_name = "N")]
-    pub(crate) limit: Option<u64>,
+    pub(super) limit: Option<u64>,
     /// Print only records of this kind
     #[arg(long, value_enum)]
-    pub(crate) kind: Option<Kind>,
-    /// How to print payloads
-    #[arg(long, short, value_enum, default_value_t = Format::Hex)]
-    pub(crate) format: Format,
+    pub(super) kind: Option<Kind>,
+    /// How to print records; default: 'decoded' in a program of the log's own types, else 'hex'
+    #[arg(long, short, value_enum, conflicts_with = "json")]
+    pub(super) format: Option<Format>,
+    /// The same as --format json
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl PrintArgs {
+    /// The format asked for.
+    pub(super) fn format(&self) -> Option<Format> {
+        if self.json { Some(Format::Json) } else { self.format }
+    }
+}
+
+/// How a result is printed.
+#[derive(Debug, ClapArgs)]
+pub(super) struct ReportArgs {
+    /// Print JSON: sizes in bytes, times in RFC 3339
+    #[arg(long)]
+    json: bool,
+    /// How to print the result; '-f json' is the same as --json
+    #[arg(long, short, value_enum, default_value_t = ReportFormat::Text, hide_default_value = true)]
+    format: ReportFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
+enum ReportFormat {
+    /// Text for people
+    Text,
+    /// As --json
+    Json,
+}
+
+impl ReportArgs {
+    pub(super) fn is_json(&self) -> bool {
+        self.json || self.format == ReportFormat::Json
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Kind {
     Action,
     Checkpoint,
 }
 
 impl Kind {
-    pub(crate) fn is(self, kind: RecordKind) -> bool {
+    pub(super) fn is(self, kind: RecordKind) -> bool {
         matches!(
             (self, kind),
             (Kind::Action, RecordKind::Action) | (Kind::Checkpoint, RecordKind::Checkpoint)
@@ -165,7 +211,10 @@ impl Kind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(super) enum Format {
+    /// One line each: offset, kind, size of the frame, and the record as its type shows it; only in a program
+    /// that was built with the log's own types
+    Decoded,
     /// One line each: offset, kind, size of the frame, payload in hexadecimal
     Hex,
     /// The same, with the payload as text; unprintable characters are escaped
@@ -189,25 +238,27 @@ pub(crate) enum Format {
 /// leaves two, and --keep must choose: keep the chunks before the damage, where the whole log then
 /// ends; or keep the chunks after it, so that the log starts with the first checkpoint there.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = HELP)]
-pub(crate) struct RepairArgs {
+#[command(after_help = help(REPAIRING))]
+pub(super) struct RepairArgs {
     /// The log's directory
-    pub(crate) dir: PathBuf,
+    pub(super) dir: PathBuf,
     /// Apply the repair
     #[arg(long)]
-    pub(crate) apply: bool,
+    pub(super) apply: bool,
     /// Take out the one record at this global offset, which its codec can't decode
     ///
     /// From then on the log skips this record. A copy beside the chunk keeps the chunk's old bytes.
     #[arg(long, value_name = "OFFSET", conflicts_with = "keep")]
-    pub(crate) void: Option<u64>,
+    pub(super) void: Option<u64>,
     /// What to keep where there is a choice
     #[arg(long, value_enum)]
-    pub(crate) keep: Option<Keep>,
+    pub(super) keep: Option<Keep>,
+    #[command(flatten)]
+    pub(super) report: ReportArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Keep {
+pub(super) enum Keep {
     /// The records before the first damage
     Before,
     /// The chunks after the last damage
@@ -221,19 +272,21 @@ pub(crate) enum Keep {
 /// It works in a new directory inside DIR, and removes that directory at the end. It never touches a
 /// log.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = HELP)]
-pub(crate) struct BenchArgs {
+#[command(after_help = help(MEASURING))]
+pub(super) struct BenchArgs {
     /// A directory on the disk to measure
-    pub(crate) dir: PathBuf,
+    pub(super) dir: PathBuf,
     /// Seconds for each measurement
     #[arg(long, default_value_t = 2.0, value_parser = seconds)]
-    pub(crate) seconds: f64,
+    pub(super) seconds: f64,
     /// Bytes of payload in a small record
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
-    pub(crate) size: u32,
+    pub(super) size: u32,
     /// Also draw the results as a picture: an SVG file
     #[arg(long, value_name = "FILE")]
-    pub(crate) plot: Option<PathBuf>,
+    pub(super) plot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) report: ReportArgs,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -4,10 +4,10 @@ use std::fs;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::outcome::Failure;
+use super::outcome::Failure;
 
 /// Makes a durable copy, which gets its name only once it is whole.
-pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+pub(super) fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     let mut part = to.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
@@ -19,12 +19,12 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     sync_dir(to.parent().unwrap_or(to))
 }
 
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), Failure> {
+pub(super) fn sync_dir(dir: &Path) -> Result<(), Failure> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Failure::io("sync", dir, &e))
 }
 
 /// Returns a name for a file that is put aside, which no earlier repair has used.
-pub(crate) fn free_name(path: &Path) -> PathBuf {
+pub(super) fn free_name(path: &Path) -> PathBuf {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".broken");
     let first = PathBuf::from(&aside);

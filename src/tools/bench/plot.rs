@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Row, Unit};
-use crate::print;
+use crate::tools::print;
 
 const WIDTH: f64 = 760.0;
 const NAMES: f64 = 250.0;

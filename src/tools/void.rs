@@ -11,31 +11,32 @@
 use std::fs;
 use std::path::PathBuf;
 
-use chunked_wal::raw::{ChunkPlace, Raw, RawChunk};
-use chunked_wal::{ChunkId, ChunkedWal, Config, Error, raw};
+use serde_json::json;
 
-use crate::args::RepairArgs;
-use crate::aside::{copy, free_name, sync_dir};
-use crate::outcome::{Failure, Outcome};
-use crate::print;
-use crate::survey::survey;
+use super::args::RepairArgs;
+use super::aside::{copy, free_name, sync_dir};
+use super::outcome::{Failure, Outcome};
+use super::repair::lock;
+use super::survey::survey;
+use super::{Tool, print};
+use crate::error::Error;
+use crate::position::ChunkId;
+use crate::raw;
+use crate::raw::{ChunkPlace, RawChunk};
 
-pub(crate) fn run(args: &RepairArgs, offset: u64) -> Result<Outcome, Failure> {
-    survey(&args.dir)?;
-    let lock = match args.apply {
-        true => Some(ChunkedWal::<Raw>::acquire_lock(&Config::new(&args.dir))?),
-        false => None,
-    };
-    let listing = survey(&args.dir)?;
+pub(super) fn run(tool: &Tool, args: &RepairArgs, offset: u64) -> Result<Outcome, Failure> {
+    survey(&*tool.storage, &args.dir)?;
+    let lock = if args.apply { Some(lock(tool, &args.dir)?) } else { None };
+    let listing = survey(&*tool.storage, &args.dir)?;
     let before = listing.chunks.partition_point(|id| id.0 <= offset).checked_sub(1);
     let Some(i) = before else {
         return Err(Failure::usage(format!("no chunk holds offset {offset}; nothing was changed")));
     };
     let id = listing.chunks[i];
-    let what = describe(args, id, listing.place(i), offset)?;
+    let what = describe(tool, args, id, listing.place(i), offset)?;
     let Some(lock) = lock else {
         let text = format!("would take out {what}\nnothing was changed; --apply does it\n");
-        return print::all(text.as_bytes()).map(|()| Outcome::Sound);
+        return say(args, &text, &what, None);
     };
     let path = lock.dir().join(id.file_name());
     let aside = free_name(&path);
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &RepairArgs, offset: u64) -> Result<Outcome, Failure> {
     voided.push(".voided");
     let voided = PathBuf::from(voided);
     copy(&path, &voided)?;
-    let replaced = raw::void_record(&voided, offset).map_err(Failure::from);
+    let replaced = raw::void_record_on(&*tool.storage, &voided, offset).map_err(Failure::from);
     let renamed =
         replaced.and_then(|()| fs::rename(&voided, &path).map_err(|e| Failure::io("rename", &voided, &e)));
     if renamed.is_err() {
@@ -53,13 +54,30 @@ pub(crate) fn run(args: &RepairArgs, offset: u64) -> Result<Outcome, Failure> {
     renamed?;
     sync_dir(lock.dir())?;
     let aside = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    print::all(format!("done: took out {what}; its chunk was first copied to {aside}\n").as_bytes())?;
+    let text = format!("done: took out {what}; its chunk was first copied to {aside}\n");
+    say(args, &text, &what, Some(&aside))
+}
+
+/// Prints the result. `copy`: the name of the chunk's copy, if the record was taken out.
+fn say(args: &RepairArgs, text: &str, what: &str, copy: Option<&str>) -> Result<Outcome, Failure> {
+    let json = || {
+        let (dir, void) = (print::path(&args.dir), args.void);
+        json!({ "dir": dir, "void": void, "record": what, "done": copy.is_some(), "copy": copy })
+    };
+    let text = if args.report.is_json() { format!("{:#}\n", json()) } else { text.to_string() };
+    print::all(text.as_bytes())?;
     Ok(Outcome::Sound)
 }
 
 /// Describes the record to take out; a failure if there is none at this offset.
-fn describe(args: &RepairArgs, id: ChunkId, place: ChunkPlace, offset: u64) -> Result<String, Failure> {
-    let chunk = RawChunk::open(&args.dir, id)?;
+fn describe(
+    tool: &Tool,
+    args: &RepairArgs,
+    id: ChunkId,
+    place: ChunkPlace,
+    offset: u64,
+) -> Result<String, Failure> {
+    let chunk = RawChunk::open_on(&*tool.storage, &args.dir, id)?;
     let mut records = chunk.records(place);
     while let Some(record) = records.next()? {
         if record.offset == offset {

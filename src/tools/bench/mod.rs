@@ -14,13 +14,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use chunked_wal::raw::{Listing, Payload, Raw};
-use chunked_wal::storage::{DiskStorage, Storage};
-use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, StorageFile, WalRecord};
+use serde_json::{Value, json};
 
-use crate::args::BenchArgs;
-use crate::outcome::{Failure, Outcome};
-use crate::print;
+use super::args::BenchArgs;
+use super::outcome::{Failure, Outcome};
+use super::print;
+use crate::config::Config;
+use crate::error::Error;
+use crate::flush::Flush;
+use crate::position::{ChunkId, Segment};
+use crate::raw::{Listing, Payload, Raw};
+use crate::record::{StateMachine, WalRecord};
+use crate::storage::{DiskStorage, Storage, StorageFile, write_all_at};
+use crate::wal::ChunkedWal;
 
 /// The most bytes that a measurement of throughput writes.
 const BYTES_MAX: u64 = 512 << 20;
@@ -36,7 +42,7 @@ const RAW_FILE: u64 = 64 << 20;
 
 pub(crate) fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
     let listed = Listing::of(&args.dir).map_err(|error| match &error {
-        chunked_wal::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
             Failure::no_directory(&args.dir, "does not exist: no such directory")
         }
         _ => error.into(),
@@ -55,7 +61,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
     rows.push(bench.raw_throughput()?);
     rows.extend(bench.throughput_and_replay()?);
     drop(scratch);
-    print::all(table(&rows, args).as_bytes())?;
+    let text = if args.report.is_json() { format!("{:#}\n", json(&rows, args)) } else { table(&rows, args) };
+    print::all(text.as_bytes())?;
     if let Some(path) = &args.plot {
         fs::write(path, plot::svg(&rows, args.size)).map_err(|e| Failure::io("write", path, &e))?;
     }
@@ -76,7 +83,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(e) = fs::remove_dir_all(&self.0) {
-            eprintln!("chunked-wal: '{}' can't be removed: {e}", self.0.display());
+            print::complain(&format!("'{}' can't be removed: {e}", self.0.display()));
         }
     }
 }
@@ -151,7 +158,7 @@ impl Bench<'_> {
             if position + record.len() as u64 > RAW_FILE {
                 position = 0;
             }
-            write_all(&*file, &record, position)
+            write_all_at(&*file, &mut [IoSlice::new(&record)], position)
                 .and_then(|()| file.sync())
                 .map_err(|e| Failure::io("write", &path, &e))?;
             position += record.len() as u64;
@@ -210,7 +217,7 @@ impl Bench<'_> {
         let started = Instant::now();
         let (mut bytes, mut operations) = (0_u64, 0);
         while started.elapsed() < self.time && bytes < BYTES_MAX {
-            write_all(&*file, &piece, bytes % RAW_FILE).map_err(failed)?;
+            write_all_at(&*file, &mut [IoSlice::new(&piece)], bytes % RAW_FILE).map_err(failed)?;
             bytes += piece.len() as u64;
             operations += 1;
             if bytes.is_multiple_of(RAW_FILE) {
@@ -280,42 +287,47 @@ fn rotate_if_full(wal: &mut ChunkedWal<Raw>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_all(file: &dyn StorageFile, mut bytes: &[u8], mut position: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.write_at(&[IoSlice::new(bytes)], position) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => {
-                bytes = &bytes[n..];
-                position += n as u64;
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
-}
-
 fn remove_dir(dir: &Path) -> Result<(), Failure> {
     fs::remove_dir_all(dir).map_err(|e| Failure::io("remove", dir, &e))
 }
 
 fn table(rows: &[Row], args: &BenchArgs) -> String {
     let mut text = format!(
-        "{} bytes in a small record, {} s each\n\n{:<34} {:>12} {:>14} {:>10} {:>10}\n",
-        args.size, args.seconds, "", "OPERATIONS/S", "BYTES/S", "P50", "P99"
+        "{} bytes in a small record, {} s each\n\n{:<34} {:>12} {:>14} {:>12} {:>12}\n",
+        print::number(args.size.into()),
+        args.seconds,
+        "",
+        "OPERATIONS/S",
+        "BYTES/S",
+        "P50",
+        "P99"
     );
     for row in rows {
-        let latency = |percent| {
-            row.percentile(percent).map_or("-".into(), |d| format!("{:.0} us", d.as_secs_f64() * 1e6))
-        };
+        let latency = |percent| row.percentile(percent).map_or("-".into(), print::micros);
         let (operations, bytes) = (row.per_second(row.operations), row.per_second(row.bytes));
         text += &format!(
-            "{:<34} {operations:>12.0} {:>14} {:>10} {:>10}\n",
+            "{:<34} {:>12} {:>14} {:>12} {:>12}\n",
             row.name,
+            print::number(operations as u64),
             print::bytes(bytes as u64),
             latency(50),
             latency(99),
         );
     }
     text
+}
+
+fn json(rows: &[Row], args: &BenchArgs) -> Value {
+    let micros = |latency: Duration| latency.as_secs_f64() * 1e6;
+    let row = |row: &Row| {
+        json!({
+            "name": row.name,
+            "operations_per_second": row.per_second(row.operations),
+            "bytes_per_second": row.per_second(row.bytes),
+            "p50_us": row.percentile(50).map(micros),
+            "p99_us": row.percentile(99).map(micros),
+        })
+    };
+    let rows: Vec<Value> = rows.iter().map(row).collect();
+    json!({ "record_bytes": args.size, "seconds": args.seconds, "rows": rows })
 }

@@ -11,16 +11,18 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use chunked_wal::raw::{ChunkPlace, Listing};
-use chunked_wal::{ChunkId, Error};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use crate::args::VerifyArgs;
-use crate::look::{LogLook, Look, State, look, salvage};
-use crate::outcome::{Failure, Outcome};
-use crate::print;
-use crate::survey::{is_open, survey};
+use super::args::VerifyArgs;
+use super::look::{LogLook, Look, State, look, salvage};
+use super::outcome::{Failure, Outcome};
+use super::survey::{is_open, survey};
+use super::{Tool, print};
+use crate::error::Error;
+use crate::position::ChunkId;
+use crate::raw::{ChunkPlace, Listing};
+use crate::storage::Access;
 
 /// A chunk to check.
 struct Job {
@@ -29,12 +31,13 @@ struct Job {
     place: ChunkPlace,
 }
 
-pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Failure> {
+pub(super) fn run(tool: &Tool, args: &VerifyArgs) -> Result<Outcome, Failure> {
     let started = Instant::now();
-    let listings: Vec<Result<Listing, Failure>> = args.dirs.iter().map(|dir| survey(dir)).collect();
-    let (jobs, bytes) = jobs_of(args, &listings);
+    let listings: Vec<Result<Listing, Failure>> =
+        args.dirs.iter().map(|dir| survey(&*tool.storage, dir)).collect();
+    let (jobs, bytes) = jobs_of(tool, args, &listings);
     let progress = progress_bar(bytes);
-    let looks = check_all(args, &jobs, &progress);
+    let looks = check_all(tool, args, &jobs, &progress);
     progress.finish_and_clear();
 
     let mut looks = looks.into_iter().zip(&jobs).peekable();
@@ -50,7 +53,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Failure> {
         }
         let result = match (listing, failure) {
             (Err(failure), _) | (Ok(_), Some(failure)) => LogResult::unread(dir, &failure),
-            (Ok(_), None) => LogResult::of(dir, &LogLook::of(dir, of_log), args.salvage)?,
+            (Ok(_), None) => LogResult::of(tool, dir, &LogLook::of(tool, dir, of_log), args.salvage)?,
         };
         outcome = outcome.max(result.outcome);
         result.print(args, started.elapsed())?;
@@ -58,14 +61,16 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
-fn jobs_of(args: &VerifyArgs, listings: &[Result<Listing, Failure>]) -> (Vec<Job>, u64) {
+/// All chunks, and their bytes.
+fn jobs_of(tool: &Tool, args: &VerifyArgs, listings: &[Result<Listing, Failure>]) -> (Vec<Job>, u64) {
     let mut jobs = Vec::new();
     let mut bytes = 0_u64;
     for (log, (dir, listing)) in args.dirs.iter().zip(listings).enumerate() {
         let Ok(listing) = listing else { continue };
         for (i, id) in listing.chunks.iter().enumerate() {
             jobs.push(Job { log, id: *id, place: listing.place(i) });
-            let len = std::fs::metadata(dir.join(id.file_name())).map_or(0, |metadata| metadata.len());
+            let file = tool.storage.open(&dir.join(id.file_name()), Access::Read);
+            let len = file.and_then(|file| file.len()).unwrap_or(0);
             bytes = bytes.saturating_add(len);
         }
     }
@@ -91,7 +96,12 @@ fn progress_bar(bytes: u64) -> ProgressBar {
 }
 
 /// Looks at all chunks; the results are in the order of the jobs.
-fn check_all(args: &VerifyArgs, jobs: &[Job], progress: &ProgressBar) -> Vec<Result<Look, Error>> {
+fn check_all(
+    tool: &Tool,
+    args: &VerifyArgs,
+    jobs: &[Job],
+    progress: &ProgressBar,
+) -> Vec<Result<Look, Error>> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.jobs.map_or(processors, usize::from).min(jobs.len());
     let next = AtomicUsize::new(0);
@@ -102,7 +112,7 @@ fn check_all(args: &VerifyArgs, jobs: &[Job], progress: &ProgressBar) -> Vec<Res
                 loop {
                     let i = next.fetch_add(1, Relaxed);
                     let Some(job) = jobs.get(i) else { return };
-                    let found = look(&args.dirs[job.log], job.id, job.place, &mut |n| progress.inc(n));
+                    let found = look(tool, &args.dirs[job.log], job.id, job.place, &mut |n| progress.inc(n));
                     done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((i, found));
                 }
             });
@@ -136,7 +146,7 @@ impl LogResult {
         }
     }
 
-    fn of(dir: &Path, log: &LogLook, with_salvage: bool) -> Result<Self, Failure> {
+    fn of(tool: &Tool, dir: &Path, log: &LogLook, with_salvage: bool) -> Result<Self, Failure> {
         let is_open = is_open(dir);
         let mut result = LogResult {
             dir: dir.to_owned(),
@@ -160,30 +170,29 @@ impl LogResult {
                 result.outcome = result.outcome.max(Outcome::Corrupt);
                 result.findings.push(error.to_string());
             }
+            if let Some((error, count)) = &look.undecodable {
+                result.outcome = result.outcome.max(Outcome::Corrupt);
+                let more = match count - 1 {
+                    0 => String::new(),
+                    n => format!(" (and {} after that in the same chunk)", print::count(n, "record")),
+                };
+                result.findings.push(format!("{error}{more}"));
+            }
             if with_salvage && matches!(look.state, State::Damaged(_) | State::Torn { .. }) {
                 let is_newest = i + 1 == log.chunks.len();
                 let place = if is_newest { ChunkPlace::Newest } else { ChunkPlace::Older };
-                result.findings.extend(salvage(dir, *id, place)?);
+                result.findings.extend(salvage(tool, dir, *id, place)?);
             }
         }
         Ok(result)
     }
 
-    fn verdict(&self) -> &'static str {
-        match self.outcome {
-            Outcome::Sound => "sound",
-            Outcome::Torn => "torn tail",
-            Outcome::Corrupt => "corrupt",
-            Outcome::CantBeRead => "can't be read",
-        }
-    }
-
     fn print(&self, args: &VerifyArgs, elapsed: Duration) -> Result<(), Failure> {
         let LogResult { dir, chunks, records, bytes, findings, .. } = self;
-        if args.json {
+        if args.report.is_json() {
             let line = json!({
                 "dir": print::path(dir),
-                "verdict": self.verdict(),
+                "verdict": self.outcome.verdict(),
                 "chunks": chunks,
                 "records": records,
                 "bytes": bytes,
@@ -192,10 +201,10 @@ impl LogResult {
             return print::all(format!("{line}\n").as_bytes());
         }
         if self.outcome == Outcome::CantBeRead {
-            findings.iter().for_each(|finding| eprintln!("chunked-wal: {finding}"));
+            findings.iter().for_each(|finding| print::complain(finding));
             return Ok(());
         }
-        let (dir, verdict) = (dir.display(), self.verdict());
+        let (dir, verdict) = (dir.display(), self.outcome.verdict());
         let (chunks, records) = (print::count(*chunks, "chunk"), print::count(*records, "record"));
         let mut text = format!("{dir}: {verdict}; {chunks}, {records}, {}", print::bytes(*bytes));
         if args.dirs.len() == 1 {

@@ -8,27 +8,28 @@
 
 use std::ops::Range;
 
-use chunked_wal::raw::{ChunkEnd, ChunkPlace, RawChunk, RawRecords};
-use chunked_wal::{ChunkId, Error};
-
-use crate::args::DumpArgs;
-use crate::outcome::{Failure, Outcome, is_damage};
-use crate::print::Printer;
-use crate::survey::survey;
-use crate::{look, print};
+use super::args::DumpArgs;
+use super::outcome::{Failure, Outcome, is_damage};
+use super::print::Printer;
+use super::survey::survey;
+use super::{Tool, look, print};
+use crate::error::{Error, Undecodable};
+use crate::position::ChunkId;
+use crate::raw::{ChunkEnd, ChunkPlace, RawChunk, RawRecords};
 
 /// A running dump.
 struct Dump<'a> {
+    tool: &'a Tool,
     args: &'a DumpArgs,
-    printer: Printer<'a>,
+    printer: Printer,
     outcome: Outcome,
     /// The first offset that was not handled yet.
     next: u64,
 }
 
-pub(crate) fn run(args: &DumpArgs) -> Result<Outcome, Failure> {
-    let printer = Printer::new(&args.print);
-    let mut dump = Dump { args, printer, outcome: Outcome::Sound, next: args.from };
+pub(super) fn run(tool: &Tool, args: &DumpArgs) -> Result<Outcome, Failure> {
+    let printer = Printer::new(&args.print, tool.types)?;
+    let mut dump = Dump { tool, args, printer, outcome: Outcome::Sound, next: args.from };
     let done = if args.dir.is_file() { dump.file() } else { dump.log() };
     dump.printer.flush()?;
     done.map(|()| dump.outcome)
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<Outcome, Failure> {
 
 impl Dump<'_> {
     fn log(&mut self) -> Result<(), Failure> {
-        let listing = survey(&self.args.dir)?;
+        let listing = survey(&*self.tool.storage, &self.args.dir)?;
         let mut expected = None;
         for (i, id) in listing.chunks.iter().enumerate() {
             // A chunk's records end where the next chunk starts.
@@ -53,7 +54,7 @@ impl Dump<'_> {
                 Err(Stopped::ByOutput(failure)) => return Err(failure),
                 // The process that has the log open removed the chunk; its file may be another chunk by
                 // now.
-                Err(Stopped::ByLog(_)) if look::is_removed(&self.args.dir, *id) => None,
+                Err(Stopped::ByLog(_)) if look::is_removed(self.tool, &self.args.dir, *id) => None,
                 Err(Stopped::ByLog(error)) if is_damage(&error) => {
                     self.report(&error)?;
                     None
@@ -66,7 +67,7 @@ impl Dump<'_> {
 
     /// Dumps the file of one chunk, which no process writes.
     fn file(&mut self) -> Result<(), Failure> {
-        let chunk = match RawChunk::open_file(&self.args.dir) {
+        let chunk = match RawChunk::open_file_on(&*self.tool.storage, &self.args.dir) {
             Err(Error::NotAChunk { .. }) => {
                 let why = "is a file, but not a chunk; a log is a directory";
                 return Err(Failure::no_directory(&self.args.dir, why));
@@ -75,8 +76,8 @@ impl Dump<'_> {
         };
         // A seal without a successor is a valid end too.
         let mut records = chunk.records(ChunkPlace::Newest);
-        let ended = self.records(chunk.id(), &mut records);
-        match ended.and_then(|()| self.end(&mut records, chunk.id())) {
+        let ended = self.records(&chunk, &mut records);
+        match ended.and_then(|()| self.end(&mut records, &chunk)) {
             Ok(()) => Ok(()),
             Err(Stopped::ByOutput(failure)) => Err(failure),
             Err(Stopped::ByLog(error)) => Err(error.into()),
@@ -86,7 +87,7 @@ impl Dump<'_> {
     /// Reports damage on standard error, after the records before it.
     fn report(&mut self, error: &Error) -> Result<(), Failure> {
         self.printer.flush()?;
-        eprintln!("chunked-wal: {error}");
+        print::complain(&error.to_string());
         self.outcome = self.outcome.max(Outcome::Corrupt);
         Ok(())
     }
@@ -101,31 +102,35 @@ impl Dump<'_> {
     }
 
     fn chunk_once(&mut self, id: ChunkId, place: ChunkPlace) -> Result<Option<u64>, Stopped> {
-        let chunk = RawChunk::open(&self.args.dir, id)?;
+        let chunk = RawChunk::open_on(&*self.tool.storage, &self.args.dir, id)?;
         let mut records = chunk.records(place);
-        self.records(id, &mut records)?;
+        self.records(&chunk, &mut records)?;
         match records.end() {
             // Enough was printed.
             None => Ok(None),
             Some(ChunkEnd::Sealed { .. }) => Ok(Some(records.sound_end())),
             Some(ChunkEnd::Damaged(_)) => {
                 // Apparent damage may be an unfinished write, or a chunk removed meanwhile.
-                let look = look::look(&self.args.dir, id, place, &mut |_| {})?;
+                let look = look::look(self.tool, &self.args.dir, id, place, &mut |_| {})?;
                 if matches!(look.state, look::State::Damaged(_)) {
-                    self.end(&mut records, id)?;
+                    self.end(&mut records, &chunk)?;
                 }
                 Ok(None)
             }
-            Some(_) => self.end(&mut records, id).map(|()| None),
+            Some(_) => self.end(&mut records, &chunk).map(|()| None),
         }
     }
 
     /// Prints records until the chunk ends, or enough are printed.
-    fn records(&mut self, id: ChunkId, records: &mut RawRecords<'_>) -> Result<(), Stopped> {
+    fn records(&mut self, chunk: &RawChunk, records: &mut RawRecords<'_>) -> Result<(), Stopped> {
         while let Some(record) = records.next()? {
             if record.offset >= self.next {
-                self.printer.print(id, &record)?;
                 self.next = record.offset + record.size;
+                if let Err(why) = self.printer.print(chunk.id(), &record)? {
+                    let why = Undecodable::Codec(why);
+                    let error = Error::undecodable(chunk.path(), chunk.id(), record.offset, why);
+                    self.report(&error)?;
+                }
             }
             if self.printer.is_done() {
                 break;
@@ -135,7 +140,7 @@ impl Dump<'_> {
     }
 
     /// Handles the end of a chunk: reports damage, and continues after it with --salvage.
-    fn end(&mut self, records: &mut RawRecords<'_>, id: ChunkId) -> Result<(), Stopped> {
+    fn end(&mut self, records: &mut RawRecords<'_>, chunk: &RawChunk) -> Result<(), Stopped> {
         match records.end() {
             Some(ChunkEnd::Damaged(error)) if is_damage(&error) => self.report(&error)?,
             Some(ChunkEnd::Damaged(error)) => return Err(error.into()),
@@ -146,7 +151,7 @@ impl Dump<'_> {
             && let Some(skipped) = records.skip_damage()?
         {
             self.skip(&skipped)?;
-            self.records(id, records)?;
+            self.records(chunk, records)?;
         }
         Ok(())
     }
@@ -160,7 +165,7 @@ impl Dump<'_> {
         }
         self.next = skipped.end;
         self.printer.flush()?;
-        eprintln!("chunked-wal: {}", print::skipped(skipped));
+        print::complain(&print::skipped(skipped));
         Ok(())
     }
 }

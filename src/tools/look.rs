@@ -7,11 +7,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use chunked_wal::raw::{ChunkEnd, ChunkPlace, RawChunk};
-use chunked_wal::{ChunkId, Error, Foreign, raw};
-
-use crate::outcome::is_damage;
-use crate::print;
+use super::outcome::is_damage;
+use super::{Tool, print};
+use crate::error::{Error, Foreign, Undecodable};
+use crate::position::ChunkId;
+use crate::raw;
+use crate::raw::{ChunkEnd, ChunkPlace, RawChunk, RawRecord};
 
 /// How often to look at a chunk that changes all the time.
 const LOOKS_MAX: u32 = 20;
@@ -21,31 +22,33 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// The result of looking at a whole chunk.
 #[derive(Debug, Default)]
-pub(crate) struct Look {
-    pub(crate) records: u64,
+pub(super) struct Look {
+    pub(super) records: u64,
     /// The global offset after the last sound record; the chunk's id if there is none.
-    pub(crate) data_end: u64,
+    pub(super) data_end: u64,
     /// The payload bytes, as stored. The next field counts the compressed ones.
-    pub(crate) payload: u64,
-    pub(crate) compressed: u64,
-    pub(crate) checkpoint: Option<u64>,
-    pub(crate) log_id: Option<[u8; 16]>,
+    pub(super) payload: u64,
+    pub(super) compressed: u64,
+    pub(super) checkpoint: Option<u64>,
+    pub(super) log_id: Option<[u8; 16]>,
     /// The checksum over the records of the previous chunk, then the one over this chunk's. The first
     /// must equal the second one of the previous chunk.
-    pub(crate) predecessor_checksum: u32,
-    pub(crate) data_checksum: u32,
-    pub(crate) state: State,
+    pub(super) predecessor_checksum: u32,
+    pub(super) data_checksum: u32,
+    pub(super) state: State,
     /// Only header, seal and first record were read, because the chunk is sealed.
-    pub(crate) is_partial: bool,
+    pub(super) is_partial: bool,
     /// The rest of the log proves the damaged bytes: they can be written again.
-    pub(crate) is_mendable: bool,
+    pub(super) is_mendable: bool,
     /// The chunk doesn't follow the one before it: it starts elsewhere, or after other records.
-    pub(crate) misplaced: Option<Error>,
+    pub(super) misplaced: Option<Error>,
+    /// The first record that its types can't decode, and how many there are.
+    pub(super) undecodable: Option<(Error, u64)>,
 }
 
 /// How a chunk ends.
 #[derive(Debug, Default)]
-pub(crate) enum State {
+pub(super) enum State {
     Sealed,
     Open {
         marked: bool,
@@ -62,19 +65,20 @@ pub(crate) enum State {
 }
 
 /// Reads a chunk. Calls `read` with the number of bytes as they are read, only during the first look.
-pub(crate) fn look(
+pub(super) fn look(
+    tool: &Tool,
     dir: &Path,
     id: ChunkId,
     place: ChunkPlace,
     read: &mut dyn FnMut(u64),
 ) -> Result<Look, Error> {
-    let mut found = look_once(dir, id, place, read);
+    let mut found = look_once(tool, dir, id, place, read);
     for _ in 1..LOOKS_MAX {
         if matches!(&found, Ok(look) if !look.is_wrong()) {
             break;
         }
         std::thread::sleep(PAUSE);
-        let again = look_once(dir, id, place, &mut |_| {});
+        let again = look_once(tool, dir, id, place, &mut |_| {});
         let same = describe(&found) == describe(&again);
         found = again;
         if same {
@@ -86,7 +90,7 @@ pub(crate) fn look(
 
 impl Look {
     /// Returns the faults of the chunk's place in the log and of the chunk, in the order of the log.
-    pub(crate) fn damage(&self) -> impl Iterator<Item = &Error> {
+    pub(super) fn damage(&self) -> impl Iterator<Item = &Error> {
         let inside = match &self.state {
             State::Damaged(error) => Some(error),
             _ => None,
@@ -95,12 +99,12 @@ impl Look {
     }
 
     /// Whether there is a fault that loses records.
-    pub(crate) fn is_bad(&self) -> bool {
+    pub(super) fn is_bad(&self) -> bool {
         self.misplaced.is_some() || !self.is_whole()
     }
 
     /// Whether all its records are there.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.is_mendable || !matches!(self.state, State::Damaged(_))
     }
 
@@ -116,6 +120,19 @@ impl Look {
             .then_some(Error::ForeignChunk { path, reason: Foreign::Predecessor { expected, found } })
     }
 
+    /// Checks that the types of the log can decode a record.
+    fn decode(&mut self, tool: &Tool, chunk: &RawChunk, record: &RawRecord<'_>) {
+        let Some(Err(why)) = tool.types.map(|types| types.check(record.kind, record.payload)) else { return };
+        match &mut self.undecodable {
+            Some((_, count)) => *count += 1,
+            None => {
+                let why = Undecodable::Codec(why);
+                self.undecodable =
+                    Some((Error::undecodable(chunk.path(), chunk.id(), record.offset, why), 1));
+            }
+        }
+    }
+
     fn is_wrong(&self) -> bool {
         matches!(self.state, State::Torn { .. } | State::Damaged(_))
     }
@@ -123,12 +140,12 @@ impl Look {
 
 impl Look {
     /// Finds out whether the damaged bytes can be written again, from the chunk and its successor.
-    fn find_mendable(&mut self, dir: &Path, id: ChunkId, successor: Option<ChunkId>) {
+    fn find_mendable(&mut self, tool: &Tool, dir: &Path, id: ChunkId, successor: Option<ChunkId>) {
         if !matches!(self.state, State::Damaged(_)) {
             return;
         }
         // If the bytes can't be read now, the damage stays as found.
-        let Ok(Some(mendable)) = raw::mendable(dir, id, successor) else { return };
+        let Ok(Some(mendable)) = raw::mendable_on(&*tool.storage, dir, id, successor) else { return };
         let Some(damage) = mendable.damage.into_iter().next() else { return };
         self.state = State::Damaged(damage);
         self.is_mendable = true;
@@ -148,8 +165,14 @@ fn describe(look: &Result<Look, Error>) -> String {
     }
 }
 
-fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u64)) -> Result<Look, Error> {
-    let chunk = match RawChunk::open(dir, id) {
+fn look_once(
+    tool: &Tool,
+    dir: &Path,
+    id: ChunkId,
+    place: ChunkPlace,
+    read: &mut dyn FnMut(u64),
+) -> Result<Look, Error> {
+    let chunk = match RawChunk::open_on(&*tool.storage, dir, id) {
         Ok(chunk) => chunk,
         Err(error) if is_gone(&error) => return Ok(Look::default()),
         Err(error) if is_damage(&error) => {
@@ -170,6 +193,7 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
         if record.is_compressed {
             look.compressed += record.stored_len;
         }
+        look.decode(tool, &chunk, &record);
         let end = record.offset + record.size;
         if end - reported >= 1 << 20 {
             read(end - reported);
@@ -190,15 +214,15 @@ fn look_once(dir: &Path, id: ChunkId, place: ChunkPlace, read: &mut dyn FnMut(u6
         _ => return Err(chunk_unread(&chunk)),
     };
     read((id.0 + chunk.file_len()).saturating_sub(reported));
-    if matches!(look.state, State::Damaged(_)) && is_removed(dir, id) {
+    if matches!(look.state, State::Damaged(_)) && is_removed(tool, dir, id) {
         look.state = State::Removed;
     }
     Ok(look)
 }
 
 /// Describes the losses of a damaged chunk and the records after them, one line for each gap.
-pub(crate) fn salvage(dir: &Path, id: ChunkId, place: ChunkPlace) -> Result<Vec<String>, Error> {
-    let chunk = match RawChunk::open(dir, id) {
+pub(super) fn salvage(tool: &Tool, dir: &Path, id: ChunkId, place: ChunkPlace) -> Result<Vec<String>, Error> {
+    let chunk = match RawChunk::open_on(&*tool.storage, dir, id) {
         Ok(chunk) => chunk,
         // Without its header nothing of a chunk can be checked.
         Err(error) if is_gone(&error) || is_damage(&error) => return Ok(Vec::new()),
@@ -222,36 +246,36 @@ fn chunk_unread(chunk: &RawChunk) -> Error {
 }
 
 /// Whether a chunk was removed: then its file may hold another chunk.
-pub(crate) fn is_removed(dir: &Path, id: ChunkId) -> bool {
-    matches!(RawChunk::open(dir, id), Err(error) if is_gone(&error))
+pub(super) fn is_removed(tool: &Tool, dir: &Path, id: ChunkId) -> bool {
+    matches!(RawChunk::open_on(&*tool.storage, dir, id), Err(error) if is_gone(&error))
 }
 
-pub(crate) fn is_gone(error: &Error) -> bool {
+pub(super) fn is_gone(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 /// All chunks of a log, each by itself and as a chain.
 #[derive(Debug)]
-pub(crate) struct LogLook {
+pub(super) struct LogLook {
     /// The log id of most chunks.
-    pub(crate) log_id: Option<[u8; 16]>,
-    pub(crate) chunks: Vec<(ChunkId, Look)>,
+    pub(super) log_id: Option<[u8; 16]>,
+    pub(super) chunks: Vec<(ChunkId, Look)>,
 }
 
 impl LogLook {
     /// Collects the results of each chunk of a listing, in order.
-    pub(crate) fn of(dir: &Path, looks: Vec<(ChunkId, Look)>) -> Self {
+    pub(super) fn of(tool: &Tool, dir: &Path, looks: Vec<(ChunkId, Look)>) -> Self {
         let mut chunks: Vec<(ChunkId, Look)> = Vec::with_capacity(looks.len());
         let ids: Vec<ChunkId> = looks.iter().map(|(id, _)| *id).collect();
-        let log_id = raw::log_id(dir, &ids);
+        let log_id = raw::log_id_on(&*tool.storage, dir, &ids);
         for (i, (id, mut look)) in looks.into_iter().enumerate() {
-            look.find_mendable(dir, id, ids.get(i + 1).copied());
+            look.find_mendable(tool, dir, id, ids.get(i + 1).copied());
             match look.state {
                 // The oldest chunks are removed first: the ones before this chunk are gone by now, too,
                 // and were read just in time. A missing chunk after others that are still there is a
                 // gap.
                 State::Removed => {
-                    chunks.retain(|(before, _)| !is_removed(dir, *before));
+                    chunks.retain(|(before, _)| !is_removed(tool, dir, *before));
                     continue;
                 }
                 State::Damaged(_) if !look.is_mendable => {}

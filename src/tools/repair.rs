@@ -16,16 +16,23 @@
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
-use chunked_wal::raw::{Raw, RawChunk};
-use chunked_wal::{ChunkId, ChunkedWal, Config, Damage, Error, WalLock, raw};
+use serde_json::{Value, json};
 
-use crate::args::{Keep, RepairArgs};
-use crate::aside::{copy, free_name, sync_dir};
-use crate::look::{LogLook, Look, State, look};
-use crate::outcome::{Failure, Outcome};
-use crate::survey::{is_open, survey};
-use crate::{print, void};
+use super::args::{Keep, RepairArgs};
+use super::aside::{copy, free_name, sync_dir};
+use super::look::{LogLook, Look, State, look};
+use super::outcome::{Failure, Outcome};
+use super::survey::{is_open, survey};
+use super::{Tool, print, void};
+use crate::config::Config;
+use crate::directory::WalLock;
+use crate::error::{Damage, Error};
+use crate::position::ChunkId;
+use crate::raw;
+use crate::raw::{Raw, RawChunk};
+use crate::wal::ChunkedWal;
 
 /// One step of a repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,56 +52,155 @@ struct Plan {
     steps: Vec<Step>,
 }
 
-pub(crate) fn run(args: &RepairArgs) -> Result<Outcome, Failure> {
+pub(super) fn run(tool: &Tool, args: &RepairArgs) -> Result<Outcome, Failure> {
     if let Some(offset) = args.void {
-        return void::run(args, offset);
+        return void::run(tool, args, offset);
     }
-    survey(&args.dir)?;
+    survey(&*tool.storage, &args.dir)?;
     // The lock is taken before the look, so that the result stays true.
-    let lock = match args.apply {
-        true => Some(ChunkedWal::<Raw>::acquire_lock(&Config::new(&args.dir))?),
-        false => None,
-    };
-    let log = examine(&args.dir)?;
+    let lock = if args.apply { Some(lock(tool, &args.dir)?) } else { None };
+    let log = examine(tool, &args.dir)?;
     let is_torn = matches!(log.chunks.last(), Some((_, Look { state: State::Torn { .. }, .. })));
     let is_torn = is_torn && (lock.is_some() || !is_open(&args.dir));
-    let plans = plans(&log, is_torn);
     let outcome = match log.chunks.iter().any(|(_, look)| look.damage().next().is_some()) {
         true => Outcome::Corrupt,
         false if is_torn => Outcome::Torn,
         false => Outcome::Sound,
     };
-    say(&describe_damage(args, &log, outcome))?;
-    match (outcome, &lock) {
+    let mut repair = Repair {
+        tool,
+        args,
+        outcome,
+        plans: plans(&log, is_torn).into_iter().map(|plan| plan.describe(tool, &args.dir, &log)).collect(),
+        done: Vec::new(),
+        left: None,
+    };
+    let damage = describe_damage(args, &log, outcome);
+    repair.say(&damage)?;
+    let result = match (outcome, &lock) {
         (Outcome::Sound, _) => Ok(Outcome::Sound),
-        (_, None) => propose(args, &log, &plans).map(|()| outcome),
-        (_, Some(lock)) => {
-            let plan = choose(args, plans)?;
-            for step in &plan.steps {
-                apply(lock, &log, *step)?;
-            }
-            let log = examine(&args.dir)?;
-            let records = log.chunks.iter().map(|(_, look)| look.records).sum();
-            let (chunks, records) =
-                (print::count(log.chunks.len() as u64, "chunk"), print::count(records, "record"));
-            say(&format!(
-                "repaired: {chunks} with {records} {}\n",
-                if log.chunks.len() == 1 { "is left" } else { "are left" }
-            ))?;
-            Ok(Outcome::Sound)
-        }
+        (_, None) => repair.propose().map(|()| outcome),
+        (_, Some(lock)) => repair.apply(lock, &log),
+    };
+    if args.report.is_json() {
+        // What was done until a failure is told, too.
+        print::all(format!("{:#}\n", repair.json(&damage)).as_bytes())?;
+    }
+    result
+}
+
+/// Takes the log's lock.
+pub(super) fn lock(tool: &Tool, dir: &Path) -> Result<WalLock, Failure> {
+    Ok(ChunkedWal::<Raw>::options(Config::new(dir)).storage(Arc::clone(&tool.storage)).acquire_lock()?)
+}
+
+/// A repair, and what it has to say.
+struct Repair<'a> {
+    tool: &'a Tool,
+    args: &'a RepairArgs,
+    outcome: Outcome,
+    plans: Vec<DescribedPlan>,
+    /// What was done.
+    done: Vec<String>,
+    /// The chunks and records that are left after a repair.
+    left: Option<(u64, u64)>,
+}
+
+/// A plan with each step in words.
+struct DescribedPlan {
+    keep: Keep,
+    steps: Vec<(Step, String)>,
+}
+
+impl Plan {
+    fn describe(self, tool: &Tool, dir: &Path, log: &LogLook) -> DescribedPlan {
+        let describe = |step| (step, describe(tool, dir, log, step));
+        DescribedPlan { keep: self.keep, steps: self.steps.into_iter().map(describe).collect() }
     }
 }
 
-fn say(text: &str) -> Result<(), Failure> {
-    print::all(text.as_bytes())
+impl Repair<'_> {
+    /// Prints text for people, as it happens; JSON comes at the end.
+    fn say(&self, text: &str) -> Result<(), Failure> {
+        if self.args.report.is_json() { Ok(()) } else { print::all(text.as_bytes()) }
+    }
+
+    /// Prints what the repair would do.
+    fn propose(&self) -> Result<(), Failure> {
+        let mut text = String::new();
+        for plan in &self.plans {
+            if self.plans.len() > 1 {
+                text += &format!("with --keep {}:\n", name(plan.keep));
+            }
+            for (_, what) in &plan.steps {
+                text += &format!("  would {what}\n");
+            }
+        }
+        text += match self.plans.len() {
+            0 => "nothing sound is left: restore the files from a copy\n",
+            1 => "nothing was changed; --apply does it\n",
+            _ => "nothing was changed; --apply with one of the two does it\n",
+        };
+        self.say(&text)
+    }
+
+    fn apply(&mut self, lock: &WalLock, log: &LogLook) -> Result<Outcome, Failure> {
+        let chosen = self.choose()?;
+        for i in 0..self.plans[chosen].steps.len() {
+            let (step, what) = &self.plans[chosen].steps[i];
+            let done = what.clone() + &apply(lock, log, *step)?;
+            self.say(&format!("done: {done}\n"))?;
+            self.done.push(done);
+        }
+        let log = examine(self.tool, &self.args.dir)?;
+        let (chunks, records) =
+            (log.chunks.len() as u64, log.chunks.iter().map(|(_, look)| look.records).sum());
+        self.left = Some((chunks, records));
+        let verb = if chunks == 1 { "is left" } else { "are left" };
+        let (chunks, records) = (print::count(chunks, "chunk"), print::count(records, "record"));
+        self.say(&format!("repaired: {chunks} with {records} {verb}\n"))?;
+        Ok(Outcome::Sound)
+    }
+
+    /// The index of the plan to apply.
+    fn choose(&self) -> Result<usize, Failure> {
+        let several = self.plans.len() > 1;
+        let is_wanted = |plan: &DescribedPlan| self.args.keep.map_or(!several, |keep| keep == plan.keep);
+        if let Some(chosen) = self.plans.iter().position(is_wanted) {
+            return Ok(chosen);
+        }
+        let ways: Vec<_> = self.plans.iter().map(|plan| name(plan.keep)).collect();
+        Err(match ways.as_slice() {
+            [] => Failure::Message {
+                code: Outcome::Corrupt.code(),
+                line: "nothing sound is left, and nothing was changed: restore the files from a copy".into(),
+            },
+            ways => {
+                Failure::usage(format!("nothing was changed: choose --keep {}", ways.join(" or --keep ")))
+            }
+        })
+    }
+
+    fn json(&self, damage: &str) -> Value {
+        let steps =
+            |plan: &DescribedPlan| plan.steps.iter().map(|(_, what)| what.clone()).collect::<Vec<_>>();
+        let plans = self.plans.iter().map(|plan| json!({ "keep": name(plan.keep), "steps": steps(plan) }));
+        json!({
+            "dir": print::path(&self.args.dir),
+            "verdict": self.outcome.verdict(),
+            "damage": if self.outcome == Outcome::Sound { Vec::new() } else { damage.lines().collect() },
+            "plans": plans.collect::<Vec<_>>(),
+            "done": self.done,
+            "left": self.left.map(|(chunks, records)| json!({ "chunks": chunks, "records": records })),
+        })
+    }
 }
 
-fn examine(dir: &Path) -> Result<LogLook, Failure> {
-    let listing = survey(dir)?;
-    let one = |(i, id): (usize, &ChunkId)| Ok((*id, look(dir, *id, listing.place(i), &mut |_| {})?));
+fn examine(tool: &Tool, dir: &Path) -> Result<LogLook, Failure> {
+    let listing = survey(&*tool.storage, dir)?;
+    let one = |(i, id): (usize, &ChunkId)| Ok((*id, look(tool, dir, *id, listing.place(i), &mut |_| {})?));
     let looks: Result<Vec<_>, Failure> = listing.chunks.iter().enumerate().map(one).collect();
-    Ok(LogLook::of(dir, looks?))
+    Ok(LogLook::of(tool, dir, looks?))
 }
 
 /// Returns the ways to repair the log.
@@ -145,38 +251,6 @@ fn describe_damage(args: &RepairArgs, log: &LogLook, outcome: Outcome) -> String
     }
 }
 
-/// Prints what the repair would do.
-fn propose(args: &RepairArgs, log: &LogLook, plans: &[Plan]) -> Result<(), Failure> {
-    let mut text = String::new();
-    for plan in plans {
-        if plans.len() > 1 {
-            text += &format!("with --keep {}:\n", name(plan.keep));
-        }
-        for step in &plan.steps {
-            text += &format!("  would {}\n", describe(&args.dir, log, *step));
-        }
-    }
-    text += match plans {
-        [] => "nothing sound is left: restore the files from a copy\n",
-        [_] => "nothing was changed; --apply does it\n",
-        _ => "nothing was changed; --apply with one of the two does it\n",
-    };
-    say(&text)
-}
-
-fn choose(args: &RepairArgs, plans: Vec<Plan>) -> Result<Plan, Failure> {
-    let several = plans.len() > 1;
-    let ways: Vec<_> = plans.iter().map(|plan| name(plan.keep)).collect();
-    let chosen = plans.into_iter().find(|plan| args.keep.map_or(!several, |keep| keep == plan.keep));
-    chosen.ok_or_else(|| match ways.as_slice() {
-        [] => Failure::Message {
-            code: Outcome::Corrupt.code(),
-            line: "nothing sound is left, and nothing was changed: restore the files from a copy".into(),
-        },
-        ways => Failure::usage(format!("nothing was changed: choose --keep {}", ways.join(" or --keep "))),
-    })
-}
-
 fn name(keep: Keep) -> &'static str {
     match keep {
         Keep::Before => "before",
@@ -186,7 +260,7 @@ fn name(keep: Keep) -> &'static str {
 }
 
 /// Describes a step and its losses.
-fn describe(dir: &Path, log: &LogLook, step: Step) -> String {
+fn describe(tool: &Tool, dir: &Path, log: &LogLook, step: Step) -> String {
     match step {
         Step::Drop(i) => {
             let (id, look) = &log.chunks[i];
@@ -196,7 +270,9 @@ fn describe(dir: &Path, log: &LogLook, step: Step) -> String {
         }
         Step::Cut(i, at) => {
             let (id, look) = &log.chunks[i];
-            let seal = RawChunk::open(dir, *id).ok().and_then(|chunk| chunk.seal().ok().flatten());
+            let seal = RawChunk::open_on(&*tool.storage, dir, *id)
+                .ok()
+                .and_then(|chunk| chunk.seal().ok().flatten());
             let kept = print::count(look.records, "record");
             let lost = match (&look.state, seal) {
                 (State::Torn { .. }, _) => "the torn write".into(),
@@ -217,13 +293,13 @@ fn describe(dir: &Path, log: &LogLook, step: Step) -> String {
     }
 }
 
-fn apply(lock: &WalLock, log: &LogLook, step: Step) -> Result<(), Failure> {
-    let what = describe(lock.dir(), log, step);
+/// Applies a step; returns what is to be said of the file that was put aside.
+fn apply(lock: &WalLock, log: &LogLook, step: Step) -> Result<String, Failure> {
     let (Step::Drop(i) | Step::Cut(i, _) | Step::Mend(i)) = step;
     let (id, _) = log.chunks[i];
     if let Step::Mend(_) = step {
         raw::mend_chunk(lock, id, log.chunks.get(i + 1).map(|(id, _)| *id))?;
-        return say(&format!("done: {what}\n"));
+        return Ok(String::new());
     }
     let path = lock.dir().join(id.file_name());
     let aside = free_name(&path);
@@ -240,5 +316,5 @@ fn apply(lock: &WalLock, log: &LogLook, step: Step) -> Result<(), Failure> {
     }
     let aside = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let how = if matches!(step, Step::Drop(_)) { "renamed" } else { "first copied" };
-    say(&format!("done: {what}; {how} to {aside}\n"))
+    Ok(format!("; {how} to {aside}"))
 }

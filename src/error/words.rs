@@ -1,0 +1,74 @@
+//! The parts of an error's sentence that depend on its fields: mostly what to do.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::Path;
+
+use super::holder::lock_holder;
+
+/// A log of version 0.2 has chunks of the same name, which start with a record of this type, its checkpoint.
+const BEGINNING_OF_0_2: [u8; 4] = [0, 0, 0, 5];
+
+/// What to do about a failed operation, from the semicolon on; empty where there is nothing to add.
+pub(super) fn io_advice(op: &str, error: &io::Error) -> &'static str {
+    let is_for_writing = matches!(op, "lock" | "open for writing");
+    match error.kind() {
+        io::ErrorKind::NotADirectory => {
+            "; a log is a directory, and this is a file, or a file is on the path to it: move that file, or \
+             choose another directory"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; opening a log writes to its directory: to only read it, use `WalReader::open_read_only`, else \
+             mount the file system writable"
+        }
+        io::ErrorKind::PermissionDenied if is_for_writing => {
+            "; opening a log takes the permission to write: to only read it, use `WalReader::open_read_only`, \
+             else run as the user that owns the log"
+        }
+        io::ErrorKind::PermissionDenied if op == "create directory" => {
+            "; make the directory first, for the user that this program runs as, or choose another one"
+        }
+        _ => "",
+    }
+}
+
+/// Which writer holds the lock at `path`, as far as the system reports it at this moment.
+pub(super) fn lock_holder_now(path: &Path) -> Cow<'static, str> {
+    match lock_holder(path) {
+        Some(pid) if pid == i64::from(std::process::id()) => "this process has this log open already".into(),
+        Some(pid) if pid > 0 => format!("process {pid} has this log open").into(),
+        _ => "another writer has this log open".into(),
+    }
+}
+
+/// How a file starts that is not a chunk.
+pub(super) fn beginning(found: &[u8]) -> Cow<'static, str> {
+    match found {
+        [] => "the file is empty".into(),
+        _ => format!("its first bytes are {found:02x?}").into(),
+    }
+}
+
+pub(super) fn no_chunk_advice(found: &[u8]) -> &'static str {
+    if found.starts_with(&BEGINNING_OF_0_2) {
+        return "a log of chunked-wal 0.2 starts like this, and this version doesn't read it: give it a directory of its own, and \
+                carry the records over with a program that has both versions";
+    }
+    "restore it from a copy, or move it out of the log's directory if it never was one of its chunks"
+}
+
+/// What a file needs, what this build has, and how to read the file.
+pub(super) fn unsupported(what: &str, found: u64, known: u64) -> String {
+    if what == "format version" {
+        return format!(
+            "has format version {found}, and this version of chunked-wal reads up to {known}: open it with a newer version"
+        );
+    }
+    let how = match what.split_once("cargo feature") {
+        Some((_, feature)) => {
+            format!("with a build that has the cargo feature{}", feature.trim_end_matches(')'))
+        }
+        None => "with a newer version".to_string(),
+    };
+    format!("needs {what} {found:#x}, and this build knows {known:#x}: open it {how}")
+}

@@ -1,0 +1,68 @@
+//! Whether a directory has a log in it, and whether a process has the log open.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::outcome::Failure;
+use crate::directory::LOCK_NAME;
+use crate::error::{Error, lock_holder};
+use crate::position::ChunkId;
+use crate::raw::{Listing, RawChunk};
+use crate::storage::Storage;
+
+/// Lists a log's directory; for anything else, fails with a line that says what it is.
+pub(super) fn survey(storage: &dyn Storage, dir: &Path) -> Result<Listing, Failure> {
+    let listing = match Listing::of_storage(storage, dir) {
+        Ok(listing) => listing,
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {
+            let why = "is a file; a log is a directory".to_string();
+            let log = dir.parent().filter(|parent| has_log(storage, parent));
+            return Err(Failure::no_directory(dir, &(why + &did_you_mean(log))));
+        }
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Err(Failure::no_directory(dir, "does not exist: no such directory"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // Files that only have the names of chunks are not a log.
+    let is_foreign =
+        |id: &ChunkId| matches!(RawChunk::open_on(storage, dir, *id), Err(Error::NotAChunk { .. }));
+    if !listing.chunks.is_empty() && !listing.chunks.iter().all(is_foreign) {
+        return Ok(listing);
+    }
+    let files = listing.chunks.len() + listing.foreign.len();
+    let inside = log_inside(storage, dir, &listing);
+    Err(if files == 0 {
+        Failure::empty(dir)
+    } else {
+        Failure::no_log(dir, files, &did_you_mean(inside.as_deref()))
+    })
+}
+
+/// A directory inside `dir` that has a log; the one named `log` first.
+fn log_inside(storage: &dyn Storage, dir: &Path, listing: &Listing) -> Option<PathBuf> {
+    // The name of a directory ends in a slash, which a path's file name leaves out.
+    let name = |path: &PathBuf| {
+        path.to_string_lossy().ends_with('/').then(|| path.file_name().map(ToOwned::to_owned))?
+    };
+    let mut names: Vec<_> = listing.foreign.iter().filter_map(name).collect();
+    names.sort_by_key(|name| name != "log");
+    names.into_iter().map(|name| dir.join(name)).find(|inside| has_log(storage, inside))
+}
+
+fn has_log(storage: &dyn Storage, dir: &Path) -> bool {
+    Listing::of_storage(storage, dir).is_ok_and(|listing| !listing.chunks.is_empty())
+}
+
+fn did_you_mean(log: Option<&Path>) -> String {
+    let shown =
+        |log: &Path| if log.as_os_str().is_empty() { ".".to_string() } else { log.display().to_string() };
+    log.map_or_else(String::new, |log| format!("; did you mean '{}'?", shown(log)))
+}
+
+/// Whether a process has the log open, as far as the system reports it.
+///
+/// Trying the lock would find out, too, but would make an open that happens at that moment fail.
+pub(super) fn is_open(dir: &Path) -> bool {
+    lock_holder(&dir.join(LOCK_NAME)).is_some()
+}
