@@ -48,7 +48,8 @@ pub(super) struct InspectArgs {
     pub(super) dir: PathBuf,
     /// Write a page to this file instead: HTML, to look at in a browser or to attach to a report
     ///
-    /// The page is complete in itself, and loads nothing.
+    /// For the page every byte of the log is read. The page is complete in itself, and loads nothing. '-' is
+    /// standard output.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "format"])]
     pub(super) html: Option<PathBuf>,
     #[command(flatten)]

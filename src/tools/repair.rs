@@ -203,6 +203,22 @@ fn examine(tool: &Tool, dir: &Path) -> Result<LogLook, Failure> {
     Ok(LogLook::of(tool, dir, looks?))
 }
 
+/// What could be kept of a log, and by which steps; for a log that is open its end is still being written.
+pub(super) fn ways(
+    tool: &Tool,
+    dir: &Path,
+    log: &LogLook,
+    is_open: bool,
+) -> Vec<(&'static str, Vec<String>)> {
+    let is_torn = matches!(log.chunks.last(), Some((_, Look { state: State::Torn { .. }, .. })));
+    // The next open cuts off a torn tail by itself.
+    if log.chunks.iter().all(|(_, look)| look.damage().next().is_none()) {
+        return Vec::new();
+    }
+    let steps = |plan: &Plan| plan.steps.iter().map(|step| describe(tool, dir, log, *step)).collect();
+    plans(log, is_torn && !is_open).iter().map(|plan| (name(plan.keep), steps(plan))).collect()
+}
+
 /// Returns the ways to repair the log.
 fn plans(log: &LogLook, is_torn: bool) -> Vec<Plan> {
     let chunks = &log.chunks;

@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod html;
 mod said;
 mod salvage;
 mod void;

@@ -296,3 +296,20 @@ fn a_length_takes_no_memory_and_depth_no_stack() {
         assert!(largest <= 2 << 20, "{what}: {largest} bytes");
     }
 }
+
+/// As the example `raft-log` shows them.
+#[test]
+fn actions_are_shown_as_json() {
+    let shown = |action: Action<Texts>| serde_json::to_value(action).unwrap();
+    let entry = shown(Action::Entry(Arc::new(entry(3, 7, "text"))));
+    assert_eq!(
+        (&entry["Entry"]["log_id"]["index"], &entry["Entry"]["payload"]["Normal"]),
+        (&7.into(), &"text".into())
+    );
+    let truncate = shown(Action::Truncate { since: 8, last: Some(log_id(3, 7)) });
+    assert_eq!(
+        (&truncate["Truncate"]["since"], &truncate["Truncate"]["last"]["index"]),
+        (&8.into(), &7.into())
+    );
+    assert!(shown(Action::Vote(Vote::new(3, 1)))["Vote"].is_object());
+}

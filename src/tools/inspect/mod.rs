@@ -1,14 +1,19 @@
 //! `inspect`: a table of chunks, and other facts about the log.
 
+mod chart;
+mod html;
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use std::{fs, io};
 
 use serde_json::{Value, json};
 
 use super::args::InspectArgs;
 use super::look::{LogLook, Look, State, is_gone, look};
 use super::outcome::{Failure, Outcome, is_damage};
+use super::repair::ways;
 use super::survey::{is_open, survey};
 use super::{Tool, print};
 use crate::position::ChunkId;
@@ -25,6 +30,7 @@ struct Row {
 struct RowHeader {
     /// `None` where the header names a time after the year 9999, which RFC 3339 can't write.
     created: Option<String>,
+    created_at: SystemTime,
     is_reused: bool,
     may_be_compressed: bool,
     file_len: u64,
@@ -36,27 +42,53 @@ pub(super) fn run(tool: &Tool, args: &InspectArgs) -> Result<Outcome, Failure> {
     let mut looks = Vec::new();
     for (i, id) in listing.chunks.iter().enumerate() {
         headers.push((*id, read_header(tool, &args.dir, *id)?));
-        looks.push((*id, quick_look(tool, &args.dir, *id, listing.place(i))?));
+        // A page is kept and passed on, so it leaves nothing unread.
+        looks.push((
+            *id,
+            match args.html {
+                Some(_) => look(tool, &args.dir, *id, listing.place(i), &mut |_| {})?,
+                None => quick_look(tool, &args.dir, *id, listing.place(i))?,
+            },
+        ));
     }
     let log = LogLook::of(tool, &args.dir, looks);
+    let is_open = is_open(&args.dir);
+    let ways = ways(tool, &args.dir, &log, is_open);
     let header_of = |id: ChunkId, headers: &mut Vec<(ChunkId, Option<RowHeader>)>| {
         headers.iter_mut().find(|(of, _)| *of == id).and_then(|(_, header)| header.take())
     };
     let log_id = log.log_id;
     let row = |(id, look)| Row { id, look, header: header_of(id, &mut headers) };
     let rows: Vec<Row> = log.chunks.into_iter().map(row).collect();
-    let report =
-        Report { dir: &args.dir, listing: &listing, is_open: is_open(&args.dir), log_id, rows: &rows };
-    print::all(
-        if args.report.is_json() { format!("{:#}\n", report.json()) } else { report.text() }.as_bytes(),
-    )?;
+    let report = Report { dir: &args.dir, listing: &listing, is_open, log_id, rows: &rows };
+    match &args.html {
+        Some(path) => write_page(&args.dir, path, &html::page(&report, &ways))?,
+        None if args.report.is_json() => print::all(format!("{:#}\n", report.json()).as_bytes())?,
+        None => print::all(report.text().as_bytes())?,
+    }
     Ok(report.outcome())
+}
+
+/// Writes a page to a file; to standard output for `-`.
+fn write_page(dir: &Path, path: &Path, page: &str) -> Result<(), Failure> {
+    if path == Path::new("-") {
+        return print::all(page.as_bytes());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let resolved: io::Result<(PathBuf, PathBuf)> =
+        fs::canonicalize(parent).and_then(|parent| Ok((parent, fs::canonicalize(dir)?)));
+    if resolved.is_ok_and(|(parent, dir)| parent == dir) {
+        let line = format!("'{}' is in the log's directory: write the page to another one", path.display());
+        return Err(Failure::usage(line));
+    }
+    fs::write(path, page).map_err(|e| Failure::io("write", path, &e))
 }
 
 fn read_header(tool: &Tool, dir: &Path, id: ChunkId) -> Result<Option<RowHeader>, Failure> {
     match RawChunk::open_on(&*tool.storage, dir, id) {
         Ok(chunk) => Ok(Some(RowHeader {
             created: rfc3339(chunk.created()),
+            created_at: chunk.created(),
             is_reused: chunk.is_reused(),
             may_be_compressed: chunk.may_be_compressed(),
             file_len: chunk.file_len(),
