@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use super::*;
 use crate::directory::list;
 use crate::format::Kind;
+use crate::record::ToPayload;
 use crate::storage::{Fault, FaultHow, MemoryStorage, OpKind};
 use crate::wal::ChunkedWal;
 
