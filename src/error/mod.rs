@@ -219,6 +219,10 @@ pub enum Error {
         max: u64,
     },
 
+    /// A batch has no record, so there is nothing to commit and no segment to return.
+    #[error("the batch is empty: nothing was committed; commit it once it has a record")]
+    EmptyBatch,
+
     /// A record of a batch can't be encoded, or is too large by itself; nothing was appended.
     #[error("record {index} of the batch (the first is 0): {source}")]
     InBatch {
@@ -455,6 +459,7 @@ impl Error {
             | Error::Decode { .. } => io::ErrorKind::InvalidData,
             Error::Encode { .. }
             | Error::InBatch { .. }
+            | Error::EmptyBatch
             | Error::BatchTooLarge { .. }
             | Error::RecordTooLarge { .. }
             | Error::CheckpointTooLarge { .. }

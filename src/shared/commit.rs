@@ -10,7 +10,7 @@ use super::{Core, SharedWal};
 use crate::error::{Error, Result};
 use crate::flush::{FlushTicket, RoomWait, SpareAsked};
 use crate::position::Segment;
-use crate::record::{StateMachine, WalTypes};
+use crate::record::{Batch, StateMachine, WalTypes};
 use crate::wal::Wants;
 
 /// A record that [`SharedWal::commit`] has appended and applied. It resolves to the record's segment once the record is
@@ -111,6 +111,55 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
         std::future::poll_fn(move |context| {
             core.refuse_inside("commit_async")?;
             wait.poll(context.waker(), || core.try_commit(&mut action, &mut asked))
+        })
+    }
+}
+
+impl<W: WalTypes, SM: StateMachine<W> + Clone> SharedWal<W, SM> {
+    /// As [`commit`](Self::commit), the records of a batch, of which at least one is needed: all of them are applied
+    /// and appended, or none, and after a crash all of them are there, or none. The [`Commit`] has the segment of the
+    /// last record.
+    ///
+    /// The records are applied to a clone of the state, as in
+    /// [`append_and_apply_batch`](crate::ChunkedWal::append_and_apply_batch).
+    ///
+    /// # Errors
+    ///
+    /// As `commit` and [`append_batch`](crate::ChunkedWal::append_batch); [`Error::EmptyBatch`].
+    pub fn commit_batch(&self, batch: Batch<W>) -> Result<Commit> {
+        self.core.refuse_inside("commit_batch")?;
+        self.core.until_ready(|core, asked| core.try_commit_batch(&batch, asked))
+    }
+
+    /// As [`commit_batch`](Self::commit_batch), awaiting what it would block for, as
+    /// [`commit_async`](Self::commit_async) does.
+    ///
+    /// # Errors
+    ///
+    /// As `commit_batch`.
+    pub fn commit_batch_async(&self, batch: Batch<W>) -> impl Future<Output = Result<Commit>> + use<W, SM> {
+        let core = self.core.clone();
+        let mut wait = RoomWait::new(core.positions.clone());
+        let mut asked = SpareAsked::default();
+        std::future::poll_fn(move |context| {
+            core.refuse_inside("commit_batch_async")?;
+            wait.poll(context.waker(), || core.try_commit_batch(&batch, &mut asked))
+        })
+    }
+}
+
+impl<W: WalTypes, SM: StateMachine<W> + Clone> Core<W, SM> {
+    /// Commits the batch, unless it would wait.
+    fn try_commit_batch(&self, batch: &Batch<W>, asked: &mut SpareAsked) -> Option<Result<Commit>> {
+        if batch.is_empty() {
+            return Some(Err(Error::EmptyBatch));
+        }
+        self.attempt(Wants::Append, asked, |wal| {
+            if wal.is_open_chunk_full() {
+                wal.close_open_chunk_with(self.read(SM::checkpoint))?;
+            }
+            let (segment, ticket) = wal.commit_batch(batch, || self.state.write())?;
+            Ok(Commit { segment, ticket })
         })
     }
 }

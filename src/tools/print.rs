@@ -73,9 +73,12 @@ impl Printer {
     }
 
     fn json(&mut self, chunk: ChunkId, record: &RawRecord<'_>) -> io::Result<io::Result<()>> {
-        let RawRecord { offset, size, kind, payload, .. } = record;
+        let RawRecord { offset, size, kind, payload, batch_goes_on, .. } = record;
         let mut object =
             json!({ "chunk": chunk.0, "offset": offset, "size": size, "kind": kind.to_string() });
+        if *batch_goes_on {
+            object["batch_goes_on"] = true.into();
+        }
         let decoded = self.types.map(|types| types.value(*kind, payload)).transpose();
         if let Ok(Some(record)) = decoded {
             object["record"] = record;

@@ -7,7 +7,7 @@ use super::ChunkedWal;
 use crate::error::{Error, Result};
 use crate::flush::{Flush, FlushTicket, Pipeline, Positions, SpareAsked};
 use crate::position::{ChunkId, Segment};
-use crate::record::{StateMachine, WalRecord, WalTypes};
+use crate::record::{Batch, StateMachine, WalRecord, WalTypes};
 
 /// What a caller wants to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,21 @@ impl<W: WalTypes> ChunkedWal<W> {
         let segment = self.accept()?;
         drop(state);
         Ok((segment, self.hand_over.ticket_now(self.end(), Flush::Sync)))
+    }
+
+    /// As [`commit`](Self::commit), a batch of at least one record; returns the segment of the last one.
+    pub(crate) fn commit_batch<SM, G>(
+        &mut self,
+        batch: &Batch<W>,
+        write: impl FnOnce() -> G,
+    ) -> Result<(Segment, FlushTicket)>
+    where
+        SM: StateMachine<W> + Clone,
+        G: DerefMut<Target = SM>,
+    {
+        let segments = self.stage_batch(batch)?;
+        self.apply_and_accept_batch(batch, &segments, &mut *write())?;
+        Ok((self.last_segment, self.hand_over.ticket_now(self.end(), Flush::Sync)))
     }
 
     /// Begins a chunk unless the open one has no record but its checkpoint; returns where the open chunk begins then.

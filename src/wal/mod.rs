@@ -222,9 +222,20 @@ impl<W: WalTypes> ChunkedWal<W> {
             return self.shared.positions.check().map(|()| Vec::new());
         }
         let segments = self.stage_batch(batch)?;
+        self.apply_and_accept_batch(batch, &segments, state_machine)?;
+        Ok(segments)
+    }
+
+    /// Applies the staged batch to the state and accepts it, both or neither.
+    fn apply_and_accept_batch<SM: StateMachine<W> + Clone>(
+        &mut self,
+        batch: &Batch<W>,
+        segments: &[Segment],
+        state_machine: &mut SM,
+    ) -> Result<()> {
         let chunk_id = self.open_chunk_id();
         let mut applied = state_machine.clone();
-        for (record, segment) in batch.records().iter().zip(&segments) {
+        for (record, segment) in batch.records().iter().zip(segments) {
             applied.apply(record, chunk_id, *segment).map_err(|error| Error::StateMachine {
                 chunk_id,
                 offset: segment.offset,
@@ -233,7 +244,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         }
         self.accept_batch()?;
         *state_machine = applied;
-        Ok(segments)
+        Ok(())
     }
 
     /// Encodes the records of a batch, of at least one, after the last record, to be accepted or not; returns their

@@ -287,6 +287,25 @@ fn a_refusal_or_a_panic_leaves_state_and_log_together() {
     assert_eq!(disk.open().1.words, ["before", "after"]);
 }
 
+#[test]
+fn a_batch_is_committed_as_a_whole_or_refused_as_a_whole() {
+    let disk = Disk::default();
+    let (wal, list) = disk.open();
+    let shared = chunked_wal::SharedWal::new(wal, list);
+    let batch = |words: &[&str]| words.iter().map(|word| action(word)).collect::<chunked_wal::Batch<Words>>();
+    let segment = shared.commit_batch(batch(&["a", "b"])).unwrap().wait().unwrap();
+    assert_eq!(shared.reader().read_record(segment).unwrap(), action("b"));
+    let refused = shared.commit_batch(batch(&["c", "refuse"]));
+    assert!(matches!(refused, Err(Error::StateMachine { .. })));
+    assert!(matches!(shared.commit_batch(batch(&[])), Err(Error::EmptyBatch)));
+    let commit = block_on(shared.commit_batch_async(batch(&["d", "e", "f"]))).unwrap();
+    block_on(commit).unwrap();
+    assert_eq!(shared.read(|list| list.words.clone()), ["a", "b", "d", "e", "f"]);
+    shared.close().unwrap();
+    assert!(matches!(shared.commit_batch(batch(&["g"])), Err(Error::Closed)));
+    assert_eq!(disk.open().1.words, ["a", "b", "d", "e", "f"]);
+}
+
 /// Commits from inside, where that would wait for itself.
 struct Nested {
     wal: Mutex<Option<SharedWal<Words, Nested>>>,

@@ -539,6 +539,19 @@ fn every_failure_has_a_line_and_a_status_of_its_own() {
 }
 
 #[test]
+fn a_dump_shows_which_records_are_in_one_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut wal, _) = on_disk::open(dir.path());
+    wal.append_batch(&["a", "b", "c"].map(action).into_iter().collect()).unwrap();
+    wal.close().unwrap();
+    let args = ["dump", "--json", "--kind", "action", &dir.path().display().to_string()];
+    let output = command(&args, Path::new("/")).output().unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let goes_on: Vec<bool> = lines.lines().map(|line| line.contains("\"batch_goes_on\":true")).collect();
+    assert_eq!(goes_on, [true, true, false], "{lines}");
+}
+
+#[test]
 fn no_permission_is_said_so() {
     let dir = three_chunks();
     let err = as_somebody_else(&dir, 0o700, 0o000, &["inspect"]);
