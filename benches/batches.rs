@@ -5,35 +5,19 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench")]
 
+mod common;
+
 use std::time::{Duration, Instant};
 
-use chunked_wal::{Batch, ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
+use chunked_wal::{Batch, ChunkedWal, Config, Flush, WalRecord};
+
+use common::{Nothing, Types};
 
 /// How many times each case is measured, in alternation; the median counts.
 const ROUNDS: usize = 15;
 
 /// Bytes of records in each round.
 const BYTES: usize = 16 << 20;
-
-struct Types;
-
-impl WalTypes for Types {
-    type Action = Vec<u8>;
-    type Checkpoint = ();
-    type Callback = ();
-}
-
-struct Nothing;
-
-impl StateMachine<Types> for Nothing {
-    type Error = std::convert::Infallible;
-
-    fn apply(&mut self, _: &WalRecord<Types>, _: ChunkId, _: Segment) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn checkpoint(&self) {}
-}
 
 /// Appends the same records, one by one or in batches; returns how long appending and replay took.
 fn round(len: usize, per_batch: usize) -> [Duration; 2] {

@@ -7,6 +7,8 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench")]
 
+mod common;
+
 use std::error::Error;
 use std::fs;
 use std::fs::File;
@@ -18,33 +20,14 @@ use std::time::{Duration, Instant};
 
 use chunked_wal::codeq::config::{CodeqConfig, Crc32fast};
 use chunked_wal::embedded::{Checkpoint, EmbeddedWal, Region};
-use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
+use chunked_wal::{ChunkedWal, Config, Flush, WalRecord};
+
+use common::{Nothing, Types};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// How many times each case is measured; the median counts.
 const ROUNDS: usize = 5;
-
-#[derive(Debug)]
-struct Types;
-
-impl WalTypes for Types {
-    type Action = Vec<u8>;
-    type Checkpoint = ();
-    type Callback = ();
-}
-
-struct Nothing;
-
-impl StateMachine<Types> for Nothing {
-    type Error = std::convert::Infallible;
-
-    fn apply(&mut self, _: &WalRecord<Types>, _: ChunkId, _: Segment) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn checkpoint(&self) {}
-}
 
 fn main() -> Outcome<()> {
     let mib = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(64);

@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Returns the id of the process that holds the lock file at `path`, or the lock of its directory, which a log takes
-/// as well because the file may be removed or replaced. A number below 1 stands for a process without an id here.
-/// `None` where the system doesn't report the lock: outside Linux, and mostly for other machines and containers.
+/// as well because the file may be removed or replaced. A number below 1 means a process without an id here. `None`
+/// where the system doesn't report the lock: outside Linux, and mostly for other machines and containers.
 pub(crate) fn lock_holder(path: &Path) -> Option<i64> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
     let held = [path.parent(), Some(path)]

@@ -46,7 +46,7 @@ mod tests {
         }
     }
 
-    /// Room wakes some; each of them that goes on or gives up wakes another, until no one is left.
+    /// Room wakes some; each of them that continues or gives up wakes another, until none is left.
     #[test]
     fn the_turn_is_passed_on() {
         let positions = Arc::new(Positions::new(0));

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn only_those_whose_offset_is_reached_are_taken() {
+    fn only_waiters_whose_offset_is_reached_are_taken() {
         let tasks = Tasks::default();
         let counts: Vec<_> = (1..=100).map(|_| Arc::new(Count::default())).collect();
         let mut places: Vec<_> = counts.iter().map(|_| TaskEntry::default()).collect();

@@ -92,7 +92,7 @@ impl<R: ReadAt> Window<R> {
     /// The position after the last byte that isn't zero, `from` if there is none at `from` or after it.
     ///
     /// Looks from the end, so that the bytes before the last write are not read, and what was
-    /// allocated and never written isn't either, where the source tells it.
+    /// allocated and never written isn't either, where the source reports it.
     pub(super) fn nonzero_end(&mut self, from: u64) -> io::Result<u64> {
         let mut end = self.data_end(from)?;
         while end > from {

@@ -1,4 +1,4 @@
-//! [`PinnedReader`]: the log at one moment, kept for as long as somebody reads it.
+//! [`PinnedReader`]: the log at one moment, kept until the last clone is dropped.
 
 use std::fmt;
 use std::sync::Arc;

@@ -83,7 +83,7 @@ pub(super) fn run(tool: &Tool, args: &RepairArgs) -> Result<Outcome, Failure> {
         (_, Some(lock)) => repair.apply(lock, &log),
     };
     if args.report.is_json() {
-        // What was done until a failure is told, too.
+        // Report also the steps done before a failure.
         print::all(format!("{:#}\n", repair.json(&damage)).as_bytes())?;
     }
     result

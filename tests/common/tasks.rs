@@ -42,7 +42,7 @@ impl Wakes {
     }
 }
 
-/// Polls once; what that gave, and who was told to be woken.
+/// Polls once; returns the result, and the waker's count.
 pub fn poll_once<F: Future + Unpin>(future: &mut F) -> (Poll<F::Output>, Arc<Wakes>) {
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(wakes.clone());

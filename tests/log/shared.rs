@@ -80,7 +80,7 @@ fn the_order_of_application_is_the_order_in_the_log() {
 }
 
 #[test]
-fn what_was_waited_for_survives_any_crash() {
+fn awaited_commits_survive_any_crash() {
     let disk = Disk::default();
     let wal = share(&disk);
     for step in 0..60 {
@@ -138,7 +138,7 @@ fn full() -> (Disk, Shared, Arc<Gate>, Vec<Commit>) {
 }
 
 #[test]
-fn a_task_waits_for_room_and_holds_nobody_up() {
+fn a_task_waits_for_room_and_delays_no_other() {
     let (disk, wal, gate, commits) = full();
     let before = wal.progress().appended;
     let (mut given_up, mut waits) =
@@ -342,7 +342,7 @@ impl StateMachine<Words> for Nested {
 }
 
 #[test]
-fn what_would_wait_for_itself_is_refused() {
+fn calls_that_would_wait_for_themselves_are_refused() {
     let disk = Disk::default();
     let mut nested = Nested { wal: Mutex::default(), refused: AtomicUsize::default() };
     let log = disk.options().open(&mut nested).unwrap();
@@ -369,7 +369,7 @@ fn what_would_wait_for_itself_is_refused() {
 }
 
 #[test]
-fn a_callback_is_refused_what_may_wait_for_it() {
+fn a_callback_is_refused_calls_that_may_wait_for_it() {
     let disk = Disk::default();
     let shared = Arc::new(OnceLock::<Shared>::new());
     let refused = Arc::new(AtomicUsize::new(0));
@@ -475,7 +475,7 @@ fn the_last_handle_closes_and_commits_are_none() {
 // Snapshots ----------------------------------------------------------------------------------------
 
 #[test]
-fn a_snapshot_holds_no_commit_up_and_drains_what_it_covers() {
+fn a_snapshot_delays_no_commit_and_drains_covered_chunks() {
     let disk = Disk::default();
     let wal = share(&disk);
     for i in 0..500 {

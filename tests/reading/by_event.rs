@@ -29,7 +29,7 @@ fn woken(wakes: &Wakes) {
 }
 
 #[test]
-fn a_task_that_follows_an_open_log_is_woken_by_what_it_waits_for() {
+fn a_task_that_follows_an_open_log_is_woken_by_its_offset_alone() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     wal.wait_idle().unwrap();

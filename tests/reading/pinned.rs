@@ -154,7 +154,7 @@ fn a_pin_holds_up_neither_rotations_nor_the_spares_of_chunks_before_it() {
 }
 
 #[test]
-fn closing_ends_the_pins_and_does_what_they_put_off() {
+fn closing_ends_the_pins_and_does_the_removals_that_they_put_off() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     chunk_of(&mut wal, &mut list, &["a"]);
@@ -191,7 +191,7 @@ fn a_log_that_failed_is_closed_with_pins_too() {
 }
 
 #[test]
-fn after_a_crash_what_was_put_off_is_back() {
+fn removals_put_off_by_a_pin_are_undone_by_a_crash() {
     let disk = Disk::default();
     let (mut wal, mut list) = disk.open();
     chunk_of(&mut wal, &mut list, &["a"]);
@@ -236,7 +236,7 @@ fn a_reader_of_a_directory_pins_nothing() {
     assert!(error.to_string().contains("only the process that writes the log"), "{error}");
 }
 
-/// What the appender has told of: every word so far, by the offset of its record.
+/// The appender's reports: every word so far, by the offset of its record.
 type Told = Arc<Mutex<Vec<(Segment, String)>>>;
 
 /// Pins the log again and again, and reads all of it.

@@ -74,7 +74,7 @@ fn json_is_asked_for_in_the_same_two_ways_everywhere() {
 }
 
 #[test]
-fn repair_says_in_json_what_it_found_what_it_could_do_and_what_it_did() {
+fn repair_reports_findings_options_and_results_in_json() {
     let dir = three_chunks();
     damage(&chunk_path(dir.path(), SECOND), NEWEST - SECOND - 4);
     let json = |args: &[&str], code| -> Value {

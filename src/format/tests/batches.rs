@@ -96,7 +96,7 @@ fn a_seal_or_a_mark_after_part_of_a_batch_is_damage() {
 }
 
 #[test]
-fn no_chunk_begins_with_a_batch() {
+fn no_chunk_starts_with_a_batch() {
     let header = header(4096, 0);
     let mut bytes = header.encode().to_vec();
     let raw = Raw { kind: CHECKPOINT, flags: FLAG_MORE, unsynced: 0, salt: SALT, offset: 4096 + 64 };

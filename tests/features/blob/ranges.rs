@@ -119,7 +119,7 @@ fn a_range_outside_its_blob_or_of_no_blob_says_so() {
 }
 
 #[test]
-fn damage_is_told_with_its_block_and_only_to_those_who_read_it() {
+fn damage_is_reported_with_its_block_and_only_to_reads_of_it() {
     let disk = MemoryStorage::default();
     let mut store = open(&disk, 0);
     store.append(&blob(100)).unwrap();

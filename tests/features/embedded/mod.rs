@@ -97,7 +97,7 @@ fn deferred_records_share_one_sync() {
 }
 
 #[test]
-fn a_flush_that_fails_is_final_and_what_was_put_off_is_not_claimed() {
+fn a_failed_flush_is_final_and_deferred_records_are_not_claimed() {
     let host = Host::new(REGION);
     let mut wal = host.open().unwrap();
     wal.append(b"one").unwrap();
