@@ -6,5 +6,6 @@ mod embedded;
 mod lz4;
 mod metrics;
 mod monitor;
+mod monitoring;
 mod no_lz4;
 mod own_types;

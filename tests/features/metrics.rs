@@ -15,7 +15,7 @@ use crate::common::*;
 
 /// What a metric holds.
 #[derive(Debug, Clone)]
-enum Value {
+pub(crate) enum Value {
     Counter(Arc<AtomicU64>),
     /// The bits of a float.
     Gauge(Arc<AtomicU64>),
@@ -24,7 +24,7 @@ enum Value {
 
 /// All values that a histogram was given.
 #[derive(Debug, Default)]
-struct Values(Mutex<Vec<f64>>);
+pub(crate) struct Values(Mutex<Vec<f64>>);
 
 impl HistogramFn for Values {
     fn record(&self, value: f64) {
@@ -34,17 +34,17 @@ impl HistogramFn for Values {
 
 /// A metric of a log, by name.
 #[derive(Debug, Clone, Default)]
-struct Metric {
+pub(crate) struct Metric {
     unit: Option<Unit>,
     help: String,
-    value: Option<Value>,
+    pub(crate) value: Option<Value>,
 }
 
-type Exported = BTreeMap<String, Metric>;
+pub(crate) type Exported = BTreeMap<String, Metric>;
 
 /// A recorder that keeps everything.
 #[derive(Debug, Default)]
-struct Everything(Mutex<Exported>);
+pub(crate) struct Everything(Mutex<Exported>);
 
 impl Everything {
     fn describe(&self, key: KeyName, unit: Option<Unit>, help: SharedString) {
@@ -94,13 +94,13 @@ impl Recorder for Everything {
 }
 
 /// Opens a log under a recorder of its own: the thread that opens is the one whose recorder counts.
-fn open(disk: &Disk) -> (Wal, List, Everything) {
+pub(crate) fn open(disk: &Disk) -> (Wal, List, Everything) {
     let recorder = Everything::default();
     let (wal, list) = metrics::with_local_recorder(&recorder, || disk.open());
     (wal, list, recorder)
 }
 
-fn exported(recorder: &Everything) -> Exported {
+pub(crate) fn exported(recorder: &Everything) -> Exported {
     let found = recorder.0.lock().unwrap().clone();
     assert!(found.values().all(|metric| !metric.help.is_empty()));
     found

@@ -965,5 +965,14 @@ fn bench_measures_draws_and_cleans_up() {
     assert_eq!(fs::read_dir(dir.path().join("disk")).unwrap().count(), 0);
     let svg = fs::read_to_string(dir.path().join("plot.svg")).unwrap();
     assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"));
-    assert_eq!(svg.matches("<rect").count(), 1 + 7, "a bar for each row");
+    assert_eq!(svg.matches("<rect").count(), 1 + 7 + 4, "a bar for each rate, and for each latency");
+    for part in [
+        "higher is better",
+        "lower is better",
+        "prefers-color-scheme: dark",
+        "class=\"baseline\"",
+        " cores, ",
+    ] {
+        assert!(svg.contains(part), "{part}: {svg}");
+    }
 }

@@ -25,7 +25,7 @@ pub(crate) fn write(docs: &Path, machine: &Machine, report: &Report) -> Result<(
     let mut drawn = Vec::new();
     for workload in Workload::ALL {
         let name = format!("{workload}.svg").to_lowercase();
-        if plot::draw(report, workload, &plots.join(&name))? {
+        if plot::draw(report, machine, workload, &plots.join(&name))? {
             drawn.push((workload, name));
         }
     }

@@ -6,6 +6,9 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first error"))]
 
+// The pictures of `chunked-wal bench` are drawn with it too.
+#[path = "../../../src/tools/bench/bars.rs"]
+mod bars;
 mod child;
 mod contest;
 mod context;
@@ -159,7 +162,7 @@ fn write_results(out: &Path, machine: &Machine, report: &Report) -> Result<()> {
     }
     fs::write(out.join("results.jsonl"), lines.join("\n") + "\n")?;
     for workload in Workload::ALL {
-        plot::draw(report, workload, &out.join(format!("{workload}.svg").to_lowercase()))?;
+        plot::draw(report, machine, workload, &out.join(format!("{workload}.svg").to_lowercase()))?;
     }
     Ok(())
 }

@@ -1,13 +1,21 @@
 //! Bars, one SVG file for each workload.
 
+use std::fs;
 use std::path::Path;
 
+use anyhow::Context as _;
 use anyhow::Result;
-use anyhow::anyhow;
-use plotters::prelude::*;
 
+use crate::bars::Bar;
+use crate::bars::Better;
+use crate::bars::Chart;
+use crate::bars::Group;
+use crate::bars::Kind;
+use crate::bars::Picture;
+use crate::bars::svg;
 use crate::contest::Report;
 use crate::contest::Row;
+use crate::machine::Machine;
 use crate::table::number;
 use crate::workload::Workload;
 
@@ -25,81 +33,61 @@ fn metric(workload: Workload) -> &'static str {
     }
 }
 
-const WIDTH: i32 = 760;
-const NAMES: i32 = 200;
-const VALUES: i32 = 90;
-const LINE: i32 = 20;
-
 /// Draws a report's figures of a workload; returns whether there are any.
-pub(crate) fn draw(report: &Report, workload: Workload, path: &Path) -> Result<bool> {
+pub(crate) fn draw(report: &Report, machine: &Machine, workload: Workload, path: &Path) -> Result<bool> {
     let rows = report.rows.iter().filter(|row| row.workload == workload && row.metric == metric(workload));
     let rows: Vec<&Row> = rows.filter(|row| row.median > 0.0).collect();
     let Some(first) = rows.first() else { return Ok(false) };
-    let scale = Scale::of(&rows);
     let mut cases: Vec<&str> = rows.iter().map(|row| row.case.as_str()).collect();
     cases.dedup();
-    let height = LINE * (2 * cases.len() + rows.len() + 2) as i32;
-    let area = SVGBackend::new(path, (WIDTH as u32, height as u32)).into_drawing_area();
-    area.fill(&WHITE).map_err(|error| anyhow!("{error}"))?;
-    let text = |text: String, size: i32, x: i32, y: i32| Text::new(text, (x, y), ("sans-serif", size));
-    let axis = if scale.logarithmic { ", logarithmic" } else { "" };
-    let title = format!("{workload}: {} ({}, {}{axis})", workload.title(), first.metric, first.unit);
-    area.draw(&text(title, 15, 8, 8)).map_err(|error| anyhow!("{error}"))?;
-    let mut y = 2 * LINE;
-    for case in cases {
-        area.draw(&text(case.to_owned(), 14, 8, y)).map_err(|error| anyhow!("{error}"))?;
-        y += LINE;
-        for row in rows.iter().filter(|row| row.case == case) {
-            let end = NAMES + (scale.place(row.median) * f64::from(WIDTH - NAMES - VALUES)) as i32;
-            let bar =
-                Rectangle::new([(NAMES, y + 2), (end.max(NAMES + 1), y + LINE - 3)], color(row).filled());
-            area.draw(&bar).map_err(|error| anyhow!("{error}"))?;
-            let syncs = if row.not_compared.is_some() { " (no sync)" } else { "" };
-            for (shown, x) in
-                [(row.contestant.clone(), 20), (format!("{}{syncs}", number(row.median)), end + 6)]
-            {
-                area.draw(&text(shown, 13, x, y + 4)).map_err(|error| anyhow!("{error}"))?;
-            }
-            y += LINE;
-        }
-        y += LINE;
-    }
-    area.present().map_err(|error| anyhow!("{error}"))?;
+    let group = |case: &str| {
+        let bars = rows.iter().filter(|row| row.case == case).map(|row| bar(row)).collect();
+        Group { name: case.to_owned(), bars }
+    };
+    let chart = Chart {
+        title: format!("{workload}: {}", workload.title()),
+        what: format!("{}, {}", first.metric, first.unit),
+        // Rates are in so many a second, all else is a time.
+        better: if first.metric == "rate" { Better::Higher } else { Better::Lower },
+        groups: cases.into_iter().map(group).collect(),
+        tick: &tick,
+    };
+    let Machine { cpu, cores, kernel, filesystem, date, .. } = machine;
+    let disk = filesystem.split(" (").next().unwrap_or(filesystem);
+    let footer = vec![format!("{date}: {cpu}, {cores} cores, Linux {kernel}, logs on {disk}")];
+    let drawn = svg(&Picture { charts: vec![chart], footer });
+    fs::write(path, drawn).with_context(|| format!("write {}", path.display()))?;
     Ok(true)
 }
 
-fn color(row: &Row) -> RGBColor {
-    match row.contestant.as_str() {
-        _ if row.not_compared.is_some() => RGBColor(216, 216, 216),
-        name if name.starts_with("ours") => RGBColor(31, 119, 180),
-        name if name.starts_with("raw") => RGBColor(127, 127, 127),
-        _ => RGBColor(174, 199, 232),
-    }
+fn bar(row: &Row) -> Bar {
+    let syncs = if row.not_compared.is_some() { " (no sync)" } else { "" };
+    let kind = match row.contestant.as_str() {
+        _ if row.not_compared.is_some() => Kind::NotCompared,
+        name if name.starts_with("ours") => Kind::Ours,
+        name if name.starts_with("raw") => Kind::Limit,
+        _ => Kind::Other,
+    };
+    let shown = format!("{}{syncs}", grouped(&number(row.median)));
+    Bar { name: row.contestant.clone(), value: row.median, shown, kind }
 }
 
-/// Maps values to a position between 0 and 1.
-struct Scale {
-    logarithmic: bool,
-    min: f64,
-    max: f64,
+/// A round value at the axis, without the zeros that say nothing.
+fn tick(value: f64) -> String {
+    grouped(format!("{value:.4}").trim_end_matches('0').trim_end_matches('.'))
 }
 
-impl Scale {
-    fn of(rows: &[&Row]) -> Self {
-        let min = rows.iter().map(|row| row.median).fold(f64::INFINITY, f64::min);
-        let max = rows.iter().map(|row| row.median).fold(0.0, f64::max);
-        Scale { logarithmic: max > 50.0 * min, min, max }
-    }
-
-    fn place(&self, value: f64) -> f64 {
-        if self.logarithmic {
-            // The smallest is a tenth of a decade long.
-            let decades = |value: f64| (value / self.min).log10() + 0.1;
-            decades(value) / decades(self.max)
-        } else {
-            value / self.max
+/// A number with its digits in groups of three.
+fn grouped(number: &str) -> String {
+    let (whole, rest) = number.split_at(number.find('.').unwrap_or(number.len()));
+    let mut shown = String::new();
+    for (i, digit) in whole.chars().enumerate() {
+        if i > 0 && (whole.len() - i).is_multiple_of(3) {
+            shown.push(',');
         }
+        shown.push(digit);
     }
+    shown + rest
 }
 
 #[cfg(test)]
@@ -120,24 +108,36 @@ mod tests {
     }
 
     #[test]
-    fn values_that_differ_much_are_drawn_by_decades() {
-        let place = |values: &[f64]| {
-            let rows: Vec<Row> = values.iter().map(|value| row("x", *value)).collect();
-            let scale = Scale::of(&rows.iter().collect::<Vec<_>>());
-            values.iter().map(|value| (scale.place(*value) * 100.0).round()).collect::<Vec<_>>()
+    fn a_plot_names_everybody_and_the_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s1.svg");
+        let machine = Machine {
+            cpu: "a processor".to_owned(),
+            cores: 2,
+            memory_mib: 1,
+            kernel: "6.1".to_owned(),
+            filesystem: "ext4 on /dev/a (rw)".to_owned(),
+            date: "2026-11-20".to_owned(),
         };
-        assert_eq!(place(&[10.0, 20.0, 40.0]), [25.0, 50.0, 100.0]);
-        assert_eq!(place(&[1.0, 1000.0]), [3.0, 100.0]);
+        let report = Report { rows: vec![row("raw reused", 89.0), row("ours", 92.0)], failures: Vec::new() };
+        assert!(draw(&report, &machine, Workload::S1, &path).unwrap());
+        let svg = std::fs::read_to_string(&path).unwrap();
+        for part in [
+            "raw reused",
+            "▸ ours",
+            "89.0",
+            "p50, µs; lower is better",
+            "2026-11-20: a processor",
+            "ext4 on /dev/a<",
+        ] {
+            assert!(svg.contains(part), "{part}: {svg}");
+        }
+        assert!(!draw(&report, &machine, Workload::S2, &path).unwrap());
     }
 
     #[test]
-    fn a_plot_names_everybody() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s1.svg");
-        let report = Report { rows: vec![row("raw reused", 89.0), row("ours", 92.0)], failures: Vec::new() };
-        assert!(draw(&report, Workload::S1, &path).unwrap());
-        let svg = std::fs::read_to_string(&path).unwrap();
-        assert!(svg.contains("raw reused") && svg.contains("ours") && svg.contains("89.0"), "{svg}");
-        assert!(!draw(&report, Workload::S2, &path).unwrap());
+    fn ticks_are_short() {
+        assert_eq!([0.0, 0.25, 10.0, 1000.0].map(tick), ["0", "0.25", "10", "1,000"]);
+        assert_eq!(["12.5", "123", "1234567"].map(grouped), ["12.5", "123", "1,234,567"]);
     }
 }

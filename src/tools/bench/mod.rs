@@ -4,6 +4,8 @@
 //! - The raw measurements use the same calls as the log: space is reserved, then written, then
 //!   `fdatasync`.
 
+mod bars;
+mod machine;
 mod plot;
 
 use std::collections::VecDeque;
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
     let text = if args.report.is_json() { format!("{:#}\n", json(&rows, args)) } else { table(&rows, args) };
     print::all(text.as_bytes())?;
     if let Some(path) = &args.plot {
-        fs::write(path, plot::svg(&rows, args.size)).map_err(|e| Failure::io("write", path, &e))?;
+        fs::write(path, plot::draw(&rows, args)).map_err(|e| Failure::io("write", path, &e))?;
     }
     Ok(Outcome::Sound)
 }
