@@ -70,9 +70,9 @@ mutation 'acknowledge what was appended while the sync ran' $worker \
 mutation 'publish written before the write' $worker \
     's/(            chunk\.write\(piece\.bytes\(\), piece\.start\)\?;)/            self.shared.positions.publish_written(piece.end());\n$1/' "$crash"
 mutation 'no directory sync after the rename' $rotate \
-    's/        self\.storage\.sync_dir\(&self\.dir\)[^;]*;\n//' "$crash"
+    's/let synced = under_way\.during\(\|\| self\.storage\.sync_dir\(&self\.dir\)\);/let synced = Ok(());/' "$crash"
 mutation 'no sync of a new chunk before its rename' $rotate \
-    's/(final name proves that header and first frame are durable\.\n)\s+chunk\.sync\(\)\?;/$1/' "$crash"
+    's/(final name proves that header and first frame are durable\.\n[^\n]*\n)\s+under_way\.during\(\|\| chunk\.sync\(\)\)\?;/$1/' "$crash"
 mutation 'no sync of the directory above a new one' src/wal/open.rs \
     's/if found\.chunks\.is_empty\(\) && !made \{/if false && !made {/' "$crash"
 mutation 'no rewrite and sync on open' src/recovery/repair.rs \
@@ -184,7 +184,7 @@ mutation 'the same salt in a second life' src/wal/chunks.rs \
 mutation 'position left out of the CRC' src/format/frame.rs \
     's/        crc\.eight\(offset\);\n/        crc.eight(offset.wrapping_mul(0));\n/' "$format"
 mutation 'seal before the data is synced' $rotate \
-    's/(let sync = self\.shared\.positions\.begin_sync\(end\);)\s+chunk\.sync\(\)\?;/$1/' "$crash"
+    's/(let sync = self\.shared\.positions\.begin_sync\(end\);)\s+self\.shared\.metrics\.sync_under_way\.during\(\|\| chunk\.sync\(\)\)\?;/$1/' "$crash"
 mutation 'zeros over the last block' src/chunk/writer/ahead.rs \
     's/end\.saturating_add\(SYNC_MARK_LEN\)\.next_multiple_of\(BLOCK\)/(end \/ BLOCK * BLOCK)/' '--test crash zeros_ahead'
 mutation 'a sync passes the queue' src/flush/hand_over.rs \
@@ -233,6 +233,8 @@ mutation 'a reader takes what is written for durable' $directory \
     's/ReadUpTo::Durable => frontier\.synced\.max\(newest\.0\)/ReadUpTo::Durable => frontier.end/' "$read_only"
 mutation 'a mark on open before the name is durable' src/recovery/repair.rs \
     's/(        storage\.sync_dir\(&config\.dir\)[^;]*;\n)(.*?)(        if let \(Some\(RepairedChunk)/$2$1$3/s' "$read_only"
+mutation 'a sync that hangs is not seen' $worker \
+    's/metrics\.sync_under_way\.since\(sync_started, \|\| chunk\.sync\(\)\)/chunk.sync()/' '--test flush slow_sync'
 mutation 'a pin is not looked at' $housekeeper \
     's/!self\.stalled && !self\.pins\.keep\(chunk\.id\(\)\)/!self.stalled/' '--test reading pinned'
 mutation 'a pinned reader sees what comes later' src/reader/mod.rs \

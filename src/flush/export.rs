@@ -51,6 +51,26 @@ impl Largest {
     }
 }
 
+/// A moment that is shown, or none: in a gauge by feature, as the seconds since 1970 or 0.
+#[derive(Debug, Default)]
+pub(crate) struct Moment {
+    /// With the time at which the log was opened.
+    #[cfg(feature = "metrics")]
+    exported: Option<(::metrics::Gauge, std::time::Duration)>,
+}
+
+impl Moment {
+    #[cfg(not(feature = "metrics"))]
+    pub(crate) fn set(&self, _since_open: Option<std::time::Duration>) {}
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn set(&self, since_open: Option<std::time::Duration>) {
+        if let Some((exported, opened)) = &self.exported {
+            exported.set(since_open.map_or(0.0, |since| (*opened + since).as_secs_f64()));
+        }
+    }
+}
+
 /// A number that rises and falls, and by feature a gauge of the program's.
 #[derive(Debug, Default)]
 pub(crate) struct Level {
@@ -81,13 +101,14 @@ pub(crate) use registry::Registry;
 #[cfg(feature = "metrics")]
 mod registry {
     use std::path::Path;
+    use std::time::SystemTime;
 
     use ::metrics::{
         Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
         histogram,
     };
 
-    use super::{Counter, Largest, Level};
+    use super::{Counter, Largest, Level, Moment};
 
     /// Asks the recorder for the handles of one log.
     pub(crate) struct Registry {
@@ -113,6 +134,13 @@ mod registry {
         pub(crate) fn histogram(&self, name: &'static str, unit: Unit, help: &'static str) -> Histogram {
             describe_histogram!(name, unit, help);
             histogram!(name, "log" => self.log.clone())
+        }
+
+        pub(crate) fn moment(&self, name: &'static str, help: &'static str) -> Moment {
+            let exported = self.gauge(name, Unit::Seconds, help);
+            exported.set(0.0);
+            let opened = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            Moment { exported: Some((exported, opened)) }
         }
 
         pub(crate) fn level(&self, name: &'static str, unit: Unit, help: &'static str) -> Level {

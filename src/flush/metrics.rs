@@ -12,6 +12,7 @@ use std::time::Duration;
 use ::metrics::Unit;
 
 use super::export::{Counter, Largest, Level};
+use super::under_way::SyncUnderWay;
 
 /// Counts and latencies of all flushes since the log was opened. A flush is counted before its callback runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +40,9 @@ pub struct FlushMetrics {
     pub pinned_reader_count: u64,
     /// Removals that wait now for pinned readers to be dropped.
     pub pinned_removal_count: u64,
+    /// For how long the sync under way has been under way now, in microseconds; 0 if there is none. A disk that
+    /// hangs shows here while it hangs; [`sync`](Self::sync) counts a sync only once it is done.
+    pub sync_age_us: u64,
     /// How long flushes waited to be taken by the worker.
     pub queue_wait: Latency,
     /// How long the writes of a batch took.
@@ -83,6 +87,7 @@ pub(crate) struct Metrics {
     pub(crate) callback_panic_count: Counter,
     pub(crate) pinned_reader_count: Level,
     pub(crate) pinned_removal_count: Level,
+    pub(crate) sync_under_way: SyncUnderWay,
     pub(crate) queue_wait: Histogram,
     pub(crate) write: Histogram,
     pub(crate) sync: Histogram,
@@ -128,6 +133,10 @@ impl Metrics {
                 Unit::Count,
                 "Removals that wait for pinned readers",
             ),
+            sync_under_way: SyncUnderWay::shown_as(registry.moment(
+                "chunked_wal_sync_started_timestamp_seconds",
+                "When the sync under way has started, in seconds since 1970; 0 if there is none",
+            )),
             queue_wait: seconds(
                 "chunked_wal_queue_wait_seconds",
                 "How long flushes waited to be taken by the worker",
@@ -154,6 +163,7 @@ impl Metrics {
             callback_panic_count: self.callback_panic_count.load(Relaxed),
             pinned_reader_count: self.pinned_reader_count.load(Relaxed),
             pinned_removal_count: self.pinned_removal_count.load(Relaxed),
+            sync_age_us: self.sync_under_way.age_us(),
             queue_wait: self.queue_wait.latency(),
             write: self.write.latency(),
             sync: self.sync.latency(),

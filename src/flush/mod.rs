@@ -29,6 +29,7 @@ mod room;
 mod rotate;
 mod tasks;
 mod ticket;
+mod under_way;
 mod worker;
 
 pub(crate) use batch::{ChunkBeginning, FlushRequest, NewFlush, Request, Rotation};
@@ -48,6 +49,7 @@ pub(crate) use reentry::Inside;
 pub(crate) use room::RoomWait;
 pub(crate) use tasks::{TaskEntry, Tasks};
 pub use ticket::{FlushSender, FlushTicket};
+pub(crate) use under_way::{OnSlowSync, SlowSyncWatch};
 pub(crate) use worker::{Pipeline, Quiet, Worker, spawn_worker};
 
 /// How far a flush takes the appended records.

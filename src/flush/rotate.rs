@@ -37,12 +37,12 @@ impl<W: WalTypes> Worker<W> {
         let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
         if self.shared.positions.synced() < end {
             let sync = self.shared.positions.begin_sync(end);
-            chunk.sync()?;
+            self.shared.metrics.sync_under_way.during(|| chunk.sync())?;
             self.publish_sync(sync)?;
         }
         let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
         // The data must be durable before a seal says so.
-        chunk.seal(&seal)?;
+        self.shared.metrics.sync_under_way.during(|| chunk.seal(&seal))?;
         report(|| log::info!("sealed '{}' at {end}, {} records", id.file_name(), seal.records));
         Ok(())
     }
@@ -56,12 +56,14 @@ impl<W: WalTypes> Worker<W> {
             chunk.write(head.bytes(), head.start)?;
         }
         // The final name proves that header and first frame are durable.
-        chunk.sync()?;
+        let under_way = &self.shared.metrics.sync_under_way;
+        under_way.during(|| chunk.sync())?;
         let naming = self.shared.housekeeper.naming();
         self.name_chunk(&spare.path, &path)?;
         chunk.set_path(path);
         // The new name must be durable before a record in it is acknowledged.
-        self.storage.sync_dir(&self.dir).map_err(|e| Error::io("sync directory", &self.dir, e))?;
+        let synced = under_way.during(|| self.storage.sync_dir(&self.dir));
+        synced.map_err(|e| Error::io("sync directory", &self.dir, e))?;
         drop(naming);
         report(|| log::info!("began {}", chunk.id()));
         self.chunk = Some(chunk);

@@ -265,7 +265,7 @@ impl<W: WalTypes> Worker<W> {
             // All that is written, which may be more than was asked for.
             let turn = self.shared.positions.begin_sync(self.shared.positions.written());
             let sync_started = Instant::now();
-            chunk.sync()?;
+            metrics.sync_under_way.since(sync_started, || chunk.sync())?;
             metrics.sync.record(sync_started.elapsed());
             metrics.sync_batch_count.fetch_add(1, Relaxed);
             chunk.count_sync(turn.end() - synced);
@@ -344,7 +344,9 @@ impl<W: WalTypes> Worker<W> {
         let (written, synced) = (self.shared.positions.written(), self.shared.positions.synced());
         match &mut self.chunk {
             // The sync of the zeros must not report an error of records.
-            Some(chunk) if written == synced => chunk.zero_ahead(written),
+            Some(chunk) if written == synced && chunk.needs_zeros(written) => {
+                self.shared.metrics.sync_under_way.during(|| chunk.zero_ahead(written))
+            }
             _ => Ok(()),
         }
     }
@@ -357,7 +359,7 @@ impl<W: WalTypes> Worker<W> {
         if !chunk.is_marked() && written == synced {
             chunk.mark(synced)?;
             if self.idle_mark == IdleMark::Synced {
-                chunk.sync()?;
+                self.shared.metrics.sync_under_way.during(|| chunk.sync())?;
             }
         }
         Ok(())
@@ -369,7 +371,9 @@ impl<W: WalTypes> Worker<W> {
         let positions = &self.shared.positions;
         let (written, synced) = (positions.written(), positions.synced());
         match &mut self.chunk {
-            Some(chunk) if written == synced => chunk.close(synced),
+            Some(chunk) if written == synced => {
+                self.shared.metrics.sync_under_way.during(|| chunk.close(synced))
+            }
             _ => Ok(()),
         }
     }

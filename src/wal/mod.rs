@@ -27,7 +27,7 @@ use crate::directory::WalLock;
 use crate::error::{Error, Result};
 use crate::flush::{
     Flush, FlushMetrics, FlushTicket, HandOver, Inside, Pipeline, Progress, ProgressHandle, RoomWait,
-    SpareAsked,
+    SlowSyncWatch, SpareAsked,
 };
 use crate::panics::{catch, report};
 use crate::position::Segment;
@@ -101,6 +101,7 @@ pub struct ChunkedWal<W: WalTypes> {
     log_id: [u8; 16],
     report: RecoveryReport,
     threads: Option<[JoinHandle<()>; 2]>,
+    watch: Option<SlowSyncWatch>,
     _lock: Arc<WalLock>,
 }
 
@@ -511,6 +512,10 @@ impl<W: WalTypes> ChunkedWal<W> {
         for thread in threads {
             // The thread can panic only at its very end, where it drops values of the user's types.
             let _dropped = thread.join().map_err(std::mem::forget);
+        }
+        // Last, because the last sync may hang too.
+        if let Some(watch) = self.watch.take() {
+            watch.end();
         }
         match positions.cause() {
             Some(cause) => Err(cause.poisoned()),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use super::ChunkedWal;
@@ -14,8 +14,8 @@ use crate::config::Config;
 use crate::directory::{Listing, WalLock, list};
 use crate::error::{Error, Result};
 use crate::flush::{
-    BatchLimit, Flush, HandOver, Housekeeper, HousekeeperConfig, Metrics, Pipeline, Positions, Queue, Quiet,
-    Worker, spawn_worker,
+    BatchLimit, Flush, HandOver, Housekeeper, HousekeeperConfig, Metrics, OnSlowSync, Pipeline, Positions,
+    Queue, Quiet, SlowSyncWatch, Worker, spawn_worker,
 };
 use crate::position::Segment;
 use crate::random::random_u64;
@@ -32,6 +32,7 @@ use crate::sync::Mutex;
 pub struct OpenOptions<W: WalTypes> {
     config: Config,
     on_chunk_persisted: Option<OnChunkPersisted<W>>,
+    on_slow_sync: Option<(Duration, OnSlowSync)>,
     replay: Replay,
     must_exist: bool,
     must_reach: u64,
@@ -53,6 +54,35 @@ impl<W: WalTypes> OpenOptions<W> {
         f: impl Fn(ChunkPersisted, Option<&W::Checkpoint>) + Send + Sync + 'static,
     ) -> Self {
         self.on_chunk_persisted = Some(Arc::new(f));
+        self
+    }
+
+    /// Calls `f` when a sync takes `threshold` or longer, **while it is under way**, with the time that it has taken
+    /// so far: once for each such sync. So a disk that hangs is reported while it hangs, and all that waits for it can
+    /// be told why. [`FlushMetrics::sync_age_us`](crate::FlushMetrics::sync_age_us) shows whether it still hangs.
+    ///
+    /// Every sync of the log's flushes and rotations counts, on whatever thread. `f` runs on a thread of its own, which
+    /// only a log with this option has; it wakes once in each `threshold`, of which the shortest is 1 ms. `f` may call
+    /// the log; a call that waits for durability waits for the sync. A panic of `f` is caught, logged and counted.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use chunked_wal::raw::{Payload, Raw};
+    /// # use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, StateMachine, WalRecord};
+    /// # struct Nothing;
+    /// # impl StateMachine<Raw> for Nothing {
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn apply(&mut self, _: &WalRecord<Raw>, _: ChunkId, _: Segment) -> Result<(), Self::Error> { Ok(()) }
+    /// #     fn checkpoint(&self) -> Payload { Payload::default() }
+    /// # }
+    /// # let dir = tempfile::tempdir()?;
+    /// let wal = ChunkedWal::<Raw>::options(Config::new(dir.path()))
+    ///     .on_slow_sync(Duration::from_secs(5), |age| eprintln!("the disk hangs: a sync takes {age:?} already"))
+    ///     .open(&mut Nothing)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_slow_sync(mut self, threshold: Duration, f: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+        self.on_slow_sync = Some((threshold, Arc::new(f)));
         self
     }
 
@@ -140,6 +170,7 @@ impl<W: WalTypes> OpenOptions<W> {
         let OpenOptions {
             mut config,
             on_chunk_persisted,
+            on_slow_sync,
             replay,
             must_exist,
             must_reach,
@@ -169,6 +200,7 @@ impl<W: WalTypes> OpenOptions<W> {
         }
         let repaired = recovered.repair(&*storage, &config, options.on_chunk_persisted.as_ref())?;
         let mut wal = ChunkedWal::start(config, storage, lock, options.on_chunk_persisted, repaired)?;
+        wal.watch(on_slow_sync)?;
         wal.begin_first_chunk()?;
         wal.report.elapsed = started.elapsed();
         wal.log_open();
@@ -286,6 +318,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         OpenOptions {
             config,
             on_chunk_persisted: None,
+            on_slow_sync: None,
             replay: Replay::All,
             must_exist: false,
             must_reach: 0,
@@ -372,8 +405,16 @@ impl<W: WalTypes> ChunkedWal<W> {
             log_id,
             report,
             threads: Some(threads),
+            watch: None,
             _lock: lock,
         })
+    }
+
+    fn watch(&mut self, on_slow_sync: Option<(Duration, OnSlowSync)>) -> Result<()> {
+        let Some((threshold, f)) = on_slow_sync else { return Ok(()) };
+        let started = SlowSyncWatch::start(self.shared.metrics.clone(), threshold, f);
+        self.watch = Some(started.map_err(|e| Error::io("start threads for", &self.config.dir, e))?);
+        Ok(())
     }
 
     /// Begins a chunk where none can be continued, and waits until it is durable. On a full disk an

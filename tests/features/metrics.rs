@@ -181,6 +181,45 @@ fn exported_metrics_agree_with_flush_metrics() {
 }
 
 #[test]
+fn a_sync_that_hangs_shows_since_when() {
+    let disk = Disk::default();
+    let (mut wal, mut list, recorder) = open(&disk);
+    let began = || gauge(&exported(&recorder), "chunked_wal_sync_started_timestamp_seconds");
+    wal.wait_idle().unwrap();
+    assert_eq!(began(), 0);
+    let now = || std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let before = now();
+    disk.storage.pause_syncs(true);
+    wal.append_and_apply("word".to_string(), &mut list).unwrap();
+    wal.flush(Flush::Sync, None).unwrap();
+    while began() == 0 {
+        std::thread::yield_now();
+    }
+    assert!((before..=now()).contains(&began()), "{}", began());
+    disk.storage.pause_syncs(false);
+    wal.wait_idle().unwrap();
+    assert_eq!(began(), 0);
+}
+
+#[test]
+fn pinned_readers_show() {
+    let (mut wal, list, recorder) = open(&Disk::default());
+    let shown = || {
+        ["chunked_wal_pinned_readers", "chunked_wal_pinned_removals"]
+            .map(|name| gauge(&exported(&recorder), name))
+    };
+    let pinned = wal.pinned_reader();
+    wal.close_open_chunk(&list).unwrap();
+    let drained = wal.drain_closed_chunks_while(|_| true);
+    wal.remove_chunks(drained).unwrap();
+    wal.wait_idle().unwrap();
+    assert_eq!(shown(), [1, 1]);
+    drop(pinned);
+    wal.wait_idle().unwrap();
+    assert_eq!(shown(), [0, 0]);
+}
+
+#[test]
 fn the_document_lists_them_all() {
     let (_wal, _, recorder) = open(&Disk::default());
     let line = |(name, metric): (String, Metric)| {

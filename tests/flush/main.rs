@@ -8,6 +8,7 @@ mod panics;
 mod poison;
 mod queue;
 mod room;
+mod slow_sync;
 mod sync_here;
 mod taken_back;
 mod tickets;

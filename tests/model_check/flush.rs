@@ -19,6 +19,8 @@ mod rotate;
 mod tasks;
 #[path = "../../src/flush/ticket.rs"]
 mod ticket;
+#[path = "../../src/flush/under_way.rs"]
+mod under_way;
 #[path = "../../src/flush/worker.rs"]
 mod worker;
 
