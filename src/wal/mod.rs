@@ -35,6 +35,7 @@ use crate::record::{Batch, Callback, StateMachine, WalRecord, WalTypes};
 use crate::recovery::RecoveryReport;
 
 pub(crate) use commit::Wants;
+pub(crate) use open::Located;
 pub use open::OpenOptions;
 
 /// A chunked write-ahead log.
