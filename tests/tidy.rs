@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room, each imports only from those above it.
-const ROOMS: [&str; 25] = [
+const ROOMS: [&str; 26] = [
     "position", // offsets, chunk ids, names
     "error",
     "panics",    // what goes wrong, with chunk ids
@@ -24,6 +24,7 @@ const ROOMS: [&str; 25] = [
     "reader",    // concurrent reads
     "wal",       // the facade
     "shared",    // the facade for many threads
+    "snapshot",  // the whole state beside the log
     "dump",      // a method of the facade
     "raw",       // any log, without its types
     "blob",      // big payloads beside the log
