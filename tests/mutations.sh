@@ -200,6 +200,10 @@ mutation 'a task registers and looks no more' src/flush/tasks.rs \
     's/(self\.register\(offset, entry, waker\);\n.*\n)\s+look\(\)/$1            None/' '-p chunked-wal-model-check --test model_check'
 mutation 'a dropped ticket leaves its waker' src/flush/ticket.rs \
     's/            positions\.forget_task\(\*mode, \*offset, entry\);/            let _left = (positions, mode, offset, entry);/' '--test flush tickets'
+mutation 'a turn for room is not passed on' src/flush/progress.rs \
+    's/(self\.room_tasks\.forget\(0, entry\);\n)\s+self\.wake\(&self\.room_tasks, 0, 1\);/$1/' '--lib flush::room'
+mutation 'a snapshot ahead of its log' src/shared/snapshot.rs \
+    's/        durable\.wait\(\)\?;/        drop(durable);/' '--test log shared::'
 mutation 'no sync of the seal before its successor' $writer \
     's/(Only a sealed chunk may have a successor\.\n)\s+self\.sync\(\)/$1        Ok(())/' "$crash"
 mutation 'a header not written anew in a spare' $rotate \
