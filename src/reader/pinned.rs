@@ -8,14 +8,14 @@ use crate::error::Result;
 use crate::position::Segment;
 use crate::record::{WalRecord, WalTypes};
 
-/// The log as it was at one moment: the same records however long it is read, whatever is appended, drained and
-/// removed meanwhile. From [`ChunkedWal::pinned_reader`](crate::ChunkedWal::pinned_reader) or [`WalReader::pin`].
+/// The log as it was at one moment: the same records for as long as it is read, even if others are appended, drained
+/// and removed meanwhile. From [`ChunkedWal::pinned_reader`](crate::ChunkedWal::pinned_reader) or [`WalReader::pin`].
 ///
 /// It pins its chunks: the removal of a chunk that this reader, a clone or one of their [`Records`] may still read is
 /// put off until the last of them is dropped, and so are the removals after that one. Until then their files take
 /// space; [`FlushMetrics::pinned_reader_count`](crate::FlushMetrics::pinned_reader_count) and
-/// [`pinned_removal_count`](crate::FlushMetrics::pinned_removal_count) show it. A pin is nothing on disk: after a
-/// crash, chunks whose removal was put off are back, as all that are drained and not removed.
+/// [`pinned_removal_count`](crate::FlushMetrics::pinned_removal_count) show it. A pin leaves nothing on disk: after a
+/// crash, chunks whose removal was put off are back, like all drained chunks that were not removed.
 ///
 /// Its records may include some that are not durable yet, like those of every reader of an open log. Once the log is
 /// closed it returns [`Error::Closed`](crate::Error::Closed), and removals that were put off for it are done.

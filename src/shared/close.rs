@@ -58,7 +58,7 @@ impl Closing {
     }
 }
 
-/// Closes the log when it is dropped, on whichever thread; whatever happens, those who wait get a result.
+/// Closes the log when it is dropped, on whichever thread; waiting threads and tasks get a result in any case.
 struct Closer<W: WalTypes> {
     wal: Option<ChunkedWal<W>>,
     closing: Arc<Closing>,
@@ -89,8 +89,8 @@ impl<W: WalTypes, SM> SharedWal<W, SM> {
         self.core.closing.wait()
     }
 
-    /// As [`close`](Self::close), without blocking the thread: a thread of its own does the work. That begins with the
-    /// first poll, and goes on if the future is dropped after it.
+    /// As [`close`](Self::close), without blocking the thread: another thread does the work. It starts at the first
+    /// poll, and continues if the future is dropped later.
     ///
     /// # Errors
     ///

@@ -26,7 +26,7 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// Where the record is in the log. It can be read already.
+    /// Returns the record's segment, which can be read already.
     pub fn segment(&self) -> Segment {
         self.segment
     }
@@ -35,8 +35,8 @@ impl Commit {
     ///
     /// # Errors
     ///
-    /// What kept the record from becoming durable, as [`FlushTicket::wait`] returns it: the log has failed, and the
-    /// record may or may not be there after a reopen. [`Error::WouldDeadlock`] [in a
+    /// The error that kept the record from becoming durable, as [`FlushTicket::wait`] returns it: the log has failed,
+    /// and the record may or may not be there after a reopen. [`Error::WouldDeadlock`] [in a
     /// callback](SharedWal#in-a-callback).
     pub fn wait(self) -> Result<Segment> {
         let segment = self.segment;
@@ -73,11 +73,10 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
     ///
     /// # Errors
     ///
-    /// Nothing is appended or applied then. [`Error::StateMachine`] if the state machine
-    /// refuses the action, which must leave the state as it was; the errors of
-    /// [`append`](crate::ChunkedWal::append) and [`close_open_chunk`](crate::ChunkedWal::close_open_chunk);
-    /// [`Error::Closed`] once the log is closed by any handle;
-    /// [`Error::WouldDeadlock`] [in a callback](Self#in-a-callback).
+    /// On an error nothing is appended or applied. [`Error::StateMachine`] if the state machine refuses the
+    /// action, which must leave the state as it was; the errors of [`append`](crate::ChunkedWal::append)
+    /// and [`close_open_chunk`](crate::ChunkedWal::close_open_chunk); [`Error::Closed`] once the log is
+    /// closed by any handle; [`Error::WouldDeadlock`] [in a callback](Self#in-a-callback).
     pub fn commit(&self, action: W::Action) -> Result<Commit> {
         self.core.refuse_inside("commit")?;
         let mut action = Some(action);
@@ -180,7 +179,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Core<W, SM> {
 }
 
 impl<W: WalTypes, SM> Core<W, SM> {
-    /// Tries until it need not wait; between two attempts the thread sleeps, and holds no lock.
+    /// Tries until no wait is needed; between two attempts the thread sleeps, and holds no lock.
     pub(super) fn until_ready<T>(&self, mut attempt: impl FnMut(&Self, &mut SpareAsked) -> Option<T>) -> T {
         let mut asked = SpareAsked::default();
         if let Some(done) = attempt(self, &mut asked) {

@@ -71,9 +71,9 @@ pub use commit::Commit;
 ///
 /// # Reads
 ///
-/// [`read`](Self::read) sees each action as soon as it is applied, which is before it is durable. Before a program
-/// answers with what it has read, a crash can still take that back; a program that must not answer so commits
-/// something first and waits, or waits with [`progress_handle`](Self::progress_handle).
+/// [`read`](Self::read) sees each action as soon as it is applied, which is before it is durable. So a crash can still
+/// take back a state that was read. A program that must answer with durable state only commits something first and
+/// waits, or waits with [`progress_handle`](Self::progress_handle).
 ///
 /// # Blocking
 ///
@@ -147,8 +147,8 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
         self.core.read(look)
     }
 
-    /// Does with log and state whatever else there is to do: rotate, drain, look at statistics. All commits and reads
-    /// wait meanwhile. What `work` appends, it must also apply.
+    /// Runs `work` with the log and the state, for everything else: rotating, draining, statistics. All commits and
+    /// reads wait meanwhile. `work` must apply each record that it appends.
     ///
     /// # Errors
     ///
@@ -162,17 +162,17 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
         Ok(work(wal, &mut state))
     }
 
-    /// How far the log has got; after a close, how far it had got.
+    /// Returns the log's progress; after a close, its last progress.
     pub fn progress(&self) -> Progress {
         self.core.positions.progress()
     }
 
-    /// Looks at the progress, and waits for it, without this handle.
+    /// Returns a handle that shows the progress, and waits for it.
     pub fn progress_handle(&self) -> ProgressHandle {
         ProgressHandle::new(self.core.positions.clone())
     }
 
-    /// Reads records, and [follows](WalReader::follow) the log, without this handle.
+    /// Returns a reader of the log's records, which can also [follow](WalReader::follow) the log.
     pub fn reader(&self) -> WalReader<W> {
         self.core.reader.clone()
     }

@@ -64,9 +64,9 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
     ///
     /// # Errors
     ///
-    /// What `write` returns: nothing is drained then, and the next snapshot covers the same and more. The errors of
-    /// [`close_open_chunk`](crate::ChunkedWal::close_open_chunk) and of a failed sync, before `write` was called; those
-    /// of [`remove_chunks`](crate::ChunkedWal::remove_chunks) after it. [`Error::Closed`];
+    /// An error of `write`, after which nothing is drained; the next snapshot covers the same records and more. The
+    /// errors of [`close_open_chunk`](crate::ChunkedWal::close_open_chunk) and of a failed sync, before `write` was
+    /// called; those of [`remove_chunks`](crate::ChunkedWal::remove_chunks) after it. [`Error::Closed`];
     /// [`Error::WouldDeadlock`] [in a callback](Self#in-a-callback) and inside `write`.
     pub fn snapshot_and_drain<S, E: From<Error>>(
         &self,
@@ -76,8 +76,8 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
         self.snapshot_and_drain_to(take, |taken, chunk_id| write(taken).map(|()| chunk_id.offset()))
     }
 
-    /// As [`snapshot_and_drain`](Self::snapshot_and_drain). `write` gets the new chunk's id too: the snapshot covers the
-    /// records before that chunk. It returns the offset before which chunks may go.
+    /// As [`snapshot_and_drain`](Self::snapshot_and_drain). `write` gets the new chunk's id too: the snapshot covers
+    /// the records before that chunk. It returns the offset before which chunks may be removed.
     pub(crate) fn snapshot_and_drain_to<S, E: From<Error>>(
         &self,
         take: impl FnOnce(&SM) -> S,

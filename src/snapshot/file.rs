@@ -155,7 +155,7 @@ impl Write for Output<'_> {
 ///
 /// # Errors
 ///
-/// [`Error::Snapshot`] for what is wrong with the bytes.
+/// [`Error::Snapshot`] for damaged bytes.
 pub(super) fn read(
     storage: &dyn Storage,
     path: &Path,

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A log whose checkpoint is not the whole state needs its old records until the state is stored elsewhere. This module
-//! stores it: [`Snapshots::open`] opens the log behind the newest snapshot, [`Snapshots::take`] takes the next one and
+//! stores it: [`Snapshots::open`] opens the log after the newest snapshot, [`Snapshots::take`] takes the next one and
 //! removes the chunks that no snapshot needs any more.
 //!
 //! ```
