@@ -21,6 +21,7 @@ use crate::position::{ChunkId, Segment};
 
 pub use damage::{Damage, Proof};
 pub use foreign::Foreign;
+#[cfg(feature = "cli")]
 pub(crate) use holder::lock_holder;
 #[cfg(feature = "blob")]
 pub use no_blob::NoBlob;
