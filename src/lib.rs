@@ -133,6 +133,7 @@ mod reader;
 mod record;
 mod recovery;
 mod shared;
+pub mod snapshot;
 pub mod storage;
 mod sync;
 #[cfg(feature = "testing")]
@@ -148,7 +149,7 @@ pub use crate::config::{ClosedReads, Compression, Config, IdleMark};
 pub use crate::directory::WalLock;
 #[cfg(feature = "blob")]
 pub use crate::error::NoBlob;
-pub use crate::error::{Damage, Error, Foreign, Proof, Result};
+pub use crate::error::{Damage, Error, Foreign, Proof, Result, SnapshotFault};
 pub use crate::flush::{Flush, FlushMetrics, FlushSender, FlushTicket, Latency, Progress, ProgressHandle};
 #[cfg(feature = "monitor")]
 pub use crate::monitor::WalMonitor;

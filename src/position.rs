@@ -62,7 +62,7 @@ impl fmt::Display for ChunkId {
 }
 
 /// Formats a number with all its 20 digits in groups of three, so that names sort as numbers do.
-struct Padded(u64);
+pub(crate) struct Padded(pub(crate) u64);
 
 impl fmt::Display for Padded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

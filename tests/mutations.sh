@@ -296,6 +296,23 @@ mutation 'blob: every store numbers its chunks alike' src/blob/payload.rs \
 mutation 'blob: the number of the open chunk is that of the last closed' src/blob/store.rs \
     's/\(Some\(closed\), _\) => closed\.checkpoint,/(Some(closed), _) => Number { number: closed.checkpoint.number.wrapping_sub(1), ..closed.checkpoint },/' "$blob"
 
+# Snapshots beside the log.
+snapshots='--test crash snapshots::'
+mutation 'snapshot: no sync of its bytes' src/snapshot/file.rs \
+    's/    file\.sync\(\)[^;]*;\n//' "$snapshots"
+mutation 'snapshot: no sync of its name' src/snapshot/mod.rs \
+    's/        self\.storage\.sync_dir\([^;]*;\n//' "$snapshots"
+mutation 'snapshot: written under its final name' src/snapshot/mod.rs \
+    's/let \(temp, path\) = \(self\.dir\.join\(file::temp_name\(offset\)\)/let (temp, path) = (self.dir.join(file::name(offset))/' "$snapshots"
+mutation 'snapshot: ahead of its log' src/snapshot/mod.rs \
+    's/if synced < offset \{/if false {/' '--test log snapshots::'
+mutation 'snapshot: the log goes on from the newest only' src/snapshot/mod.rs \
+    's/=> offsets\[0\]/=> offsets[1]/' '--test log snapshots::'
+mutation 'snapshot: a log without its end is taken' src/snapshot/open.rs \
+    's/must_reach\.max\(newest\)/must_reach/g' '--test log snapshots::'
+mutation 'snapshot: covered records are replayed again' src/snapshot/open.rs \
+    's/if segment\.offset < self\.from \{/if false {/' '--test log snapshots::'
+
 # Compressed payloads.
 lz4='--test features lz4::'
 mutation 'lz4: a chunk begun without goes on with it' src/wal/open.rs \

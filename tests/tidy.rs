@@ -24,6 +24,7 @@ const ROOMS: [&str; 25] = [
     "reader",    // concurrent reads
     "wal",       // the facade
     "shared",    // the facade for many threads
+    "snapshot",  // the whole state beside the log
     "dump",      // a method of the facade
     "raw",       // any log, without its types
     "blob",      // big payloads beside the log

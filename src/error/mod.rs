@@ -9,6 +9,7 @@ mod foreign;
 mod holder;
 #[cfg(feature = "blob")]
 mod no_blob;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -25,6 +26,7 @@ pub use foreign::Foreign;
 pub(crate) use holder::lock_holder;
 #[cfg(feature = "blob")]
 pub use no_blob::NoBlob;
+pub use snapshot::SnapshotFault;
 
 /// The result of nearly every function here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -345,6 +347,15 @@ pub enum Error {
         length: u64,
     },
 
+    /// A snapshot can't be loaded or written. Neither the log nor a snapshot was changed.
+    #[error("snapshot '{}': {reason}", path.display())]
+    Snapshot {
+        /// The snapshot's file, or the directory of the snapshots.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: SnapshotFault,
+    },
+
     /// The global offsets are used up.
     #[error("the log's offsets are used up at {end}: start a new log")]
     OffsetsUsedUp {
@@ -451,6 +462,7 @@ impl Error {
             #[cfg(feature = "blob")]
             Error::OutOfBlob { .. } => io::ErrorKind::InvalidInput,
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
+            Error::Snapshot { reason, .. } => reason.io_kind(),
             Error::NotAChunk { .. }
             | Error::EndMissing { .. }
             | Error::Corrupt { .. }

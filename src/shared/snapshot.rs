@@ -73,6 +73,16 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
         take: impl FnOnce(&SM) -> S,
         write: impl FnOnce(S) -> Result<(), E>,
     ) -> Result<Vec<ChunkId>, E> {
+        self.snapshot_and_drain_to(take, |taken, chunk_id| write(taken).map(|()| chunk_id.offset()))
+    }
+
+    /// As [`snapshot_and_drain`](Self::snapshot_and_drain). `write` gets the new chunk's id too: the snapshot covers the
+    /// records before that chunk. It returns the offset before which chunks may go.
+    pub(crate) fn snapshot_and_drain_to<S, E: From<Error>>(
+        &self,
+        take: impl FnOnce(&SM) -> S,
+        write: impl FnOnce(S, ChunkId) -> Result<u64, E>,
+    ) -> Result<Vec<ChunkId>, E> {
         self.core.refuse_inside("snapshot_and_drain")?;
         let snapshot = &self.core.snapshot;
         Inside::refuse_wait(std::ptr::from_ref(snapshot).addr(), "snapshot_and_drain")?;
@@ -88,12 +98,12 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
             })
         })?;
         durable.wait()?;
-        {
+        let covered = {
             let _inside = Inside::enter(std::ptr::from_ref(snapshot).addr());
-            write(taken)?;
-        }
+            write(taken, chunk_id)?
+        };
         let drained = self.core.until_ready(|core, asked| {
-            core.attempt(Wants::Append, asked, |wal| wal.remove_chunks_before(chunk_id))
+            core.attempt(Wants::Append, asked, |wal| wal.remove_chunks_before(covered))
         });
         Ok(drained?)
     }

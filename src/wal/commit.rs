@@ -40,6 +40,10 @@ impl<W: WalTypes> ChunkedWal<W> {
         &self.shared.positions
     }
 
+    pub(crate) fn log_id(&self) -> [u8; 16] {
+        self.log_id
+    }
+
     /// Whether the next step would wait neither for room in the queue nor for the next chunk's file; if it would wait
     /// for the file, asks for one. A rotation may still wait for the room of its checkpoint. True in a log that has
     /// failed, where the next step returns the cause.
@@ -105,10 +109,11 @@ impl<W: WalTypes> ChunkedWal<W> {
         Ok(self.open_chunk_id())
     }
 
-    /// Drains and removes the chunks before `chunk_id`, those included that were drained before.
-    pub(crate) fn remove_chunks_before(&mut self, chunk_id: ChunkId) -> Result<Vec<ChunkId>> {
+    /// Drains and removes the chunks that end at or before the global offset `offset`, those included that were
+    /// drained before.
+    pub(crate) fn remove_chunks_before(&mut self, offset: u64) -> Result<Vec<ChunkId>> {
         loop {
-            let oldest = self.view.chunks.read().drainable().filter(|chunk| chunk.id() < chunk_id);
+            let oldest = self.view.chunks.read().drainable().filter(|chunk| chunk.end <= offset);
             let Some(chunk) = oldest else { break };
             self.view.drain(&chunk);
             self.drained.push_back(chunk.file.clone());

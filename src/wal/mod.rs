@@ -37,6 +37,7 @@ use crate::recovery::RecoveryReport;
 
 use commit::Needs;
 pub(crate) use commit::Wants;
+pub(crate) use open::Located;
 pub use open::OpenOptions;
 
 /// A chunked write-ahead log.

@@ -11,7 +11,7 @@ use super::ChunkedWal;
 use super::head::Head;
 use crate::chunk::{ChunkFile, ChunkWriter, OpenChunk, OpenChunkState, OpenFiles, Tail, TailWriter};
 use crate::config::Config;
-use crate::directory::{Listing, WalLock, list};
+use crate::directory::{Listing, WalLock, list, log_id_of_most};
 use crate::error::{Error, Result};
 use crate::flush::{
     BatchLimit, Flush, HandOver, Housekeeper, HousekeeperConfig, Metrics, OnSlowSync, Pipeline, Positions,
@@ -30,16 +30,16 @@ use crate::sync::Mutex;
 
 /// The choices when opening a log: [`ChunkedWal::options`] makes them, [`open`](Self::open) uses them.
 pub struct OpenOptions<W: WalTypes> {
-    config: Config,
+    pub(crate) config: Config,
     on_chunk_persisted: Option<OnChunkPersisted<W>>,
     on_slow_sync: Option<(Duration, OnSlowSync)>,
-    replay: Replay,
+    pub(crate) replay: Replay,
     must_exist: bool,
-    must_reach: u64,
+    pub(crate) must_reach: u64,
     mending: Mending,
     unreadable: Unreadable,
     lock: Option<WalLock>,
-    storage: Arc<dyn Storage>,
+    pub(crate) storage: Arc<dyn Storage>,
 }
 
 impl<W: WalTypes> OpenOptions<W> {
@@ -166,28 +166,57 @@ impl<W: WalTypes> OpenOptions<W> {
     /// [`Error::Decode`], [`Error::StateMachine`], [`Error::Io`]; [`Error::StorageFull`] on a full disk, for a new log
     /// or for a torn chunk whose file has become too short for its seal.
     pub fn open<SM: StateMachine<W>>(self, state_machine: &mut SM) -> Result<ChunkedWal<W>> {
+        self.locate()?.open(state_machine)
+    }
+
+    /// Locks the log's directory, and lists the chunks in it.
+    pub(crate) fn locate(mut self) -> Result<Located<W>> {
         let started = Instant::now();
-        let OpenOptions {
-            mut config,
-            on_chunk_persisted,
-            on_slow_sync,
-            replay,
-            must_exist,
-            must_reach,
-            mending,
-            unreadable,
-            lock,
-            storage,
-        } = self;
-        config.validate()?;
-        config.limit_pending();
-        let absent = match (must_exist, must_reach) {
+        self.config.validate()?;
+        self.config.limit_pending();
+        let absent = match (self.must_exist, self.must_reach) {
             (true, _) => Absent::NotFound,
             (false, 0) => Absent::Make,
             (false, expected) => Absent::EndMissing { expected },
         };
-        let Locked { storage, lock, listing } = lock_and_list(&storage, &config, absent, lock)?;
-        config.dir = lock.dir().to_owned();
+        let locked = lock_and_list(&self.storage, &self.config, absent, self.lock.take())?;
+        self.config.dir = locked.lock.dir().to_owned();
+        Ok(Located { options: self, locked, started })
+    }
+}
+
+/// A log that is locked, and not read yet.
+pub(crate) struct Located<W: WalTypes> {
+    pub(crate) options: OpenOptions<W>,
+    locked: Locked,
+    started: Instant,
+}
+
+impl<W: WalTypes> Located<W> {
+    /// The log's id; `None` for a new log, or if no header can be read.
+    pub(crate) fn log_id(&self) -> Option<[u8; 16]> {
+        let Locked { storage, listing, .. } = &self.locked;
+        log_id_of_most(&**storage, &self.options.config.dir, &listing.chunks)
+    }
+
+    /// The global offset at which the oldest chunk starts; 0 for a new log.
+    pub(crate) fn start(&self) -> u64 {
+        self.locked.listing.chunks.first().map_or(0, |id| id.offset())
+    }
+
+    /// Opens the log, as [`OpenOptions::open`] describes it.
+    pub(crate) fn open<SM: StateMachine<W>>(self, state_machine: &mut SM) -> Result<ChunkedWal<W>> {
+        let Located { options, locked: Locked { storage, lock, listing }, started } = self;
+        let OpenOptions {
+            config,
+            on_chunk_persisted,
+            on_slow_sync,
+            replay,
+            must_reach,
+            mending,
+            unreadable,
+            ..
+        } = options;
         for name in &listing.foreign {
             // Escaped, because any process that may create files there chose the name.
             log::warn!("not the log's, left alone: {name:?}");

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod child;
+mod counted;
 mod forge;
 mod gate;
 pub mod on_disk;
@@ -20,6 +21,7 @@ use chunked_wal::{
 };
 
 pub use child::again;
+pub use counted::*;
 pub use gate::Gate;
 pub use random::*;
 pub use spells::*;

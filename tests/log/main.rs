@@ -13,5 +13,6 @@ mod model;
 mod payloads;
 mod said;
 mod shared;
+mod snapshots;
 mod stress;
 mod users;

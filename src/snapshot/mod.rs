@@ -1,0 +1,309 @@
+//! Snapshots of a state that is serialized whole, beside the log that goes on from them.
+//!
+//! ```text
+//! DIR/snapshots/  s-…_840.snap         s-…_977.snap
+//!                 │ kept for the case  │ the newest: loaded when the log is opened
+//!                 │ that the newest    │
+//!                 ▼ is damaged         ▼
+//! DIR/log/        r-…_840.wal          r-…_977.wal ─────► replayed after it
+//! ```
+//!
+//! A log whose checkpoint is not the whole state needs its old records until the state is stored elsewhere. This module
+//! stores it: [`Snapshots::open`] opens the log behind the newest snapshot, [`Snapshots::take`] takes the next one and
+//! removes the chunks that no snapshot needs any more.
+//!
+//! ```
+//! use std::collections::BTreeSet;
+//! use std::io::Write;
+//!
+//! use chunked_wal::snapshot::{Restored, Snapshots};
+//! use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, StateMachine, WalRecord, WalTypes};
+//!
+//! struct Log;
+//! impl WalTypes for Log {
+//!     type Action = String;
+//!     type Checkpoint = (); // the state is in the snapshots
+//!     type Callback = ();
+//! }
+//!
+//! struct Words(BTreeSet<String>);
+//! impl StateMachine<Log> for Words {
+//!     type Error = std::convert::Infallible;
+//!     fn apply(&mut self, record: &WalRecord<Log>, _: ChunkId, _: Segment) -> Result<(), Self::Error> {
+//!         if let WalRecord::Action(word) = record {
+//!             self.0.insert(word.clone());
+//!         }
+//!         Ok(())
+//!     }
+//!     fn checkpoint(&self) {}
+//! }
+//!
+//! /// The state in a snapshot; without one, that of a new log.
+//! fn restore(bytes: Option<&[u8]>) -> Result<Words, std::str::Utf8Error> {
+//!     let text = std::str::from_utf8(bytes.unwrap_or_default())?;
+//!     Ok(Words(text.lines().map(str::to_string).collect()))
+//! }
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path();
+//! let options = || ChunkedWal::<Log>::options(Config::new(dir.join("log")));
+//! let Restored { mut log, state: mut words, snapshots, .. } =
+//!     Snapshots::open(dir.join("snapshots"), options(), restore)?;
+//! for word in ["one", "two"] {
+//!     log.append_and_apply(word.to_string(), &mut words)?;
+//!     // Durable on return; from the second on, old chunks go.
+//!     snapshots.take(&mut log, &words, |file| words.0.iter().try_for_each(|word| writeln!(file, "{word}")))?;
+//! }
+//! log.append_and_apply("three".to_string(), &mut words)?;
+//! log.close()?;
+//!
+//! let again = Snapshots::open(dir.join("snapshots"), options(), restore)?;
+//! assert_eq!(again.state.0.len(), 3); // two of a snapshot, one replayed
+//! assert!(again.loaded.is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What a crash leaves
+//!
+//! A snapshot is written to a temporary file, which is synced, renamed, and its directory synced; only then chunks are
+//! removed. So whatever the crash, the newest snapshot whose `take` has returned is there, or a newer one, and the log
+//! has every record after it.
+//!
+//! Two snapshots are kept, and the log from the older one on. If the newest is damaged later, the older one and the
+//! records after it give the same state; [`Restored::damaged`] says so. The first snapshot therefore removes nothing.
+//!
+//! # Where the files are
+//!
+//! In a directory of their own, best beside the log's: `DIR/log` and `DIR/snapshots`. Inside the log's directory the
+//! log leaves them alone, but reports the name in [`RecoveryReport::foreign_names`](crate::RecoveryReport), and
+//! `chunked-wal` shows it. The log's lock covers both. A copy for a backup takes the snapshots first, then the log: a
+//! log that ends before a snapshot is refused. Files that are not named like snapshots are left alone.
+
+mod file;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use self::file::FileName;
+use crate::error::{Error, Result, SnapshotFault};
+use crate::flush::ProgressHandle;
+use crate::position::ChunkId;
+use crate::record::{StateMachine, WalTypes};
+use crate::shared::SharedWal;
+use crate::storage::Storage;
+use crate::wal::ChunkedWal;
+
+pub use open::{Loaded, Restored};
+
+/// The snapshots of one log; see the [module](self). Made by [`open`](Self::open), together with the log.
+///
+/// `Send + Sync`: any thread may take a snapshot; two take turns.
+#[derive(Debug)]
+pub struct Snapshots {
+    files: Files,
+    log_id: [u8; 16],
+    progress: ProgressHandle,
+    kept: Mutex<Kept>,
+}
+
+/// The snapshots that are kept, by the offsets that they cover, at most two, oldest first.
+#[derive(Debug)]
+struct Kept {
+    offsets: Vec<u64>,
+    /// Whether the newest was written by this process. The name of one that was found may not be durable yet, so
+    /// nothing is removed because of it.
+    is_certain: bool,
+}
+
+impl Snapshots {
+    /// Takes a snapshot of the state, which `write` writes, and removes the chunks that are before the older one of the
+    /// two that are kept then; returns their ids.
+    ///
+    /// Begins a new chunk, unless the open one has no record yet: the snapshot covers all records before that chunk.
+    /// `state` must have applied them all, and `write` must write that state. What it writes is gathered and given to
+    /// the disk in pieces of 256 KiB.
+    ///
+    /// Blocks until the log is synced and the snapshot is durable. The chunks' removal follows in the background;
+    /// [`ChunkedWal::wait_idle`] waits for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ChunkedWal::close_open_chunk`] and [`ChunkedWal::sync`], and those of [`write`](Self::write): nothing
+    /// is removed then. Those of [`ChunkedWal::remove_chunks`]: the snapshot is durable, and the next one removes what
+    /// is left.
+    pub fn take<W: WalTypes, SM: StateMachine<W>>(
+        &self,
+        log: &mut ChunkedWal<W>,
+        state: &SM,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<Vec<ChunkId>> {
+        self.check_log(log.log_id())?;
+        let chunk_id = log.begin_chunk_for_snapshot(|| state.checkpoint())?;
+        log.sync()?;
+        self.write(chunk_id.offset(), write)?;
+        log.remove_chunks_before(self.unneeded_before())
+    }
+
+    /// As [`take`](Self::take), for a log that is shared: commits go on while the snapshot is written.
+    ///
+    /// `copy` takes from the state what the snapshot needs, for example with `SM::clone`; commits wait for it alone.
+    /// `write` writes the copy.
+    ///
+    /// ```
+    /// # use std::io::Write;
+    /// # use chunked_wal::snapshot::Snapshots;
+    /// # use chunked_wal::{Error, SharedWal, StateMachine, WalTypes};
+    /// # trait Words { fn words(&self) -> Vec<String>; }
+    /// # fn snapshot<W: WalTypes, SM: StateMachine<W> + Words>(snapshots: &Snapshots, log: &SharedWal<W, SM>) -> Result<(), Error> {
+    /// snapshots.take_shared(log, |state| state.words(), |words, file| {
+    ///     words.iter().try_for_each(|word| writeln!(file, "{word}"))
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As `take`, and those of [`SharedWal::snapshot_and_drain`].
+    pub fn take_shared<W: WalTypes, SM: StateMachine<W>, S>(
+        &self,
+        log: &SharedWal<W, SM>,
+        copy: impl FnOnce(&SM) -> S,
+        write: impl FnOnce(S, &mut dyn Write) -> io::Result<()>,
+    ) -> Result<Vec<ChunkId>> {
+        self.check_log(log.with_log(|log, _| log.log_id())?)?;
+        log.snapshot_and_drain_to(copy, |copied, chunk_id| {
+            self.write(chunk_id.offset(), |file| write(copied, file))?;
+            Ok(self.unneeded_before())
+        })
+    }
+
+    /// Writes a snapshot, durable on return, of a state that has applied the records before the global offset `offset`
+    /// and no others. Removes older snapshots but one, and nothing from the log.
+    ///
+    /// For programs that take their state in a way of their own; [`take`](Self::take) is the short way. Chunks that end
+    /// at or before [`unneeded_before`](Self::unneeded_before) may be drained afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Snapshot`] with [`SnapshotFault::AheadOfLog`] if the log is not durable up to `offset`,
+    /// [`SnapshotFault::NotNewer`] if a snapshot covers more; [`Error::StorageFull`], [`Error::Io`], those of `write`
+    /// among them. The snapshots that there were are still there. A file whose name could not be synced may be there
+    /// too: the next snapshot removes it.
+    pub fn write(&self, offset: u64, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        let mut kept = self.kept.lock();
+        let fault = |reason| Error::Snapshot { path: self.files.dir.join(file::name(offset)), reason };
+        let synced = self.progress.progress().synced;
+        if synced < offset {
+            return Err(fault(SnapshotFault::AheadOfLog { offset, synced }));
+        }
+        match kept.offsets.last() {
+            Some(newest) if *newest > offset => {
+                return Err(fault(SnapshotFault::NotNewer { newest: *newest }));
+            }
+            // The same records make the same state.
+            Some(newest) if *newest == offset && kept.is_certain => return Ok(()),
+            _ => {}
+        }
+        self.files.write(self.log_id, offset, write)?;
+        kept.offsets.retain(|kept| *kept != offset);
+        kept.offsets.push(offset);
+        kept.is_certain = true;
+        let superfluous = kept.offsets.len().saturating_sub(2);
+        kept.offsets.drain(..superfluous);
+        self.files.remove_all_but(&kept.offsets);
+        Ok(())
+    }
+
+    /// The global offset before which no snapshot needs the log: the older one of the two that are kept covers those
+    /// records. 0 as long as this process has not written a second one.
+    pub fn unneeded_before(&self) -> u64 {
+        match *self.kept.lock() {
+            Kept { ref offsets, is_certain: true } if offsets.len() == 2 => offsets[0],
+            _ => 0,
+        }
+    }
+
+    fn check_log(&self, log_id: [u8; 16]) -> Result<()> {
+        if log_id == self.log_id {
+            return Ok(());
+        }
+        Err(Error::Snapshot { path: self.files.dir.clone(), reason: SnapshotFault::OtherLog })
+    }
+}
+
+/// The directory of the snapshots.
+#[derive(Debug)]
+struct Files {
+    storage: Arc<dyn Storage>,
+    dir: PathBuf,
+}
+
+impl Files {
+    /// Writes a snapshot. On return it is durable under its name.
+    fn write(
+        &self,
+        log_id: [u8; 16],
+        offset: u64,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<()> {
+        let (temp, path) = (self.dir.join(file::temp_name(offset)), self.dir.join(file::name(offset)));
+        match self.storage.remove(&temp) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", temp, e)),
+            _ => {}
+        }
+        let len = file::write(&*self.storage, &temp, (log_id, offset), fill).inspect_err(|_| {
+            // What is left is removed with the next snapshot.
+            let _gone = self.storage.remove(&temp);
+        })?;
+        // The bytes are durable before they have the name, and the name before anything relies on it.
+        self.storage.rename(&temp, &path).map_err(|e| Error::no_space("rename", &path, 0, e))?;
+        self.storage.sync_dir(&self.dir).map_err(|e| Error::no_space("sync directory", &self.dir, 0, e))?;
+        log::info!("wrote snapshot '{}', {len} bytes", path.display());
+        Ok(())
+    }
+
+    /// Removes other snapshots, whole or not. What can't be removed costs space only, so a failure is logged.
+    fn remove_all_but(&self, kept: &[u64]) {
+        let names = match list(&*self.storage, &self.dir) {
+            Ok(names) => names,
+            Err(error) => return log::warn!("old snapshots are left: {error}"),
+        };
+        for (name, kind) in names {
+            if !matches!(kind, FileName::Snapshot(offset) if kept.contains(&offset)) {
+                let path = self.dir.join(name);
+                if let Err(error) = self.storage.remove(&path) {
+                    log::warn!("an old snapshot is left: remove '{}' failed: {error}", path.display());
+                }
+            }
+        }
+    }
+}
+
+/// The files in a directory that are named like snapshots.
+fn list(storage: &dyn Storage, dir: &Path) -> Result<Vec<(OsString, FileName)>> {
+    let names = storage.list(dir).map_err(|e| Error::io("list", dir, e))?;
+    let parsed = names.into_iter().filter_map(|name| {
+        let kind = FileName::parse(name.to_str()?)?;
+        Some((name, kind))
+    });
+    Ok(parsed.collect())
+}
+
+/// The offsets of the snapshots in a directory, newest first.
+fn offsets(storage: &dyn Storage, dir: &Path) -> Result<Vec<u64>> {
+    let offset = |(_, kind)| match kind {
+        FileName::Snapshot(offset) => Some(offset),
+        FileName::Temp => None,
+    };
+    let mut offsets: Vec<_> = list(storage, dir)?.into_iter().filter_map(offset).collect();
+    offsets.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(offsets)
+}

@@ -1,0 +1,237 @@
+//! Snapshots beside a log: what is loaded, what is replayed, what is kept, what is refused.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+
+use chunked_wal::snapshot::{Restored, Snapshots};
+use chunked_wal::storage::MemoryStorage;
+use chunked_wal::{ChunkedWal, Config, Error, SharedWal, SnapshotFault};
+
+use crate::common::{All, Numbers, open_counted};
+
+/// A log with this many snapshots, `each` numbers before each and after the last.
+fn with_snapshots(count: usize, each: usize) -> MemoryStorage {
+    let disk = MemoryStorage::default();
+    let Restored { mut log, state: mut all, snapshots, .. } = open_counted(&disk).unwrap();
+    for _ in 0..count {
+        (0..each).for_each(|_| all.go_on(&mut log));
+        snapshots.take(&mut log, &all, |file| all.write(file)).unwrap();
+    }
+    (0..each).for_each(|_| all.go_on(&mut log));
+    log.close().unwrap();
+    disk
+}
+
+/// The snapshots' paths, oldest first.
+fn files(disk: &MemoryStorage) -> Vec<String> {
+    disk.files("/db/snapshots").into_iter().map(|name| format!("/db/snapshots/{name}")).collect()
+}
+
+fn fault(opened: Result<Restored<Numbers, All>, Error>) -> (String, SnapshotFault) {
+    match opened {
+        Err(Error::Snapshot { path, reason }) => (path.display().to_string(), reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn numbers(count: u64) -> Vec<u64> {
+    (0..count).collect()
+}
+
+#[test]
+fn a_snapshot_is_loaded_and_only_what_follows_is_replayed() {
+    let disk = with_snapshots(3, 10);
+    let restored = open_counted(&disk).unwrap();
+    assert_eq!(restored.state.numbers, numbers(40));
+    assert_eq!(restored.state.applied, 10);
+    let loaded = restored.loaded.unwrap();
+    assert_eq!(loaded.path.to_str().unwrap(), files(&disk)[1]);
+    assert!(restored.damaged.is_empty());
+}
+
+#[test]
+fn two_are_kept_and_the_log_from_the_older_one_on() {
+    let disk = MemoryStorage::default();
+    let Restored { mut log, state: mut all, snapshots, .. } = open_counted(&disk).unwrap();
+    let mut before = Vec::new();
+    for round in 0..6 {
+        (0..30).for_each(|_| all.go_on(&mut log));
+        let removed = snapshots.take(&mut log, &all, |file| all.write(file)).unwrap();
+        assert_eq!(removed.is_empty(), round == 0, "round {round}: {removed:?}");
+        log.wait_idle().unwrap();
+        let (oldest, older) = (log.closed_chunk_stats()[0].global_start, before.last().copied());
+        assert_eq!(oldest, older.unwrap_or(0), "round {round}");
+        assert_eq!(snapshots.unneeded_before(), older.unwrap_or(0));
+        before.push(log.open_chunk_id().offset());
+        assert_eq!(files(&disk).len(), (round + 1).min(2));
+    }
+    // Nothing new: nothing is written.
+    let operations = disk.operations();
+    snapshots.take(&mut log, &all, |_| panic!("it was asked to write")).unwrap();
+    assert!(disk.operations() - operations < 3);
+}
+
+#[test]
+fn a_damaged_one_is_replaced_by_the_older_and_the_log() {
+    let disk = with_snapshots(3, 10);
+    let newest = files(&disk).pop().unwrap();
+    disk.flip_bit(&newest, 70 * 8).unwrap();
+    let Restored { mut log, state: mut all, snapshots, loaded, damaged, .. } = open_counted(&disk).unwrap();
+    assert_eq!(all.numbers, numbers(40));
+    assert_eq!(all.applied, 20);
+    assert_eq!(loaded.unwrap().path.to_str().unwrap(), files(&disk)[0]);
+    let [Error::Snapshot { path, reason: SnapshotFault::Damaged { .. } }] = &damaged[..] else {
+        panic!("{damaged:?}")
+    };
+    assert_eq!(path.to_str().unwrap(), newest);
+    // With the next one it is gone.
+    all.go_on(&mut log);
+    snapshots.take(&mut log, &all, |file| all.write(file)).unwrap();
+    assert_eq!(files(&disk).len(), 2);
+    assert!(!files(&disk).contains(&newest));
+    log.close().unwrap();
+    assert_eq!(open_counted(&disk).unwrap().state.numbers, numbers(41));
+}
+
+#[test]
+fn the_first_one_may_be_damaged_as_the_log_is_whole() {
+    let disk = with_snapshots(1, 10);
+    disk.flip_bit(&files(&disk)[0], 3).unwrap();
+    let restored = open_counted(&disk).unwrap();
+    assert_eq!((restored.state.applied, restored.damaged.len()), (20, 1));
+    assert_eq!(restored.loaded, None);
+}
+
+#[test]
+fn without_a_snapshot_that_reaches_the_log_it_is_refused_and_nothing_changes() {
+    // Both damaged; both gone; the directory gone in effect.
+    type Harm = fn(&MemoryStorage);
+    let harms: [(Harm, bool); 3] = [
+        (|disk| files(disk).iter().for_each(|file| disk.flip_bit(file, 480).unwrap()), true),
+        (|disk| files(disk).iter().for_each(|file| disk.remove_file(file).unwrap()), false),
+        (|disk| files(disk).iter().for_each(|file| disk.write_file(file, b"").unwrap()), true),
+    ];
+    for (harm, names_the_file) in harms {
+        let disk = with_snapshots(3, 10);
+        let newest = files(&disk).pop().unwrap();
+        harm(&disk);
+        let before = disk.snapshot();
+        let (path, reason) = fault(open_counted(&disk));
+        assert_eq!(path, if names_the_file { &newest } else { "/db/snapshots" });
+        assert!(matches!(reason, SnapshotFault::Missing { covered: 0, start: 1.. }), "{reason:?}");
+        assert!(reason.to_string().contains("restore the newer snapshot from a copy"));
+        assert_eq!(disk.snapshot(), before);
+    }
+}
+
+#[test]
+fn a_log_that_lost_its_end_or_its_directory_is_refused() {
+    let disk = with_snapshots(3, 10);
+    for chunk in disk.files("/db/log") {
+        disk.remove_file(format!("/db/log/{chunk}")).unwrap();
+    }
+    let before = disk.snapshot();
+    let error = open_counted(&disk).unwrap_err();
+    assert!(matches!(error, Error::EndMissing { found: 0, expected: 1.., .. }), "{error}");
+    assert_eq!(disk.snapshot(), before);
+}
+
+#[test]
+fn a_snapshot_of_another_log_is_refused() {
+    let (disk, other) = (with_snapshots(3, 10), with_snapshots(3, 10));
+    for file in files(&other) {
+        disk.write_file(&file, &other.read_file(&file).unwrap()).unwrap();
+    }
+    let (path, reason) = fault(open_counted(&disk));
+    assert!(matches!(reason, SnapshotFault::OtherLog), "{reason:?}");
+    assert_eq!(path, files(&disk)[1]);
+
+    let mut log = open_counted(&with_snapshots(1, 1)).unwrap().log;
+    let Restored { state, snapshots, .. } = open_counted(&with_snapshots(1, 1)).unwrap();
+    let taken = snapshots.take(&mut log, &state, |_| Ok(()));
+    assert!(matches!(taken, Err(Error::Snapshot { reason: SnapshotFault::OtherLog, .. })), "{taken:?}");
+}
+
+#[test]
+fn neither_an_older_state_nor_one_ahead_of_the_log_is_written() {
+    let disk = with_snapshots(2, 10);
+    let Restored { mut log, state: mut all, snapshots, .. } = open_counted(&disk).unwrap();
+    let fault = |written| match written {
+        Err(Error::Snapshot { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    };
+    let reason = fault(snapshots.write(8, |_| panic!("it was asked to write")));
+    assert!(matches!(reason, SnapshotFault::NotNewer { newest: 9.. }), "{reason:?}");
+    all.go_on(&mut log);
+    let end = log.progress().appended;
+    let reason = fault(snapshots.write(end, |_| panic!("it was asked to write")));
+    assert!(matches!(reason, SnapshotFault::AheadOfLog { offset, synced } if synced < offset), "{reason:?}");
+    log.sync().unwrap();
+    // In the middle of a chunk.
+    snapshots.write(end, |file| all.write(file)).unwrap();
+    log.close().unwrap();
+    let restored = open_counted(&disk).unwrap();
+    assert_eq!((restored.state.numbers, restored.state.applied), (numbers(31), 0));
+}
+
+#[test]
+fn what_the_program_refuses_is_named() {
+    let disk = with_snapshots(1, 1);
+    let options = ChunkedWal::<Numbers>::options(Config::new("/db/log")).storage(Arc::new(disk.clone()));
+    let restore = |_: Option<&[u8]>| Err::<All, _>("a state of another kind");
+    let (path, reason) = fault(Snapshots::open("/db/snapshots", options, restore));
+    assert_eq!(path, files(&disk)[0]);
+    assert!(matches!(reason, SnapshotFault::Restore { .. }), "{reason:?}");
+    assert!(reason.to_string().ends_with("a state of another kind"));
+}
+
+#[test]
+fn a_writer_that_fails_leaves_the_snapshot_before() {
+    let disk = with_snapshots(1, 1);
+    let Restored { mut log, state: mut all, snapshots, .. } = open_counted(&disk).unwrap();
+    all.go_on(&mut log);
+    let before = files(&disk);
+    let taken = snapshots.take(&mut log, &all, |file| {
+        file.write_all(b"half of ")?;
+        Err(std::io::Error::other("no more"))
+    });
+    assert!(taken.unwrap_err().to_string().contains("no more"));
+    assert_eq!(files(&disk), before);
+}
+
+#[test]
+fn a_shared_log_goes_on_meanwhile() {
+    let disk = MemoryStorage::default();
+    let Restored { log, state, snapshots, .. } = open_counted(&disk).unwrap();
+    let log = SharedWal::new(log, state);
+    let mut count = 0;
+    for round in 0..4 {
+        for _ in 0..10 {
+            log.commit(count).unwrap().wait().unwrap();
+            count += 1;
+        }
+        let removed = snapshots.take_shared(&log, All::clone, |all, file| {
+            log.commit(count).unwrap().wait().unwrap();
+            count += 1;
+            all.write(file)
+        });
+        assert_eq!(removed.unwrap().is_empty(), round == 0);
+    }
+    log.close().unwrap();
+    let restored = open_counted(&disk).unwrap();
+    assert_eq!((restored.state.numbers, restored.state.applied), (numbers(44), 1));
+    assert_eq!(files(&disk).len(), 2);
+}
+
+#[test]
+fn foreign_files_are_left_alone_and_leftovers_are_not() {
+    let disk = with_snapshots(2, 1);
+    disk.write_file("/db/snapshots/notes.txt", b"mine").unwrap();
+    disk.write_file("/db/snapshots/s-00_000_000_000_000_000_001.snap.tmp", b"half").unwrap();
+    let Restored { mut log, state: mut all, snapshots, .. } = open_counted(&disk).unwrap();
+    all.go_on(&mut log);
+    snapshots.take(&mut log, &all, |file| all.write(file)).unwrap();
+    let left = disk.files("/db/snapshots");
+    assert_eq!(left.len(), 3, "{left:?}");
+    assert!(left.contains(&"notes.txt".to_string()), "{left:?}");
+}
