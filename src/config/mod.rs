@@ -1,5 +1,11 @@
 //! [`Config`]: plain values, checked once, when a log is opened.
 
+mod setters;
+#[cfg(test)]
+mod tests;
+#[cfg(feature = "serde")]
+mod text;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +33,7 @@ const ZERO_AHEAD_LIMIT: u64 = 64 * MIB;
 /// The mark proves that the last records were durable: without the mark, a last batch that is damaged
 /// later looks like a batch that a crash has torn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum IdleMark {
     /// The mark is written, and reaches the disk when the operating system writes it back, with the
     /// next sync, or with a close.
@@ -39,6 +46,7 @@ pub enum IdleMark {
 
 /// How [`read_record`](crate::WalReader::read_record) reads records of closed chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ClosedReads {
     /// By positional reads: any failure to read a file is returned as an error.
@@ -66,6 +74,11 @@ pub enum ClosedReads {
 /// A log is read as it was written, regardless of this setting; compressed and plain records may share a
 /// chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub enum Compression {
     /// Every payload is stored as it is.
@@ -97,17 +110,40 @@ impl Compression {
 
 /// The settings of a log. Sizes are in bytes.
 ///
-/// Make a `Config` with [`Config::new`] and set what should differ:
+/// Make a `Config` with [`Config::new`], and set what should differ, by fields or by the methods of the same names:
 ///
 /// ```
-/// let mut config = chunked_wal::Config::new("/var/lib/my-store/log");
+/// use chunked_wal::Config;
+///
+/// let config = Config::new("/var/lib/my-store/log").chunk_max_size(16 << 20).spare_chunks(4);
+/// assert_eq!(config.chunk_max_size, 16 << 20);
+///
+/// let mut config = Config::new("/var/lib/my-store/log");
 /// config.chunk_max_size = 16 << 20;
 /// config.validate()?;
 /// # Ok::<(), chunked_wal::Error>(())
 /// ```
 ///
+/// With the cargo feature `serde` it can be a part of a program's configuration file. A setting that is left out has its
+/// default; one that does not exist is an error. Without a `dir` in the file, set it before the log is opened:
+///
+/// ```
+/// # #[cfg(feature = "serde")] {
+/// let text = r#"{ "dir": "/var/lib/my-store/log", "flush_batch_wait": "2ms", "file_mode": "0o640",
+///                 "chunk_max_records": "unlimited", "idle_mark": "synced" }"#;
+/// let config: chunked_wal::Config = serde_json::from_str(text)?;
+/// assert_eq!(config.flush_batch_wait, std::time::Duration::from_millis(2));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// Every setting may change from one open to the next; the bytes on disk stay readable.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default = "Config::without_dir", deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Config {
     /// The log's directory, made when missing. Files there that are named like the log's files belong
@@ -120,6 +156,7 @@ pub struct Config {
 
     /// A chunk is full once it has this many records, its first checkpoint included. Default: unlimited
     /// (`u64::MAX`).
+    #[cfg_attr(feature = "serde", serde(with = "text::limit"))]
     pub chunk_max_records: u64,
 
     /// The largest payload of a record, before compression. Only appending checks the limit. It applies
@@ -151,6 +188,7 @@ pub struct Config {
 
     /// How long the worker waits for more flushes to share a sync with the first one. Default: zero,
     /// because the next batch gathers while a sync runs anyway.
+    #[cfg_attr(feature = "serde", serde(with = "text::time"))]
     pub flush_batch_wait: Duration,
 
     /// Whether opening cuts off a tail that a crash left half-written. If not, opening such a log fails
@@ -185,6 +223,7 @@ pub struct Config {
     /// The permissions of files that the log makes (chunks, spare files and the lock), less the
     /// process's umask: at least 0o600. Any process that may read the lock file can keep a writer out
     /// by locking it. Default: 0o600, for the owner alone. Existing files keep their permissions.
+    #[cfg_attr(feature = "serde", serde(with = "text::mode"))]
     pub file_mode: u32,
 }
 
@@ -211,6 +250,12 @@ impl Config {
             closed_reads: ClosedReads::Positional,
             file_mode: 0o600,
         }
+    }
+
+    /// The defaults that serde fills in.
+    #[cfg(feature = "serde")]
+    fn without_dir() -> Self {
+        Config::new(PathBuf::new())
     }
 
     /// Checks every setting against its range. Opening a log does this first.
@@ -284,41 +329,5 @@ impl Config {
         const BLOCK: u64 = 4 * KIB;
         let room = self.chunk_max_size.clamp(BLOCK, 64 * KIB);
         (self.chunk_max_size + room).next_multiple_of(BLOCK)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_out_of_range_is_refused_with_its_field() {
-        let field = |change: fn(&mut Config)| {
-            let mut config = Config::new("x");
-            change(&mut config);
-            match config.validate() {
-                Err(Error::InvalidConfig { field, .. }) => field,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(field(|c| c.dir = PathBuf::new()), "dir");
-        assert_eq!(field(|c| c.chunk_max_size = 63), "chunk_max_size");
-        assert_eq!(field(|c| c.chunk_max_size = u64::MAX), "chunk_max_size");
-        assert_eq!(field(|c| c.chunk_max_records = 0), "chunk_max_records");
-        assert_eq!(field(|c| c.max_record_size = 0), "max_record_size");
-        assert_eq!(field(|c| c.max_record_size = u64::from(u32::MAX) - 63), "max_record_size");
-        assert_eq!(field(|c| c.max_batch_size = 0), "max_batch_size");
-        assert_eq!(field(|c| c.max_batch_size = u64::from(u32::MAX) - 63), "max_batch_size");
-        assert_eq!(field(|c| c.open_buffer_max_bytes = 0), "open_buffer_max_bytes");
-        assert_eq!(field(|c| c.flush_queue_max_bytes = 0), "flush_queue_max_bytes");
-        assert_eq!(field(|c| c.flush_batch_max_items = 0), "flush_batch_max_items");
-        assert_eq!(field(|c| c.flush_batch_max_bytes = 0), "flush_batch_max_bytes");
-        assert_eq!(field(|c| c.flush_batch_wait = Duration::MAX), "flush_batch_wait");
-        assert_eq!(field(|c| c.spare_chunks = u64::MAX), "spare_chunks");
-        assert_eq!(field(|c| c.zero_ahead_bytes = u64::MAX), "zero_ahead_bytes");
-        assert_eq!(field(|c| c.read_buffer_size = 0), "read_buffer_size");
-        assert_eq!(field(|c| c.file_mode = 0o400), "file_mode");
-        assert_eq!(field(|c| c.file_mode = 0o1600), "file_mode");
-        assert!(Config::new("x").validate().is_ok());
     }
 }
