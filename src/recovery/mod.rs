@@ -12,6 +12,7 @@
 
 mod mend;
 mod repair;
+mod report;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use mend::Mended;
 pub(crate) use mend::{Mend, Mendable, find_mends};
 use mend::{lost_seal, open_mendable};
 pub(crate) use repair::{Repaired, RepairedChunk, cut_chunk};
+pub use report::{RecoveryReport, TornTail};
 use stages::{Stages, visit_rest};
 pub(crate) use void::void_record;
 
@@ -49,41 +51,6 @@ pub enum Replay {
     /// record are read: a few small reads for each, independent of its size. Damage in other bytes goes unnoticed until they
     /// are read.
     FromLastCheckpoint,
-}
-
-/// What opening a log found and did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RecoveryReport {
-    /// Chunks found.
-    pub chunks: u64,
-    /// Records in them, checkpoints included, whether or not they were replayed.
-    pub records: u64,
-    /// Bytes of log in them: from the oldest chunk's beginning to the last record's end.
-    pub bytes: u64,
-    /// The torn write that was cut off, if anything of one was there. A log whose process was killed between
-    /// two writes ends whole.
-    pub torn_tail: Option<TornTail>,
-    /// Damage that was mended, with [`OpenOptions::mend`](crate::OpenOptions::mend); nothing was lost by it.
-    pub mended: Vec<Mended>,
-    /// What in the directory is not the log's, and was left alone.
-    pub foreign_names: Vec<PathBuf>,
-    /// How long opening took.
-    pub elapsed: Duration,
-}
-
-/// A write that a crash interrupted, cut off after the last sound record. No byte that is left proves that it was
-/// durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TornTail {
-    /// The chunk that it was in, the newest.
-    pub chunk_id: ChunkId,
-    /// The global offset at which the last sound record ends.
-    pub data_end: u64,
-    /// Bytes of the torn write, more than 0: up to the last one that isn't zero; in a file used again, whose old bytes
-    /// look like new ones, up to the end of the last frame header that belongs here. Without such a header the log
-    /// ended whole, and there is no torn tail.
-    pub lost: u64,
 }
 
 /// How to replay.

@@ -462,7 +462,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     }
 
     fn log_open(&self) {
-        let RecoveryReport { chunks, records, bytes, torn_tail, mended, elapsed, .. } = &self.report;
+        let RecoveryReport { torn_tail, mended, .. } = &self.report;
         let dir = self.config.dir.display();
         if let Some(TornTail { chunk_id, data_end, lost }) = torn_tail {
             let chunk = chunk_id.file_name();
@@ -471,7 +471,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         for Mended { path, offset, damage, .. } in mended {
             log::warn!("'{}' was damaged at offset {offset}, and is mended: {damage}", path.display());
         }
-        log::info!("opened '{dir}': {chunks} chunks, {records} records, {bytes} bytes in {elapsed:?}");
+        log::info!("opened '{dir}': {}", self.report);
     }
 }
 
