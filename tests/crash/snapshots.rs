@@ -1,6 +1,7 @@
 //! Appends, snapshots, drains and removals are cut at every operation of the disk. Whatever a crash leaves: the newest
 //! acknowledged snapshot is there or a newer one, none with its final name is damaged, and nothing acknowledged is
 //! lost.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::{Arc, Mutex};
 
