@@ -82,6 +82,8 @@
 //! - [`Error`] is everything that can go wrong. A log that failed on its way to the disk returns
 //!   [`Poisoned`](Error::Poisoned) from then on; a log on a full disk returns
 //!   [`StorageFull`](Error::StorageFull) and works again once there is room.
+//! - [`snapshot::Snapshots`] keeps a state that is serialized whole in files beside the log, opens the log from the
+//!   newest of them, and removes the chunks that none needs.
 //! - [`WalReader::open_read_only`] reads a log that another process has open, and [`Follow`] its records
 //!   as they become durable.
 //! - [`raw`] looks at any log without its types; [`storage`] is the seam to the disk.
@@ -107,6 +109,7 @@
 //! - `mmap`: `ClosedReads::Mapped`, records of closed chunks read from memory maps.
 //! - `serde`: `codec`, your own types as actions and checkpoints, and `serde_codec!`.
 //! - `stream`: `futures_core::Stream` for [`Follow`], which can be awaited without it, record by record.
+//! - `bytes`: `BytesPayload`, actions that are `bytes::Bytes`.
 //! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -126,6 +129,8 @@ mod format;
 #[cfg(feature = "monitor")]
 pub mod monitor;
 mod panics;
+#[cfg(feature = "bytes")]
+mod payload;
 mod position;
 mod random;
 pub mod raw;
@@ -153,6 +158,8 @@ pub use crate::error::{Damage, Error, Foreign, Proof, Result, SnapshotFault};
 pub use crate::flush::{Flush, FlushMetrics, FlushSender, FlushTicket, Latency, Progress, ProgressHandle};
 #[cfg(feature = "monitor")]
 pub use crate::monitor::WalMonitor;
+#[cfg(feature = "bytes")]
+pub use crate::payload::BytesPayload;
 pub use crate::position::{ChunkId, Segment};
 pub use crate::reader::{Follow, PinnedReader, ReadOnlyOptions, ReadUpTo, Records, WalReader};
 pub use crate::record::{

@@ -15,6 +15,17 @@ use crate::position::{ChunkId, Segment};
 
 /// The types of one log, gathered so that everything else needs one parameter.
 ///
+/// # What a codec may rely on, and what the log relies on
+///
+/// - `decode` gets a reader of exactly the bytes that `encode` wrote: it ends with the payload. So a codec needs no
+///   length of its own, and may [read to the end](io::Read::read_to_end).
+/// - `decode` must read all of them. Bytes that are left over are [`Error::Decode`].
+/// - `encode` returns the number of bytes that it wrote; another number is [`Error::Encode`], and nothing is appended.
+/// - The bytes were checked against their checksum: `decode` sees no damage, but it may see records of another version
+///   of the type. Bytes that it doesn't know should be an error, not a panic.
+/// - What it decodes must encode to the same bytes, up to their order. Builds with debug assertions check that for each
+///   append; the feature `testing` has `testing::check_codec`.
+///
 /// ```
 /// struct Log;
 ///

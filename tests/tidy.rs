@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room, each imports only from those above it.
-const ROOMS: [&str; 26] = [
+const ROOMS: [&str; 27] = [
     "position", // offsets, chunk ids, names
     "error",
     "panics",    // what goes wrong, with chunk ids
@@ -15,6 +15,7 @@ const ROOMS: [&str; 26] = [
     "format",    // bytes only; names damage with the words of `error`
     "codec",     // a user's types through serde
     "config",    // knows how long a header is
+    "payload",   // bytes as an action
     "record",    // what the user brings
     "storage",   // the one seam to the disk
     "directory", // names, listings, the lock, a chunk's file by its name

@@ -9,3 +9,4 @@ mod monitor;
 mod monitoring;
 mod no_lz4;
 mod own_types;
+mod raw_bytes;

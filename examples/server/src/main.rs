@@ -112,9 +112,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on {}", listener.local_addr()?);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let shutdown = async move {
-        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
-    };
+    let shutdown = async move { tokio::select!(_ = terminate.recv() => {}, _ = interrupt.recv() => {}) };
     axum::serve(listener, app).with_graceful_shutdown(shutdown).await?; // requests under way are answered
     drop(stop);
     saver.join().map_err(|_| "the thread for snapshots panicked")?;
