@@ -484,15 +484,15 @@ impl<R: ReadAt> Scan<R> {
     }
 
     /// Searches from the position `from` on for proof that the bytes at `position` were durable. In a file without
-    /// an earlier life also finds where the last byte ends that isn't zero (`position` if none follows): the search
-    /// goes no further, and all up to there is of this life.
+    /// an earlier life also finds where the last byte ends that isn't zero (the scan's position if none follows): the
+    /// search goes no further, and all up to there is of this life.
     fn search_behind(
         &mut self,
         position: u64,
         from: u64,
         begun: impl Fn(&FrameHeader, u64) -> bool,
     ) -> io::Result<(Option<u64>, Search)> {
-        let tail = if self.earlier_life { None } else { Some(self.window.nonzero_end(position)?) };
+        let tail = if self.earlier_life { None } else { Some(self.window.nonzero_end(self.seen.position)?) };
         let until = tail.unwrap_or(self.window.len());
         Ok((tail, self.search(position, from, until, begun)?))
     }

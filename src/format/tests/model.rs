@@ -237,7 +237,7 @@ impl Model<'_> {
             let end = later.last().map_or(place, |last| last.0 + last.1).max(place + reach);
             return ScanEnd::Torn { data_end, lost: (end - whole) as u64 };
         }
-        match self.nonzero_end().max(place) {
+        match self.nonzero_end() {
             end if end <= whole => ScanEnd::Clean { data_end, mark: None },
             end => ScanEnd::Torn { data_end, lost: (end - whole) as u64 },
         }
