@@ -24,8 +24,8 @@ mod pinned;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 
@@ -60,9 +60,10 @@ pub(crate) struct LogView<C> {
     pub(crate) read_buffer_size: usize,
     /// The writer is gone. Another one may have the directory, and may use files again.
     closed: Arc<AtomicBool>,
-    housekeeper: Arc<Housekeeper>,
-    /// Of a [`PinnedReader`]: nothing is read at this offset or after it.
-    pinned: Option<(u64, Pin)>,
+    /// Weak, because a reader may outlive the log, whose files the housekeeper has open.
+    housekeeper: Weak<Housekeeper>,
+    /// Of a [`PinnedReader`]: nothing is read at this offset or after it. The pin is none if the log had ended.
+    pinned: Option<(u64, Option<Pin>)>,
 }
 
 /// A record's frame as it is stored, whole and right.
@@ -207,7 +208,7 @@ impl<C> LogView<C> {
         files: OpenFiles,
         chunks: Chunks<C>,
         read_buffer_size: usize,
-        housekeeper: Arc<Housekeeper>,
+        housekeeper: Weak<Housekeeper>,
     ) -> Self {
         let (files, closed) = (Arc::new(files), Arc::default());
         let (chunks, last_reads) = (RwLock::new(chunks), LastReads::new());
@@ -221,7 +222,8 @@ impl<C> LogView<C> {
         // Under the lock: no chunk is drained before it is pinned, and nothing is appended to a chunk that is
         // unknown here.
         let end = self.end();
-        let pin = self.housekeeper.pin(chunks.first().unwrap_or(ChunkId(end)));
+        let from = chunks.first().unwrap_or(ChunkId(end));
+        let pin = self.housekeeper.upgrade().map(|housekeeper| housekeeper.pin(from));
         let chunks = Chunks { closed: chunks.closed.clone(), open: chunks.open.clone() };
         LogView {
             positions: self.positions.clone(),
@@ -248,7 +250,9 @@ impl<C> LogView<C> {
         }
         drop(chunks);
         // Only now, when no read finds a chunk gone without the reason.
-        self.housekeeper.end_pins();
+        if let Some(housekeeper) = self.housekeeper.upgrade() {
+            housekeeper.end_pins();
+        }
     }
 
     /// Takes the oldest closed chunk out of the log: a read that starts later doesn't find it.

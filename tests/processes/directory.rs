@@ -273,10 +273,10 @@ fn a_reader_of_a_closed_log_keeps_nothing_open() {
     assert_eq!(open_in(dir.path()), Vec::<PathBuf>::new());
     drop(reader);
 
-    // Nor does one that was never asked.
+    // Nor does one that was never asked, nor one that pins the log.
     let (wal, _) = open(dir.path());
-    let reader = wal.reader();
+    let (reader, pinned) = (wal.reader(), wal.pinned_reader());
     drop(wal);
     assert_eq!(open_in(dir.path()), Vec::<PathBuf>::new());
-    drop(reader);
+    drop((reader, pinned));
 }
