@@ -268,7 +268,7 @@ impl Housekeeper {
         let mut state = self.state.lock();
         state.pins.add(from);
         self.count_pins(&state);
-        Pin { from, housekeeper: self.clone() }
+        Pin { from, housekeeper: Arc::downgrade(self) }
     }
 
     pub(super) fn unpin(&self, from: ChunkId) {

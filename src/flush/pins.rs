@@ -6,7 +6,7 @@
 //!   found no pin in its way meets none later.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::Weak;
 
 use super::Housekeeper;
 use crate::position::ChunkId;
@@ -52,11 +52,14 @@ impl Pins {
 #[derive(Debug)]
 pub(crate) struct Pin {
     pub(super) from: ChunkId,
-    pub(super) housekeeper: Arc<Housekeeper>,
+    /// A pin that outlives the log keeps none of its files.
+    pub(super) housekeeper: Weak<Housekeeper>,
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.housekeeper.unpin(self.from);
+        if let Some(housekeeper) = self.housekeeper.upgrade() {
+            housekeeper.unpin(self.from);
+        }
     }
 }

@@ -24,8 +24,8 @@ mod pinned;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 
@@ -60,9 +60,10 @@ pub(crate) struct LogView<C> {
     pub(crate) read_buffer_size: usize,
     /// The writer is gone. Another one may have the directory, and may use files again.
     closed: Arc<AtomicBool>,
-    housekeeper: Arc<Housekeeper>,
+    /// Not kept: a reader that outlives the log has none of its files open.
+    housekeeper: Weak<Housekeeper>,
     /// Of a [`PinnedReader`]: nothing is read at this offset or after it.
-    pinned: Option<(u64, Pin)>,
+    pinned: Option<(u64, Option<Pin>)>,
 }
 
 /// A record's frame as it is stored, whole and right.
@@ -207,11 +208,11 @@ impl<C> LogView<C> {
         files: OpenFiles,
         chunks: Chunks<C>,
         read_buffer_size: usize,
-        housekeeper: Arc<Housekeeper>,
+        housekeeper: &Arc<Housekeeper>,
     ) -> Self {
         let (files, closed) = (Arc::new(files), Arc::default());
         let (chunks, last_reads) = (RwLock::new(chunks), LastReads::new());
-        let pinned = None;
+        let (housekeeper, pinned) = (Arc::downgrade(housekeeper), None);
         LogView { positions, tail, files, chunks, last_reads, read_buffer_size, closed, housekeeper, pinned }
     }
 
@@ -221,7 +222,9 @@ impl<C> LogView<C> {
         // Under the lock: no chunk is drained before it is pinned, and nothing is appended to a chunk that is
         // unknown here.
         let end = self.end();
-        let pin = self.housekeeper.pin(chunks.first().unwrap_or(ChunkId(end)));
+        let from = chunks.first().unwrap_or(ChunkId(end));
+        // A closed log has no housekeeper, and nothing to keep.
+        let pin = self.housekeeper.upgrade().map(|housekeeper| housekeeper.pin(from));
         let chunks = Chunks { closed: chunks.closed.clone(), open: chunks.open.clone() };
         LogView {
             positions: self.positions.clone(),
@@ -248,7 +251,9 @@ impl<C> LogView<C> {
         }
         drop(chunks);
         // Only now, when no read finds a chunk gone without the reason.
-        self.housekeeper.end_pins();
+        if let Some(housekeeper) = self.housekeeper.upgrade() {
+            housekeeper.end_pins();
+        }
     }
 
     /// Takes the oldest closed chunk out of the log: a read that starts later doesn't find it.

@@ -395,7 +395,7 @@ impl<W: WalTypes> ChunkedWal<W> {
                 open: head.open().map(|open| open.file.clone()),
             },
             usize::try_from(config.read_buffer_size).unwrap_or(usize::MAX),
-            shared.housekeeper.clone(),
+            &shared.housekeeper,
         ));
         let worker = Arc::new(Mutex::new(Worker {
             shared: shared.clone(),
