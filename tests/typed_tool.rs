@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     follow_shows_them_too(dir.path());
     the_command_has_the_name_of_its_binary(dir.path());
     records_that_the_types_can_not_decode_are_reported(dir.path(), &log);
+    a_log_on_another_storage_is_read_there();
     println!("typed_tool: ok");
     ExitCode::SUCCESS
 }
@@ -115,6 +116,23 @@ fn records_that_the_types_can_not_decode_are_reported(dir: &Path, log: &Path) {
     let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
     assert!(last["undecodable"].is_string() && last["payload_hex"].is_string(), "{last}");
     fs::remove_dir_all(log).unwrap();
+}
+
+/// In this process, on a disk in memory: on the real one there is no such directory.
+fn a_log_on_another_storage_is_read_there() {
+    let storage = std::sync::Arc::new(chunked_wal::storage::MemoryStorage::default());
+    let config = chunked_wal::Config::new("/only-in-memory");
+    let options = chunked_wal::ChunkedWal::<chunked_wal::raw::Raw>::options(config).storage(storage.clone());
+    options.open(&mut Bytes).unwrap().close().unwrap();
+    let ran = |tool: chunked_wal::tools::Tool, command: &str| {
+        let args = ["tool", command, "/only-in-memory"];
+        format!("{:?}", tool.run(args.map(std::ffi::OsString::from)))
+    };
+    let (success, here) = (format!("{:?}", ExitCode::SUCCESS), chunked_wal::tools::Tool::raw());
+    for command in ["inspect", "verify", "dump", "repair"] {
+        assert_eq!(ran(here.clone().storage(storage.clone()), command), success, "{command}");
+        assert_ne!(ran(here.clone(), command), success, "{command}");
+    }
 }
 
 /// A state machine that takes anything.
