@@ -200,7 +200,8 @@ fn main() -> Outcome<()> {
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: |");
     for threads in [1, 8, 64] {
-        compare(rounds, &format!("{threads} threads"), &logs, |log| by_threads(log, threads))?;
+        let name = if threads == 1 { "1 thread".to_string() } else { format!("{threads} threads") };
+        compare(rounds, &name, &logs, |log| by_threads(log, threads))?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
     for tasks in [1_000, 10_000, 64_000] {

@@ -510,6 +510,26 @@ fn a_snapshot_delays_no_commit_and_drains_covered_chunks() {
 }
 
 #[test]
+fn a_snapshot_is_never_ahead_of_its_log() {
+    let disk = Disk::default();
+    let wal = share(&disk);
+    disk.storage.pause_syncs(true);
+    drop(wal.commit("word".into()).unwrap());
+    let snapshot = thread::spawn({
+        let (wal, disk) = (wal.clone(), disk.clone());
+        move || {
+            wal.snapshot_and_drain(actions, |snapshot| {
+                assert_eq!(actions_on(&disk.on(disk.storage.crash(0))), snapshot);
+                Ok::<_, Error>(())
+            })
+        }
+    });
+    thread::sleep(Duration::from_millis(20));
+    disk.storage.pause_syncs(false);
+    assert_eq!(snapshot.join().unwrap().unwrap().len(), 1);
+}
+
+#[test]
 fn snapshots_take_turns_and_an_idle_log_gets_no_chunks() {
     let disk = Disk::default();
     let wal = share(&disk);
