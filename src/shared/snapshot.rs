@@ -9,7 +9,8 @@ use crate::wal::Wants;
 
 impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
     /// Takes a snapshot of the state, then removes the chunks that it covers; returns their ids. Commits go on while the
-    /// snapshot is written.
+    /// snapshot is written. [`Snapshots::take_shared`](crate::snapshot::Snapshots::take_shared) writes the file too, for a
+    /// state that is serialized whole.
     ///
     /// 1. Under the lock: a new chunk begins, unless the open one has no record yet, and `take` copies what the snapshot
     ///    needs, for example by `SM::clone`. Commits wait for that.
