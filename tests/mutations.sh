@@ -242,7 +242,7 @@ mutation 'a sync that hangs is not seen' $worker \
 mutation 'a pin is not looked at' $housekeeper \
     's/!self\.stalled && !self\.pins\.keep\(chunk\.id\(\)\)/!self.stalled/' '--test reading pinned'
 mutation 'a pinned reader sees what comes later' src/reader/mod.rs \
-    's/let end = self\.end\(\);(\s+let pin)/let end = u64::MAX;$1/' '--test reading pinned'
+    's/let end = self\.end\(\);(\s+let from)/let end = u64::MAX;$1/' '--test reading pinned'
 mutation 'a reader that takes a removed chunk for damaged' src/directory/changing.rs \
     's/if self\.left == 0 \|\|/if self.left < 8 ||/' '--test reading a_chunk_removed'
 
