@@ -151,6 +151,8 @@ fn scripts_that_found_something_once_find_nothing_now() {
         "size=64 spares=2 queue=300 pace=rush; a1x5 D2 a17x5 D3 k a2x3 D2 x4",
         // A kill during each phase, then power loss.
         "size=512 spares=0; a1x3 w k a2x3 w k r k d1 k x1",
+        // A batch that breaks off where only zeros follow.
+        "size=512 records=5 spares=0 batch=1 read=16 pace=rush; w B745238x2 p a660389x2 r B100793x3 p B693477x1",
     ] {
         let test = CrashTest::new(AnyText).script(script.parse().unwrap()).states_per_cut(24).states(1);
         passes(test.run());
