@@ -241,6 +241,17 @@ impl<W: WalTypes> Batch<W> {
         Batch { records: Vec::new() }
     }
 
+    /// A batch of these actions.
+    ///
+    /// ```
+    /// # struct Log;
+    /// # impl chunked_wal::WalTypes for Log { type Action = u64; type Checkpoint = u64; type Callback = (); }
+    /// assert_eq!(chunked_wal::Batch::<Log>::of([1, 2, 3]).len(), 3);
+    /// ```
+    pub fn of(actions: impl IntoIterator<Item = W::Action>) -> Self {
+        actions.into_iter().map(WalRecord::Action).collect()
+    }
+
     /// Adds an action.
     pub fn action(&mut self, action: W::Action) {
         self.push(WalRecord::Action(action));

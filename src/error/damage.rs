@@ -47,7 +47,7 @@ impl Damage {
         if self.can_be_mended() {
             "open it with `OpenOptions::mend`, or run `chunked-wal repair`, to write it again; no record is lost"
         } else {
-            "restore the file from a copy; otherwise a person must choose what to give up"
+            "restore the file from a copy; `chunked-wal repair` shows what else can be done, and what it would lose"
         }
     }
 }

@@ -11,7 +11,7 @@ const BEGINNING_OF_0_2: [u8; 4] = [0, 0, 0, 5];
 
 /// What to do about a failed operation, from the semicolon on; empty where there is nothing to add.
 pub(super) fn io_advice(op: &str, error: &io::Error) -> &'static str {
-    let is_for_writing = matches!(op, "lock" | "open for writing");
+    let is_for_writing = matches!(op, "lock" | "open for writing" | "remove" | "rename");
     match error.kind() {
         io::ErrorKind::NotADirectory => {
             "; a log is a directory, and this is a file, or a file is on the path to it: move that file, or \

@@ -183,6 +183,13 @@ impl<R: ReadAt> Scan<R> {
         self
     }
 
+    /// The same scan, which returns the records of a batch whether or not the batch is whole: for a caller who knows
+    /// that it is, and reads only part of it.
+    pub(crate) fn one_by_one(mut self) -> Self {
+        self.seen.batches_end = ONE_BY_ONE;
+        self
+    }
+
     /// The next record; `None` once the end is reached, which [`end`](Self::end) then returns.
     pub(crate) fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
         let Some(header) = self.step()? else { return Ok(None) };

@@ -85,7 +85,7 @@ impl Directory {
     ) -> Result<Self> {
         let dir = storage.resolve_dir(dir).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => Error::NotFound { path: dir.to_owned() },
-            _ => Error::io("resolve", dir, e),
+            _ => Error::io("open directory", dir, e),
         })?;
         let view = settled(|| look(&*storage, &dir, read_up_to, read_buffer_size, None))?;
         Ok(Directory { storage, dir, read_up_to, read_buffer_size, view: Mutex::new(view) })
@@ -161,9 +161,12 @@ impl Directory {
             let reason = Foreign::LogId { expected, found: header.log_id };
             return Err(Error::ForeignChunk { path, reason });
         }
+        let is_part = end < chunk_end;
         let end = chunk_end.min(end);
         bytes.len = bytes.len.min(end - id.0);
         let scan = Scan::new(bytes, &header, false, self.read_buffer_size).beginning_at(at - id.0);
+        // The reader's end is never inside a batch, but a record that was asked for may be.
+        let scan = if is_part { scan.one_by_one() } else { scan };
         Ok(Current { id, end, scan })
     }
 }

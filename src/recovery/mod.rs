@@ -26,7 +26,7 @@ use rustix::io::Errno;
 
 use crate::chunk::{ChunkFile, ClosedChunk};
 use crate::config::Config;
-use crate::directory::{FileBytes, Listing, log_id_of_most};
+use crate::directory::{FileBytes, Listing, log_id_of_most, open_chunk};
 use crate::error::{Damage, Error, Foreign, Proof, Result};
 use crate::format::{DataCrc, Frame, Header, Mark, Scan, ScanEnd, Seal, find_seal};
 use crate::position::{ChunkId, Segment};
@@ -366,10 +366,19 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
             }
             other => {
                 let lost = lost_seal(&**self.storage, &chunk.path, &chunk.header, &scan, successor);
-                self.mend(lost.ok_or_else(|| chunk.error(other))?)?;
+                self.mend(lost.ok_or_else(|| self.unsealed(chunk, other, successor))?)?;
                 let (records, data_crc) = (scan.records(), scan.data_crc().value());
                 Ok(Seal { records, data_len: successor.0 - chunk.id.0, data_crc })
             }
+        }
+    }
+
+    /// The error for a chunk without a seal that a successor seems to follow.
+    fn unsealed(&self, chunk: &OpenedChunk, end: Option<&ScanEnd>, successor: ChunkId) -> Error {
+        match open_chunk(&**self.storage, &self.config.chunk_path(successor), successor) {
+            // A stray file has the name of a chunk: this one may be the newest, and sound.
+            Err(error @ (Error::NotAChunk { .. } | Error::Io { .. })) => error,
+            _ => chunk.error(end),
         }
     }
 

@@ -106,7 +106,7 @@ fn existing(storage: &dyn Storage, dir: &Path) -> Result<Vec<u64>> {
     match storage.resolve_dir(dir) {
         Ok(dir) => offsets(storage, &dir),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(Error::io("resolve", dir, e)),
+        Err(e) => Err(Error::io("open directory", dir, e)),
     }
 }
 

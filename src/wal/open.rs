@@ -288,7 +288,7 @@ fn lock_and_list(
             refused()?;
             (create_dir(&**storage, config)?, true)
         }
-        Err(e) => return Err(Error::io("resolve", &config.dir, e)),
+        Err(e) => return Err(Error::io("open directory", &config.dir, e)),
     };
     let pinned = storage.in_dir(&dir, config.file_mode).map_err(|e| Error::io("open directory", &dir, e))?;
     let storage = pinned.unwrap_or_else(|| storage.clone());

@@ -163,6 +163,26 @@ fn a_batch_that_a_crash_has_cut_is_not_there_at_all() {
 }
 
 #[test]
+fn a_reader_of_another_process_reads_each_record_of_a_batch() {
+    let disk = Disk::default();
+    let (mut wal, list) = disk.open();
+    let mut segments = wal.append_batch(&batch(&["a", "b", "c"])).unwrap();
+    wal.close_open_chunk(&list).unwrap();
+    segments.extend(wal.append_batch(&batch(&["d", "e"])).unwrap());
+    wal.sync().unwrap();
+    let options = WalReader::<Words>::read_only_options("/log").storage(Arc::new(disk.storage.clone()));
+    let reader = options.up_to(ReadUpTo::Written).open().unwrap();
+    for (segment, word) in segments.iter().zip(["a", "b", "c", "d", "e"]) {
+        assert_eq!(reader.read_record(*segment).unwrap(), action(word));
+    }
+    let from = |segment: usize| {
+        words_in(reader.records_from(segments[segment].offset).unwrap().map(|r| r.unwrap().2))
+    };
+    assert_eq!(from(1), ["b", "c", "d", "e"]);
+    assert_eq!(from(4), ["e"]);
+}
+
+#[test]
 fn a_follower_gets_a_batch_once_it_is_whole() {
     let disk = Disk::default();
     let (begin, bytes, path) = log_with_batch(&disk);

@@ -879,6 +879,10 @@ fn a_file_that_is_no_chunk_is_refused() {
         assert_refused("newest", &[&first(), &chunk], &not_a_chunk(&chunk));
         assert_refused("middle", &[&first(), &chunk, &third], &not_a_chunk(&chunk));
     }
+    // A stray file after the newest chunk, which is no reason to call that one damaged.
+    for chunk in damaged(newest().next().checkpoint("a,b,c,d")) {
+        assert_refused("after", &[&newest().mark(), &chunk], &not_a_chunk(&chunk));
+    }
 }
 
 #[test]

@@ -357,7 +357,7 @@ fn verify_says_what_each_log_is() {
     assert_eq!((ran.code, ran.err.as_str()), (2, ""));
     expect(&ran.out, "
         .: corrupt; 3 chunks, 7 records, 368 B in TIME, RATE
-        .: './r-00_000_000_000_000_000_136.wal' is damaged at offset 224 (byte 88 of the file): no frame of this chunk starts there; it was durable before: the chunk has a successor. Nothing was changed: restore the file from a copy; otherwise a person must choose what to give up
+        .: './r-00_000_000_000_000_000_136.wal' is damaged at offset 224 (byte 88 of the file): no frame of this chunk starts there; it was durable before: the chunk has a successor. Nothing was changed: restore the file from a copy; `chunked-wal repair` shows what else can be done, and what it would lose
         ");
 
     // Several at once: the highest status, one line each.
@@ -656,7 +656,7 @@ fn damage_in_the_newest_chunk_leaves_the_records_before_it() {
     let ran = run(&["repair", "."], dir.path());
     assert_eq!((ran.code, ran.err.as_str()), (2, ""));
     expect(&ran.out, "
-        './r-00_000_000_000_000_000_272.wal' is damaged at offset 368 (byte 96 of the file): no frame of this chunk starts there; it was durable before: there is a sync mark at 416. Nothing was changed: restore the file from a copy; otherwise a person must choose what to give up
+        './r-00_000_000_000_000_000_272.wal' is damaged at offset 368 (byte 96 of the file): no frame of this chunk starts there; it was durable before: there is a sync mark at 416. Nothing was changed: restore the file from a copy; `chunked-wal repair` shows what else can be done, and what it would lose
           would cut r-00_000_000_000_000_000_272.wal at offset 368: keeps 1 record, loses everything after it
         nothing was changed; --apply does it
         ");
@@ -678,7 +678,7 @@ fn damage_before_leaves_a_choice() {
     let ran = run(&["repair", "."], dir.path());
     assert_eq!((ran.code, ran.err.as_str()), (2, ""));
     expect(&ran.out, "
-        './r-00_000_000_000_000_000_136.wal' is damaged at offset 248 (byte 112 of the file): the frame there fails its checksum; it was durable before: the chunk has a successor. Nothing was changed: restore the file from a copy; otherwise a person must choose what to give up
+        './r-00_000_000_000_000_000_136.wal' is damaged at offset 248 (byte 112 of the file): the frame there fails its checksum; it was durable before: the chunk has a successor. Nothing was changed: restore the file from a copy; `chunked-wal repair` shows what else can be done, and what it would lose
         with --keep before:
           would drop r-00_000_000_000_000_000_272.wal: loses 3 sound records, 144 B
           would cut r-00_000_000_000_000_000_136.wal at offset 248: keeps 2 records, loses 1 record
@@ -697,7 +697,7 @@ fn damage_before_leaves_a_choice() {
     let ran = run(&["repair", ".", "--apply", "--keep", "before"], dir.path());
     assert_eq!(ran.code, 0, "{ran:?}");
     expect(&ran.out, "
-        './r-00_000_000_000_000_000_136.wal' is damaged at offset 248 (byte 112 of the file): the frame there fails its checksum; it was durable before: the chunk has a successor. Nothing was changed: restore the file from a copy; otherwise a person must choose what to give up
+        './r-00_000_000_000_000_000_136.wal' is damaged at offset 248 (byte 112 of the file): the frame there fails its checksum; it was durable before: the chunk has a successor. Nothing was changed: restore the file from a copy; `chunked-wal repair` shows what else can be done, and what it would lose
         done: drop r-00_000_000_000_000_000_272.wal: loses 3 sound records, 144 B; renamed to r-00_000_000_000_000_000_272.wal.broken
         done: cut r-00_000_000_000_000_000_136.wal at offset 248: keeps 2 records, loses 1 record; first copied to r-00_000_000_000_000_000_136.wal.broken
         repaired: 2 chunks with 5 records are left

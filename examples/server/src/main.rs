@@ -38,7 +38,6 @@ impl WalTypes for Log {
 struct Map(BTreeMap<String, String>);
 impl StateMachine<Log> for Map {
     type Error = Infallible;
-
     fn apply(&mut self, record: &WalRecord<Log>, _: ChunkId, _: Segment) -> Result<(), Infallible> {
         match record {
             WalRecord::Action(Command::Set { key, value }) => drop(self.0.insert(key.clone(), value.clone())),
@@ -47,7 +46,6 @@ impl StateMachine<Log> for Map {
         }
         Ok(())
     }
-
     fn checkpoint(&self) {}
 }
 
@@ -98,7 +96,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let options = ChunkedWal::options(Config::new(dir.join("log")).chunk_max_size(8 << 20));
     let restore = |bytes: Option<&[u8]>| bytes.map_or(Ok(Map::default()), serde_json::from_slice);
-    let Restored { log, state, snapshots, .. } = Snapshots::open(dir.join("snapshots"), options, restore)?;
+    let restored = Snapshots::open(dir.join("snapshots"), options, restore).map_err(|e| e.to_string())?;
+    let Restored { log, state, snapshots, damaged, .. } = restored;
+    damaged.iter().for_each(|damaged| eprintln!("{damaged}"));
     println!("opened the log: {}", log.recovery());
     let wal = SharedWal::new(log, state);
     let (stop, stopped) = channel();
