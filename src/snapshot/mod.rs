@@ -72,6 +72,13 @@
 //! Two snapshots are kept, and the log from the older one on. If the newest is damaged later, the older one and the
 //! records after it give the same state; [`Restored::damaged`] says so. The first snapshot therefore removes nothing.
 //!
+//! # On a full disk
+//!
+//! A snapshot begins a new chunk and is a file itself, so both need space, and the first snapshot frees none. On a file
+//! system that only the log fills, take snapshots long before it is full; once it is full, only space from elsewhere
+//! helps. Put the limit below the size of the file system: take a snapshot whenever
+//! [`on_disk_size`](ChunkedWal::on_disk_size) has grown by some chunks.
+//!
 //! # Where the files are
 //!
 //! In a directory of their own, best beside the log's: `DIR/log` and `DIR/snapshots`. Inside the log's directory the
