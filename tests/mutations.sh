@@ -316,6 +316,8 @@ mutation 'snapshot: a log without its end is taken' src/snapshot/open.rs \
     's/must_reach\.max\(newest\)/must_reach/g' '--test log snapshots::'
 mutation 'snapshot: covered records are replayed again' src/snapshot/open.rs \
     's/if segment\.offset < self\.from \{/if false {/' '--test log snapshots::'
+mutation 'snapshot: at zero, of a log that is gone' src/snapshot/open.rs \
+    's/if existing == \[0\] \{/if false {/' '--test log snapshots::'
 
 # Compressed payloads.
 lz4='--test features lz4::'

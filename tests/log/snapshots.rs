@@ -175,6 +175,28 @@ fn neither_an_older_state_nor_one_ahead_of_the_log_is_written() {
 }
 
 #[test]
+fn a_snapshot_at_zero_is_of_a_log_too() {
+    let disk = MemoryStorage::default();
+    let Restored { mut log, state: all, snapshots, .. } = open_counted(&disk).unwrap();
+    snapshots.take(&mut log, &all, |file| all.write(file)).unwrap();
+    log.close().unwrap();
+    assert_eq!(open_counted(&disk).unwrap().loaded.unwrap().offset, 0);
+    let open_at = |dir| {
+        let options = ChunkedWal::<Numbers>::options(Config::new(dir)).storage(Arc::new(disk.clone()));
+        Snapshots::open("/db/snapshots", options, All::restore)
+    };
+    for chunk in disk.files("/db/log") {
+        disk.remove_file(format!("/db/log/{chunk}")).unwrap();
+    }
+    for dir in ["/db/log", "/db/missing"] {
+        let before = disk.snapshot();
+        let opened = open_at(dir);
+        assert!(matches!(&opened, Err(Error::NotFound { path }) if path.ends_with(dir)), "{opened:?}");
+        assert_eq!(disk.snapshot(), before);
+    }
+}
+
+#[test]
 fn what_the_program_refuses_is_named() {
     let disk = with_snapshots(1, 1);
     let options = ChunkedWal::<Numbers>::options(Config::new("/db/log")).storage(Arc::new(disk.clone()));
