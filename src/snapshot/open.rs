@@ -27,7 +27,7 @@ pub struct Restored<W: WalTypes, SM> {
     /// The snapshot that the state was restored from; `None` if there was none, and the log was replayed whole.
     pub loaded: Option<Loaded>,
     /// Newer snapshots that were damaged, each as [`Error::Snapshot`]. Nothing was lost: the log had the records after
-    /// the one that was loaded. They are removed once the next snapshot is durable.
+    /// the one that was loaded. They are removed once a snapshot that is newer still is durable.
     pub damaged: Vec<Error>,
 }
 
@@ -98,6 +98,7 @@ impl Snapshots {
             files,
             log_id: log.log_id(),
             progress: log.progress_handle(),
+            lock: Arc::downgrade(log.lock()),
             kept: Mutex::new(Kept { offsets: kept, is_certain: false }),
         };
         if let Some(Loaded { path, offset, len }) = &loaded {

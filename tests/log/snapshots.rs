@@ -146,10 +146,17 @@ fn a_snapshot_of_another_log_is_refused() {
     assert!(matches!(reason, SnapshotFault::OtherLog), "{reason:?}");
     assert_eq!(path, files(&disk)[1]);
 
-    let mut log = open_counted(&with_snapshots(1, 1)).unwrap().log;
-    let Restored { state, snapshots, .. } = open_counted(&with_snapshots(1, 1)).unwrap();
-    let taken = snapshots.take(&mut log, &state, |_| Ok(()));
-    assert!(matches!(taken, Err(Error::Snapshot { reason: SnapshotFault::OtherLog, .. })), "{taken:?}");
+    let first = with_snapshots(1, 1);
+    let mut log = open_counted(&first).unwrap().log;
+    let Restored { log: _own, state, snapshots, .. } = open_counted(&with_snapshots(1, 1)).unwrap();
+    let mut refused = |snapshots: &Snapshots| {
+        let taken = snapshots.take(&mut log, &state, |_| Ok(()));
+        assert!(matches!(taken, Err(Error::Snapshot { reason: SnapshotFault::OtherLog, .. })), "{taken:?}");
+    };
+    refused(&snapshots);
+    // A copy, with the same id.
+    let copy = open_counted(&first.kill()).unwrap();
+    refused(&copy.snapshots);
 }
 
 #[test]
@@ -172,6 +179,64 @@ fn neither_an_older_state_nor_one_ahead_of_the_log_is_written() {
     log.close().unwrap();
     let restored = open_counted(&disk).unwrap();
     assert_eq!((restored.state.numbers, restored.state.applied), (numbers(31), 0));
+}
+
+#[test]
+fn snapshots_of_a_closed_log_touch_nothing() {
+    let disk = with_snapshots(1, 1);
+    let Restored { log, state: old_state, snapshots: old, .. } = open_counted(&disk).unwrap();
+    let at = log.progress().synced;
+    log.close().unwrap();
+    let is_closed = |done: Result<(), Error>| assert!(matches!(done, Err(Error::Closed)), "{done:?}");
+    is_closed(old.write(at, |file| old_state.write(file)));
+
+    // The same log, open again, is not theirs.
+    let Restored { mut log, state: mut all, snapshots, .. } = open_counted(&disk).unwrap();
+    for _ in 0..3 {
+        all.go_on(&mut log);
+        snapshots.take(&mut log, &all, |file| all.write(file)).unwrap();
+        log.wait_idle().unwrap();
+    }
+    all.go_on(&mut log);
+    log.sync().unwrap();
+    let before = disk.snapshot();
+    is_closed(old.write(at, |file| old_state.write(file)));
+    is_closed(old.take(&mut log, &all, |file| all.write(file)).map(drop));
+    let shared = SharedWal::new(log, all);
+    is_closed(old.take_shared(&shared, All::clone, |all, file| all.write(file)).map(drop));
+    assert_eq!(disk.snapshot(), before);
+    shared.close().unwrap();
+    assert_eq!(open_counted(&disk).unwrap().state.numbers, numbers(6));
+}
+
+#[test]
+fn a_snapshot_under_way_keeps_the_lock_of_a_log_that_closes() {
+    let disk = with_snapshots(1, 1);
+    let Restored { log, state, snapshots, .. } = open_counted(&disk).unwrap();
+    let log = SharedWal::new(log, state);
+    log.commit(2).unwrap().wait().unwrap();
+    let taken = snapshots.take_shared(&log, All::clone, |all, file| {
+        log.close().unwrap();
+        let other = open_counted(&disk);
+        assert!(matches!(other, Err(Error::Locked { .. })), "{other:?}");
+        all.write(file)
+    });
+    assert!(matches!(taken, Err(Error::Closed)), "{taken:?}");
+    // It is durable all the same, and the log is free.
+    let restored = open_counted(&disk).unwrap();
+    assert_eq!((restored.state.numbers, restored.state.applied), (numbers(3), 0));
+}
+
+#[test]
+fn a_newer_snapshot_is_never_removed() {
+    let disk = with_snapshots(3, 10);
+    let newest = files(&disk).pop().unwrap();
+    disk.flip_bit(&newest, 70 * 8).unwrap();
+    let Restored { log: _log, snapshots, loaded, .. } = open_counted(&disk).unwrap();
+    // Between the older one and the damaged one; only the offset matters here.
+    snapshots.write(loaded.unwrap().offset + 1, |_| Ok(())).unwrap();
+    assert_eq!(files(&disk).len(), 3);
+    assert_eq!(files(&disk).pop().unwrap(), newest);
 }
 
 #[test]
