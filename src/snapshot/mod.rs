@@ -94,7 +94,7 @@ use parking_lot::Mutex;
 use self::file::FileName;
 use crate::directory::WalLock;
 use crate::error::{Error, Result, SnapshotFault};
-use crate::flush::ProgressHandle;
+use crate::flush::{Inside, ProgressHandle};
 use crate::position::ChunkId;
 use crate::record::{StateMachine, WalTypes};
 use crate::shared::SharedWal;
@@ -105,7 +105,8 @@ pub use open::{Loaded, Restored};
 
 /// The snapshots of one log; see the [module](self). Made by [`open`](Self::open), together with the log.
 ///
-/// `Send + Sync`: any thread may take a snapshot; two take turns.
+/// `Send + Sync`: any thread may take a snapshot; two take turns. The closure that writes one must not wait for a thread
+/// that takes another, and gets [`Error::WouldDeadlock`] if it takes another itself.
 ///
 /// They do not keep the log open: once it is closed, they return [`Error::Closed`] and touch no file, as another owner
 /// may have opened it. Only while a snapshot is written does it hold the log's lock, so a log that is closed meanwhile
@@ -117,6 +118,9 @@ pub struct Snapshots {
     progress: ProgressHandle,
     /// Upgraded while files change. Weak, because forgotten snapshots must not keep the log locked.
     lock: Weak<WalLock>,
+    /// Held by the one that writes.
+    turn: Mutex<()>,
+    /// Locked only for a moment, never while the program's closure runs.
     kept: Mutex<Kept>,
 }
 
@@ -168,6 +172,7 @@ impl Snapshots {
         state: &SM,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Vec<ChunkId>> {
+        self.refuse_inside("Snapshots::take")?;
         self.check_log(log)?;
         let chunk_id = log.begin_chunk_for_snapshot(|| state.checkpoint())?;
         log.sync()?;
@@ -202,6 +207,7 @@ impl Snapshots {
         copy: impl FnOnce(&SM) -> S,
         write: impl FnOnce(S, &mut dyn Write) -> io::Result<()>,
     ) -> Result<Vec<ChunkId>> {
+        self.refuse_inside("Snapshots::take_shared")?;
         log.with_log(|log, _| self.check_log(log))??;
         log.snapshot_and_drain_to(copy, |copied, chunk_id| {
             self.write(chunk_id.offset(), |file| write(copied, file))?;
@@ -219,25 +225,30 @@ impl Snapshots {
     ///
     /// [`Error::Snapshot`] with [`SnapshotFault::AheadOfLog`] if the log is not durable up to `offset`,
     /// [`SnapshotFault::NotNewer`] if a snapshot covers more; [`Error::Closed`] once the log is closed;
-    /// [`Error::StorageFull`], [`Error::Io`], those of `write` among them. The snapshots that there were are still there. A file whose name could not be synced may be
+    /// [`Error::WouldDeadlock`] inside the closure of another snapshot; [`Error::StorageFull`], [`Error::Io`], those of
+    /// `write` among them. The snapshots that there were are still there. A file whose name could not be synced may be
     /// there too: a later snapshot removes it.
     pub fn write(&self, offset: u64, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-        let mut kept = self.kept.lock();
+        self.refuse_inside("Snapshots::write")?;
+        let _turn = self.turn.lock();
         let _lock = self.lock()?;
         let fault = |reason| Error::Snapshot { path: self.files.dir.join(file::name(offset)), reason };
         let synced = self.progress.progress().synced;
         if synced < offset {
             return Err(fault(SnapshotFault::AheadOfLog { offset, synced }));
         }
-        let (newest, is_certain) = kept.newest();
+        let (newest, is_certain) = self.kept.lock().newest();
         match newest {
             Some(newest) if newest > offset => return Err(fault(SnapshotFault::NotNewer { newest })),
             // The same records make the same state.
             Some(newest) if newest == offset && is_certain => return Ok(()),
             _ => {}
         }
-        self.files.write(self.log_id, offset, write)?;
-        let kept = kept.add(offset);
+        self.files.write(self.log_id, offset, |file| {
+            let _inside = Inside::enter(self.identity());
+            write(file)
+        })?;
+        let kept = self.kept.lock().add(offset);
         self.files.remove_older_but(&kept);
         Ok(())
     }
@@ -262,6 +273,16 @@ impl Snapshots {
     /// The log's lock; an error once the log is closed.
     fn lock(&self) -> Result<Arc<WalLock>> {
         self.lock.upgrade().ok_or(Error::Closed)
+    }
+
+    /// Distinguishes the threads that write one of these snapshots.
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(&self.turn).addr()
+    }
+
+    /// An error in the closure that writes a snapshot: it has the turn that `method` would wait for.
+    fn refuse_inside(&self, method: &'static str) -> Result<()> {
+        Inside::refuse_wait(self.identity(), method)
     }
 }
 

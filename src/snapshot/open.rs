@@ -99,6 +99,7 @@ impl Snapshots {
             log_id: log.log_id(),
             progress: log.progress_handle(),
             lock: Arc::downgrade(log.lock()),
+            turn: Mutex::default(),
             kept: Mutex::new(Kept { offsets: kept, is_certain: false }),
         };
         if let Some(Loaded { path, offset, len }) = &loaded {

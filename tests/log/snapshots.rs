@@ -262,6 +262,42 @@ fn a_snapshot_at_zero_is_of_a_log_too() {
 }
 
 #[test]
+fn the_closure_that_writes_may_ask_but_not_write() {
+    let disk = with_snapshots(2, 10);
+    let Restored { mut log, state: mut all, snapshots, .. } = open_counted(&disk).unwrap();
+    all.go_on(&mut log);
+    log.sync().unwrap();
+    let end = log.progress().synced;
+    let would_deadlock = |done: Result<(), Error>, name| {
+        assert!(matches!(done, Err(Error::WouldDeadlock { method }) if method == name), "{done:?}");
+    };
+    snapshots
+        .write(end, |file| {
+            assert_eq!(snapshots.unneeded_before(), 0);
+            would_deadlock(snapshots.write(end, |_| Ok(())), "Snapshots::write");
+            let taken = snapshots.take(&mut log, &all, |_| Ok(()));
+            would_deadlock(taken.map(drop), "Snapshots::take");
+            all.write(file)
+        })
+        .unwrap();
+    assert_eq!(log.progress().appended, end);
+    assert!(snapshots.unneeded_before() > 0);
+
+    let log = SharedWal::new(log, all);
+    log.commit(31).unwrap().wait().unwrap();
+    snapshots
+        .take_shared(&log, All::clone, |all, file| {
+            let taken = snapshots.take_shared(&log, All::clone, |_, _| Ok(()));
+            would_deadlock(taken.map(drop), "Snapshots::take_shared");
+            all.write(file)
+        })
+        .unwrap();
+    log.close().unwrap();
+    let restored = open_counted(&disk).unwrap();
+    assert_eq!((restored.state.numbers.len(), restored.state.applied), (32, 0));
+}
+
+#[test]
 fn what_the_program_refuses_is_named() {
     let disk = with_snapshots(1, 1);
     let options = ChunkedWal::<Numbers>::options(Config::new("/db/log")).storage(Arc::new(disk.clone()));
