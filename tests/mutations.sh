@@ -316,6 +316,12 @@ mutation 'snapshot: a log without its end is taken' src/snapshot/open.rs \
     's/must_reach\.max\(newest\)/must_reach/g' '--test log snapshots::'
 mutation 'snapshot: covered records are replayed again' src/snapshot/open.rs \
     's/if segment\.offset < self\.from \{/if false {/' '--test log snapshots::'
+mutation 'snapshot: at zero, of a log that is gone' src/snapshot/open.rs \
+    's/if existing == \[0\] \{/if false {/' '--test log snapshots::'
+mutation 'snapshot: of a log that is closed' src/snapshot/mod.rs \
+    's/        let _lock = self\.lock\(\)\?;\n//' '--test log snapshots::'
+mutation 'snapshot: a newer one is removed' src/snapshot/mod.rs \
+    's/ \|\| is_newer\(offset\)//' '--test log snapshots::'
 
 # Compressed payloads.
 lz4='--test features lz4::'

@@ -377,10 +377,10 @@ pub enum Error {
     #[error("the log is closed")]
     Closed,
 
-    /// A blocking method was called where it would wait for its own thread: in a callback of the log,
-    /// or in a codec.
+    /// A blocking method was called where it would wait for its own thread: in a callback of the log, in a codec, or
+    /// in the closure that writes a snapshot.
     #[error(
-        "`{method}` called from a callback or codec of the same log would wait for itself; hand the work to another thread"
+        "`{method}` called from a callback, a codec or a snapshot's writer of the same log would wait for itself; hand the work to another thread"
     )]
     WouldDeadlock {
         /// The method.

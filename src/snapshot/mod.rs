@@ -94,13 +94,14 @@ mod tests;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use self::file::FileName;
+use crate::directory::WalLock;
 use crate::error::{Error, Result, SnapshotFault};
-use crate::flush::ProgressHandle;
+use crate::flush::{Inside, ProgressHandle};
 use crate::position::ChunkId;
 use crate::record::{StateMachine, WalTypes};
 use crate::shared::SharedWal;
@@ -111,12 +112,22 @@ pub use open::{Loaded, Restored};
 
 /// The snapshots of one log; see the [module](self). Made by [`open`](Self::open), together with the log.
 ///
-/// `Send + Sync`: any thread may take a snapshot; two take turns.
+/// `Send + Sync`: any thread may take a snapshot; two take turns. The closure that writes one must not wait for a thread
+/// that takes another, and gets [`Error::WouldDeadlock`] if it takes another itself.
+///
+/// They do not keep the log open: once it is closed, they return [`Error::Closed`] and touch no file, as another owner
+/// may have opened it. Only while a snapshot is written does it hold the log's lock, so a log that is closed meanwhile
+/// can be opened again once that snapshot is durable.
 #[derive(Debug)]
 pub struct Snapshots {
     files: Files,
     log_id: [u8; 16],
     progress: ProgressHandle,
+    /// Upgraded while files change. Weak, because forgotten snapshots must not keep the log locked.
+    lock: Weak<WalLock>,
+    /// Held by the one that writes.
+    turn: Mutex<()>,
+    /// Locked only for a moment, never while the program's closure runs.
     kept: Mutex<Kept>,
 }
 
@@ -127,6 +138,23 @@ struct Kept {
     /// Whether the newest was written by this process. The name of one that was found may not be durable yet, so
     /// nothing is removed because of it.
     is_certain: bool,
+}
+
+impl Kept {
+    /// The newest one's offset, and whether it is certain.
+    fn newest(&self) -> (Option<u64>, bool) {
+        (self.offsets.last().copied(), self.is_certain)
+    }
+
+    /// Adds one that this process has written, not older than the others. Returns all that are kept now.
+    fn add(&mut self, offset: u64) -> Vec<u64> {
+        self.offsets.retain(|kept| *kept != offset);
+        self.offsets.push(offset);
+        self.is_certain = true;
+        let superfluous = self.offsets.len().saturating_sub(2);
+        self.offsets.drain(..superfluous);
+        self.offsets.clone()
+    }
 }
 
 impl Snapshots {
@@ -143,15 +171,16 @@ impl Snapshots {
     /// # Errors
     ///
     /// Those of [`ChunkedWal::close_open_chunk`] and [`ChunkedWal::sync`], and those of [`write`](Self::write): nothing
-    /// is removed then. Those of [`ChunkedWal::remove_chunks`]: the snapshot is durable, and the next one removes what
-    /// is left.
+    /// is removed then. [`Error::Snapshot`] with [`SnapshotFault::OtherLog`] if `log` was not opened with these
+    /// snapshots. Those of [`ChunkedWal::remove_chunks`]: the snapshot is durable, and the next one removes what is left.
     pub fn take<W: WalTypes, SM: StateMachine<W>>(
         &self,
         log: &mut ChunkedWal<W>,
         state: &SM,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Vec<ChunkId>> {
-        self.check_log(log.log_id())?;
+        self.refuse_inside("Snapshots::take")?;
+        self.check_log(log)?;
         let chunk_id = log.begin_chunk_for_snapshot(|| state.checkpoint())?;
         log.sync()?;
         self.write(chunk_id.offset(), write)?;
@@ -185,7 +214,8 @@ impl Snapshots {
         copy: impl FnOnce(&SM) -> S,
         write: impl FnOnce(S, &mut dyn Write) -> io::Result<()>,
     ) -> Result<Vec<ChunkId>> {
-        self.check_log(log.with_log(|log, _| log.log_id())?)?;
+        self.refuse_inside("Snapshots::take_shared")?;
+        log.with_log(|log, _| self.check_log(log))??;
         log.snapshot_and_drain_to(copy, |copied, chunk_id| {
             self.write(chunk_id.offset(), |file| write(copied, file))?;
             Ok(self.unneeded_before())
@@ -201,31 +231,32 @@ impl Snapshots {
     /// # Errors
     ///
     /// [`Error::Snapshot`] with [`SnapshotFault::AheadOfLog`] if the log is not durable up to `offset`,
-    /// [`SnapshotFault::NotNewer`] if a snapshot covers more; [`Error::StorageFull`], [`Error::Io`], those of `write`
-    /// among them. The snapshots that there were are still there. A file whose name could not be synced may be there
-    /// too: the next snapshot removes it.
+    /// [`SnapshotFault::NotNewer`] if a snapshot covers more; [`Error::Closed`] once the log is closed;
+    /// [`Error::WouldDeadlock`] inside the closure of another snapshot; [`Error::StorageFull`], [`Error::Io`], those of
+    /// `write` among them. The snapshots that there were are still there. A file whose name could not be synced may be
+    /// there too: a later snapshot removes it.
     pub fn write(&self, offset: u64, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-        let mut kept = self.kept.lock();
+        self.refuse_inside("Snapshots::write")?;
+        let _turn = self.turn.lock();
+        let _lock = self.lock()?;
         let fault = |reason| Error::Snapshot { path: self.files.dir.join(file::name(offset)), reason };
         let synced = self.progress.progress().synced;
         if synced < offset {
             return Err(fault(SnapshotFault::AheadOfLog { offset, synced }));
         }
-        match kept.offsets.last() {
-            Some(newest) if *newest > offset => {
-                return Err(fault(SnapshotFault::NotNewer { newest: *newest }));
-            }
+        let (newest, is_certain) = self.kept.lock().newest();
+        match newest {
+            Some(newest) if newest > offset => return Err(fault(SnapshotFault::NotNewer { newest })),
             // The same records make the same state.
-            Some(newest) if *newest == offset && kept.is_certain => return Ok(()),
+            Some(newest) if newest == offset && is_certain => return Ok(()),
             _ => {}
         }
-        self.files.write(self.log_id, offset, write)?;
-        kept.offsets.retain(|kept| *kept != offset);
-        kept.offsets.push(offset);
-        kept.is_certain = true;
-        let superfluous = kept.offsets.len().saturating_sub(2);
-        kept.offsets.drain(..superfluous);
-        self.files.remove_all_but(&kept.offsets);
+        self.files.write(self.log_id, offset, |file| {
+            let _inside = Inside::enter(self.identity());
+            write(file)
+        })?;
+        let kept = self.kept.lock().add(offset);
+        self.files.remove_older_but(&kept);
         Ok(())
     }
 
@@ -238,11 +269,27 @@ impl Snapshots {
         }
     }
 
-    fn check_log(&self, log_id: [u8; 16]) -> Result<()> {
-        if log_id == self.log_id {
+    /// An error if `log` is not the one that was opened with these snapshots. Its id would not do: a copy has the same.
+    fn check_log<W: WalTypes>(&self, log: &ChunkedWal<W>) -> Result<()> {
+        if Arc::ptr_eq(&self.lock()?, log.lock()) {
             return Ok(());
         }
         Err(Error::Snapshot { path: self.files.dir.clone(), reason: SnapshotFault::OtherLog })
+    }
+
+    /// The log's lock; an error once the log is closed.
+    fn lock(&self) -> Result<Arc<WalLock>> {
+        self.lock.upgrade().ok_or(Error::Closed)
+    }
+
+    /// Distinguishes the threads that write one of these snapshots.
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(&self.turn).addr()
+    }
+
+    /// An error in the closure that writes a snapshot: it has the turn that `method` would wait for.
+    fn refuse_inside(&self, method: &'static str) -> Result<()> {
+        Inside::refuse_wait(self.identity(), method)
     }
 }
 
@@ -277,14 +324,17 @@ impl Files {
         Ok(())
     }
 
-    /// Removes other snapshots, whole or not. What can't be removed costs space only, so a failure is logged.
-    fn remove_all_but(&self, kept: &[u64]) {
+    /// Removes unfinished snapshots, and those that are older than the newest of `kept` and not among these. A newer one
+    /// stays until a snapshot that is newer still is durable. What can't be removed costs space only, so a failure is
+    /// logged.
+    fn remove_older_but(&self, kept: &[u64]) {
+        let is_newer = |offset: u64| kept.last().is_some_and(|newest| offset > *newest);
         let names = match list(&*self.storage, &self.dir) {
             Ok(names) => names,
             Err(error) => return log::warn!("old snapshots are left: {error}"),
         };
         for (name, kind) in names {
-            if !matches!(kind, FileName::Snapshot(offset) if kept.contains(&offset)) {
+            if !matches!(kind, FileName::Snapshot(offset) if kept.contains(&offset) || is_newer(offset)) {
                 let path = self.dir.join(name);
                 if let Err(error) = self.storage.remove(&path) {
                     log::warn!("an old snapshot is left: remove '{}' failed: {error}", path.display());

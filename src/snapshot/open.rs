@@ -27,7 +27,7 @@ pub struct Restored<W: WalTypes, SM> {
     /// The snapshot that the state was restored from; `None` if there was none, and the log was replayed whole.
     pub loaded: Option<Loaded>,
     /// Newer snapshots that were damaged, each as [`Error::Snapshot`]. Nothing was lost: the log had the records after
-    /// the one that was loaded. They are removed once the next snapshot is durable.
+    /// the one that was loaded. They are removed once a snapshot that is newer still is durable.
     pub damaged: Vec<Error>,
 }
 
@@ -56,7 +56,8 @@ impl Snapshots {
     /// Neither the log nor a snapshot was changed then. [`Error::Snapshot`] if no snapshot can be used
     /// ([`SnapshotFault::Missing`], [`SnapshotFault::OtherLog`], [`SnapshotFault::Unsupported`]), or `restore` fails
     /// ([`SnapshotFault::Restore`]). [`Error::EndMissing`] if the log ends before the newest snapshot, as an empty log
-    /// does: its newest chunks are missing. Those of [`OpenOptions::open`].
+    /// does: its newest chunks are missing. [`Error::NotFound`] if there is no log, though a snapshot of a log without
+    /// records. Those of [`OpenOptions::open`].
     pub fn open<W: WalTypes, SM: StateMachine<W>, E>(
         dir: impl Into<PathBuf>,
         mut options: OpenOptions<W>,
@@ -68,8 +69,13 @@ impl Snapshots {
         let dir = dir.into();
         let storage = options.storage.clone();
         // Before the log's directory is made: a log that lost its directory must not look new.
-        let newest = existing(&*storage, &dir)?.first().copied().unwrap_or(0);
+        let existing = existing(&*storage, &dir)?;
+        let newest = existing.first().copied().unwrap_or(0);
         options.must_reach = options.must_reach.max(newest);
+        // A snapshot of no records is of a log too: a new log would have another id, and be refused from then on.
+        if existing == [0] {
+            options = options.must_exist();
+        }
         options.replay = Replay::All;
         let mut located = options.locate()?;
         let files = Files::open(storage, dir, located.options.config.file_mode)?;
@@ -92,6 +98,8 @@ impl Snapshots {
             files,
             log_id: log.log_id(),
             progress: log.progress_handle(),
+            lock: Arc::downgrade(log.lock()),
+            turn: Mutex::default(),
             kept: Mutex::new(Kept { offsets: kept, is_certain: false }),
         };
         if let Some(Loaded { path, offset, len }) = &loaded {

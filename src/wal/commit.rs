@@ -4,6 +4,7 @@ use std::ops::DerefMut;
 use std::sync::Arc;
 
 use super::ChunkedWal;
+use crate::directory::WalLock;
 use crate::error::{Error, Result};
 use crate::flush::{Flush, FlushTicket, Pipeline, Positions, SpareAsked};
 use crate::position::{ChunkId, Segment};
@@ -42,6 +43,11 @@ impl<W: WalTypes> ChunkedWal<W> {
 
     pub(crate) fn log_id(&self) -> [u8; 16] {
         self.log_id
+    }
+
+    /// The lock of the log's directory.
+    pub(crate) fn lock(&self) -> &Arc<WalLock> {
+        &self.lock
     }
 
     /// Whether the next step would wait neither for room in the queue nor for the next chunk's file; if it would wait

@@ -103,7 +103,7 @@ pub struct ChunkedWal<W: WalTypes> {
     report: RecoveryReport,
     threads: Option<[JoinHandle<()>; 2]>,
     watch: Option<SlowSyncWatch>,
-    _lock: Arc<WalLock>,
+    lock: Arc<WalLock>,
 }
 
 impl<W: WalTypes> ChunkedWal<W> {

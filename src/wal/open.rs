@@ -427,7 +427,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             report,
             threads: Some(threads),
             watch: None,
-            _lock: lock,
+            lock,
         })
     }
 

@@ -146,10 +146,17 @@ fn a_snapshot_of_another_log_is_refused() {
     assert!(matches!(reason, SnapshotFault::OtherLog), "{reason:?}");
     assert_eq!(path, files(&disk)[1]);
 
-    let mut log = open_counted(&with_snapshots(1, 1)).unwrap().log;
-    let Restored { state, snapshots, .. } = open_counted(&with_snapshots(1, 1)).unwrap();
-    let taken = snapshots.take(&mut log, &state, |_| Ok(()));
-    assert!(matches!(taken, Err(Error::Snapshot { reason: SnapshotFault::OtherLog, .. })), "{taken:?}");
+    let first = with_snapshots(1, 1);
+    let mut log = open_counted(&first).unwrap().log;
+    let Restored { log: _own, state, snapshots, .. } = open_counted(&with_snapshots(1, 1)).unwrap();
+    let mut refused = |snapshots: &Snapshots| {
+        let taken = snapshots.take(&mut log, &state, |_| Ok(()));
+        assert!(matches!(taken, Err(Error::Snapshot { reason: SnapshotFault::OtherLog, .. })), "{taken:?}");
+    };
+    refused(&snapshots);
+    // A copy, with the same id.
+    let copy = open_counted(&first.kill()).unwrap();
+    refused(&copy.snapshots);
 }
 
 #[test]
@@ -172,6 +179,122 @@ fn neither_an_older_state_nor_one_ahead_of_the_log_is_written() {
     log.close().unwrap();
     let restored = open_counted(&disk).unwrap();
     assert_eq!((restored.state.numbers, restored.state.applied), (numbers(31), 0));
+}
+
+#[test]
+fn snapshots_of_a_closed_log_touch_nothing() {
+    let disk = with_snapshots(1, 1);
+    let Restored { log, state: old_state, snapshots: old, .. } = open_counted(&disk).unwrap();
+    let at = log.progress().synced;
+    log.close().unwrap();
+    let is_closed = |done: Result<(), Error>| assert!(matches!(done, Err(Error::Closed)), "{done:?}");
+    is_closed(old.write(at, |file| old_state.write(file)));
+
+    // The same log, open again, is not theirs.
+    let Restored { mut log, state: mut all, snapshots, .. } = open_counted(&disk).unwrap();
+    for _ in 0..3 {
+        all.go_on(&mut log);
+        snapshots.take(&mut log, &all, |file| all.write(file)).unwrap();
+        log.wait_idle().unwrap();
+    }
+    all.go_on(&mut log);
+    log.sync().unwrap();
+    let before = disk.snapshot();
+    is_closed(old.write(at, |file| old_state.write(file)));
+    is_closed(old.take(&mut log, &all, |file| all.write(file)).map(drop));
+    let shared = SharedWal::new(log, all);
+    is_closed(old.take_shared(&shared, All::clone, |all, file| all.write(file)).map(drop));
+    assert_eq!(disk.snapshot(), before);
+    shared.close().unwrap();
+    assert_eq!(open_counted(&disk).unwrap().state.numbers, numbers(6));
+}
+
+#[test]
+fn a_snapshot_under_way_keeps_the_lock_of_a_log_that_closes() {
+    let disk = with_snapshots(1, 1);
+    let Restored { log, state, snapshots, .. } = open_counted(&disk).unwrap();
+    let log = SharedWal::new(log, state);
+    log.commit(2).unwrap().wait().unwrap();
+    let taken = snapshots.take_shared(&log, All::clone, |all, file| {
+        log.close().unwrap();
+        let other = open_counted(&disk);
+        assert!(matches!(other, Err(Error::Locked { .. })), "{other:?}");
+        all.write(file)
+    });
+    assert!(matches!(taken, Err(Error::Closed)), "{taken:?}");
+    // It is durable all the same, and the log is free.
+    let restored = open_counted(&disk).unwrap();
+    assert_eq!((restored.state.numbers, restored.state.applied), (numbers(3), 0));
+}
+
+#[test]
+fn a_newer_snapshot_is_never_removed() {
+    let disk = with_snapshots(3, 10);
+    let newest = files(&disk).pop().unwrap();
+    disk.flip_bit(&newest, 70 * 8).unwrap();
+    let Restored { log: _log, snapshots, loaded, .. } = open_counted(&disk).unwrap();
+    // Between the older one and the damaged one; only the offset matters here.
+    snapshots.write(loaded.unwrap().offset + 1, |_| Ok(())).unwrap();
+    assert_eq!(files(&disk).len(), 3);
+    assert_eq!(files(&disk).pop().unwrap(), newest);
+}
+
+#[test]
+fn a_snapshot_at_zero_is_of_a_log_too() {
+    let disk = MemoryStorage::default();
+    let Restored { mut log, state: all, snapshots, .. } = open_counted(&disk).unwrap();
+    snapshots.take(&mut log, &all, |file| all.write(file)).unwrap();
+    log.close().unwrap();
+    assert_eq!(open_counted(&disk).unwrap().loaded.unwrap().offset, 0);
+    let open_at = |dir| {
+        let options = ChunkedWal::<Numbers>::options(Config::new(dir)).storage(Arc::new(disk.clone()));
+        Snapshots::open("/db/snapshots", options, All::restore)
+    };
+    for chunk in disk.files("/db/log") {
+        disk.remove_file(format!("/db/log/{chunk}")).unwrap();
+    }
+    for dir in ["/db/log", "/db/missing"] {
+        let before = disk.snapshot();
+        let opened = open_at(dir);
+        assert!(matches!(&opened, Err(Error::NotFound { path }) if path.ends_with(dir)), "{opened:?}");
+        assert_eq!(disk.snapshot(), before);
+    }
+}
+
+#[test]
+fn the_closure_that_writes_may_ask_but_not_write() {
+    let disk = with_snapshots(2, 10);
+    let Restored { mut log, state: mut all, snapshots, .. } = open_counted(&disk).unwrap();
+    all.go_on(&mut log);
+    log.sync().unwrap();
+    let end = log.progress().synced;
+    let would_deadlock = |done: Result<(), Error>, name| {
+        assert!(matches!(done, Err(Error::WouldDeadlock { method }) if method == name), "{done:?}");
+    };
+    snapshots
+        .write(end, |file| {
+            assert_eq!(snapshots.unneeded_before(), 0);
+            would_deadlock(snapshots.write(end, |_| Ok(())), "Snapshots::write");
+            let taken = snapshots.take(&mut log, &all, |_| Ok(()));
+            would_deadlock(taken.map(drop), "Snapshots::take");
+            all.write(file)
+        })
+        .unwrap();
+    assert_eq!(log.progress().appended, end);
+    assert!(snapshots.unneeded_before() > 0);
+
+    let log = SharedWal::new(log, all);
+    log.commit(31).unwrap().wait().unwrap();
+    snapshots
+        .take_shared(&log, All::clone, |all, file| {
+            let taken = snapshots.take_shared(&log, All::clone, |_, _| Ok(()));
+            would_deadlock(taken.map(drop), "Snapshots::take_shared");
+            all.write(file)
+        })
+        .unwrap();
+    log.close().unwrap();
+    let restored = open_counted(&disk).unwrap();
+    assert_eq!((restored.state.numbers.len(), restored.state.applied), (32, 0));
 }
 
 #[test]
