@@ -166,7 +166,7 @@ pub use crate::record::{
     Batch, Callback, CallbackFn, ChunkPersisted, Encoded, StateMachine, WalRecord, WalTypes,
 };
 pub use crate::recovery::{Mended, RecoveryReport, Replay, TornTail};
-pub use crate::shared::{Commit, SharedWal};
+pub use crate::shared::{Commit, SharedState, SharedWal};
 pub use crate::storage::{Storage, StorageFile};
 pub use crate::wal::{ChunkedWal, OpenOptions, TryFlushError};
 

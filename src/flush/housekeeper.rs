@@ -243,6 +243,8 @@ impl Housekeeper {
     /// Takes a spare back that was not used.
     pub(crate) fn return_spare(&self, spare: Spare) {
         self.state.lock().spares.push_front(spare);
+        // A task that asked for a spare meanwhile is woken by no other.
+        self.config.positions.wake_room_tasks();
     }
 
     /// Removes a spare, so that others get its space; `false` if there is none.
@@ -498,4 +500,54 @@ impl Housekeeper {
 enum Life {
     First,
     Earlier,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::task::{Wake, Waker};
+
+    use super::*;
+    use crate::flush::RoomWait;
+    use crate::storage::MemoryStorage;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_spare_that_is_returned_wakes_a_task_that_waits_for_one() {
+        let storage = Arc::new(MemoryStorage::default());
+        storage.create_dir("/log".as_ref()).unwrap();
+        let positions = Arc::new(Positions::new(0));
+        let housekeeper = Housekeeper::new(
+            HousekeeperConfig {
+                storage,
+                dir: "/log".into(),
+                file_size: 1024,
+                spares_max: 1,
+                metrics: Arc::default(),
+                positions: positions.clone(),
+            },
+            Vec::new(),
+        );
+        housekeeper.make(&housekeeper.spare_path()).unwrap();
+        let spare = housekeeper.take_spare().unwrap();
+        let count = Arc::new(Count::default());
+        let (mut asked, mut wait) = (SpareAsked::default(), RoomWait::new(positions));
+        let mut poll = || {
+            let look = || housekeeper.has_spare(&mut asked).then_some(());
+            wait.poll(&Waker::from(count.clone()), look).is_ready()
+        };
+        assert!(!poll());
+        housekeeper.return_spare(spare);
+        assert_eq!(count.0.load(SeqCst), 1);
+        assert!(poll());
+    }
 }

@@ -58,13 +58,14 @@ impl<W: WalTypes> Worker<W> {
         // The final name proves that header and first frame are durable.
         let under_way = &self.shared.metrics.sync_under_way;
         under_way.during(|| chunk.sync())?;
-        let naming = self.shared.housekeeper.naming();
-        self.name_chunk(&spare.path, &path)?;
+        // With the wait for a removal's sync of the directory, which may hang too.
+        under_way.during(|| {
+            let _naming = self.shared.housekeeper.naming();
+            self.name_chunk(&spare.path, &path)?;
+            // The new name must be durable before a record in it is acknowledged.
+            self.storage.sync_dir(&self.dir).map_err(|e| Error::io("sync directory", &self.dir, e))
+        })?;
         chunk.set_path(path);
-        // The new name must be durable before a record in it is acknowledged.
-        let synced = under_way.during(|| self.storage.sync_dir(&self.dir));
-        synced.map_err(|e| Error::io("sync directory", &self.dir, e))?;
-        drop(naming);
         report(|| log::info!("began {}", chunk.id()));
         self.chunk = Some(chunk);
         self.predecessor = checkpoint;

@@ -14,7 +14,6 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -92,11 +91,13 @@ fn micros(duration: Duration) -> u64 {
 /// What a program wants to hear of a slow sync.
 pub(crate) type OnSlowSync = Arc<dyn Fn(Duration) + Send + Sync>;
 
-/// The thread that watches for slow syncs. It ends when this is dropped.
+/// The thread that watches for slow syncs. It begins no call once this is dropped, and ends.
+///
+/// Nobody waits for its end: a call under way may itself wait for the thread that drops this, as one that closes the
+/// log does.
 #[derive(Debug)]
 pub(crate) struct SlowSyncWatch {
     stop: Arc<Stop>,
-    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -111,32 +112,16 @@ impl SlowSyncWatch {
         let stop = Arc::<Stop>::default();
         let watched = stop.clone();
         let threshold = threshold.max(THRESHOLD_MIN);
-        let thread = std::thread::Builder::new()
-            .name("wal-watch".to_string())
-            .spawn(move || watch(&watched, &metrics, threshold, &*f))?;
-        Ok(SlowSyncWatch { stop, thread: Some(thread) })
-    }
-
-    /// Ends the watch, and waits for a call under way, unless it is this thread's.
-    pub(crate) fn end(mut self) {
-        self.stop.set();
-        let others = |thread: &JoinHandle<()>| thread.thread().id() != std::thread::current().id();
-        if let Some(thread) = self.thread.take().filter(others) {
-            let _panicked = thread.join().map_err(std::mem::forget);
-        }
+        let watch = move || watch(&watched, &metrics, threshold, &*f);
+        std::thread::Builder::new().name("wal-watch".to_string()).spawn(watch)?;
+        Ok(SlowSyncWatch { stop })
     }
 }
 
 impl Drop for SlowSyncWatch {
     fn drop(&mut self) {
-        self.stop.set();
-    }
-}
-
-impl Stop {
-    fn set(&self) {
-        *self.stopped.lock() = true;
-        self.changed.notify_all();
+        *self.stop.stopped.lock() = true;
+        self.stop.changed.notify_all();
     }
 }
 
@@ -152,11 +137,12 @@ fn watch(stop: &Stop, metrics: &Metrics, threshold: Duration, f: &dyn Fn(Duratio
             Some((_, age)) if age < threshold => pause = threshold - age,
             Some((sync, age)) if !*stopped => {
                 told = sync;
-                let called = MutexGuard::unlocked(&mut stopped, || catch(|| f(age)));
-                if called.is_none() {
-                    report(|| log::error!("on_slow_sync panicked; the log goes on"));
-                    report(|| metrics.callback_panic_count.fetch_add(1, Relaxed));
-                }
+                MutexGuard::unlocked(&mut stopped, || {
+                    if catch(|| f(age)).is_none() {
+                        report(|| log::error!("on_slow_sync panicked; the log goes on"));
+                        report(|| metrics.callback_panic_count.fetch_add(1, Relaxed));
+                    }
+                });
             }
             _ => {}
         }

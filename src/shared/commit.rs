@@ -127,7 +127,8 @@ impl<W: WalTypes, SM: StateMachine<W> + Clone> SharedWal<W, SM> {
     /// As `commit` and [`append_batch`](crate::ChunkedWal::append_batch); [`Error::EmptyBatch`].
     pub fn commit_batch(&self, batch: Batch<W>) -> Result<Commit> {
         self.core.refuse_inside("commit_batch")?;
-        self.core.until_ready(|core, asked| core.try_commit_batch(&batch, asked))
+        let mut batch = Some(batch);
+        self.core.until_ready(|core, asked| core.try_commit_batch(&mut batch, asked))
     }
 
     /// As [`commit_batch`](Self::commit_batch), awaiting what it would block for, as
@@ -138,26 +139,33 @@ impl<W: WalTypes, SM: StateMachine<W> + Clone> SharedWal<W, SM> {
     /// As `commit_batch`.
     pub fn commit_batch_async(&self, batch: Batch<W>) -> impl Future<Output = Result<Commit>> + use<W, SM> {
         let core = self.core.clone();
+        let mut batch = Some(batch);
         let mut wait = RoomWait::new(core.positions.clone());
         let mut asked = SpareAsked::default();
         std::future::poll_fn(move |context| {
             core.refuse_inside("commit_batch_async")?;
-            wait.poll(context.waker(), || core.try_commit_batch(&batch, &mut asked))
+            wait.poll(context.waker(), || core.try_commit_batch(&mut batch, &mut asked))
         })
     }
 }
 
 impl<W: WalTypes, SM: StateMachine<W> + Clone> Core<W, SM> {
-    /// Commits the batch, unless it would wait.
-    fn try_commit_batch(&self, batch: &Batch<W>, asked: &mut SpareAsked) -> Option<Result<Commit>> {
-        if batch.is_empty() {
+    /// Takes the batch and commits it, unless it would wait.
+    fn try_commit_batch(
+        &self,
+        batch: &mut Option<Batch<W>>,
+        asked: &mut SpareAsked,
+    ) -> Option<Result<Commit>> {
+        if batch.as_ref().is_some_and(Batch::is_empty) {
             return Some(Err(Error::EmptyBatch));
         }
         self.attempt(Wants::Append, asked, |wal| {
             if wal.is_open_chunk_full() {
                 wal.close_open_chunk_with(self.read(SM::checkpoint))?;
             }
-            let (segment, ticket) = wal.commit_batch(batch, || self.state.write())?;
+            // As an action.
+            let batch = batch.take().ok_or(Error::Closed)?;
+            let (segment, ticket) = wal.commit_batch(&batch, || self.write())?;
             Ok(Commit { segment, ticket })
         })
     }
@@ -172,7 +180,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Core<W, SM> {
             }
             // It is there, unless a future is polled again after its end.
             let action = action.take().ok_or(Error::Closed)?;
-            let (segment, ticket) = wal.commit(action, || self.state.write())?;
+            let (segment, ticket) = wal.commit(action, || self.write())?;
             Ok(Commit { segment, ticket })
         })
     }

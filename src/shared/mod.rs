@@ -8,18 +8,21 @@
 //! - One lock orders all commits, so the order of application is the order in the log.
 //! - No thread waits for the worker or for the disk while it holds that lock, except on a full disk: a commit that finds
 //!   no room in the queue, or no file for the next chunk, releases the lock and waits.
-//! - The state has a lock of its own, taken after the first, and held for the application alone.
+//! - The state has a lock of its own, taken after the first, and held for the application alone. So a callback that the
+//!   log's holder waits for may read.
 
 mod close;
 mod commit;
 mod snapshot;
+mod state;
 
 use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use self::close::Closing;
+use self::state::State;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::flush::{Inside, Positions, Progress, ProgressHandle, SpareAsked};
@@ -28,6 +31,7 @@ use crate::record::{StateMachine, WalTypes};
 use crate::wal::{ChunkedWal, Wants};
 
 pub use commit::Commit;
+pub use state::SharedState;
 
 /// A log and its state machine, for any number of threads and tasks: clone it, and commit from each.
 ///
@@ -90,7 +94,9 @@ pub use commit::Commit;
 /// # In a callback
 ///
 /// Inside [`read`](Self::read), [`with_log`](Self::with_log), the state machine and the codec, and in a callback of the
-/// log, a call that needs the log's lock could wait for itself: it returns [`Error::WouldDeadlock`].
+/// log, a call that needs the log's lock could wait for itself: it returns [`Error::WouldDeadlock`]. A `read` is allowed
+/// in all of them except where this thread changes the state: in [`StateMachine::apply`] and in [`SharedState::change`],
+/// where it panics.
 ///
 /// # Closing
 ///
@@ -103,7 +109,7 @@ pub struct SharedWal<W: WalTypes, SM> {
 struct Core<W: WalTypes, SM> {
     /// None once it is closed. Locked before `state`.
     log: Mutex<Option<ChunkedWal<W>>>,
-    state: RwLock<SM>,
+    state: State<SM>,
     closing: Arc<Closing>,
     /// Held for a whole snapshot: an older one must not replace a newer one.
     snapshot: Mutex<()>,
@@ -119,7 +125,7 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
             positions: wal.positions().clone(),
             reader: wal.reader(),
             log: Mutex::new(Some(wal)),
-            state: RwLock::new(state_machine),
+            state: State::new(state_machine),
             closing: Arc::default(),
             snapshot: Mutex::default(),
         };
@@ -139,27 +145,47 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
 
     /// Looks at the state. Any number of threads may look at once.
     ///
-    /// It waits for a commit that is being applied. As long as `look` runs, no commit is applied, and so no later one
-    /// is appended: keep it short, and clone what takes long.
+    /// It waits for a commit that is being applied or waits to be. As long as `look` runs, no commit is applied, and so
+    /// no later one is appended: keep it short, and clone what takes long.
     ///
-    /// Inside `look` a commit returns [`Error::WouldDeadlock`]. Another `read` is allowed.
+    /// Inside `look` a commit returns [`Error::WouldDeadlock`]. Another `read` on the same thread is allowed. Don't wait
+    /// there for a commit or a read of another thread: that one may wait for this.
+    ///
+    /// # Panics
+    ///
+    /// On a thread that changes the state, in [`StateMachine::apply`] or [`SharedState::change`].
     pub fn read<R>(&self, look: impl FnOnce(&SM) -> R) -> R {
         self.core.read(look)
     }
 
-    /// Runs `work` with the log and the state, for everything else: rotating, draining, statistics. All commits and
-    /// reads wait meanwhile. `work` must apply each record that it appends.
+    /// Runs `work` with the log and the state, for everything else: rotating, draining, statistics. All commits wait
+    /// meanwhile; reads go on. `work` must apply each record that it appends:
+    ///
+    /// ```
+    /// # use chunked_wal::{Error, SharedWal, StateMachine, WalTypes};
+    /// fn last_word<W: WalTypes, SM: StateMachine<W>>(wal: &SharedWal<W, SM>, word: W::Action) -> Result<(), Error> {
+    ///     wal.with_log(|log, state| {
+    ///         log.append_and_apply(word, state)?;
+    ///         log.close_open_chunk(state)?;
+    ///         log.wait_idle()
+    ///     })?
+    /// }
+    /// ```
+    ///
+    /// `work` may wait for the log, and so for its callbacks, but not for a commit of another thread.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`], and [`Error::WouldDeadlock`] [in a callback](Self#in-a-callback).
-    pub fn with_log<R>(&self, work: impl FnOnce(&mut ChunkedWal<W>, &mut SM) -> R) -> Result<R> {
+    pub fn with_log<R>(
+        &self,
+        work: impl FnOnce(&mut ChunkedWal<W>, &mut SharedState<'_, W, SM>) -> R,
+    ) -> Result<R> {
         self.core.refuse_inside("with_log")?;
         let mut log = self.core.log.lock();
         let wal = log.as_mut().ok_or(Error::Closed)?;
-        let mut state = self.core.state.write();
-        let _inside = Inside::enter(self.core.identity());
-        Ok(work(wal, &mut state))
+        let _inside = Inside::enter(self.core.identity(Held::Log));
+        Ok(work(wal, &mut SharedState::new(&self.core)))
     }
 
     /// Returns the log's progress; after a close, its last progress.
@@ -178,23 +204,33 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
     }
 }
 
+/// What a thread holds of a [`Core`].
+#[derive(Debug, Clone, Copy)]
+enum Held {
+    /// The log's lock.
+    Log,
+    /// The state's, to read it.
+    State,
+    /// The turn to take a snapshot.
+    Snapshot,
+}
+
 impl<W: WalTypes, SM> Core<W, SM> {
-    /// Distinguishes threads that hold one of its locks.
-    fn identity(&self) -> usize {
-        std::ptr::from_ref(self).addr()
+    /// Distinguishes threads that hold this; an address in the core, so no other core's.
+    fn identity(&self, held: Held) -> usize {
+        std::ptr::from_ref(self).addr() + held as usize
+    }
+
+    /// Whether this thread holds the log's lock or the state's, or is one that a holder may wait for.
+    fn is_inside(&self) -> bool {
+        [self.identity(Held::Log), self.identity(Held::State), self.positions.identity()]
+            .into_iter()
+            .any(Inside::is)
     }
 
     /// An error if this thread holds a lock that `method` needs, or may be one that the holder waits for.
     fn refuse_inside(&self, method: &'static str) -> Result<()> {
-        Inside::refuse_wait(self.identity(), method)?;
-        Inside::refuse_wait(self.positions.identity(), method)
-    }
-
-    fn read<R>(&self, look: impl FnOnce(&SM) -> R) -> R {
-        // Recursive: a commit that waits must not come between two reads of one thread.
-        let state = self.state.read_recursive();
-        let _inside = Inside::enter(self.identity());
-        look(&state)
+        if self.is_inside() { Err(Error::WouldDeadlock { method }) } else { Ok(()) }
     }
 
     /// Does `work` under the lock; `None` if it would wait for the worker.
@@ -206,7 +242,7 @@ impl<W: WalTypes, SM> Core<W, SM> {
     ) -> Option<Result<T>> {
         let mut log = self.log.lock();
         let Some(wal) = log.as_mut() else { return Some(Err(Error::Closed)) };
-        let _inside = Inside::enter(self.identity());
+        let _inside = Inside::enter(self.identity(Held::Log));
         wal.is_ready(wants, asked).then(|| work(wal))
     }
 }

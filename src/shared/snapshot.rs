@@ -1,6 +1,6 @@
 //! A snapshot of the state, and the removal of the chunks that it makes unnecessary.
 
-use super::SharedWal;
+use super::{Held, SharedWal};
 use crate::error::{Error, Result};
 use crate::flush::{Flush, Inside};
 use crate::position::ChunkId;
@@ -85,9 +85,9 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
         write: impl FnOnce(S, ChunkId) -> Result<u64, E>,
     ) -> Result<Vec<ChunkId>, E> {
         self.core.refuse_inside("snapshot_and_drain")?;
-        let snapshot = &self.core.snapshot;
-        Inside::refuse_wait(std::ptr::from_ref(snapshot).addr(), "snapshot_and_drain")?;
-        let _turn = snapshot.lock();
+        let has_turn = self.core.identity(Held::Snapshot);
+        Inside::refuse_wait(has_turn, "snapshot_and_drain")?;
+        let _turn = self.core.snapshot.lock();
         let mut take = Some(take);
         let (chunk_id, durable, taken) = self.core.until_ready(|core, asked| {
             core.attempt(Wants::Rotate, asked, |wal| {
@@ -100,7 +100,7 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
         })?;
         durable.wait()?;
         let covered = {
-            let _inside = Inside::enter(std::ptr::from_ref(snapshot).addr());
+            let _inside = Inside::enter(has_turn);
             write(taken, chunk_id)?
         };
         let drained = self.core.until_ready(|core, asked| {

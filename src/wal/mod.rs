@@ -515,9 +515,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             let _dropped = thread.join().map_err(std::mem::forget);
         }
         // Last, because the last sync may hang too.
-        if let Some(watch) = self.watch.take() {
-            watch.end();
-        }
+        self.watch = None;
         match positions.cause() {
             Some(cause) => Err(cause.poisoned()),
             None => housekeeper.untold_error().map_or(Ok(()), Err),

@@ -61,9 +61,11 @@ impl<W: WalTypes> OpenOptions<W> {
     /// so far: once for each such sync. So a disk that hangs is reported while it hangs, and all that waits for it can
     /// be told why. [`FlushMetrics::sync_age_us`](crate::FlushMetrics::sync_age_us) shows whether it still hangs.
     ///
-    /// Every sync of the log's flushes and rotations counts, on whatever thread. `f` runs on a thread of its own, which
-    /// only a log with this option has; it wakes once in each `threshold`, of which the shortest is 1 ms. `f` may call
-    /// the log; a call that waits for durability waits for the sync. A panic of `f` is caught, logged and counted.
+    /// Every sync of the log's flushes and rotations counts, on whatever thread, with a rotation's wait for the sync of
+    /// a removal in the same directory. `f` runs on a thread of its own, which only a log with this option has; it wakes
+    /// once in each `threshold`, of which the shortest is 1 ms. `f` may call the log; a call that waits for durability
+    /// waits for the sync. A panic of `f` is caught, logged and counted. A close does not wait for `f`, which may close
+    /// the log itself: a call under way may end after it, and none begins.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -1,11 +1,13 @@
 //! A disk that hangs is seen while it hangs.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chunked_wal::Flush;
 use chunked_wal::storage::OpKind;
+use chunked_wal::{Flush, SharedWal};
 
 use crate::common::*;
 
@@ -151,4 +153,58 @@ fn a_watcher_that_panics_or_holds_the_log_harms_nobody() {
     wait_until("the log is dropped", || log.try_lock().is_ok_and(|log| log.is_none()));
     let open = || disk.try_open();
     wait_until("the lock is free", || open().is_ok());
+}
+
+#[test]
+fn a_directory_that_hangs_for_a_removal_is_told_once_a_rotation_waits_for_it() {
+    let disk = Disk::default();
+    let (mut wal, calls) = open_watched(&disk);
+    wal.append(&action("a")).unwrap();
+    wal.close_open_chunk(&List::default()).unwrap();
+    // The next chunk's file is made before, since the housekeeper will hang.
+    while !wal.is_open_chunk_full() {
+        wal.append(&action("b")).unwrap();
+    }
+    wal.wait_idle().unwrap();
+    calls.lock().unwrap().clear();
+    let gate = Gate::new(&disk.storage, |op| op.kind == OpKind::SyncDir);
+    let ids = wal.drain_closed_chunks_while(|_| true);
+    wal.remove_chunks(ids).unwrap();
+    gate.wait_for(1);
+    assert_eq!(wal.flush_metrics().sync_age_us, 0, "nothing waits for the removal");
+    wal.close_open_chunk(&List::default()).unwrap();
+    let begun = Instant::now();
+    while calls.lock().unwrap().is_empty() && begun.elapsed() < Duration::from_secs(30) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let age = wal.flush_metrics().sync_age_us;
+    gate.open();
+    assert_eq!(calls.lock().unwrap().len(), 1);
+    assert!(age > 0);
+    wal.wait_idle().unwrap();
+}
+
+#[test]
+fn a_slow_sync_may_close_the_log_that_is_closing() {
+    let disk = Disk::default();
+    let shared = Arc::new(OnceLock::<SharedWal<Words, List>>::new());
+    let called = Arc::new(AtomicBool::new(false));
+    let (closes, calls) = (shared.clone(), called.clone());
+    let options = disk.options().on_slow_sync(THRESHOLD, move |_| {
+        if let Some(wal) = closes.get() {
+            calls.store(true, SeqCst);
+            wal.close().unwrap();
+        }
+    });
+    let log = options.open(&mut List::default()).unwrap();
+    let wal = shared.get_or_init(|| SharedWal::new(log, List::default())).clone();
+    wal.commit("a".into()).unwrap().wait().unwrap();
+    disk.storage.pause_syncs(true);
+    let closer = thread::spawn(move || wal.close().unwrap());
+    wait_until("called", || called.load(SeqCst));
+    thread::sleep(THRESHOLD);
+    disk.storage.pause_syncs(false);
+    wait_until("closed", || closer.is_finished());
+    closer.join().unwrap();
+    disk.try_open().unwrap();
 }

@@ -13,6 +13,7 @@ mod model;
 mod payloads;
 mod said;
 mod shared;
+mod shared_waits;
 mod snapshots;
 mod stress;
 mod users;
