@@ -1,5 +1,6 @@
 //! The contestants of one case take turns: each has one turn in every round, so that other load on the
-//! machine affects all of them alike.
+//! machine affects all of them alike. Each round has another order, so that no contestant always comes
+//! after the same one.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::peer::Fit;
 use crate::peer::Peer;
+use crate::stats::Random;
 use crate::stats::median;
 use crate::watchdog::watch;
 use crate::workload::Workload;
@@ -40,6 +42,15 @@ pub(crate) struct Row {
     pub(crate) rounds: Vec<f64>,
     /// Why the row is not to be compared: the contestant does not sync.
     pub(crate) not_compared: Option<&'static str>,
+}
+
+impl Row {
+    /// The least and the greatest value of all rounds.
+    pub(crate) fn spread(&self) -> (f64, f64) {
+        let least = self.rounds.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = self.rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        (least, most)
+    }
 }
 
 /// A contestant that failed.
@@ -144,16 +155,22 @@ impl<'a> Contest<'a> {
     /// Runs all rounds and reports.
     pub(crate) fn run(mut self) {
         let prepared = self.started.elapsed().as_secs_f64();
+        let mut random = Random::new(self.entries.len() as u64);
         for _ in 0..self.rounds {
             let mut failed = Vec::new();
-            for (i, entry) in self.entries.iter_mut().enumerate() {
+            let mut order: Vec<usize> = (0..self.entries.len()).collect();
+            random.shuffle(&mut order);
+            for i in order {
+                let entry = &mut self.entries[i];
                 let _watched = watch(format!("{} {}: {}", self.workload, self.case, entry.name));
                 match (entry.turn)() {
                     Ok(values) => entry.values.push(values),
                     Err(error) => failed.push((i, error)),
                 }
             }
-            for (i, error) in failed.into_iter().rev() {
+            // The last one first, so that the other places stay right.
+            failed.sort_by_key(|(i, _)| std::cmp::Reverse(*i));
+            for (i, error) in failed {
                 let entry = self.entries.remove(i);
                 self.fail(&entry.name, &error);
             }
@@ -183,18 +200,19 @@ impl<'a> Contest<'a> {
         let mut line = format!("  {:24}", entry.name);
         for (i, Value { metric, unit, .. }) in first.iter().enumerate() {
             let rounds: Vec<f64> = entry.values.iter().map(|values| values[i].value).collect();
-            let median = median(&rounds);
-            line.push_str(&format!(" {metric} {median:.2} {unit}  "));
-            self.report.rows.push(Row {
+            let row = Row {
                 workload: self.workload,
                 case: self.case.clone(),
                 contestant: entry.name.clone(),
                 metric,
                 unit,
-                median,
+                median: median(&rounds),
                 rounds,
                 not_compared: entry.not_compared,
-            });
+            };
+            let (least, most) = row.spread();
+            line.push_str(&format!(" {metric} {:.2} ({least:.2}–{most:.2}) {unit}  ", row.median));
+            self.report.rows.push(row);
         }
         if entry.not_compared.is_some() {
             line.push_str("(does not sync)");

@@ -66,7 +66,7 @@ impl Scale {
         }
     }
 
-    /// All workloads in a minute.
+    /// All workloads in a few minutes.
     pub(crate) fn quick() -> Self {
         Scale {
             rounds: 3,

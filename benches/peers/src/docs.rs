@@ -12,13 +12,15 @@ use crate::machine::Machine;
 use crate::peer::Fit;
 use crate::peers;
 use crate::plot;
+use crate::results;
 use crate::table;
 use crate::workload::Workload;
 
 const BEGIN: &str = "<!-- Written by benches/peers from here on: do not edit. -->\n";
 const END: &str = "<!-- Written by benches/peers up to here. -->\n";
 
-/// Writes a report into `benchmarks.md` and `benchmarks/` of the documents.
+/// Writes a report into `benchmarks.md` and `benchmarks/` of the documents: the tables, the plots, and the
+/// figures of this release, to be compared with those of others.
 pub(crate) fn write(docs: &Path, machine: &Machine, report: &Report) -> Result<()> {
     let plots = docs.join("benchmarks");
     fs::create_dir_all(&plots)?;
@@ -29,6 +31,7 @@ pub(crate) fn write(docs: &Path, machine: &Machine, report: &Report) -> Result<(
             drawn.push((workload, name));
         }
     }
+    results::write(&plots.join(format!("{}.json", results::version()?)), machine, report)?;
     let path = docs.join("benchmarks.md");
     let page = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let page = replace(&page, &section(machine, report, &drawn)).with_context(|| {
@@ -79,11 +82,13 @@ fn section(machine: &Machine, report: &Report, drawn: &[(Workload, String)]) -> 
 /// Lists the peers that don't take part in a workload or are not compared, and why.
 fn left_out(report: &Report) -> String {
     let mut out = String::new();
-    let is_a_way_of_ours = |name: &str| name.starts_with("ours (") || name.starts_with("ours,");
-    for peer in peers::all().into_iter().filter(|peer| !is_a_way_of_ours(peer.name())) {
+    for peer in peers::all() {
         let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
         for workload in Workload::ALL {
             let (Fit::No(why) | Fit::DoesNotSync(why)) = peer.fit(workload) else { continue };
+            if why == peers::AS_THE_FIRST {
+                continue;
+            }
             match reasons.iter_mut().find(|(known, _)| *known == why) {
                 Some((_, workloads)) => workloads.push(workload.to_string()),
                 None => reasons.push((why, vec![workload.to_string()])),

@@ -1,8 +1,10 @@
 //! The same workloads on this crate, on other logs and on raw system calls.
 //!
 //! ```text
-//! cargo run --release --manifest-path benches/peers/Cargo.toml              everything, 10 minutes
-//! cargo run --release --manifest-path benches/peers/Cargo.toml -- --quick   one minute
+//! cargo run --release --manifest-path benches/peers/Cargo.toml              everything, an hour
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- --quick   some minutes
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- compare OLD.json NEW.json
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- scale     this log alone, large
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first error"))]
 
@@ -20,6 +22,8 @@ mod peer;
 mod peers;
 mod plot;
 mod raw;
+mod results;
+mod scale;
 mod stats;
 mod syncs;
 mod table;
@@ -31,12 +35,12 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::Context as _;
 use anyhow::Result;
 use anyhow::ensure;
 use clap::Parser;
+use clap::Subcommand;
 
 use crate::contest::Report;
 use crate::context::Context;
@@ -48,8 +52,9 @@ use crate::workload::Workload;
 
 /// The same workloads on this crate, on other logs and on raw system calls.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Options {
-    /// All workloads in a minute, less exact.
+    /// All workloads in a few minutes, less exact.
     #[arg(long)]
     quick: bool,
 
@@ -71,11 +76,12 @@ struct Options {
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/logs"))]
     dir: PathBuf,
 
-    /// A directory for the results: `results.jsonl`, and plots as SVG.
+    /// A directory for the results: `results.json`, and plots as SVG.
     #[arg(long)]
     out: Option<PathBuf>,
 
-    /// Writes the results into docs/benchmarks.md and docs/benchmarks/, between the marks there.
+    /// Writes the results into docs/benchmarks.md, between the marks there, and into docs/benchmarks/: plots,
+    /// and the figures as JSON under the log's version.
     #[arg(long, conflicts_with_all = ["smoke", "only", "peers"])]
     write_docs: bool,
 
@@ -83,13 +89,33 @@ struct Options {
     #[arg(long)]
     check_syncs: bool,
 
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// The task of a child process, passed from this program to itself.
     #[arg(long, hide = true)]
     child: Option<String>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compares two files of results, like those in docs/benchmarks/.
+    Compare { old: PathBuf, new: PathBuf },
+
+    /// Measures this log alone where it is large: many bytes, many chunks, a long time.
+    Scale(scale::Options),
+}
+
 fn main() -> Result<()> {
     let options = Options::parse();
+    match &options.command {
+        Some(Command::Compare { old, new }) => {
+            print!("{}", results::compare(old, new)?);
+            return Ok(());
+        }
+        Some(Command::Scale(scale)) => return scale::run(scale),
+        None => {}
+    }
     if let Some(task) = &options.child {
         let task: child::Task = serde_json::from_str(task)?;
         println!("{}", serde_json::to_string(&task.execute()?)?);
@@ -142,27 +168,14 @@ fn measure(options: &Options, context: &Context, machine: &Machine) -> Result<()
     let failed = report.failures.len();
     ensure!(failed == 0 || !options.smoke, "{failed} failed");
     if let Some(out) = &options.out {
-        write_results(out, machine, &report)?;
+        fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
+        results::write(&out.join("results.json"), machine, &report)?;
+        for workload in Workload::ALL {
+            plot::draw(&report, machine, workload, &out.join(format!("{workload}.svg").to_lowercase()))?;
+        }
     }
     if options.write_docs {
         docs::write(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")), machine, &report)?;
-    }
-    Ok(())
-}
-
-/// Writes one line of JSON for the machine, and one for each row and failure; and the plots.
-fn write_results(out: &Path, machine: &Machine, report: &Report) -> Result<()> {
-    fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
-    let mut lines = vec![serde_json::to_string(machine)?];
-    for row in &report.rows {
-        lines.push(serde_json::to_string(row)?);
-    }
-    for failure in &report.failures {
-        lines.push(serde_json::to_string(failure)?);
-    }
-    fs::write(out.join("results.jsonl"), lines.join("\n") + "\n")?;
-    for workload in Workload::ALL {
-        plot::draw(report, machine, workload, &out.join(format!("{workload}.svg").to_lowercase()))?;
     }
     Ok(())
 }
@@ -171,7 +184,7 @@ fn write_results(out: &Path, machine: &Machine, report: &Report) -> Result<()> {
 /// fails.
 fn run_again(links: &Path) -> std::io::Error {
     let Ok(program) = std::env::current_exe() else { return std::io::ErrorKind::NotFound.into() };
-    Command::new(program)
+    std::process::Command::new(program)
         .args(std::env::args_os().skip(1))
         .env(walrus::QUIET_VARIABLE, "1")
         .env(walrus::DIR_VARIABLE, links)

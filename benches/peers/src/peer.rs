@@ -34,11 +34,14 @@ pub(crate) struct Setup {
     pub(crate) many_at_once: bool,
     /// Whether the log is opened at its last checkpoint, where it can be. Otherwise all is replayed.
     pub(crate) at_checkpoint: bool,
+    /// The most bytes between two syncs, where that is known. A log that can't write without a sync is
+    /// given files that have room for so much.
+    pub(crate) unsynced_bytes: u64,
 }
 
 impl Setup {
     pub(crate) fn keeping(chunk_bytes: u64) -> Self {
-        Setup { chunk_bytes, forget: false, many_at_once: false, at_checkpoint: false }
+        Setup { chunk_bytes, forget: false, many_at_once: false, at_checkpoint: false, unsynced_bytes: 0 }
     }
 
     pub(crate) fn forgetting(chunk_bytes: u64) -> Self {
@@ -102,6 +105,9 @@ pub(crate) trait Log: Send {
         Ok(appended)
     }
 
+    /// Gets ready for so many completions. Not timed.
+    fn prepare_completions(&mut self, _count: u64) {}
+
     /// Appends `count` records, each with its own completion that reports when the record is durable;
     /// returns once all have completed.
     fn append_with_completions(&mut self, _count: u64) -> Result<()> {
@@ -132,8 +138,35 @@ impl<L: Log> SharedLog for Mutex<L> {
 
 /// Reads records from any thread.
 pub(crate) trait RandomReads: Send + Sync {
-    /// Reads a record by its number, from 0, and checks it as far as the log does; returns its length.
-    fn read(&self, record: u64) -> Result<usize>;
+    /// Looks up the places of records by their numbers, from 0. Not timed, so that no table of places
+    /// affects a figure.
+    fn find<'a>(&'a self, records: &[u64]) -> Box<dyn Found + 'a>;
+}
+
+/// Records that were found, to be read by one thread.
+pub(crate) trait Found {
+    /// Reads the `i`th of them, and checks it as far as the log does; returns its length.
+    fn read(&self, i: usize) -> Result<usize>;
+}
+
+/// Places, and how a record is read there.
+struct Places<P, R> {
+    places: Vec<P>,
+    read: R,
+}
+
+impl<P, R: Fn(&P) -> Result<usize>> Found for Places<P, R> {
+    fn read(&self, i: usize) -> Result<usize> {
+        (self.read)(&self.places[i])
+    }
+}
+
+/// Records at these places.
+pub(crate) fn found<'a, P: 'a>(
+    places: impl Iterator<Item = P>,
+    read: impl Fn(&P) -> Result<usize> + 'a,
+) -> Box<dyn Found + 'a> {
+    Box::new(Places { places: places.collect(), read })
 }
 
 /// A payload of `len` bytes, without long runs of one byte, in case something compresses.

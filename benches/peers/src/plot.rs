@@ -23,7 +23,7 @@ use crate::workload::Workload;
 fn metric(workload: Workload) -> &'static str {
     match workload {
         Workload::S1 => "p50",
-        Workload::S2 | Workload::S3 => "rate",
+        Workload::S2 | Workload::S3 | Workload::S10 => "rate",
         Workload::S4 => "with sync",
         Workload::S5 => "per record",
         Workload::S6 => "open",

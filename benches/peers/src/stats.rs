@@ -1,4 +1,4 @@
-//! Medians and quantiles.
+//! Medians, quantiles, and an order by chance.
 
 /// The value below which a share `q` (0 to 1) of the values lie: the nearest rank of a sorted slice.
 /// NaN of nothing.
@@ -22,6 +22,27 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// Numbers by chance, the same in every run.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Random(seed)
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+
+    pub(crate) fn shuffle<T>(&mut self, values: &mut [T]) {
+        for i in (1..values.len()).rev() {
+            values.swap(i, self.below(i as u64 + 1) as usize);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +57,20 @@ mod tests {
         assert_eq!(quantile(&values, 0.0), 1.0);
         assert_eq!(quantile(&[7.0], 0.999), 7.0);
         assert!(quantile(&[], 0.5).is_nan());
+    }
+
+    #[test]
+    fn every_value_comes_to_every_place() {
+        let mut random = Random::new(3);
+        let mut seen = [[false; 3]; 3];
+        for _ in 0..100 {
+            let mut values = [0, 1, 2];
+            random.shuffle(&mut values);
+            for (place, value) in values.into_iter().enumerate() {
+                seen[place][value] = true;
+            }
+        }
+        assert_eq!(seen, [[true; 3]; 3]);
     }
 
     #[test]

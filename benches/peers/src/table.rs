@@ -15,22 +15,28 @@ pub(crate) fn goals(report: &Report) -> String {
         "| | limit | ours | best peer | ours ÷ limit | ours ÷ best peer | goal | reached |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |\n",
     );
-    for Judgement { goal, ours, limit, best_peer, reached } in judge(report) {
+    for Judgement { goal, ours, limit, best_peer, reached, is_close } in judge(report) {
         let Row { workload, case, metric, unit, .. } = ours;
         let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
-        let value = |row: Option<&Row>| row.map_or("–".to_owned(), |row| number(row.median));
+        let limit_shown =
+            limit.map_or("–".to_owned(), |row| format!("{} ({})", number(row.median), row.contestant));
         let ratio = |row: Option<&Row>| row.map_or("–".to_owned(), |row| number(ours.median / row.median));
         let peer =
             best_peer.map_or("–".to_owned(), |row| format!("{} ({})", number(row.median), row.contestant));
         let _ = writeln!(
             out,
             "| {workload} {case}: {metric}{unit} | {} | {} | {peer} | {} | {} | {} | {} |",
-            value(limit),
-            number(ours.median),
+            limit_shown,
+            with_spread(ours),
             ratio(limit),
             ratio(best_peer),
             goal.text,
-            if reached { "yes" } else { "**no**" },
+            match (reached, is_close) {
+                (true, false) => "yes",
+                (true, true) => "yes, not in every round",
+                (false, false) => "**no**",
+                (false, true) => "**no**, but in some rounds",
+            },
         );
     }
     out
@@ -80,7 +86,7 @@ fn table(out: &mut String, title: &str, rows: &[&Row]) {
                 Some(row) if row.not_compared.is_some() => {
                     write!(out, " {} (does not sync) |", number(row.median))
                 }
-                Some(row) => write!(out, " {} |", number(row.median)),
+                Some(row) => write!(out, " {} |", with_spread(row)),
                 None => write!(out, " – |"),
             };
         }
@@ -99,6 +105,13 @@ fn distinct<'a, T: PartialEq>(rows: &[&'a Row], value: impl Fn(&'a Row) -> T) ->
         }
     }
     values
+}
+
+/// A figure, and the least and the greatest of its rounds if they differ.
+fn with_spread(row: &Row) -> String {
+    let (least, most) = row.spread();
+    let [median, least, most] = [row.median, least, most].map(number);
+    if least == most { median } else { format!("{median} ({least}–{most})") }
 }
 
 /// A number with three digits that count.
@@ -132,10 +145,11 @@ mod tests {
     fn a_table_has_a_line_for_each_contestant_and_a_column_for_each_case() {
         let mut rows = vec![row("64 B", "raw", 89.0), row("64 B", "ours", 92.34), row("256 B", "ours", 1.0)];
         rows[1].not_compared = Some("never calls fsync");
+        rows[0].rounds = vec![89.0, 85.5, 1234.0];
         let expected = "\
             | p50, µs | 64 B | 256 B |\n\
             | --- | ---: | ---: |\n\
-            | raw | 89.0 | – |\n\
+            | raw | 89.0 (85.5–1234) | – |\n\
             | ours | 92.3 (does not sync) | 1.00 |\n\n";
         assert_eq!(workload(&Report { rows, failures: Vec::new() }, Workload::S1), expected);
     }
@@ -146,8 +160,7 @@ mod tests {
             vec![row("64 B", "raw reused", 100.0), row("64 B", "ours", 110.0), row("64 B", "okaywal", 88.0)];
         let goals = goals(&Report { rows, failures: Vec::new() });
         let line = goals.lines().last().unwrap();
-        let expected =
-            "| S1 64 B: p50, µs | 100 | 110 | 88.0 (okaywal) | 1.10 | 1.25 | ≤ 1.05 × limit | **no** |";
+        let expected = "| S1 64 B: p50, µs | 100 (raw reused) | 110 | 88.0 (okaywal) | 1.10 | 1.25 | ≤ 1.05 × limit | **no** |";
         assert_eq!(line, expected);
     }
 

@@ -18,12 +18,13 @@ pub(crate) enum Workload {
     S7,
     S8,
     S9,
+    S10,
 }
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 9] = {
+    pub(crate) const ALL: [Workload; 10] = {
         use Workload::*;
-        [S1, S2, S3, S4, S5, S6, S7, S8, S9]
+        [S1, S2, S3, S4, S5, S6, S7, S8, S9, S10]
     };
 
     pub(crate) fn title(self) -> &'static str {
@@ -37,6 +38,7 @@ impl Workload {
             Workload::S7 => "random reads of one record, cached",
             Workload::S8 => "durable appends while chunks rotate and old ones are removed",
             Workload::S9 => "what an idle log costs",
+            Workload::S10 => "batches, each made durable by one blocking sync",
         }
     }
 }
@@ -52,7 +54,7 @@ impl FromStr for Workload {
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let found = Workload::ALL.into_iter().find(|w| format!("{w:?}").eq_ignore_ascii_case(name));
-        found.ok_or_else(|| anyhow!("no such workload: `{name}`; there are S1 to S9"))
+        found.ok_or_else(|| anyhow!("no such workload: `{name}`; there are S1 to S10"))
     }
 }
 
@@ -63,7 +65,7 @@ mod tests {
     #[test]
     fn names_are_read_in_either_case() {
         assert_eq!("s4".parse::<Workload>().unwrap(), Workload::S4);
-        assert_eq!("S9".parse::<Workload>().unwrap(), Workload::S9);
-        assert!("S10".parse::<Workload>().is_err());
+        assert_eq!("S10".parse::<Workload>().unwrap(), Workload::S10);
+        assert!("S11".parse::<Workload>().is_err());
     }
 }

@@ -1,11 +1,12 @@
-//! `chunked-wal` 0.2, the predecessor of this crate. Its worker waits a millisecond for more flushes
-//! unless it is configured not to. It is configured so where no more can come, but not where that wait
-//! is the only way to share a sync.
+//! `chunked-wal` 0.2, the predecessor of this crate. Its worker waits for more flushes, a millisecond unless
+//! configured. It is configured not to where no more can come, and left as it is, or told to wait 50 µs,
+//! where that wait is the only way to share a sync.
 
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::sync::mpsc::SyncSender;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -27,43 +28,63 @@ use chunked_wal_02::WALRecord;
 use chunked_wal_02::WalTypes;
 use parking_lot::Mutex;
 
-use super::OURS_ALONE;
+use super::AS_THE_FIRST;
 use crate::peer::Fit;
+use crate::peer::Found;
 use crate::peer::Log;
 use crate::peer::Peer;
 use crate::peer::RandomReads;
 use crate::peer::Setup;
 use crate::peer::SharedLog;
+use crate::peer::found;
 use crate::workload::Workload;
 
 /// Bytes that gather in memory before they are handed to its worker.
 const PENDING_MAX: u64 = 1 << 20;
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ChunkedWal02;
+/// Bytes that a replay reads at a time.
+const READ_BUFFER: usize = 1 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChunkedWal02 {
+    Plain,
+    /// S2 and S3: waits 50 µs for more flushes.
+    Wait50,
+}
+
+type Done = SyncSender<io::Result<()>>;
 
 impl Peer for ChunkedWal02 {
     fn name(&self) -> &'static str {
-        "chunked-wal 0.2"
+        match self {
+            ChunkedWal02::Plain => "chunked-wal 0.2",
+            ChunkedWal02::Wait50 => "chunked-wal 0.2 (waits 50 µs)",
+        }
     }
 
     fn fit(&self, workload: Workload) -> Fit {
-        match workload {
-            Workload::S8 => Fit::No(OURS_ALONE),
-            _ => Fit::Yes,
+        match (self, workload) {
+            (ChunkedWal02::Plain, _) | (ChunkedWal02::Wait50, Workload::S2 | Workload::S3) => Fit::Yes,
+            _ => Fit::No(AS_THE_FIRST),
         }
     }
 
     fn open(&self, dir: &Path, setup: &Setup) -> Result<Box<dyn Log>> {
-        Ok(Box::new(open(dir, setup)?))
+        let wait = match self {
+            _ if !setup.many_at_once => Some(Duration::ZERO),
+            ChunkedWal02::Plain => None,
+            ChunkedWal02::Wait50 => Some(Duration::from_micros(50)),
+        };
+        Ok(Box::new(open(dir, setup, wait)?))
     }
 
     fn replay(&self, dir: &Path, setup: &Setup) -> Result<u64> {
-        Ok(open(dir, setup)?.count.0)
+        Ok(open(dir, setup, Some(Duration::ZERO))?.count.0)
     }
 
     fn random_reads(&self, dir: &Path, payload: &[u8], count: u64) -> Result<Box<dyn RandomReads>> {
-        let mut log = open(dir, &Setup::keeping(1 << 30))?;
+        let wait = Some(Duration::ZERO);
+        let mut log = open(dir, &Setup::keeping(1 << 30), wait)?;
         log.set_payload(payload);
         let chunk = log.wal.open_chunk_id();
         let mut segments = Vec::new();
@@ -74,7 +95,7 @@ impl Peer for ChunkedWal02 {
         log.sync()?;
         drop(log);
         // It is read from closed chunks alone: a chunk is closed once one more record finds it full.
-        let mut log = open(dir, &Setup::keeping(1))?;
+        let mut log = open(dir, &Setup::keeping(1), wait)?;
         log.set_payload(payload);
         log.append()?;
         log.wal.wait_worker_idle()?;
@@ -82,17 +103,16 @@ impl Peer for ChunkedWal02 {
     }
 }
 
-fn open(dir: &Path, setup: &Setup) -> Result<Log02> {
+fn open(dir: &Path, setup: &Setup, wait: Option<Duration>) -> Result<Log02> {
     let mut config = Config::new(dir.display());
     config.chunk_max_size = Some(setup.chunk_bytes as usize);
     config.chunk_max_records = Some(usize::MAX);
-    if !setup.many_at_once {
-        config.flush_batch_wait = Some(Duration::ZERO);
-    }
+    config.read_buffer_size = Some(READ_BUFFER);
+    config.flush_batch_wait = wait;
     let mut count = Count(0);
     let wal = ChunkedWal::open(Arc::new(config), &mut count, Arc::new(|_, _| {}))?;
     let record = WALRecord::Action(Checked(Vec::new()));
-    Ok(Log02 { wal, count, forget: setup.forget, record, size: 0, pending: 0 })
+    Ok(Log02 { wal, count, forget: setup.forget, record, size: 0, pending: 0, completions: None })
 }
 
 struct Log02 {
@@ -102,6 +122,8 @@ struct Log02 {
     record: WALRecord<Types>,
     size: u64,
     pending: u64,
+    /// A channel with room for the completions that are to come.
+    completions: Option<(Done, Receiver<io::Result<()>>)>,
 }
 
 impl Log02 {
@@ -116,7 +138,7 @@ impl Log02 {
         Ok(())
     }
 
-    fn flush(&mut self, sync: bool, done: Option<SyncSender<io::Result<()>>>) -> Result<()> {
+    fn flush(&mut self, sync: bool, done: Option<Done>) -> Result<()> {
         self.pending = 0;
         Ok(self.wal.send_pending(sync, done)?)
     }
@@ -147,8 +169,12 @@ impl Log for Log02 {
         Ok(wait.recv()??)
     }
 
+    fn prepare_completions(&mut self, count: u64) {
+        self.completions = Some(sync_channel(count as usize));
+    }
+
     fn append_with_completions(&mut self, count: u64) -> Result<()> {
-        let (done, wait) = sync_channel(count as usize);
+        let (done, wait) = self.completions.take().unwrap_or_else(|| sync_channel(count as usize));
         for _ in 0..count {
             self.append()?;
             self.flush(true, Some(done.clone()))?;
@@ -195,11 +221,12 @@ struct Reads {
 }
 
 impl RandomReads for Reads {
-    fn read(&self, record: u64) -> Result<usize> {
-        match self.reader.read_record(self.chunk, self.segments[record as usize])? {
+    fn find<'a>(&'a self, records: &[u64]) -> Box<dyn Found + 'a> {
+        let places = records.iter().map(|record| self.segments[*record as usize]);
+        found(places, |segment| match self.reader.read_record(self.chunk, *segment)? {
             WALRecord::Action(Checked(bytes)) => Ok(bytes.len()),
             WALRecord::Checkpoint(_) => Ok(0),
-        }
+        })
     }
 }
 
@@ -209,7 +236,7 @@ struct Types;
 impl WalTypes for Types {
     type Action = Checked;
     type Checkpoint = u64;
-    type Callback = SyncSender<io::Result<()>>;
+    type Callback = Done;
 }
 
 /// A payload: its type's number and its checksum are the action's business here.

@@ -12,13 +12,14 @@ use commitlog::message::MessageBuf;
 use commitlog::message::MessageSet;
 use parking_lot::Mutex;
 
-use super::OURS_ALONE;
 use crate::peer::Fit;
+use crate::peer::Found;
 use crate::peer::Log;
 use crate::peer::Peer;
 use crate::peer::RandomReads;
 use crate::peer::Setup;
 use crate::peer::SharedLog;
+use crate::peer::found;
 use crate::workload::Workload;
 
 const NEVER_SYNCS: &str = "its `flush` reaches the index at most; the segment file is never synced";
@@ -36,9 +37,9 @@ impl Peer for Commitlog {
 
     fn fit(&self, workload: Workload) -> Fit {
         match workload {
-            Workload::S1 | Workload::S2 | Workload::S4 => Fit::DoesNotSync(NEVER_SYNCS),
+            Workload::S1 | Workload::S2 | Workload::S4 | Workload::S10 => Fit::DoesNotSync(NEVER_SYNCS),
             Workload::S3 => Fit::No("nothing can be handed over and waited for later"),
-            Workload::S8 => Fit::No(OURS_ALONE),
+            Workload::S8 => Fit::No("never syncs, and keeps all segments"),
             _ => Fit::Yes,
         }
     }
@@ -69,8 +70,9 @@ impl Peer for Commitlog {
         log.append_many(count)?;
         log.sync()?;
         drop(log);
-        // It finds the end of a range by halving; one that allows exactly one message finds none.
-        let limit = ReadLimit::max_bytes(2 * (payload.len() + MESSAGE_HEADER) - 1);
+        // Whole messages are read. The limit is the least that has room for one, which halving its index
+        // finds only below it.
+        let limit = ReadLimit::max_bytes(payload.len() + MESSAGE_HEADER + 1);
         Ok(Box::new(Reads { log: open(dir, 1 << 30)?, limit }))
     }
 }
@@ -129,10 +131,12 @@ struct Reads {
 }
 
 impl RandomReads for Reads {
-    fn read(&self, record: u64) -> Result<usize> {
-        let messages = self.log.read(record, self.limit)?;
-        let message = messages.iter().next().ok_or_else(|| anyhow::anyhow!("no such message"))?;
-        ensure!(message.verify_hash(), "a wrong checksum");
-        Ok(message.payload().len())
+    fn find<'a>(&'a self, records: &[u64]) -> Box<dyn Found + 'a> {
+        found(records.iter().copied(), |offset| {
+            let messages = self.log.read(*offset, self.limit)?;
+            let message = messages.iter().next().ok_or_else(|| anyhow::anyhow!("no such message"))?;
+            ensure!(message.verify_hash(), "a wrong checksum");
+            Ok(message.payload().len())
+        })
     }
 }

@@ -17,7 +17,6 @@ use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use super::OURS_ALONE;
 use crate::peer::Fit;
 use crate::peer::Log;
 use crate::peer::Peer;
@@ -38,7 +37,6 @@ impl Peer for HiqliteWal {
             Workload::S3 => Fit::No("each append is synced on its own: as S1"),
             Workload::S5 | Workload::S7 => Fit::No("read through openraft's traits alone, entry by entry"),
             Workload::S6 => Fit::No("keeps segments of at most 4 GiB mapped and reads none to open"),
-            Workload::S8 => Fit::No(OURS_ALONE),
             _ => Fit::Yes,
         }
     }

@@ -15,8 +15,8 @@ pub(crate) mod walrus;
 
 use crate::peer::Peer;
 
-/// Why no other log takes part in S8.
-const OURS_ALONE: &str = "measured for this crate alone, against itself";
+/// Why another way to use a log takes no part in a workload.
+pub(crate) const AS_THE_FIRST: &str = "as the first way to use it";
 
 /// The peer of this name.
 pub(crate) fn by_name(name: &str) -> Option<&'static dyn Peer> {
@@ -31,13 +31,17 @@ pub(crate) fn names() -> Vec<&'static str> {
 /// All of them, in the order of turns and tables.
 pub(crate) fn all() -> Vec<&'static dyn Peer> {
     let mut all: Vec<&'static dyn Peer> = ours::ALL.iter().map(|peer| peer as &dyn Peer).collect();
-    let others: [&'static dyn Peer; 10] = [
-        &chunked_wal_02::ChunkedWal02,
-        &okaywal::OkayWal,
+    let others: [&'static dyn Peer; 14] = [
+        &chunked_wal_02::ChunkedWal02::Plain,
+        &chunked_wal_02::ChunkedWal02::Wait50,
+        &okaywal::OkayWal::Plain,
+        &okaywal::OkayWal::Checkpoints,
+        &okaywal::OkayWal::Defaults,
         &raft_engine::RaftEngine,
         &open_wal::OpenWal,
         &wal_db::WalDb,
-        &nodedb_wal::NodedbWal,
+        &nodedb_wal::NodedbWal::Plain,
+        &nodedb_wal::NodedbWal::WrittenOnce,
         &hiqlite_wal::HiqliteWal,
         &walrus::WalrusRust,
         &commitlog::Commitlog,

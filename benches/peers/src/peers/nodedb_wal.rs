@@ -1,20 +1,18 @@
-//! `nodedb-wal`: `O_DIRECT`, a second file against torn writes (each sync is two), `fsync`.
+//! `nodedb-wal`: `O_DIRECT`, a second file against torn writes (each sync is two) unless it is switched off,
+//! `fsync`.
 
 use std::path::Path;
 
 use anyhow::Result;
-use anyhow::ensure;
-use nodedb_wal::GroupCommitter;
+use nodedb_wal::DwbMode;
 use nodedb_wal::RecordType;
 use nodedb_wal::SegmentedWal;
 use nodedb_wal::SegmentedWalConfig;
-use nodedb_wal::WalWriter;
-use nodedb_wal::group_commit::PendingWrite;
 use nodedb_wal::mmap_reader::MmapWalReader;
 use nodedb_wal::segment::discover_segments;
-use nodedb_wal::writer::WalWriterConfig;
+use parking_lot::Mutex;
 
-use super::OURS_ALONE;
+use super::AS_THE_FIRST;
 use crate::peer::Fit;
 use crate::peer::Log;
 use crate::peer::Peer;
@@ -24,28 +22,37 @@ use crate::workload::Workload;
 
 const RECORD: u32 = RecordType::Put as u32;
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct NodedbWal;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NodedbWal {
+    Plain,
+    /// Without the second file.
+    WrittenOnce,
+}
 
 impl Peer for NodedbWal {
     fn name(&self) -> &'static str {
-        "nodedb-wal"
+        match self {
+            NodedbWal::Plain => "nodedb-wal",
+            NodedbWal::WrittenOnce => "nodedb-wal (DwbMode::Off)",
+        }
     }
 
     fn fit(&self, workload: Workload) -> Fit {
-        match workload {
-            Workload::S3 => Fit::No("a sync blocks: nothing can be handed over and waited for later"),
-            Workload::S7 => Fit::No("no read by place"),
-            Workload::S8 => Fit::No(OURS_ALONE),
-            _ => Fit::Yes,
+        use Workload::*;
+        match (self, workload) {
+            (_, S3) => Fit::No("a sync blocks: nothing can be handed over and waited for later"),
+            (_, S7) => Fit::No("no read by place"),
+            (NodedbWal::Plain, _) | (NodedbWal::WrittenOnce, S1 | S2 | S4 | S8 | S10) => Fit::Yes,
+            _ => Fit::No(AS_THE_FIRST),
         }
     }
 
     fn open(&self, dir: &Path, setup: &Setup) -> Result<Box<dyn Log>> {
         let mut config = SegmentedWalConfig::new(dir.to_owned());
         config.segment_target_size = setup.chunk_bytes;
-        // With O_DIRECT its readers stop at the padding after the first flush.
-        config.writer_config.use_direct_io = setup.forget;
+        if *self == NodedbWal::WrittenOnce {
+            config.writer_config.dwb_mode = Some(DwbMode::Off);
+        }
         let wal = SegmentedWal::open(config)?;
         let first = wal.active_segment_first_lsn();
         Ok(Box::new(NodedbLog { wal, payload: Vec::new(), forget: setup.forget, first }))
@@ -54,7 +61,7 @@ impl Peer for NodedbWal {
     fn replay(&self, dir: &Path, _setup: &Setup) -> Result<u64> {
         let mut count = 0;
         for segment in discover_segments(dir)? {
-            let mut reader = MmapWalReader::open(&segment.path)?;
+            let mut reader = MmapWalReader::open(&segment.path, None)?;
             while reader.next_record()?.is_some() {
                 count += 1;
             }
@@ -91,34 +98,17 @@ impl Log for NodedbLog {
     }
 
     fn share(self: Box<Self>) -> Box<dyn SharedLog> {
-        let path = self.wal.wal_dir().join("shared");
-        let writer = WalWriter::open(&path, WalWriterConfig::default());
-        Box::new(SharedNodedb {
-            writer: writer.map(std::sync::Mutex::new).map_err(|error| error.to_string()),
-            committer: GroupCommitter::new(),
-            payload: self.payload,
-        })
+        Box::new(SharedNodedb(Mutex::new(*self)))
     }
 }
 
-/// Its group commit knows one file, not segments.
-struct SharedNodedb {
-    writer: Result<std::sync::Mutex<WalWriter>, String>,
-    committer: GroupCommitter,
-    payload: Vec<u8>,
-}
+/// A sync makes the records of all threads durable that were appended before it: the next thread's finds
+/// nothing to do.
+struct SharedNodedb(Mutex<NodedbLog>);
 
 impl SharedLog for SharedNodedb {
     fn append_durable(&self) -> Result<()> {
-        let writer = self.writer.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
-        let write = PendingWrite {
-            record_type: RECORD,
-            tenant_id: 0,
-            vshard_id: 0,
-            database_id: 0,
-            payload: self.payload.clone(),
-        };
-        ensure!(self.committer.submit(writer, write)?.durable, "not durable");
-        Ok(())
+        self.0.lock().append()?;
+        self.0.lock().sync()
     }
 }

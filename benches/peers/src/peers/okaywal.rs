@@ -1,5 +1,6 @@
 //! `okaywal`: an entry is a list of chunks and is committed as a whole; a record is a chunk. Its commit
-//! always syncs, with other threads' commits.
+//! always syncs, with other threads' commits. A checkpoint frees a file: a log that is to keep its records
+//! has none.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -19,44 +20,61 @@ use okaywal::ReadChunkResult;
 use okaywal::SegmentReader;
 use okaywal::WriteAheadLog;
 
-use super::OURS_ALONE;
+use super::AS_THE_FIRST;
 use crate::peer::Fit;
+use crate::peer::Found;
 use crate::peer::Log;
 use crate::peer::Peer;
 use crate::peer::RandomReads;
 use crate::peer::Setup;
 use crate::peer::SharedLog;
+use crate::peer::found;
 use crate::workload::Workload;
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct OkayWal;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OkayWal {
+    /// Files of the size of the others' segments, and a large buffer; keeps records where the others do.
+    Plain,
+    /// S6: checkpoints as it goes, so that little is left to be recovered.
+    Checkpoints,
+    /// As it is configured unless told otherwise: files of a MiB, a buffer of 16 KiB, checkpoints.
+    Defaults,
+}
 
 impl Peer for OkayWal {
     fn name(&self) -> &'static str {
-        "okaywal"
+        match self {
+            OkayWal::Plain => "okaywal",
+            OkayWal::Checkpoints => "okaywal (with checkpoints)",
+            OkayWal::Defaults => "okaywal (defaults)",
+        }
     }
 
     fn fit(&self, workload: Workload) -> Fit {
-        match workload {
-            Workload::S3 => Fit::No("a commit blocks: nothing can be handed over and waited for later"),
-            Workload::S8 => Fit::No(OURS_ALONE),
-            _ => Fit::Yes,
+        use Workload::*;
+        match (self, workload) {
+            (_, S3) => Fit::No("a commit blocks: nothing can be handed over and waited for later"),
+            (OkayWal::Plain, _)
+            | (OkayWal::Checkpoints, S6)
+            | (OkayWal::Defaults, S1 | S2 | S4 | S6 | S10) => Fit::Yes,
+            _ => Fit::No(AS_THE_FIRST),
         }
     }
 
     fn open(&self, dir: &Path, setup: &Setup) -> Result<Box<dyn Log>> {
-        Ok(Box::new(OkayLog { log: open(dir, setup, Counting::default())?, payload: Vec::new() }))
+        let log = self.open_with(dir, setup, Counting::default())?;
+        Ok(Box::new(OkayLog { log, payload: Vec::new() }))
     }
 
     fn replay(&self, dir: &Path, setup: &Setup) -> Result<u64> {
         let counting = Counting::default();
         let count = counting.0.clone();
-        open(dir, setup, counting)?.shutdown()?;
+        self.open_with(dir, setup, counting)?.shutdown()?;
         Ok(count.load(Ordering::Relaxed))
     }
 
     fn random_reads(&self, dir: &Path, payload: &[u8], count: u64) -> Result<Box<dyn RandomReads>> {
-        let log = open(dir, &Setup::keeping(256 << 20), Counting::default())?;
+        let log = self.open_with(dir, &Setup::keeping(256 << 20), Counting::default())?;
         let mut entry = log.begin_entry()?;
         let written = (0..count).map(|_| Ok(entry.write_chunk(payload)?.position));
         let positions = written.collect::<Result<Vec<LogPosition>>>()?;
@@ -65,14 +83,23 @@ impl Peer for OkayWal {
     }
 }
 
-fn open(dir: &Path, setup: &Setup, counting: Counting) -> Result<WriteAheadLog> {
-    // To keep everything, the log must never start a checkpoint: it is one file.
-    let checkpoint_after = if setup.forget { setup.chunk_bytes / 4 * 3 } else { u64::MAX };
-    let config = Configuration::default_for(dir)
-        .preallocate_bytes(setup.chunk_bytes as u32)
-        .checkpoint_after_bytes(checkpoint_after)
-        .buffer_bytes(1 << 20);
-    Ok(config.open(counting)?)
+impl OkayWal {
+    fn open_with(self, dir: &Path, setup: &Setup, counting: Counting) -> Result<WriteAheadLog> {
+        let config = Configuration::default_for(dir);
+        if self == OkayWal::Defaults {
+            return Ok(config.open(counting)?);
+        }
+        // A file that has room for the largest entry, even if it starts just before a checkpoint is due.
+        let file_bytes = setup.chunk_bytes.max(3 * setup.unsynced_bytes);
+        // To keep everything, the log must never start a checkpoint: it is one file.
+        let has_checkpoints = setup.forget || self == OkayWal::Checkpoints;
+        let checkpoint_after = if has_checkpoints { file_bytes / 3 * 2 } else { u64::MAX };
+        let config = config
+            .preallocate_bytes(file_bytes as u32)
+            .checkpoint_after_bytes(checkpoint_after)
+            .buffer_bytes(1 << 20);
+        Ok(config.open(counting)?)
+    }
 }
 
 struct OkayLog {
@@ -139,12 +166,15 @@ struct Reads {
 }
 
 impl RandomReads for Reads {
-    fn read(&self, record: u64) -> Result<usize> {
-        let mut chunk = self.log.read_at(self.positions[record as usize])?;
-        let mut bytes = vec![0; chunk.chunk_length() as usize];
-        chunk.read_exact(&mut bytes)?;
-        ensure!(chunk.crc_is_valid()?, "a wrong checksum");
-        Ok(bytes.len())
+    fn find<'a>(&'a self, records: &[u64]) -> Box<dyn Found + 'a> {
+        let places = records.iter().map(|record| self.positions[*record as usize]);
+        found(places, |position| {
+            let mut chunk = self.log.read_at(*position)?;
+            let mut bytes = vec![0; chunk.chunk_length() as usize];
+            chunk.read_exact(&mut bytes)?;
+            ensure!(chunk.crc_is_valid()?, "a wrong checksum");
+            Ok(bytes.len())
+        })
     }
 }
 

@@ -8,7 +8,6 @@ use open_wal::Wal;
 use open_wal::WalConfig;
 use parking_lot::Mutex;
 
-use super::OURS_ALONE;
 use crate::peer::Fit;
 use crate::peer::Log;
 use crate::peer::Peer;
@@ -28,14 +27,13 @@ impl Peer for OpenWal {
         match workload {
             Workload::S3 => Fit::No("a commit blocks: nothing can be handed over and waited for later"),
             Workload::S7 => Fit::No("a record is found by reading its segment from the beginning"),
-            Workload::S8 => Fit::No(OURS_ALONE),
             _ => Fit::Yes,
         }
     }
 
     fn open(&self, dir: &Path, setup: &Setup) -> Result<Box<dyn Log>> {
         let (wal, _report) = Wal::open(dir, config(setup))?;
-        let Setup { chunk_bytes, forget, .. } = *setup;
+        let (chunk_bytes, forget) = (segment_bytes(setup), setup.forget);
         Ok(Box::new(OpenWalLog { wal, payload: Vec::new(), chunk_bytes, forget, gathered: 0, committed: 0 }))
     }
 
@@ -52,7 +50,14 @@ impl Peer for OpenWal {
 }
 
 fn config(setup: &Setup) -> WalConfig {
-    WalConfig { segment_size: setup.chunk_bytes, max_record_size: 512 << 10 }
+    let segment_size = segment_bytes(setup);
+    WalConfig { segment_size, max_record_size: (512 << 10).min(segment_size as u32 / 2) }
+}
+
+/// A segment that has room for all that is appended between two syncs: only a commit writes, it syncs each
+/// segment that it fills, and what is gathered stays in memory.
+fn segment_bytes(setup: &Setup) -> u64 {
+    setup.chunk_bytes.max(4 * setup.unsynced_bytes)
 }
 
 struct OpenWalLog {

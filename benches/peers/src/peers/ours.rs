@@ -23,14 +23,17 @@ use chunked_wal::WalTypes;
 use parking_lot::Condvar;
 use parking_lot::Mutex;
 
+use super::AS_THE_FIRST;
 use super::bytes::Bytes;
 use super::bytes::Counted;
 use crate::peer::Fit;
+use crate::peer::Found;
 use crate::peer::Log;
 use crate::peer::Peer;
 use crate::peer::RandomReads;
 use crate::peer::Setup;
 use crate::peer::SharedLog;
+use crate::peer::found;
 use crate::workload::Workload;
 
 /// The ways: the first takes part everywhere, the others where they differ from it.
@@ -69,7 +72,7 @@ impl Peer for Ours {
             | (Ours::Callbacks, Workload::S3)
             | (Ours::OwnedBytes, Workload::S5)
             | (Ours::Mapped, Workload::S7) => Fit::Yes,
-            _ => Fit::No("as `ours`"),
+            _ => Fit::No(AS_THE_FIRST),
         }
     }
 
@@ -102,8 +105,7 @@ impl Peer for Ours {
 
 struct OurReads {
     reader: WalReader<OwnedBytes>,
-    /// The position of the first record: the others' positions follow from it, as the raw limit's do,
-    /// so that no table of positions affects the figure.
+    /// The position of the first record: the others' positions follow from it.
     first: Segment,
     _log: Mutex<OurLog>,
 }
@@ -113,11 +115,12 @@ fn nth_of(first: Segment, n: u64) -> Segment {
 }
 
 impl RandomReads for OurReads {
-    fn read(&self, record: u64) -> Result<usize> {
-        match self.reader.read_record(nth_of(self.first, record))? {
+    fn find<'a>(&'a self, records: &[u64]) -> Box<dyn Found + 'a> {
+        let places = records.iter().map(|record| nth_of(self.first, *record));
+        found(places, |place| match self.reader.read_record(*place)? {
             WalRecord::Action(Bytes(bytes)) => Ok(bytes.len()),
             WalRecord::Checkpoint(_) => Ok(0),
-        }
+        })
     }
 }
 
@@ -149,6 +152,9 @@ fn config(dir: &Path, setup: &Setup) -> Config {
     config
 }
 
+/// Reads and follows the log.
+pub(crate) type Reader = WalReader<OwnedBytes>;
+
 pub(crate) struct OurLog {
     wal: ChunkedWal<OwnedBytes>,
     progress: ProgressHandle,
@@ -167,10 +173,31 @@ impl OurLog {
         self.wal.close_open_chunk_with(self.appended)?;
         self.rotations += 1;
         if self.forget {
-            let ids = self.wal.drain_closed_chunks_while(|_| true);
-            self.wal.remove_chunks(ids)?;
+            self.drain()?;
         }
         Ok(())
+    }
+
+    /// Bytes of the log.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.wal.on_disk_size()
+    }
+
+    /// Lists the closed chunks; returns how many there are.
+    pub(crate) fn closed_chunks(&self) -> u64 {
+        self.wal.closed_chunk_stats().len() as u64
+    }
+
+    /// Drops all closed chunks; returns how many. Their files are removed in the background.
+    pub(crate) fn drain(&mut self) -> Result<u64> {
+        let ids = self.wal.drain_closed_chunks_while(|_| true);
+        let count = ids.len() as u64;
+        self.wal.remove_chunks(ids)?;
+        Ok(count)
+    }
+
+    pub(crate) fn reader(&self) -> Reader {
+        self.wal.reader()
     }
 
     fn append_record(&mut self) -> Result<Segment> {
@@ -268,7 +295,7 @@ impl Counter {
     }
 }
 
-struct OneMore(Arc<Counter>);
+pub(crate) struct OneMore(Arc<Counter>);
 
 impl Callback for OneMore {
     fn complete(self, result: Result<(), Error>) {
@@ -281,7 +308,7 @@ impl Callback for OneMore {
 
 /// Actions that are decoded into memory of their own.
 #[derive(Debug)]
-struct OwnedBytes;
+pub(crate) struct OwnedBytes;
 
 impl WalTypes for OwnedBytes {
     type Action = Bytes;

@@ -15,13 +15,14 @@ use raft_engine::LogBatch;
 use raft_engine::MessageExt;
 use raft_engine::ReadableSize;
 
-use super::OURS_ALONE;
 use crate::peer::Fit;
+use crate::peer::Found;
 use crate::peer::Log;
 use crate::peer::Peer;
 use crate::peer::RandomReads;
 use crate::peer::Setup;
 use crate::peer::SharedLog;
+use crate::peer::found;
 use crate::workload::Workload;
 
 const GROUP: u64 = 1;
@@ -40,7 +41,6 @@ impl Peer for RaftEngine {
     fn fit(&self, workload: Workload) -> Fit {
         match workload {
             Workload::S3 => Fit::No("a write blocks: nothing can be handed over and waited for later"),
-            Workload::S8 => Fit::No(OURS_ALONE),
             _ => Fit::Yes,
         }
     }
@@ -223,8 +223,10 @@ impl SharedLog for SharedEngine {
 struct Reads(Engine);
 
 impl RandomReads for Reads {
-    fn read(&self, record: u64) -> Result<usize> {
-        let entry = self.0.get_entry::<Entries>(GROUP, record + 1)?.ok_or(anyhow!("no such entry"))?;
-        Ok(entry.get_string_value().len())
+    fn find<'a>(&'a self, records: &[u64]) -> Box<dyn Found + 'a> {
+        found(records.iter().map(|record| record + 1), |index| {
+            let entry = self.0.get_entry::<Entries>(GROUP, *index)?.ok_or(anyhow!("no such entry"))?;
+            Ok(entry.get_string_value().len())
+        })
     }
 }

@@ -7,13 +7,14 @@ use anyhow::ensure;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
-use super::OURS_ALONE;
 use crate::peer::Fit;
+use crate::peer::Found;
 use crate::peer::Log;
 use crate::peer::Peer;
 use crate::peer::RandomReads;
 use crate::peer::Setup;
 use crate::peer::SharedLog;
+use crate::peer::found;
 use crate::workload::Workload;
 
 const INSERT: &str = "INSERT INTO log (data) VALUES (?1)";
@@ -34,7 +35,7 @@ impl Peer for Sqlite {
         match workload {
             Workload::S3 => Fit::No("a commit blocks: nothing can be handed over and waited for later"),
             Workload::S6 => Fit::No("a table, not a log to replay"),
-            Workload::S8 => Fit::No(OURS_ALONE),
+            Workload::S8 => Fit::No("has no segments that end"),
             _ => Fit::Yes,
         }
     }
@@ -139,10 +140,12 @@ impl Log for SqliteLog {
 struct Reads([Mutex<Connection>; 2]);
 
 impl RandomReads for Reads {
-    fn read(&self, record: u64) -> Result<usize> {
-        let [first, second] = &self.0;
-        let connection = first.try_lock().unwrap_or_else(|| second.lock());
-        let mut statement = connection.prepare_cached(READ)?;
-        Ok(statement.query_row([record as i64 + 1], |row| Ok(row.get_ref(0)?.as_blob()?.len()))?)
+    fn find<'a>(&'a self, records: &[u64]) -> Box<dyn Found + 'a> {
+        found(records.iter().map(|record| *record as i64 + 1), |id| {
+            let [first, second] = &self.0;
+            let connection = first.try_lock().unwrap_or_else(|| second.lock());
+            let mut statement = connection.prepare_cached(READ)?;
+            Ok(statement.query_row([*id], |row| Ok(row.get_ref(0)?.as_blob()?.len()))?)
+        })
     }
 }

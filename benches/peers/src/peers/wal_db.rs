@@ -8,13 +8,14 @@ use wal_db::Lsn;
 use wal_db::SegmentedStore;
 use wal_db::Wal;
 
-use super::OURS_ALONE;
 use crate::peer::Fit;
+use crate::peer::Found;
 use crate::peer::Log;
 use crate::peer::Peer;
 use crate::peer::RandomReads;
 use crate::peer::Setup;
 use crate::peer::SharedLog;
+use crate::peer::found;
 use crate::workload::Workload;
 
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +29,6 @@ impl Peer for WalDb {
     fn fit(&self, workload: Workload) -> Fit {
         match workload {
             Workload::S3 => Fit::No("a sync blocks: nothing can be handed over and waited for later"),
-            Workload::S8 => Fit::No(OURS_ALONE),
             _ => Fit::Yes,
         }
     }
@@ -102,8 +102,11 @@ struct Reads {
 }
 
 impl RandomReads for Reads {
-    fn read(&self, record: u64) -> Result<usize> {
-        let found = self.wal.iter_from(self.places[record as usize])?.next();
-        Ok(found.ok_or_else(|| anyhow!("no such record"))??.len())
+    fn find<'a>(&'a self, records: &[u64]) -> Box<dyn Found + 'a> {
+        let places = records.iter().map(|record| self.places[*record as usize]);
+        found(places, |place| {
+            let record = self.wal.iter_from(*place)?.next();
+            Ok(record.ok_or_else(|| anyhow!("no such record"))??.len())
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! S4: copy, checksum, and one `write` for each MiB. S8: one for each record, and a sync.
+//! S4 and S10: copy, checksum, and one `write` for each MiB. S8: one for each record, and a sync.
 
 use std::path::Path;
 use std::time::Instant;
@@ -10,17 +10,25 @@ use super::frame;
 
 const BUFFER: usize = 1 << 20;
 
+/// Whether written bytes start on their way to the disk before the sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WriteBack {
+    AtTheSync,
+    Early,
+}
+
 /// Appends through a buffer.
 #[derive(Debug)]
 pub(crate) struct BufferedWriter {
     ring: Ring,
+    write_back: WriteBack,
     buffer: Vec<u8>,
 }
 
 impl BufferedWriter {
-    pub(crate) fn create(dir: &Path, len: u64) -> Result<Self> {
+    pub(crate) fn create(dir: &Path, len: u64, write_back: WriteBack) -> Result<Self> {
         let ring = Ring::create(&dir.join("file"), len)?;
-        Ok(BufferedWriter { ring, buffer: Vec::with_capacity(2 * BUFFER) })
+        Ok(BufferedWriter { ring, write_back, buffer: Vec::with_capacity(2 * BUFFER) })
     }
 
     /// Appends `count` times, then syncs; returns when the last record was appended.
@@ -29,6 +37,9 @@ impl BufferedWriter {
             self.append(payload);
             if self.buffer.len() >= BUFFER {
                 self.write()?;
+                if self.write_back == WriteBack::Early {
+                    self.ring.write_back(BUFFER)?;
+                }
             }
         }
         let appended = Instant::now();

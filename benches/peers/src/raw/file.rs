@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -53,6 +55,26 @@ pub(crate) struct Ring {
 impl Ring {
     pub(crate) fn create(path: &Path, len: u64) -> Result<Self> {
         Ok(Ring { file: create(path, len, FileState::Reused)?, len, next: 0 })
+    }
+
+    /// Has the system start to write the last `len` bytes to the disk, and doesn't wait for that.
+    pub(crate) fn write_back(&self, len: usize) -> Result<()> {
+        if len == 0 {
+            // To the system that means everything.
+            return Ok(());
+        }
+        let start = self.next.saturating_sub(len as u64);
+        #[expect(unsafe_code, reason = "neither std nor rustix has this call")]
+        // SAFETY: the descriptor is open as long as `self.file` is; the rest are numbers.
+        let done = unsafe {
+            libc::sync_file_range(
+                self.file.as_raw_fd(),
+                start as i64,
+                len as i64,
+                libc::SYNC_FILE_RANGE_WRITE,
+            )
+        };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error().into()) }
     }
 
     /// Writes after the last write; at the start if there is no room before the end.

@@ -1,5 +1,5 @@
 //! S2: the simplest group commit. A thread that finds no sync under way takes all gathered records,
-//! writes and syncs them, and wakes the other threads.
+//! writes and syncs them, and wakes the other threads, which then take turns with the lock.
 
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use parking_lot::MutexGuard;
 
 use super::file::Ring;
 use super::frame;
+use crate::peer::SharedLog;
 
 /// A file that threads append to together.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub(crate) struct GroupCommit {
     /// Held by the leader alone.
     ring: Mutex<Ring>,
     synced: Condvar,
+    payload: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -33,15 +35,23 @@ struct State {
 }
 
 impl GroupCommit {
-    pub(crate) fn create(dir: &Path, len: u64) -> Result<Self> {
+    pub(crate) fn create(dir: &Path, len: u64, payload: &[u8]) -> Result<Self> {
         let ring = Mutex::new(Ring::create(&dir.join("file"), len)?);
-        Ok(GroupCommit { state: Mutex::default(), ring, synced: Condvar::new() })
+        Ok(GroupCommit { state: Mutex::default(), ring, synced: Condvar::new(), payload: payload.to_vec() })
     }
 
-    /// Appends, and returns once that is durable.
-    pub(crate) fn commit(&self, payload: &[u8]) -> Result<()> {
+    fn write(&self, batch: &[u8]) -> Result<()> {
+        let mut ring = self.ring.lock();
+        ring.write(batch)?;
+        ring.file.sync_data()?;
+        Ok(())
+    }
+}
+
+impl SharedLog for GroupCommit {
+    fn append_durable(&self) -> Result<()> {
         let mut state = self.state.lock();
-        frame::push(&mut state.buffer, payload);
+        frame::push(&mut state.buffer, &self.payload);
         state.gathered += 1;
         let mine = state.gathered;
         while state.synced < mine {
@@ -65,13 +75,6 @@ impl GroupCommit {
             state.synced = all;
             self.synced.notify_all();
         }
-        Ok(())
-    }
-
-    fn write(&self, batch: &[u8]) -> Result<()> {
-        let mut ring = self.ring.lock();
-        ring.write(batch)?;
-        ring.file.sync_data()?;
         Ok(())
     }
 }

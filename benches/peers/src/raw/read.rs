@@ -11,7 +11,9 @@ use memmap2::Mmap;
 
 use super::frame;
 use super::replay;
+use crate::peer::Found;
 use crate::peer::RandomReads;
+use crate::peer::found;
 
 /// A file of frames of one size.
 #[derive(Debug)]
@@ -37,11 +39,14 @@ impl Frames {
 }
 
 impl RandomReads for Frames {
-    fn read(&self, record: u64) -> Result<usize> {
-        let mut bytes = [0; 512];
-        let bytes = bytes.get_mut(..self.size).context("a frame of more than 512 bytes")?;
-        self.file.read_exact_at(bytes, record * self.size as u64)?;
-        check(bytes)
+    fn find<'a>(&'a self, records: &[u64]) -> Box<dyn Found + 'a> {
+        let places = records.iter().map(|record| record * self.size as u64);
+        found(places, |place| {
+            let mut bytes = [0; 512];
+            let bytes = bytes.get_mut(..self.size).context("a frame of more than 512 bytes")?;
+            self.file.read_exact_at(bytes, *place)?;
+            check(bytes)
+        })
     }
 }
 
@@ -53,9 +58,9 @@ pub(crate) struct MappedFrames {
 }
 
 impl RandomReads for MappedFrames {
-    fn read(&self, record: u64) -> Result<usize> {
-        let start = record as usize * self.size;
-        check(self.map.get(start..start + self.size).context("no such frame")?)
+    fn find<'a>(&'a self, records: &[u64]) -> Box<dyn Found + 'a> {
+        let places = records.iter().map(|record| *record as usize * self.size);
+        found(places, |start| check(self.map.get(*start..*start + self.size).context("no such frame")?))
     }
 }
 

@@ -1,5 +1,6 @@
 //! S1: one record, `pwrite`, `fdatasync`.
 
+use std::fs;
 use std::fs::File;
 use std::io::IoSlice;
 use std::os::unix::fs::FileExt;
@@ -25,30 +26,30 @@ pub(crate) enum How {
 /// Writes records one after the other, each durable before the next.
 #[derive(Debug)]
 pub(crate) struct DurableWriter {
-    path: PathBuf,
+    dir: PathBuf,
     file: File,
     state: FileState,
     how: How,
     len: u64,
     next: u64,
+    /// How many files there were before this one.
+    number: u64,
 }
 
 impl DurableWriter {
     pub(crate) fn create(dir: &Path, len: u64, state: FileState, how: How) -> Result<Self> {
-        let path = dir.join("file");
-        let file = create(&path, len, state)?;
-        Ok(DurableWriter { path, file, state, how, len, next: 0 })
+        let file = create(&path(dir, 0), len, state)?;
+        Ok(DurableWriter { dir: dir.to_owned(), file, state, how, len, next: 0, number: 0 })
     }
 
-    /// Starts over with a file in the wanted state, if this one has no room for `bytes`. Not timed.
-    pub(crate) fn make_room(&mut self, bytes: u64) -> Result<()> {
-        if self.next + bytes > self.len {
-            self.next = 0;
-            if self.state != FileState::Reused {
-                self.file = create(&self.path, self.len, self.state)?;
-            }
-        }
-        Ok(())
+    /// Starts over with a new file, at another place on the disk: one file's place may be a good or a bad
+    /// one. Not timed.
+    pub(crate) fn renew(&mut self) -> Result<()> {
+        let old = path(&self.dir, self.number);
+        self.number += 1;
+        self.next = 0;
+        self.file = create(&path(&self.dir, self.number), self.len, self.state)?;
+        Ok(fs::remove_file(old)?)
     }
 
     pub(crate) fn write(&mut self, payload: &[u8]) -> Result<()> {
@@ -66,4 +67,8 @@ impl DurableWriter {
         self.next += payload.len() as u64;
         Ok(())
     }
+}
+
+fn path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("file-{number}"))
 }

@@ -12,8 +12,11 @@ use crate::contest::Report;
 use crate::contest::Value;
 use crate::context::Context;
 use crate::context::Scale;
+use crate::peer::Setup;
 use crate::peer::payload;
 use crate::raw::append::BufferedWriter;
+use crate::raw::append::WriteBack;
+use crate::raw::pipeline::Pipeline;
 use crate::workload::Workload;
 
 const SIZES: [usize; 5] = [64, 256, 1 << 10, 4 << 10, 64 << 10];
@@ -24,13 +27,25 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
         let payload = payload(size);
         let most = records(scale.append_bytes, size);
         let mut contest = Contest::new(context, Workload::S4, case(size), report);
-        contest.enter("raw copy + CRC + write", |dir| {
-            let mut file = BufferedWriter::create(dir, 2 * scale.append_bytes)?;
+        for (name, write_back) in [
+            ("raw copy + CRC + write", WriteBack::AtTheSync),
+            ("raw copy + CRC + write, early write-back", WriteBack::Early),
+        ] {
+            contest.enter(name, |dir| {
+                let mut file = BufferedWriter::create(dir, 2 * scale.append_bytes, write_back)?;
+                let payload = payload.clone();
+                Ok(Box::new(move || measure(most, || file.append_then_sync(&payload, most))))
+            });
+        }
+        contest.enter("raw, two threads, early write-back", |dir| {
+            let mut pipeline = Pipeline::start(dir, 2 * scale.append_bytes)?;
             let payload = payload.clone();
-            Ok(Box::new(move || measure(most, || file.append_then_sync(&payload, most))))
+            Ok(Box::new(move || measure(most, || pipeline.append_then_sync(&payload, most))))
         });
+        let unsynced_bytes = scale.append_bytes;
+        let setup = Setup { unsynced_bytes, ..Setup::forgetting(scale.chunk_bytes) };
         contest.enter_peers(|peer, dir| {
-            let mut log = warm_log(peer, dir, scale, &payload, false)?;
+            let mut log = warm_log(peer, dir, &setup, scale, &payload)?;
             let count = affordable(scale, most, |count| log.append_then_sync(count))?;
             Ok(Box::new(move || measure(count, || log.append_then_sync(count))))
         });

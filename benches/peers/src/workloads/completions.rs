@@ -10,8 +10,10 @@ use crate::contest::Contest;
 use crate::contest::Report;
 use crate::contest::Value;
 use crate::context::Context;
+use crate::peer::Setup;
 use crate::peer::payload;
 use crate::raw::completions::Handover;
+use crate::raw::pipeline::Pipeline;
 use crate::workload::Workload;
 
 const SIZES: [usize; 3] = [64, 256, 4096];
@@ -26,9 +28,20 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
             let payload = payload.clone();
             Ok(Box::new(move || rate(scale.completions, |count| handover.append(&payload, count))))
         });
+        contest.enter("raw handover by the MiB, early write-back", |dir| {
+            let mut pipeline = Pipeline::start(dir, scale.chunk_bytes)?;
+            let payload = payload.clone();
+            Ok(Box::new(move || {
+                rate(scale.completions, |count| pipeline.append_then_sync(&payload, count).map(drop))
+            }))
+        });
         contest.enter_peers(|peer, dir| {
-            let mut log = warm_log(peer, dir, scale, &payload, true)?;
-            Ok(Box::new(move || rate(scale.completions, |count| log.append_with_completions(count))))
+            let setup = Setup { many_at_once: true, ..Setup::forgetting(scale.chunk_bytes) };
+            let mut log = warm_log(peer, dir, &setup, scale, &payload)?;
+            Ok(Box::new(move || {
+                log.prepare_completions(scale.completions);
+                rate(scale.completions, |count| log.append_with_completions(count))
+            }))
         });
         contest.run();
     }

@@ -1,6 +1,7 @@
 //! The workloads, each written once for all contestants.
 
 mod append;
+mod batches;
 mod completions;
 mod durable;
 mod idle;
@@ -11,12 +12,14 @@ mod rotate;
 mod threads;
 
 use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::Result;
 
 use crate::contest::Report;
+use crate::contest::Turn;
 use crate::contest::Value;
 use crate::context::Context;
 use crate::context::Scale;
@@ -38,6 +41,7 @@ pub(crate) fn run(workload: Workload, context: &Context, report: &mut Report) {
         Workload::S7 => read::run(context, report),
         Workload::S8 => rotate::run(context, report),
         Workload::S9 => idle::run(context, report),
+        Workload::S10 => batches::run(context, report),
     }
 }
 
@@ -61,24 +65,83 @@ fn count_case(count: u64) -> String {
     }
 }
 
+/// Whether a log was used before it is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    /// Written to until its files are reused, as far as it reuses any.
+    Warm,
+    /// New in each turn.
+    Fresh,
+}
+
+impl Age {
+    /// The name of a case, with what is unusual about it.
+    fn case(self, name: String) -> String {
+        if self == Age::Fresh { format!("{name}, fresh log") } else { name }
+    }
+}
+
 /// Opens a log that forgets and [warms](warm) it up.
 fn warm_log(
     peer: &dyn Peer,
     dir: &Path,
+    setup: &Setup,
     scale: &Scale,
     payload: &[u8],
-    many_at_once: bool,
 ) -> Result<Box<dyn Log>> {
-    let mut log = peer.open(dir, &Setup { many_at_once, ..Setup::forgetting(scale.chunk_bytes) })?;
-    warm(&mut *log, scale, payload)?;
+    let mut log = peer.open(dir, setup)?;
+    warm(&mut *log, scale.warm_bytes.max(6 * setup.unsynced_bytes), scale, payload)?;
     Ok(log)
 }
 
-/// Writes enough to a log that its files are reused from then on, as far as it reuses any. After that
-/// it appends `payload`.
-fn warm(log: &mut dyn Log, scale: &Scale, payload: &[u8]) -> Result<()> {
+/// Makes logs that nothing was written to, each in a directory of its own.
+struct FreshLogs<'a> {
+    peer: &'a dyn Peer,
+    dir: PathBuf,
+    setup: Setup,
+    payload: Vec<u8>,
+    made: u64,
+}
+
+impl FreshLogs<'_> {
+    /// Opens the next one, and removes the one before, which is closed by then.
+    fn open(&mut self) -> Result<Box<dyn Log>> {
+        if self.made > 0 {
+            std::fs::remove_dir_all(self.dir.join(self.made.to_string()))?;
+        }
+        self.made += 1;
+        let dir = self.dir.join(self.made.to_string());
+        std::fs::create_dir_all(&dir)?;
+        let mut log = self.peer.open(&dir, &self.setup)?;
+        log.set_payload(&self.payload);
+        Ok(log)
+    }
+}
+
+/// A turn with a log of this age.
+fn turn_with<'a>(
+    age: Age,
+    peer: &'a dyn Peer,
+    dir: &Path,
+    setup: &Setup,
+    scale: &Scale,
+    payload: &[u8],
+    mut measure: impl FnMut(&mut dyn Log) -> Result<Vec<Value>> + 'a,
+) -> Result<Turn<'a>> {
+    if age == Age::Warm {
+        let mut log = warm_log(peer, dir, setup, scale, payload)?;
+        return Ok(Box::new(move || measure(&mut *log)));
+    }
+    let (dir, setup, payload) = (dir.to_owned(), setup.clone(), payload.to_vec());
+    let mut logs = FreshLogs { peer, dir, setup, payload, made: 0 };
+    Ok(Box::new(move || measure(&mut *logs.open()?)))
+}
+
+/// Writes so many bytes to a log that its files are reused from then on, as far as it reuses any. After
+/// that it appends `payload`.
+fn warm(log: &mut dyn Log, bytes: u64, scale: &Scale, payload: &[u8]) -> Result<()> {
     log.set_payload(&crate::peer::payload(WARM_RECORD));
-    for _ in 0..scale.warm_bytes / scale.chunk_bytes {
+    for _ in 0..bytes / scale.chunk_bytes {
         log.append_many(records(scale.chunk_bytes, WARM_RECORD))?;
         // Otherwise the log is faster than its housekeeping, and continues in new files.
         log.wait_idle()?;

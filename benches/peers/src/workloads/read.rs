@@ -1,6 +1,7 @@
 //! S7: random reads of one 256-byte record, from the page cache.
 
 use std::hint::black_box;
+use std::sync::Barrier;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::context::Context;
 use crate::peer::RandomReads;
 use crate::peer::payload;
 use crate::raw::read::Frames;
+use crate::stats::Random;
 use crate::workload::Workload;
 
 const SIZE: usize = 256;
@@ -37,34 +39,50 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
     }
 }
 
+/// Records that a thread reads before it starts over: enough of them that they are in no cache of the
+/// processor.
+const SEQUENCE: usize = 1 << 18;
+
 fn measure(threads: u64, turn: Duration, records: u64, reads: &dyn RandomReads) -> Result<Vec<Value>> {
-    let started = Instant::now();
-    let count: u64 = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..threads).map(|seed| scope.spawn(move || read_for(turn, seed, records, reads))).collect();
+    let start = Barrier::new(threads as usize + 1);
+    let start = &start;
+    let (count, elapsed) = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|seed| scope.spawn(move || read_for(turn, seed, records, reads, start)))
+            .collect();
+        start.wait();
+        let started = Instant::now();
         let counts =
             threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?);
-        counts.sum::<Result<u64>>()
+        let count = counts.sum::<Result<u64>>()?;
+        anyhow::Ok((count, started.elapsed().as_secs_f64()))
     })?;
-    let elapsed = started.elapsed().as_secs_f64();
     Ok(vec![
         Value { metric: "per read", unit: "ns", value: elapsed * 1e9 * threads as f64 / count as f64 },
         Value { metric: "rate", unit: "M/s", value: count as f64 / elapsed / 1e6 },
     ])
 }
 
-/// Reads for a turn; returns how often.
-fn read_for(turn: Duration, seed: u64, records: u64, reads: &dyn RandomReads) -> Result<u64> {
-    let mut random = seed;
+/// Looks records up, then reads them for a turn; returns how often.
+fn read_for(
+    turn: Duration,
+    seed: u64,
+    records: u64,
+    reads: &dyn RandomReads,
+    start: &Barrier,
+) -> Result<u64> {
+    let mut random = Random::new(seed);
+    let sequence: Vec<u64> = (0..SEQUENCE).map(|_| random.below(records)).collect();
+    let found = reads.find(&sequence);
+    start.wait();
     let mut count = 0;
     let started = Instant::now();
     while started.elapsed() < turn {
         for _ in 0..100 {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let len = reads.read(black_box((random >> 33) % records))?;
+            let len = found.read(black_box(count % SEQUENCE))?;
             ensure!(len == SIZE, "{len} bytes, not {SIZE}");
+            count += 1;
         }
-        count += 100;
     }
-    Ok(count)
+    Ok(count as u64)
 }
