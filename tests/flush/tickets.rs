@@ -124,10 +124,11 @@ fn a_sync_wakes_the_tasks_that_it_serves_and_no_others() {
     assert!(given_up.iter().all(|wakes| Arc::strong_count(wakes) == 1), "a dropped ticket leaves its waker");
     gates[1].open();
     for (_, (ticket, wakes)) in kept {
-        ticket.wait().unwrap();
+        // Before the ticket goes, which takes its waker along.
         while wakes.so_far() == 0 {
             thread::yield_now();
         }
+        ticket.wait().unwrap();
         assert_eq!((wakes.so_far(), Arc::strong_count(&wakes)), (1, 1));
     }
     assert!(given_up.iter().all(|wakes| wakes.so_far() == 0));
