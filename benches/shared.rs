@@ -132,7 +132,7 @@ impl Wake for Nothing {
     fn wake(self: Arc<Self>) {}
 }
 
-/// Nanoseconds for the first poll of a ticket, for giving one up, and for waking one, with so many waiting.
+/// Nanoseconds for the first poll of a ticket, for giving one up, and for waking one, while this number of tickets waits.
 fn waiting(tickets: usize) -> Outcome<[f64; 3]> {
     let disk = MemoryStorage::default();
     let mut count = Count::default();

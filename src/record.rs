@@ -433,6 +433,20 @@ pub trait StateMachine<W: WalTypes> {
     fn checkpoint(&self) -> W::Checkpoint;
 }
 
+/// Applies a record; the error of one that is refused says where the record is.
+#[inline]
+pub(crate) fn apply<W: WalTypes, SM: StateMachine<W>>(
+    state_machine: &mut SM,
+    record: &WalRecord<W>,
+    chunk_id: ChunkId,
+    segment: Segment,
+) -> Result<(), Error> {
+    state_machine.apply(record, chunk_id, segment).map_err(|error| {
+        let source = Arc::from(error.into());
+        Error::StateMachine { chunk_id, offset: segment.offset, source }
+    })
+}
+
 /// Called exactly once, when a flush is done or has failed.
 ///
 /// Callbacks run on the flush worker's thread, in the order of their flushes. A callback that blocks

@@ -1,4 +1,4 @@
-//! How serde reads and writes the settings whose plain numbers nobody would recognize.
+//! How serde reads and writes the settings that are clearer as text than as plain numbers.
 
 /// A limit: a number, or `"unlimited"` for the largest, which many formats can't hold.
 pub(super) mod limit {

@@ -375,7 +375,7 @@ impl Positions {
         self.wake(&self.room_tasks, 0, ROOM_WAKES);
     }
 
-    /// Wakes tasks that wait for `reached` or less, at most so many.
+    /// Wakes tasks that wait for `reached` or less, at most `most` of them.
     fn wake(&self, tasks: &Tasks, reached: u64, most: usize) {
         let wakers = tasks.take(reached, most);
         if wakers.is_empty() {

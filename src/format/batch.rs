@@ -15,7 +15,6 @@
 use std::io;
 
 use super::place::{Origin, Place, inspect};
-use super::void::is_void;
 use super::window::Window;
 use super::{FrameHeader, Kind, ReadAt, sound_frame};
 
@@ -88,6 +87,6 @@ pub(super) fn end_in(bytes: &[u8], origin: &Origin, position: u64) -> Option<u64
 
 /// Whether the frame is a record that this build reads, or the place of one that a repair took out.
 fn may_be_in_batch(header: &FrameHeader, origin: &Origin) -> bool {
-    let is_record = header.kind == Kind::Action as u8 || header.kind == Kind::Checkpoint as u8;
-    (is_record && header.flags & !origin.record_flags == 0) || is_void(header)
+    let kind = Kind::from_u8(header.kind);
+    matches!(kind, Some(Kind::Action | Kind::Checkpoint | Kind::Void)) && origin.knows(header)
 }

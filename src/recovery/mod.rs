@@ -30,7 +30,7 @@ use crate::directory::{FileBytes, Listing, log_id_of_most, open_chunk};
 use crate::error::{Damage, Error, Foreign, Proof, Result};
 use crate::format::{DataCrc, Frame, Header, Mark, Scan, ScanEnd, Seal, find_seal};
 use crate::position::{ChunkId, Segment};
-use crate::record::{ChunkPersisted, OnChunkPersisted, StateMachine, WalRecord, WalTypes};
+use crate::record::{ChunkPersisted, OnChunkPersisted, StateMachine, WalRecord, WalTypes, apply};
 use crate::storage::Storage;
 
 pub use mend::Mended;
@@ -427,11 +427,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
     }
 
     fn apply(&mut self, chunk: &OpenedChunk, segment: Segment, record: &WalRecord<W>) -> Result<()> {
-        self.state_machine.apply(record, chunk.id, segment).map_err(|e| Error::StateMachine {
-            chunk_id: chunk.id,
-            offset: segment.offset,
-            source: Arc::from(e.into()),
-        })
+        apply(self.state_machine, record, chunk.id, segment)
     }
 }
 

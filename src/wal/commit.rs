@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::ChunkedWal;
 use crate::directory::WalLock;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::flush::{Flush, FlushTicket, Pipeline, Positions, SpareAsked};
 use crate::position::{ChunkId, Segment};
-use crate::record::{Batch, StateMachine, WalRecord, WalTypes};
+use crate::record::{Batch, StateMachine, WalTypes};
 
 /// What a caller wants to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,17 +75,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         SM: StateMachine<W>,
         G: DerefMut<Target = SM>,
     {
-        let record = WalRecord::Action(action);
-        self.stage(&record)?;
-        let segment = self.head.opened()?.staged();
-        let chunk_id = self.open_chunk_id();
-        let mut state = write();
-        if let Err(error) = state.apply(&record, chunk_id, segment) {
-            let source = Arc::from(error.into());
-            return Err(Error::StateMachine { chunk_id, offset: segment.offset, source });
-        }
-        let segment = self.accept()?;
-        drop(state);
+        let segment = self.append_applied(action, write)?;
         Ok((segment, self.hand_over.ticket_now(self.end(), Flush::Sync)))
     }
 

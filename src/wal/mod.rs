@@ -16,6 +16,7 @@ mod open;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::DerefMut;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -32,7 +33,7 @@ use crate::flush::{
 use crate::panics::{catch, report};
 use crate::position::Segment;
 use crate::reader::{LogView, PinnedReader, Records, WalReader};
-use crate::record::{Batch, Callback, Encoded, StateMachine, ToPayload, WalRecord, WalTypes};
+use crate::record::{Batch, Callback, Encoded, StateMachine, ToPayload, WalRecord, WalTypes, apply};
 use crate::recovery::RecoveryReport;
 
 use commit::Needs;
@@ -159,15 +160,21 @@ impl<W: WalTypes> ChunkedWal<W> {
         state_machine: &mut SM,
     ) -> Result<Segment> {
         self.try_close_full_chunk(state_machine)?;
+        self.append_applied(action, || state_machine)
+    }
+
+    /// Appends an action and applies it to the state machine that `write` returns, both or neither. The state machine is
+    /// borrowed for the application only, not while the action is encoded.
+    fn append_applied<SM: StateMachine<W>, G: DerefMut<Target = SM>>(
+        &mut self,
+        action: W::Action,
+        write: impl FnOnce() -> G,
+    ) -> Result<Segment> {
         let record = WalRecord::Action(action);
         self.stage(&record)?;
         let segment = self.head.opened()?.staged();
-        let chunk_id = self.open_chunk_id();
-        let applied = state_machine.apply(&record, chunk_id, segment);
-        if let Err(error) = applied {
-            let source = Arc::from(error.into());
-            return Err(Error::StateMachine { chunk_id, offset: segment.offset, source });
-        }
+        let mut state = write();
+        apply(&mut *state, &record, self.open_chunk_id(), segment)?;
         self.accept()
     }
 
@@ -238,11 +245,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         let chunk_id = self.open_chunk_id();
         let mut applied = state_machine.clone();
         for (record, segment) in batch.records().iter().zip(segments) {
-            applied.apply(record, chunk_id, *segment).map_err(|error| Error::StateMachine {
-                chunk_id,
-                offset: segment.offset,
-                source: Arc::from(error.into()),
-            })?;
+            apply(&mut applied, record, chunk_id, *segment)?;
         }
         self.accept_batch()?;
         *state_machine = applied;

@@ -105,7 +105,7 @@ pub(crate) trait Log: Send {
         Ok(appended)
     }
 
-    /// Gets ready for so many completions. Not timed.
+    /// Prepares for this number of completions. Not timed.
     fn prepare_completions(&mut self, _count: u64) {}
 
     /// Appends `count` records, each with its own completion that reports when the record is durable;

@@ -47,7 +47,7 @@ pub(crate) fn draw(report: &Report, machine: &Machine, workload: Workload, path:
     let chart = Chart {
         title: format!("{workload}: {}", workload.title()),
         what: format!("{}, {}", first.metric, first.unit),
-        // Rates are in so many a second, all else is a time.
+        // Rates are per second; all other figures are times.
         better: if first.metric == "rate" { Better::Higher } else { Better::Lower },
         groups: cases.into_iter().map(group).collect(),
         tick: &tick,

@@ -30,7 +30,7 @@ struct Batch(AtomicU32);
 const WAITING: u32 = 0;
 const DURABLE: u32 = 1;
 const FAILED: u32 = 2;
-/// Nobody writes the batch yet: a thread that waits for it is to do so.
+/// No thread writes the batch yet: a thread that waits for it has to.
 const LEADERLESS: u32 = 3;
 
 /// The end of a wait.

@@ -137,7 +137,7 @@ fn turn_with<'a>(
     Ok(Box::new(move || measure(&mut *logs.open()?)))
 }
 
-/// Writes so many bytes to a log that its files are reused from then on, as far as it reuses any. After
+/// Writes to a log until it reuses its files, if it ever does. After
 /// that it appends `payload`.
 fn warm(log: &mut dyn Log, bytes: u64, scale: &Scale, payload: &[u8]) -> Result<()> {
     log.set_payload(&crate::peer::payload(WARM_RECORD));

@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
     let full_case = format!("{}, newest chunk full", count_case(scale.open_records_read));
     cases.push((scale.open_records_read.max(2 * full), full, full_case));
     for (count, tail, case) in cases {
-        // A log that is read takes seconds for so many.
+        // Reading a log of this many records takes seconds.
         let rounds = if count > scale.open_records_read { scale.rounds.min(3) } else { scale.rounds };
         let mut contest = Contest::new(context, Workload::S6, case, report).rounds(rounds);
         contest.enter_peers(|peer, dir| prepare(peer, dir, scale, count, tail));
