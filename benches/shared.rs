@@ -13,6 +13,8 @@
 #[allow(dead_code, reason = "it has more for others")]
 #[path = "../examples/tuning/common.rs"]
 mod common;
+#[path = "figures.rs"]
+mod figures;
 
 use std::path::Path;
 use std::pin::Pin;
@@ -26,6 +28,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
 use common::{Count, Home, Payloads};
+use figures::{cpu_time, median};
 
 /// How long the threads commit in one turn.
 const TURN: Duration = Duration::from_millis(60);
@@ -118,14 +121,6 @@ fn by_tasks(runtime: &Runtime, log: &Log, tasks: usize) -> Turn {
     (tasks, started.elapsed())
 }
 
-/// The processor time that this process has used, in seconds; 0 where there is no `/proc`. Other programs on the
-/// machine change it less than the time that passes.
-fn cpu_time() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
-}
-
 struct Nothing;
 
 impl Wake for Nothing {
@@ -160,11 +155,6 @@ fn waiting(tickets: usize) -> Outcome<[f64; 3]> {
     Ok([poll, drops, each(started, tickets - tickets / 2)])
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
 /// One line of a table: both rates, how the second compares, and the processor time of one commit.
 fn compare(rounds: usize, name: &str, logs: &[Log; 2], turn: impl Fn(&Log) -> Turn) -> Result<(), Error> {
     let (mut rates, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());
@@ -172,10 +162,10 @@ fn compare(rounds: usize, name: &str, logs: &[Log; 2], turn: impl Fn(&Log) -> Tu
     for round in 0..rounds {
         // Each is the first one every other time.
         for which in [round % 2, 1 - round % 2] {
-            let before = cpu_time();
+            let before = cpu_time(std::process::id());
             let (commits, took) = turn(&logs[which]);
             used[which].0 += commits;
-            used[which].1 += cpu_time() - before;
+            used[which].1 += cpu_time(std::process::id()) - before;
             rates[which].push(commits as f64 / took.as_secs_f64() / 1000.0);
             logs[which].shorten()?;
         }

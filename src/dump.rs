@@ -85,7 +85,7 @@ fn dump_chunk<W: WalTypes, E>(
     while let Some(frame) = scan.next().map_err(|e| Stopped::ByLog(Error::from_read(path, e)))? {
         let record = WalRecord::decode(&frame)
             .map_err(|e| Stopped::ByLog(Error::undecodable(path, id, frame.offset, e)))?;
-        visit(Ok((Segment::new(frame.offset, frame.size), record))).map_err(Stopped::ByVisit)?;
+        visit(Ok((frame.segment(), record))).map_err(Stopped::ByVisit)?;
     }
     match scan.end() {
         Some(

@@ -1,12 +1,12 @@
 //! A chunked write-ahead log with a background flush worker, for programs that keep their own state:
 //! raft stores, embedded databases, durable state machines.
 //!
-//! Typed records are appended in memory, written to the disk by a background thread, and replayed into
-//! a state machine when the log is opened again. The log is cut into chunks: files that each start with
-//! a checkpoint of everything before them, so that old chunks can be removed whole.
+//! The program appends typed records in memory, a background thread writes them to the disk, and opening
+//! the log replays them into a state machine. The log is a sequence of chunks. Each chunk is a file that
+//! starts with a checkpoint of everything before it, so old chunks can be removed as whole files.
 //!
 //! ```text
-//! append ─► buffer ─► bounded queue ─► write ─► one sync for all that wait ─► progress ─► callbacks
+//! append ─► buffer ─► bounded queue ─► write ─► one sync for all flushes ───► progress ─► callbacks
 //! └─ your thread, no I/O ─┘            └──────────── the log's thread ─────────────────────────────┘
 //!
 //! open ─► every frame checked ─► StateMachine::apply ─► verdict on the end ─► repair ─► ChunkedWal
@@ -70,47 +70,48 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Where to read on
+//! # Where to go next
 //!
 //! - [`ChunkedWal`] is the log: appending, flushing, rotating, removing, reading.
-//! - [`SharedWal`] is a log with its state machine for any number of threads and tasks.
-//! - [`WalTypes`], [`StateMachine`] and [`Callback`] are the parts that a program brings; any [`codeq`] codec works.
-//! - [`Config`] has the settings, [`OpenOptions`] the choices when opening, [`RecoveryReport`] the findings of an open.
-//! - [`FlushTicket`] waits for one flush, [`ProgressHandle`] for an offset, [`WalReader`] reads; all of
-//!   them from any thread.
-//! - [`PinnedReader`] is the log at one moment, from which no removal takes anything.
-//! - [`Error`] is everything that can go wrong. A log that failed on its way to the disk returns
-//!   [`Poisoned`](Error::Poisoned) from then on; a log on a full disk returns
-//!   [`StorageFull`](Error::StorageFull) and works again once there is room.
-//! - [`snapshot::Snapshots`] keeps a state that is serialized whole in files beside the log, opens the log from the
-//!   newest of them, and removes the chunks that none needs.
-//! - [`WalReader::open_read_only`] reads a log that another process has open, and [`Follow`] its records
-//!   as they become durable.
-//! - [`raw`] looks at any log without its types; [`storage`] is the seam to the disk.
+//! - [`SharedWal`] shares a log and its state machine between any number of threads and tasks.
+//! - A program implements [`WalTypes`], [`StateMachine`] and [`Callback`]; any [`codeq`] codec works.
+//! - [`Config`] has the settings, [`OpenOptions`] the options of an open, [`RecoveryReport`] its findings.
+//! - [`FlushTicket`] waits for one flush, [`ProgressHandle`] waits for an offset, and [`WalReader`] reads records;
+//!   each works on any thread.
+//! - [`PinnedReader`] reads the log as it was at one moment; chunks that it may read are not removed.
+//! - [`Error`] has every failure. After a failed write or sync, a log returns [`Poisoned`](Error::Poisoned) until it is
+//!   opened again. On a full disk, a log returns [`StorageFull`](Error::StorageFull), and works again once there is
+//!   space.
+//! - [`snapshot::Snapshots`] keeps the whole state in snapshot files beside the log, opens the log from the newest
+//!   snapshot, and removes the chunks that no snapshot needs.
+//! - [`WalReader::open_read_only`] reads a log that another process has open, and [`Follow`] returns its records as
+//!   they become durable.
+//! - [`raw`] reads any log without its types; [`storage`] is the interface to the disk.
 //!
-//! In the repository, `docs/` has more: how to embed the log in a raft store, what is durable and when,
-//! the bytes on the disk, and the design.
+//! In the repository, `docs/` explains how to embed the log in a raft store, what is durable when, the bytes on the
+//! disk, and the design.
 //!
 //! # Features
 //!
-//! No feature is on by default; each one only adds.
+//! No feature is on by default; each feature only adds items.
 //!
 //! - `cli`: the command `chunked-wal`, which inspects, verifies, dumps, follows and repairs any log,
-//!   and measures a disk; and `tools`, the same for your own binary, which shows your records decoded.
-//! - `blob`: `blob::BlobStore`, big payloads in files beside the log, and `blob::BlobWal`, which makes
+//!   and measures a disk; and `tools`, the same command for your own binary, which shows decoded records.
+//! - `blob`: `blob::BlobStore`, large payloads in files beside the log, and `blob::BlobWal`, which makes
 //!   payloads durable before the records that name them.
 //! - `embedded`: `embedded::EmbeddedWal`, a log in a fixed region of a file, for a database that is one
 //!   file.
-//! - `lz4`: `Compression::Lz4`, payloads compressed where that makes them smaller.
+//! - `lz4`: `Compression::Lz4`, payloads compressed if that makes them smaller.
 //! - `testing`: `testing::CrashTest`, crash tests of your own state machine, and
 //!   `storage::MemoryStorage`, the disk in memory that crashes and fails on request.
 //! - `monitor`: `monitor::WalMonitor`, which follows a log, or an SQLite WAL file, as it grows.
 //! - `metrics`: counters, gauges and histograms of each log through the `metrics` facade.
 //! - `mmap`: `ClosedReads::Mapped`, records of closed chunks read from memory maps.
 //! - `serde`: `codec`, your own types as actions and checkpoints, and `serde_codec!`.
-//! - `stream`: `futures_core::Stream` for [`Follow`], which can be awaited without it, record by record.
-//! - `bytes`: `BytesPayload`, actions that are `bytes::Bytes`.
-//! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without it.
+//! - `stream`: `futures_core::Stream` for [`Follow`]. Without the feature, records can be awaited one by one.
+//! - `bytes`: `BytesPayload`, actions that are `bytes::Bytes`, and `PayloadRef::share`, actions that are slices of the
+//!   read buffer.
+//! - `tokio`: [`Callback`] for `tokio::sync::oneshot::Sender`. A [`FlushTicket`] can be awaited without this feature.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "blob")]
@@ -129,7 +130,6 @@ mod format;
 #[cfg(feature = "monitor")]
 pub mod monitor;
 mod panics;
-#[cfg(feature = "bytes")]
 mod payload;
 mod position;
 mod random;
@@ -160,6 +160,7 @@ pub use crate::flush::{Flush, FlushMetrics, FlushSender, FlushTicket, Latency, P
 pub use crate::monitor::WalMonitor;
 #[cfg(feature = "bytes")]
 pub use crate::payload::BytesPayload;
+pub use crate::payload::PayloadRef;
 pub use crate::position::{ChunkId, Segment};
 pub use crate::reader::{Follow, PinnedReader, ReadOnlyOptions, ReadUpTo, Records, WalReader};
 pub use crate::record::{
@@ -187,6 +188,8 @@ mod documents {
     #[cfg(feature = "embedded")]
     #[doc = include_str!("../docs/features/embedded.md")]
     mod embedded {}
+    // It has an example of `PayloadRef::share`.
+    #[cfg(feature = "bytes")]
     #[doc = include_str!("../docs/guide/embedding.md")]
     mod embedding {}
     #[doc = include_str!("../docs/design/format.md")]

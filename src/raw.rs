@@ -506,7 +506,8 @@ pub fn mend_chunk(lock: &WalLock, id: ChunkId, successor: Option<ChunkId>) -> Re
 }
 
 /// Ends a chunk early: keeps the records before the global offset `data_end`, where one of them ends,
-/// makes them durable and seals the chunk there. **Everything after that is lost**, acknowledged or not.
+/// makes them durable and seals the chunk there. **Everything after that is lost**, acknowledged or not. A spare that
+/// begins like a later chunk gets `.broken` appended to its name.
 ///
 /// Use it to repair a damaged log, with a copy of the file at hand. The chunk must be the newest of the log, or
 /// become the newest.

@@ -185,7 +185,7 @@ pub(crate) fn zero_ahead_bytes(dir: &Path) -> String {
         (bytes(step), Box::new(turn))
     };
     let columns = ["4 KiB durable in a new file, p50 µs", "p99 µs", "p99.9 µs"];
-    compare("`zero_ahead_bytes`", &columns, [0, 256 * KIB, MIB, 8 * MIB].map(contestant).into())
+    compare("`zero_ahead_bytes`", &columns, [0, 16 * KIB, 64 * KIB, 256 * KIB].map(contestant).into())
 }
 
 /// A record now and then: in between, the log is idle long enough to write its mark.

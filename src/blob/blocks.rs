@@ -7,10 +7,12 @@
 //! ```
 //!
 //! - The frame's CRC covers all of it, and a read of the whole blob checks only that one.
-//! - A block's CRC-32 (IEEE) covers its bytes and nothing else: which blob they belong to is what the frame's header
+//! - A block's CRC-32C covers its bytes and nothing else: which blob they belong to is what the frame's header
 //!   says, whose check has the chunk's salt and the frame's offset in it.
 
 use std::ops::Range;
+
+use crate::format::Crc;
 
 /// The length of a block; the last one may be shorter.
 pub(super) const BLOCK: u64 = 64 << 10;
@@ -34,7 +36,7 @@ pub(super) fn push(stored: &mut Vec<u8>, blob: &[u8]) {
     for block in blob.chunks(BLOCK as usize) {
         stored.extend_from_slice(block);
         // The block is still in the processor's cache.
-        table.extend_from_slice(&crc32fast::hash(block).to_le_bytes());
+        table.extend_from_slice(&Crc::of(block).to_le_bytes());
     }
     stored.extend_from_slice(&table);
 }
@@ -61,7 +63,7 @@ impl Touched {
     pub(super) fn check(&self, bytes: &[u8], table: &[u8]) -> Result<(), u64> {
         let crcs = table.chunks_exact(CRC_LEN as usize);
         for (n, (block, crc)) in bytes.chunks(BLOCK as usize).zip(crcs).enumerate() {
-            if crc32fast::hash(block).to_le_bytes() != crc {
+            if Crc::of(block).to_le_bytes() != crc {
                 return Err(self.bytes.start + n as u64 * BLOCK);
             }
         }

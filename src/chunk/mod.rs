@@ -18,4 +18,4 @@ pub(crate) use closed::ClosedChunk;
 pub(crate) use open::{FrameEncoder, OpenChunk, OpenChunkState, Staged};
 pub(crate) use read::{ChunkFile, OpenFiles, with_a_descriptor};
 pub(crate) use tail::{Tail, TailWriter};
-pub(crate) use writer::ChunkWriter;
+pub(crate) use writer::{BLOCK, ChunkWriter, Cut, spare_piece, write_zeros};

@@ -364,7 +364,7 @@ mod tests {
         assert_eq!(map.len().unwrap(), 4999);
         assert_eq!(read_full_at(&*map, &mut [0; 10], 4990).unwrap(), 9);
         assert_eq!(read_full_at(&*map, &mut [0; 10], u64::MAX).unwrap(), 0);
-        assert!(files.map(&cut, 5001).is_none(), "the file has not so many");
+        assert!(files.map(&cut, 5001).is_none(), "the file is shorter");
         assert!(!read.let_go());
         assert!(!read.retire());
 

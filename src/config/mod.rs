@@ -24,23 +24,23 @@ const CHUNK_SIZE_LIMIT: u64 = 1 << 40;
 /// The largest `read_buffer_size`, so that opening a log stays within a known memory.
 const READ_BUFFER_LIMIT: u64 = 64 * MIB;
 
-/// The largest `zero_ahead_bytes`: a sync may have to wait until that many zeros are written.
+/// The largest `zero_ahead_bytes`. No step is that large: it is for small syncs, and enough for a few of them.
 const ZERO_AHEAD_LIMIT: u64 = 64 * MIB;
 
-/// Whether the mark that a log writes after its last record, once the log has been idle for 5 ms, is
-/// synced.
+/// Whether an idle log syncs its mark. A log writes the mark after its last record, once it has been idle
+/// for 5 ms.
 ///
 /// The mark proves that the last records were durable: without the mark, a last batch that is damaged
 /// later looks like a batch that a crash has torn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum IdleMark {
-    /// The mark is written, and reaches the disk when the operating system writes it back, with the
-    /// next sync, or with a close.
+    /// The mark is written, and becomes durable when the operating system writes it back, with the next
+    /// sync, or with a close.
     #[default]
     Written,
-    /// The mark is synced: one more sync for each burst of records, in the background. A sync requested meanwhile waits
-    /// for this one.
+    /// The mark is synced: one more sync for each burst of records, in the background. A sync that is requested
+    /// meanwhile waits for the mark's sync.
     Synced,
 }
 
@@ -49,15 +49,15 @@ pub enum IdleMark {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ClosedReads {
-    /// By positional reads: any failure to read a file is returned as an error.
+    /// By positional reads: a failure to read a file is returned as an error.
     #[default]
     Positional,
-    /// From memory maps of the files: reading cached bytes costs no system call. At most 64 chunks are
-    /// mapped at a time, each as a whole. A storage that can't map files is read positionally.
+    /// From memory maps of the files: reading cached bytes takes no system call. The log maps at most 64
+    /// chunks at a time, each as a whole. It reads positionally if the storage can't map files.
     ///
-    /// The log never cuts or overwrites a file that it has mapped. But where another program cuts the
-    /// file, or the device fails to read, there is no error: the operating system ends the process by
-    /// `SIGBUS`. Closing the log waits for reads that are under way.
+    /// The log never cuts or overwrites a file that it has mapped. But if another program cuts the file, or
+    /// the device fails to read, no error is returned: the operating system kills the process with `SIGBUS`.
+    /// Closing the log waits for running reads.
     ///
     /// Needs the cargo feature `mmap`.
     ///
@@ -71,8 +71,7 @@ pub enum ClosedReads {
 
 /// Whether the payloads of records are compressed.
 ///
-/// A log is read as it was written, regardless of this setting; compressed and plain records may share a
-/// chunk.
+/// The setting affects only appends. Compressed and uncompressed records may be in one chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(
     feature = "serde",
@@ -84,15 +83,14 @@ pub enum Compression {
     /// Every payload is stored as it is.
     #[default]
     None,
-    /// A payload of up to 64 MiB is compressed with LZ4 where that makes its frame smaller; any other
-    /// payload is stored as it is. Compression runs on the appender's thread, in memory that is used
-    /// again.
+    /// A payload of up to 64 MiB is compressed with LZ4 if that makes its frame smaller; any other payload
+    /// is stored unchanged. Compression runs on the appender's thread, in buffers that are reused.
     ///
-    /// Needs the cargo feature `lz4`, for reading such a log too; see [`Config::compression`].
+    /// Needs the cargo feature `lz4`, also to read such a log; see [`Config::compression`].
     #[cfg(feature = "lz4")]
     Lz4 {
-        /// Payloads of fewer bytes are stored uncompressed without trying. Below about 64 bytes there is hardly
-        /// anything to gain.
+        /// Payloads of fewer bytes are stored uncompressed without trying. Below about 64 bytes, compression
+        /// gains hardly anything.
         min_len: u64,
     },
 }
@@ -110,7 +108,7 @@ impl Compression {
 
 /// The settings of a log. Sizes are in bytes.
 ///
-/// Make a `Config` with [`Config::new`], and set what should differ, by fields or by the methods of the same names:
+/// Create a `Config` with [`Config::new`], and change settings by fields or by the methods of the same names:
 ///
 /// ```
 /// use chunked_wal::Config;
@@ -124,8 +122,8 @@ impl Compression {
 /// # Ok::<(), chunked_wal::Error>(())
 /// ```
 ///
-/// With the cargo feature `serde` it can be a part of a program's configuration file. A setting that is left out has its
-/// default; one that does not exist is an error. Without a `dir` in the file, set it before the log is opened:
+/// With the cargo feature `serde`, a `Config` can be a part of a program's configuration file. A missing setting has
+/// its default; an unknown setting is an error. If the file has no `dir`, set `dir` before you open the log:
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
@@ -146,8 +144,8 @@ impl Compression {
 )]
 #[non_exhaustive]
 pub struct Config {
-    /// The log's directory, made when missing. Files there that are named like the log's files belong
-    /// to the log; it leaves all other files alone.
+    /// The log's directory; opening creates it if it is missing. Files there that are named like the
+    /// log's files belong to the log; the log leaves all other files alone.
     pub dir: PathBuf,
 
     /// A chunk is full once it has this many bytes; its last record may exceed the size. The log
@@ -160,23 +158,23 @@ pub struct Config {
     pub chunk_max_records: u64,
 
     /// The largest payload of a record, before compression. Only appending checks the limit. It applies
-    /// to checkpoints too, and each chunk starts with one: a checkpoint that is larger fails every
-    /// rotation ([`Error::CheckpointTooLarge`]), and with it every
-    /// [`append_and_apply`](crate::ChunkedWal::append_and_apply) from a full chunk on.
-    /// [`validate`](Self::validate) can't know a checkpoint's size. Default: 64 MiB.
+    /// to checkpoints too. Each chunk starts with a checkpoint, so a larger checkpoint makes every rotation
+    /// fail ([`Error::CheckpointTooLarge`]), and once the chunk is full, every
+    /// [`append_and_apply`](crate::ChunkedWal::append_and_apply). [`validate`](Self::validate) can't check
+    /// this, because it doesn't know a checkpoint's size. Default: 64 MiB.
     pub max_record_size: u64,
 
-    /// The most bytes that the records of a [`Batch`](crate::Batch) may take in the log together: their payloads as
-    /// they are stored, and 16 to 23 bytes more for each. Only appending checks the limit. A reader needs this much
-    /// memory to read such a batch. Default: 64 MiB.
+    /// The most bytes that all records of a [`Batch`](crate::Batch) together may take in the log: the stored payloads,
+    /// and 16 to 23 bytes more for each record. Only appending checks the limit. A reader of such a batch needs this
+    /// much memory. Default: 64 MiB.
     pub max_batch_size: u64,
 
-    /// The most appended bytes that wait in memory for a flush; beyond that, `append` itself hands them over as a
+    /// The most appended bytes that wait in memory for a flush; at this limit, `append` itself hands them over as a
     /// `Write`. Default: 1 MiB; more than 1 GiB counts as 1 GiB.
     pub open_buffer_max_bytes: u64,
 
-    /// The most bytes that are handed over and not yet written; a caller that would exceed this waits. A
-    /// rotation counts as a 64th of this limit at least, because each waiting rotation has a file open.
+    /// The most bytes that are handed over and not yet written; a caller that would exceed the limit waits. A
+    /// rotation counts as at least a 64th of this limit, because each waiting rotation has a file open.
     /// Default: 32 MiB; more than 1 GiB counts as 1 GiB.
     pub flush_queue_max_bytes: u64,
 
@@ -186,41 +184,43 @@ pub struct Config {
     /// The worker takes no more flushes into a batch that has this many bytes. Default: 8 MiB.
     pub flush_batch_max_bytes: u64,
 
-    /// How long the worker waits for more flushes to share a sync with the first one. Default: zero,
-    /// because the next batch gathers while a sync runs anyway.
+    /// How long the worker waits for more flushes that can share a sync with the first one. Default: zero,
+    /// because flushes gather anyway while a sync runs.
     #[cfg_attr(feature = "serde", serde(with = "text::time"))]
     pub flush_batch_wait: Duration,
 
-    /// Whether opening cuts off a tail that a crash left half-written. If not, opening such a log fails
-    /// with [`Error::TornTail`]. Default: true.
+    /// Whether opening cuts off a torn tail. If false, opening a log with a torn tail returns
+    /// [`Error::TornTail`]. Default: true.
     pub truncate_torn_tail: bool,
 
-    /// How many files of removed chunks are kept for reuse; 0 never reuses a file. Default: 2.
+    /// How many files of removed chunks are kept for reuse; with 0, no file is reused. Default: 2.
     pub spare_chunks: u64,
 
-    /// Zero-fills this many bytes ahead in the open chunk, in the background, where a log syncs little at a
-    /// time: on most file systems a small sync costs about 50 % more where its blocks were never written
-    /// before. Zero-filling doubles the bytes written, except in reused files of removed chunks, which need no
-    /// zeros. 0 turns zero-filling off, which suits copy-on-write file systems. Default: 1 MiB.
+    /// The most zeros, in bytes, that a log with small syncs writes ahead at a time in a file that was never used
+    /// before: on most file systems, a small sync takes about 50 % longer if its blocks were never written before. In
+    /// the open chunk, the zeros are written together with the records of a sync. The next chunk's file gets its zeros
+    /// in the background while the open chunk fills, in pieces of at most 128 KiB. Zeros double the bytes written,
+    /// except in reused files of removed chunks, which need no zeros. 0 turns zeros off, which suits copy-on-write file
+    /// systems. Default: 256 KiB.
     pub zero_ahead_bytes: u64,
 
-    /// Whether the mark that an idle log writes after its last record is synced, too. Default:
+    /// Whether an idle log also syncs the mark that it writes after its last record. Default:
     /// [`IdleMark::Written`].
     pub idle_mark: IdleMark,
 
-    /// Whether payloads are compressed, in chunks started from now on: a continued chunk that was
-    /// started without compression takes no compressed payload; compression starts with the next
-    /// rotation. A build without the cargo feature `lz4` refuses a log that has a chunk started with
-    /// compression: [`Error::Unsupported`]. Default: [`Compression::None`].
+    /// Whether payloads are compressed. The setting applies to chunks that are started from now on: if the
+    /// open chunk was started without compression, compression starts with the next rotation. A build
+    /// without the cargo feature `lz4` refuses a log with a chunk that was started with compression:
+    /// [`Error::Unsupported`]. Default: [`Compression::None`].
     pub compression: Compression,
 
-    /// The size of the reads with which a log is opened, replayed and iterated. Default: 1 MiB.
+    /// The size of the reads that open, replay and iterate a log. Default: 1 MiB.
     pub read_buffer_size: u64,
 
     /// How single records of closed chunks are read. Default: [`ClosedReads::Positional`].
     pub closed_reads: ClosedReads,
 
-    /// The permissions of files that the log makes (chunks, spare files and the lock), less the
+    /// The permissions of files that the log creates (chunks, spare files and the lock), less the
     /// process's umask: at least 0o600. Any process that may read the lock file can keep a writer out
     /// by locking it. Default: 0o600, for the owner alone. Existing files keep their permissions.
     #[cfg_attr(feature = "serde", serde(with = "text::mode"))]
@@ -243,7 +243,7 @@ impl Config {
             flush_batch_wait: Duration::ZERO,
             truncate_torn_tail: true,
             spare_chunks: 2,
-            zero_ahead_bytes: MIB,
+            zero_ahead_bytes: 256 * KIB,
             idle_mark: IdleMark::Written,
             compression: Compression::None,
             read_buffer_size: MIB,

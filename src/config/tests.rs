@@ -33,7 +33,7 @@ fn a_value_out_of_range_is_refused_with_its_field() {
 
 /// A size as the documents have it.
 fn size(bytes: u64) -> String {
-    format!("{} MiB", bytes / MIB)
+    if bytes.is_multiple_of(MIB) { format!("{} MiB", bytes / MIB) } else { format!("{} KiB", bytes / 1024) }
 }
 
 #[test]

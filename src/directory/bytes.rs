@@ -1,6 +1,7 @@
 //! A file's bytes for a scan, with sectors that can't be read filled in if asked for.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use rustix::io::Errno;
 
 use crate::format::ReadAt;
-use crate::storage::{StorageFile, read_full_at};
+use crate::storage::{Access, Storage, StorageFile, read_full_at};
 
 /// The bytes of one file, up to `len`, for the scan.
 #[derive(Debug, Clone)]
@@ -26,6 +27,13 @@ const SECTOR: u64 = 512;
 impl FileBytes {
     pub(crate) fn new(file: Arc<dyn StorageFile>, len: u64) -> Self {
         FileBytes { file, len, filled_to: None }
+    }
+
+    /// All bytes of the file at `path`.
+    pub(super) fn open(storage: &dyn Storage, path: &Path) -> io::Result<Self> {
+        let file = storage.open(path, Access::Read)?;
+        let len = file.len()?;
+        Ok(Self::new(file, len))
     }
 
     /// The same bytes, with ones in the place of sectors that can't be read (`EIO`): neither part of a sound

@@ -8,15 +8,21 @@ use std::sync::Arc;
 use super::FileBytes;
 use super::names::away_name;
 use crate::error::{Damage, Error, Foreign, Proof, Result};
-use crate::format::{HEADER_LEN, Header, HeaderError, ReadAt};
+use crate::format::{HEADER_LEN, Header, HeaderError, ReadAt, Scan};
 use crate::position::ChunkId;
 use crate::storage::{Access, Storage, StorageFile, read_full_at};
 
 /// A file's header, if it looks like a chunk.
 pub(crate) fn read_header(storage: &dyn Storage, path: &Path) -> Option<Header> {
-    let mut buf = [0; HEADER_LEN as usize];
+    Header::decode(&first_bytes(storage, path)?).ok()
+}
+
+/// As many of a file's first bytes as a header has.
+pub(super) fn first_bytes(storage: &dyn Storage, path: &Path) -> Option<Vec<u8>> {
+    let mut buf = vec![0; HEADER_LEN as usize];
     let read = storage.open(path, Access::Read).and_then(|file| read_full_at(&*file, &mut buf, 0));
-    Header::decode(&buf[..read.ok()?]).ok()
+    buf.truncate(read.ok()?);
+    Some(buf)
 }
 
 /// Renames a chunk away and back, so that the next sync of the directory covers its name. After a failed sync, a
@@ -25,6 +31,11 @@ pub(crate) fn rename_anew(storage: &dyn Storage, dir: &Path, id: ChunkId) -> Res
     let (away, path) = (dir.join(away_name(id)), dir.join(id.file_name()));
     let renamed = storage.rename_new(&path, &away).and_then(|()| storage.rename_new(&away, &path));
     renamed.map_err(|e| Error::no_space("rename", path, 0, e))
+}
+
+/// Makes the directory's names durable.
+pub(crate) fn sync_dir(storage: &dyn Storage, dir: &Path) -> Result<()> {
+    storage.sync_dir(dir).map_err(|e| Error::io("sync directory", dir, e))
 }
 
 /// Opens a chunk for reading and checks its header against its name.
@@ -50,6 +61,41 @@ pub(crate) fn open_chunk_file(
         return Err(Error::ForeignChunk { path: path.to_owned(), reason });
     }
     Ok((header, bytes))
+}
+
+/// As [`open_chunk`], also where one bit of the header is flipped: then `true` is returned with what the header was.
+pub(crate) fn open_one_bit_flipped(
+    storage: &dyn Storage,
+    path: &Path,
+    id: ChunkId,
+) -> Result<(Header, FileBytes, bool)> {
+    let error = match open_chunk(storage, path, id) {
+        Ok((header, bytes)) => return Ok((header, bytes, false)),
+        Err(error) => error,
+    };
+    match error {
+        Error::NotAChunk { .. } | Error::Unsupported { .. } | Error::Corrupt { .. } => {}
+        _ => return Err(error),
+    }
+    match mended_header(storage, path, id).map_err(|e| Error::from_read(path, e))? {
+        Some((header, bytes)) => Ok((header, bytes, true)),
+        None => Err(error),
+    }
+}
+
+/// The header of a chunk in which one bit is flipped, if the file's name and first frame agree with it.
+fn mended_header(storage: &dyn Storage, path: &Path, id: ChunkId) -> io::Result<Option<(Header, FileBytes)>> {
+    let bytes = FileBytes::open(storage, path)?;
+    let mut buf = [0; HEADER_LEN as usize];
+    if bytes.read_at(&mut buf, 0)? < buf.len() {
+        return Ok(None);
+    }
+    let Some(header) = Header::decode_with_one_bit_flipped(&buf).filter(|header| header.chunk_id == id.0)
+    else {
+        return Ok(None);
+    };
+    let has_first_frame = Scan::new(&bytes, &header, true, HEADER_LEN as usize).next()?.is_some();
+    Ok(has_first_frame.then_some((header, bytes)))
 }
 
 /// The log that most of the chunks are of, the oldest of them where that is undecided; `None` if no header can be
@@ -79,7 +125,7 @@ pub(super) fn open_by_either_name(
     }
 }
 
-fn header_error(error: HeaderError, path: &Path, chunk_id: ChunkId) -> Error {
+pub(super) fn header_error(error: HeaderError, path: &Path, chunk_id: ChunkId) -> Error {
     let path = path.to_owned();
     match error {
         HeaderError::NotAChunk { found } => Error::NotAChunk { path, found },

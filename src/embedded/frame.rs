@@ -17,6 +17,7 @@
 use crate::embedded::Checkpoint;
 use crate::format::{FLAG_MORE, FRAME_HEADER_LEN, FrameHeader, Kind, Salt, array_at, finish_frame, unsynced};
 use crate::position::ceil8;
+use crate::random::splitmix64;
 
 /// The bytes of a payload before the data.
 const PREFIX_LEN: usize = 12;
@@ -28,9 +29,10 @@ const CHECKPOINT_DATA_LEN: usize = 12;
 pub(super) const CHECKPOINT_LEN: u64 = (FRAME_HEADER_LEN + PREFIX_LEN + CHECKPOINT_DATA_LEN) as u64;
 
 /// The salt of a ring whose checkpoints store `stored`, in a region of this capacity. With it, frames
-/// of a chunk, of another ring or of a region of another size don't check out.
+/// of a chunk, of another ring or of a region of another size don't check out. Mixed, because a frame's CRC takes the
+/// salt XOR the position: two capacities must not differ by as much as two positions.
 pub(super) fn salt(stored: u64, capacity: u64) -> Salt {
-    Salt::new(u64::from_le_bytes(*b"CHNKRING") ^ capacity ^ stored)
+    Salt::new(splitmix64(u64::from_le_bytes(*b"CHNKRING") ^ stored, capacity))
 }
 
 /// The salt that the checkpoint `frame` stores, whether the frame is sound or not.

@@ -85,8 +85,8 @@ pub struct Region {
 /// The host stores both numbers, durably. A new log starts with the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Checkpoint {
-    /// The bytes of the log before the checkpoint, since the log was new. The checkpoint's place in the
-    /// file is `region.offset` plus the remainder of the position divided by the region's length.
+    /// The bytes of the log before the checkpoint, since the log was new. The checkpoint's offset in the
+    /// file is `region.offset` plus `position` modulo [`RingStats::capacity`].
     pub position: u64,
     /// The last record before the checkpoint; 0 if there is none.
     pub sequence: u64,

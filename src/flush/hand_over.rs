@@ -152,13 +152,12 @@ impl<W: WalTypes> HandOver<W> {
         done
     }
 
-    /// Queues a rotation that counts for `bytes`: it makes everything below `end` durable, which is in the new
-    /// chunk. Only a log that has failed refuses it.
+    /// Queues a rotation that counts for `bytes`, and writes everything below `end`, which is in the new chunk. Only a log that has failed refuses it.
     pub(crate) fn rotate(&mut self, rotation: Rotation<W>, bytes: u64, end: u64) -> Result<()> {
         if self.shared.queue.push(Request::Rotate(Box::new(rotation)), bytes).is_err() {
             return Err(self.closed());
         }
-        self.advance(end, Flush::Sync);
+        self.advance(end, Flush::Write);
         Ok(())
     }
 
@@ -197,6 +196,8 @@ impl<W: WalTypes> HandOver<W> {
     /// Waits until everything queued is done, and the work for a quiet moment too.
     pub(crate) fn settle(&self) {
         self.shared.queue.wait_done();
+        self.worker.lock().complete_rotation();
+        self.shared.housekeeper.wait_rotation();
         self.worker.lock().settle();
     }
 

@@ -4,6 +4,7 @@
 //! remove ──► removals, oldest first ──► unlink, or rename to a spare ──► sync the directory
 //!                                                      │
 //! rotate ◄── take ◄── spares, space allocated ◄────────┘ or newly made when wanted
+//!                       └─► zeros, a piece ─┘
 //! ```
 //!
 //! - One removal at a time, the directory synced after each, and none past one that failed: a crash
@@ -11,10 +12,11 @@
 //! - A chunk that a reader has pinned waits, and the removals after it too, in order. Nothing waits for them.
 //! - A removed chunk's file becomes a spare only if no reader holds it, and is offered (to be overwritten) only
 //!   after its old name is durably gone.
+//! - Zeros are written only to a spare that was never a chunk, and is among the spares only between two pieces: no
+//!   other thread has the file meanwhile. A rotation waits for one piece at most; everything else comes before pieces.
 //! - A failure here doesn't poison the log: it is logged, counted, returned by the next `wait_idle`, and the job is
 //!   tried again.
 
-use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,25 +25,15 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::pins::{Pin, Pins};
-use super::{Metrics, Positions};
-use crate::chunk::{ChunkFile, with_a_descriptor};
+use super::jobs::{Job, Jobs, Spare};
+use super::pins::Pin;
+use super::{Metrics, Naming, Positions};
+use crate::chunk::{ChunkFile, Cut, with_a_descriptor, write_zeros};
 use crate::directory::spare_name;
 use crate::error::{Error, Result};
 use crate::panics::{catch, report};
 use crate::position::ChunkId;
 use crate::storage::{Access, Storage, StorageFile};
-
-/// A file that is ready to become a chunk.
-#[derive(Debug)]
-pub(crate) struct Spare {
-    pub(crate) path: PathBuf,
-    pub(crate) handle: Arc<dyn StorageFile>,
-    /// Bytes of it that have their space.
-    pub(crate) allocated: u64,
-    /// Whether the file may have bytes of an earlier chunk.
-    pub(crate) earlier_life: bool,
-}
 
 /// How the housekeeper keeps house.
 #[derive(Debug)]
@@ -50,6 +42,8 @@ pub(crate) struct HousekeeperConfig {
     pub(crate) dir: PathBuf,
     /// The size that a spare is given.
     pub(crate) file_size: u64,
+    /// How many zeros a spare gets at a time; 0 if none.
+    pub(crate) zero_piece: u64,
     /// Files of removed chunks to keep.
     pub(crate) spares_max: usize,
     pub(crate) metrics: Arc<Metrics>,
@@ -62,97 +56,18 @@ pub(crate) struct HousekeeperConfig {
 pub(crate) struct SpareAsked(Option<u64>);
 
 /// The housekeeper as others see it; its thread runs [`run`](Self::run).
-#[derive(Debug)]
 pub(crate) struct Housekeeper {
     config: HousekeeperConfig,
     state: Mutex<Jobs>,
     changed: Condvar,
-    /// Held from a change of names to the sync that makes it durable.
-    naming: Mutex<()>,
-}
-
-#[derive(Debug, Default)]
-struct Jobs {
-    /// Spares that an earlier process left.
-    leftovers: Vec<PathBuf>,
-    removals: VecDeque<Arc<ChunkFile>>,
-    pins: Pins,
-    /// The names that the file of the first may have while its removal is under way.
-    moving: Option<[PathBuf; 2]>,
-    /// The first removal failed; none is tried before the next occasion.
-    stalled: bool,
-    /// A failed removal that no call has returned yet.
-    removal_error: Option<Error>,
-    spares: VecDeque<Spare>,
-    /// A rotation is near, or waits.
-    spare_wanted: bool,
-    /// A rotation waits for it.
-    spare_awaited: bool,
-    /// Attempts started to make a spare.
-    attempts: u64,
-    /// Which of them failed last, and why.
-    spare_error: Option<(u64, Error)>,
-    busy: bool,
-    closed: bool,
-}
-
-enum Job {
-    Prepare(PathBuf),
-    Remove(Arc<ChunkFile>),
-    Make,
-}
-
-impl Jobs {
-    fn next_job(&mut self) -> Option<Job> {
-        if let Some(path) = self.leftovers.pop() {
-            return Some(Job::Prepare(path));
-        }
-        // Before removals, which may be many: the appender waits.
-        if std::mem::take(&mut self.spare_awaited) && self.spares.is_empty() && !self.closed {
-            self.spare_wanted = false;
-            self.attempts += 1;
-            return Some(Job::Make);
-        }
-        if let Some(chunk) = self.next_removal() {
-            return Some(Job::Remove(chunk.clone()));
-        }
-        let make = self.spare_wanted && self.spares.is_empty() && !self.closed;
-        self.spare_wanted = false;
-        self.attempts += u64::from(make);
-        make.then_some(Job::Make)
-    }
-
-    /// The removal that can be tried now.
-    fn next_removal(&self) -> Option<&Arc<ChunkFile>> {
-        self.removals.front().filter(|chunk| !self.stalled && !self.pins.keep(chunk.id()))
-    }
-
-    /// Removals that wait for pinned readers.
-    fn pinned_removals(&self) -> usize {
-        self.removals.len() - self.removals.partition_point(|chunk| !self.pins.keep(chunk.id()))
-    }
-
-    fn is_idle(&self) -> bool {
-        !self.busy && self.leftovers.is_empty() && self.next_removal().is_none() && !self.spare_wanted
-    }
-
-    /// A panic ended a job: wakes its waiters with an error.
-    fn fail(&mut self, error: Error) {
-        self.stalled = true;
-        self.spare_error = Some((self.attempts, error.clone()));
-        self.removal_error.get_or_insert(error);
-    }
-
-    /// Tries again the removals and spares that failed.
-    fn retry(&mut self) {
-        self.stalled = false;
-    }
+    naming: Naming,
 }
 
 impl Housekeeper {
     pub(crate) fn new(config: HousekeeperConfig, leftovers: Vec<PathBuf>) -> Self {
         let state = Jobs { leftovers, ..Jobs::default() };
-        let naming = Mutex::default();
+        let HousekeeperConfig { storage, dir, positions, .. } = &config;
+        let naming = Naming::new(storage.clone(), dir.clone(), positions.clone());
         Housekeeper { config, state: Mutex::new(state), changed: Condvar::new(), naming }
     }
 
@@ -174,10 +89,28 @@ impl Housekeeper {
         }
     }
 
-    /// To be held from a change of names to the directory's sync: a sync that fails may drop the changes of
-    /// both threads, and the next, the other's, would succeed without them.
-    pub(crate) fn naming(&self) -> MutexGuard<'_, ()> {
-        self.naming.lock()
+    /// Lets the next spare get a piece of zeros, without waiting for it. Makes the spare if there is none, unless
+    /// that has just failed.
+    pub(crate) fn zero_spare(&self) {
+        let mut state = self.state.lock();
+        state.zeros_due = true;
+        // While the thread is busy, it may be making one that fails. The next request comes soon.
+        state.spare_wanted |= state.spares.is_empty() && !state.busy && state.spare_error.is_none();
+        self.changed.notify_all();
+    }
+
+    /// The names in the directory, to be changed by one thread at a time.
+    pub(crate) fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    /// Takes over the rest of a rotation that no commit waits for: the new chunk's name is to be made durable, and its
+    /// predecessor's file to be cut.
+    pub(crate) fn finish_rotation(&self, cut: Option<Cut>) {
+        let mut state = self.state.lock();
+        state.cuts.extend(cut);
+        state.name_unsynced = true;
+        self.changed.notify_all();
     }
 
     /// Takes a spare: one that is ready, or else one that is made now.
@@ -214,6 +147,7 @@ impl Housekeeper {
                 }
             }
             self.changed.wait(&mut state);
+            state.spare_awaited |= state.zeroing;
         }
     }
 
@@ -249,7 +183,12 @@ impl Housekeeper {
 
     /// Removes a spare, so that others get its space; `false` if there is none.
     pub(crate) fn give_up_spare(&self) -> bool {
-        let Some(spare) = self.state.lock().spares.pop_back() else { return false };
+        let mut state = self.state.lock();
+        while state.zeroing {
+            self.changed.wait(&mut state);
+        }
+        let Some(spare) = state.spares.pop_back() else { return false };
+        drop(state);
         if let Err(error) = self.config.storage.remove(&spare.path) {
             log::warn!("a spare file can't be removed: '{}': {error}", spare.path.display());
         }
@@ -313,10 +252,18 @@ impl Housekeeper {
         }
     }
 
+    /// Waits until the [rest](Self::finish_rotation) of the last rotation is done.
+    pub(crate) fn wait_rotation(&self) {
+        let mut state = self.state.lock();
+        while state.busy || !state.cuts.is_empty() || state.name_unsynced {
+            self.changed.wait(&mut state);
+        }
+    }
+
     /// Waits until no removal is left that could give space back.
     pub(crate) fn wait_removals(&self) {
         let mut state = self.state.lock();
-        while state.busy || state.next_removal().is_some() {
+        while state.busy || !state.cuts.is_empty() || state.next_removal().is_some() {
             self.changed.wait(&mut state);
         }
     }
@@ -347,7 +294,7 @@ impl Housekeeper {
                     if MutexGuard::unlocked(&mut state, || catch(|| self.work(job))).is_none() {
                         state.fail(self.panicked(&self.config.dir));
                     }
-                    state.busy = false;
+                    (state.busy, state.zeroing) = (false, false);
                     self.changed.notify_all();
                     MutexGuard::unlocked(&mut state, || self.config.positions.wake_room_tasks());
                 }
@@ -362,23 +309,33 @@ impl Housekeeper {
 
     fn work(&self, job: Job) {
         match job {
+            Job::Cut(cut) => {
+                // Only space depends on it, and the next open cuts too.
+                if let Err(error) = self.guard(&self.config.dir, || cut.apply()) {
+                    self.note_failure(|| log::warn!("a sealed chunk's file could not be cut: {error}"));
+                }
+            }
+            Job::SyncNames => {
+                let _failure_has_poisoned = self.naming.sync();
+            }
             Job::Prepare(path) => {
                 // A leftover that can't be used is no loss.
-                if let Err(error) = self.guard(&path, || self.prepare(&path)).and_then(|done| done) {
+                if let Err(error) = self.guard(&path, || self.prepare(&path)) {
                     self.note_failure(|| log::warn!("a spare file can't be used again: {error}"));
                 }
             }
             Job::Make => {
                 let path = self.spare_path();
-                if let Err(error) = self.guard(&path, || self.make(&path)).and_then(|done| done) {
+                if let Err(error) = self.guard(&path, || self.make(&path)) {
                     self.note_failure(|| log::warn!("no spare file could be made: {error}"));
                     let mut state = self.state.lock();
                     state.spare_error = Some((state.attempts, error));
                 }
             }
+            Job::Zero(spare) => self.zero(spare),
             Job::Remove(chunk) => {
                 let path = self.config.dir.join(chunk.id().file_name());
-                let removed = self.guard(&path, || self.remove_one(&chunk, &path)).and_then(|done| done);
+                let removed = self.guard(&path, || self.remove_one(&chunk, &path));
                 let mut state = self.state.lock();
                 match removed {
                     Ok(()) => {
@@ -397,8 +354,8 @@ impl Housekeeper {
     }
 
     /// A storage that panics must not end the thread: others wait for it.
-    fn guard<T>(&self, path: &Path, work: impl FnOnce() -> T) -> Result<T> {
-        catch(work).ok_or_else(|| self.panicked(path))
+    fn guard<T>(&self, path: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        catch(work).unwrap_or_else(|| Err(self.panicked(path)))
     }
 
     fn panicked(&self, path: &Path) -> Error {
@@ -416,8 +373,12 @@ impl Housekeeper {
     }
 
     fn make(&self, path: &Path) -> Result<()> {
+        let names = self.naming.lock()?;
         let created = with_a_descriptor(|| self.config.storage.create(path));
         let handle = created.map_err(|e| Error::no_space("create", path, self.config.file_size, e))?;
+        // Records are acknowledged in the file while no later name is durable.
+        self.naming.sync_dir().inspect_err(|_| drop(self.config.storage.remove(path)))?;
+        drop(names);
         self.offer(path, handle, Life::First)
     }
 
@@ -441,22 +402,55 @@ impl Housekeeper {
             return Err(Error::no_space("allocate", path, size, error));
         }
         let earlier_life = matches!(life, Life::Earlier);
-        let spare = Spare { path: path.to_owned(), handle, allocated: size, earlier_life };
+        let spare = Spare { path: path.to_owned(), handle, allocated: size, zeroed: 0, earlier_life };
         self.state.lock().spares.push_back(spare);
         self.changed.notify_all();
         Ok(())
+    }
+
+    /// Writes a piece of zeros to a spare and puts it back among the spares. A failure costs the file at most.
+    fn zero(&self, mut spare: Spare) {
+        match self.guard(&spare.path, || self.zero_piece(&spare)) {
+            Ok(zeroed) => spare.zeroed = zeroed,
+            Err(Error::StorageFull { source, .. }) => {
+                let path = spare.path.display();
+                report(|| log::warn!("no more zeros are written to '{path}': {source}"));
+                self.state.lock().zeros_refused = true;
+            }
+            Err(error) => {
+                self.note_failure(|| log::warn!("a spare file can't be used: {error}"));
+                // The zeros that failed may be reported to no later sync.
+                let _also_failed = self.config.storage.remove(&spare.path);
+                return;
+            }
+        }
+        self.state.lock().spares.push_front(spare);
+    }
+
+    /// Returns up to where the spare has zeros then.
+    fn zero_piece(&self, spare: &Spare) -> Result<u64> {
+        let Spare { path, handle, zeroed: from, .. } = spare;
+        let end = spare.zeros_end();
+        let to = from.saturating_add(self.config.zero_piece).min(end);
+        write_zeros(&**handle, *from, to).map_err(|e| Error::no_space("write", path, to, e))?;
+        // At once, so that no later sync finds many of them to write.
+        handle.finish_write_back(*from, to - from).map_err(|e| Error::io("write back", path, e))?;
+        if to == end {
+            handle.sync().map_err(|e| Error::io("sync", path, e))?;
+        }
+        Ok(to)
     }
 
     /// Takes a chunk's name away, durably, and keeps its file as a spare or removes it.
     fn remove_one(&self, chunk: &ChunkFile, path: &Path) -> Result<()> {
         let storage = &self.config.storage;
         let reuse = chunk.retire() && self.state.lock().spares.len() < self.config.spares_max;
-        let naming = self.naming();
+        let names = self.naming.lock()?;
         let spare = self.rename_to_spare(path)?;
         // Before the next removal, so that no crash brings this one back without its successor; and
         // before the file is overwritten, so that no crash leaves other bytes under the old name.
-        storage.sync_dir(&self.config.dir).map_err(|e| Error::io("sync directory", &self.config.dir, e))?;
-        drop(naming);
+        self.naming.sync_dir()?;
+        drop(names);
         if let Some(spare) = spare.as_ref().filter(|_| !reuse) {
             storage.remove(spare).map_err(|e| Error::io("remove", spare, e))?;
         }
@@ -504,42 +498,48 @@ enum Life {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-    use std::sync::atomic::Ordering::SeqCst;
-    use std::task::{Wake, Waker};
+    use std::task::Waker;
 
     use super::*;
     use crate::flush::RoomWait;
+    use crate::flush::wakes::Wakes;
     use crate::storage::MemoryStorage;
 
-    #[derive(Default)]
-    struct Count(AtomicUsize);
+    fn housekeeper(storage: MemoryStorage) -> (Housekeeper, Arc<Positions>) {
+        let positions = Arc::new(Positions::new(0));
+        let config = HousekeeperConfig {
+            storage: Arc::new(storage),
+            dir: "/log".into(),
+            file_size: 1024,
+            zero_piece: 0,
+            spares_max: 1,
+            metrics: Arc::default(),
+            positions: positions.clone(),
+        };
+        (Housekeeper::new(config, Vec::new()), positions)
+    }
 
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
+    #[test]
+    fn a_panic_while_another_job_syncs_a_new_chunks_name_stops_the_log() {
+        let storage = MemoryStorage::default();
+        storage.create_dir("/log".as_ref()).unwrap();
+        let (housekeeper, positions) = housekeeper(storage.clone());
+        housekeeper.naming().set_pending(housekeeper.naming().lock().unwrap());
+        storage.on_operation(|op| assert!(op.kind != crate::storage::OpKind::SyncDir, "expected"));
+        housekeeper.work(Job::Make);
+        storage.on_operation(|_| {});
+        housekeeper.naming().lock().unwrap_err();
+        positions.wait(crate::flush::Flush::Sync, 1, "test").unwrap_err();
     }
 
     #[test]
     fn a_spare_that_is_returned_wakes_a_task_that_waits_for_one() {
-        let storage = Arc::new(MemoryStorage::default());
+        let storage = MemoryStorage::default();
         storage.create_dir("/log".as_ref()).unwrap();
-        let positions = Arc::new(Positions::new(0));
-        let housekeeper = Housekeeper::new(
-            HousekeeperConfig {
-                storage,
-                dir: "/log".into(),
-                file_size: 1024,
-                spares_max: 1,
-                metrics: Arc::default(),
-                positions: positions.clone(),
-            },
-            Vec::new(),
-        );
+        let (housekeeper, positions) = housekeeper(storage);
         housekeeper.make(&housekeeper.spare_path()).unwrap();
         let spare = housekeeper.take_spare().unwrap();
-        let count = Arc::new(Count::default());
+        let count = Arc::new(Wakes::default());
         let (mut asked, mut wait) = (SpareAsked::default(), RoomWait::new(positions));
         let mut poll = || {
             let look = || housekeeper.has_spare(&mut asked).then_some(());
@@ -547,7 +547,7 @@ mod tests {
         };
         assert!(!poll());
         housekeeper.return_spare(spare);
-        assert_eq!(count.0.load(SeqCst), 1);
+        assert_eq!(count.so_far(), 1);
         assert!(poll());
     }
 }

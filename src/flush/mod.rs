@@ -20,7 +20,9 @@ mod batch;
 mod export;
 mod hand_over;
 mod housekeeper;
+mod jobs;
 mod metrics;
+mod names;
 mod pins;
 mod progress;
 mod queue;
@@ -30,6 +32,8 @@ mod rotate;
 mod tasks;
 mod ticket;
 mod under_way;
+#[cfg(test)]
+mod wakes;
 mod worker;
 
 pub(crate) use batch::{ChunkBeginning, FlushRequest, NewFlush, Request, Rotation};
@@ -38,15 +42,18 @@ pub(crate) use export::Gauges;
 #[cfg(feature = "metrics")]
 pub(crate) use export::Registry;
 pub(crate) use hand_over::HandOver;
-pub(crate) use housekeeper::{Housekeeper, HousekeeperConfig, Spare, SpareAsked};
+pub(crate) use housekeeper::{Housekeeper, HousekeeperConfig, SpareAsked};
+pub(crate) use jobs::Spare;
 pub(crate) use metrics::Metrics;
 pub use metrics::{FlushMetrics, Latency};
+pub(crate) use names::Naming;
 pub(crate) use pins::Pin;
 pub(crate) use progress::{Positions, SyncTurn};
 pub use progress::{Progress, ProgressHandle};
 pub(crate) use queue::{BatchLimit, Entry, Queue, Refused};
 pub(crate) use reentry::Inside;
 pub(crate) use room::RoomWait;
+pub(crate) use rotate::Unnamed;
 pub(crate) use tasks::{TaskEntry, Tasks};
 pub use ticket::{FlushSender, FlushTicket};
 pub(crate) use under_way::{OnSlowSync, SlowSyncWatch};

@@ -32,27 +32,16 @@ impl Drop for RoomWait {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
-
     use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
+    use crate::flush::wakes::Wakes;
 
     /// Room wakes some; each of them that continues or gives up wakes another, until none is left.
     #[test]
     fn the_turn_is_passed_on() {
         let positions = Arc::new(Positions::new(0));
-        let count = Arc::new(Count::default());
+        let count = Arc::new(Wakes::default());
         let waker = Waker::from(count.clone());
-        let woken = || count.0.load(Ordering::SeqCst);
+        let woken = || count.so_far();
         let mut waits: Vec<_> = (0..50).map(|_| RoomWait::new(positions.clone())).collect();
         for wait in &mut waits {
             assert!(wait.poll(&waker, || None::<()>).is_pending());

@@ -1,80 +1,132 @@
-//! A rotation: the worker seals one chunk and begins the next.
+//! A rotation: the worker seals one chunk and begins the next, whose head and name wait for the next sync.
 //!
 //! ```text
-//! last frames ► sync ► seal, cut ► sync ► header, checkpoint ► sync ► rename ► sync directory
-//! └──────── the old chunk ───────────┘    └────── a spare file ─────┘   └─ the new chunk ───┘
+//! worker       last frames ► sync ► seal ► sync │ header, checkpoint ► records ► sync ► rename ► publish
+//!              └────── the old chunk ─────────┘ │ └─────── a spare file ──────────┘ └ the new chunk
+//! housekeeper                                   └────────────────────────► cut of the old ► sync directory
 //! ```
 //!
-//! Each step relies on the one before being durable: a crash between two of them leaves a log that ends in the
-//! old chunk or in the new one.
+//! - Data before its seal, the seal before a successor's head, the head before the final name: each step is durable
+//!   when the next one starts.
+//! - The first sync of the new chunk makes its head durable along with the first records, so a commit that meets a
+//!   rotation waits for two syncs: the seal's and its own.
+//! - A record is acknowledged once the file has the chunk's name. A crash may take the name back as long as the
+//!   directory is not synced; then the next open finds the chunk by its head (`directory/adopt.rs`).
+//! - So the name of one chunk at most is not durable, and no mark is written before it is:
+//!   [`Naming`](super::Naming).
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::worker::no_chunk;
-use super::{ChunkBeginning, Rotation, Worker};
-use crate::chunk::ChunkWriter;
+use super::{ChunkBeginning, Rotation, Spare, Worker};
+use crate::chunk::{ChunkWriter, Cut};
 use crate::error::{Error, Result};
 use crate::format::Seal;
 use crate::panics::report;
 use crate::record::WalTypes;
 
+/// The rest of a rotation, which the next sync of the open chunk completes.
+pub(crate) struct Unnamed {
+    /// The chunk's final name.
+    path: PathBuf,
+    /// The cut of its predecessor, if that was open.
+    cut: Option<Cut>,
+}
+
 impl<W: WalTypes> Worker<W> {
     /// Seals the open chunk, if there is one, and begins the next.
     pub(super) fn rotate(&mut self, rotation: Rotation<W>) -> Result<()> {
-        if let Some(seal) = rotation.ending {
-            self.end_chunk(seal)?;
-            self.shared.metrics.rotation_count.fetch_add(1, Relaxed);
-        }
-        self.begin_chunk(rotation.beginning)
+        let Rotation { ending, beginning } = rotation;
+        let Some(seal) = ending else {
+            self.begin_chunk(beginning, None)?;
+            // It may be the log's first chunk: without one before it, only its name tells what it is.
+            return self.name_chunk_durably();
+        };
+        let cut = self.end_chunk(&seal)?;
+        self.shared.metrics.rotation_count.fetch_add(1, Relaxed);
+        self.begin_chunk(beginning, Some(cut))
     }
 
-    fn end_chunk(&mut self, seal: Seal) -> Result<()> {
+    fn end_chunk(&mut self, seal: &Seal) -> Result<Cut> {
         let id = self.chunk.as_ref().ok_or_else(|| no_chunk(&self.dir))?.id();
         let end = id.0 + seal.data_len;
         self.write_until(end)?;
-        let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
         if self.shared.positions.synced() < end {
             let sync = self.shared.positions.begin_sync(end);
-            self.shared.metrics.sync_under_way.during(|| chunk.sync())?;
+            let metrics = self.shared.metrics.clone();
+            metrics.sync_under_way.during(|| self.sync_chunk())?;
             self.publish_sync(sync)?;
         }
-        let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
+        let chunk = self.chunk.take().ok_or_else(|| no_chunk(&self.dir))?;
         // The data must be durable before a seal says so.
-        self.shared.metrics.sync_under_way.during(|| chunk.seal(&seal))?;
+        let cut = self.shared.metrics.sync_under_way.during(|| chunk.seal(seal))?;
         report(|| log::info!("sealed '{}' at {end}, {} records", id.file_name(), seal.records));
-        Ok(())
+        Ok(cut)
     }
 
-    fn begin_chunk(&mut self, beginning: ChunkBeginning<W>) -> Result<()> {
+    /// Writes the chunk's head into its file, which keeps the name of a spare until the next sync.
+    fn begin_chunk(&mut self, beginning: ChunkBeginning<W>, cut: Option<Cut>) -> Result<()> {
         let ChunkBeginning { file, path, spare, end, checkpoint } = beginning;
-        let chunk = ChunkWriter::new(file.header(), spare.path.clone(), spare.handle);
-        let mut chunk = chunk.for_records(file.header(), self.zero_ahead_bytes, spare.allocated);
+        let Spare { path: spare_path, handle, allocated, zeroed, .. } = spare;
+        let chunk = ChunkWriter::new(file.header(), spare_path, handle);
+        let mut chunk = chunk.for_records(file.header(), self.zero_ahead_bytes, allocated, zeroed);
         let head = self.shared.tail.next(end);
         if let Some(head) = &head {
             chunk.write(head.bytes(), head.start)?;
         }
-        // The final name proves that header and first frame are durable.
-        let under_way = &self.shared.metrics.sync_under_way;
-        under_way.during(|| chunk.sync())?;
-        // With the wait for a removal's sync of the directory, which may hang too.
-        under_way.during(|| {
-            let _naming = self.shared.housekeeper.naming();
-            self.name_chunk(&spare.path, &path)?;
-            // The new name must be durable before a record in it is acknowledged.
-            self.storage.sync_dir(&self.dir).map_err(|e| Error::io("sync directory", &self.dir, e))
-        })?;
-        chunk.set_path(path);
-        report(|| log::info!("began {}", chunk.id()));
         self.chunk = Some(chunk);
+        self.unnamed = Some(Unnamed { path, cut });
         self.predecessor = checkpoint;
         if let Some(head) = head {
             self.shared.metrics.write_bytes.fetch_add(head.end() - head.start, Relaxed);
             self.shared.tail.written(head);
         }
         self.shared.positions.publish_written(end);
-        self.publish_sync(self.shared.positions.begin_sync(end))
+        Ok(())
+    }
+
+    /// Syncs the open chunk, and names it if it has no name yet. What is synced counts once this returns.
+    pub(super) fn sync_chunk(&mut self) -> Result<()> {
+        let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
+        chunk.sync()?;
+        // The final name proves that header and first frame are durable.
+        let Some(Unnamed { path, cut }) = self.unnamed.take() else { return Ok(()) };
+        let spare = chunk.path().to_owned();
+        // Waits for a removal's sync of the directory, if one is under way.
+        let naming = self.shared.housekeeper.naming();
+        let names = naming.lock()?;
+        self.name_chunk(&spare, &path)?;
+        naming.set_pending(names);
+        if let Some(chunk) = &mut self.chunk {
+            chunk.set_path(path);
+            report(|| log::info!("began {}", chunk.id()));
+        }
+        self.shared.housekeeper.finish_rotation(cut);
+        Ok(())
+    }
+
+    /// Syncs and names the open chunk if it has no name yet.
+    pub(super) fn name_open_chunk(&mut self) -> Result<()> {
+        if self.unnamed.is_none() {
+            return Ok(());
+        }
+        let sync = self.shared.positions.begin_sync(self.shared.positions.written());
+        let metrics = self.shared.metrics.clone();
+        metrics.sync_under_way.during(|| self.sync_chunk())?;
+        self.publish_sync(sync)
+    }
+
+    /// As [`name_open_chunk`](Self::name_open_chunk), and makes the name durable before anything is acknowledged.
+    fn name_chunk_durably(&mut self) -> Result<()> {
+        let sync = self.shared.positions.begin_sync(self.shared.positions.written());
+        let metrics = self.shared.metrics.clone();
+        metrics.sync_under_way.during(|| {
+            self.sync_chunk()?;
+            self.shared.housekeeper.naming().sync()
+        })?;
+        self.publish_sync(sync)
     }
 
     /// Gives a chunk its final name, which no other file has.

@@ -138,28 +138,12 @@ impl Tasks {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::AtomicUsize;
-    use std::task::Wake;
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::flush::wakes::Wakes;
 
     const ALL: usize = usize::MAX;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    impl Count {
-        fn so_far(&self) -> usize {
-            self.0.load(Ordering::SeqCst)
-        }
-    }
 
     fn entries(tasks: &Tasks) -> usize {
         tasks.waiting.lock().wakers.len()
@@ -168,7 +152,7 @@ mod tests {
     #[test]
     fn only_waiters_whose_offset_is_reached_are_taken() {
         let tasks = Tasks::default();
-        let counts: Vec<_> = (1..=100).map(|_| Arc::new(Count::default())).collect();
+        let counts: Vec<_> = (1..=100).map(|_| Arc::new(Wakes::default())).collect();
         let mut places: Vec<_> = counts.iter().map(|_| TaskEntry::default()).collect();
         // From the highest, so that each one lowers the least.
         for (offset, (count, entry)) in (1..=100).rev().zip(counts.iter().zip(&mut places).rev()) {
@@ -189,7 +173,7 @@ mod tests {
     #[test]
     fn a_task_has_one_entry_with_its_last_waker() {
         let tasks = Tasks::default();
-        let (first, last) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        let (first, last) = (Arc::new(Wakes::default()), Arc::new(Wakes::default()));
         let mut entry = TaskEntry::default();
         for count in [&first, &first, &last] {
             tasks.register(5, &mut entry, &Waker::from(count.clone()));
@@ -204,7 +188,7 @@ mod tests {
     #[test]
     fn a_task_that_gives_up_leaves_nothing() {
         let tasks = Tasks::default();
-        let count = Arc::new(Count::default());
+        let count = Arc::new(Wakes::default());
         let mut places: Vec<_> = (0..10).map(|_| TaskEntry::default()).collect();
         for (offset, entry) in (0..).zip(&mut places) {
             tasks.register(offset, entry, &Waker::from(count.clone()));
@@ -221,7 +205,7 @@ mod tests {
     #[test]
     fn many_tasks_cost_little_each() {
         let tasks = Tasks::default();
-        let wakers: Vec<_> = (0..64_000).map(|_| Waker::from(Arc::new(Count::default()))).collect();
+        let wakers: Vec<_> = (0..64_000).map(|_| Waker::from(Arc::new(Wakes::default()))).collect();
         let mut places: Vec<_> = wakers.iter().map(|_| TaskEntry::default()).collect();
         let started = Instant::now();
         for (waker, entry) in wakers.iter().zip(&mut places) {

@@ -183,18 +183,8 @@ impl Drop for FlushSender {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
-
     use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
+    use crate::flush::wakes::Wakes;
 
     #[test]
     fn a_dropped_sender_resolves_its_ticket() {
@@ -212,15 +202,15 @@ mod tests {
         let offset_ticket = FlushTicket::for_offset(positions.clone(), Flush::Sync, 8);
         let mut resolve = Some(sender);
         for mut ticket in [offset_ticket, slot_ticket] {
-            let count = Arc::new(Count::default());
+            let count = Arc::new(Wakes::default());
             let waker = Waker::from(count.clone());
             let mut context = Context::from_waker(&waker);
             assert!(Pin::new(&mut ticket).poll(&mut context).is_pending());
             positions.publish_sync(positions.begin_sync(8));
-            if count.0.load(Ordering::SeqCst) == 0 {
+            if count.so_far() == 0 {
                 resolve.take().unwrap().complete(Ok(()));
             }
-            assert_eq!(count.0.load(Ordering::SeqCst), 1);
+            assert_eq!(count.so_far(), 1);
             assert!(matches!(Pin::new(&mut ticket).poll(&mut context), Poll::Ready(Ok(()))));
         }
     }

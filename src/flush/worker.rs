@@ -1,7 +1,7 @@
 //! The flush worker: takes a batch, writes it, syncs once, publishes, completes.
 //!
 //! ```text
-//! take ─► write, publish ─► sync? ─► on_chunk_persisted, publish ─► callbacks ─► zeros ahead, sync mark
+//! take ─► write, publish ─► sync? ─► on_chunk_persisted, publish ─► callbacks ─► sync mark
 //! ```
 //!
 //! - The worker keeps the queue's order, on whichever thread holds its lock: its own, or the appender's in a `sync`
@@ -21,7 +21,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::queue::{BatchLimit, Wake};
-use super::{Entry, Flush, FlushRequest, Housekeeper, Inside, Metrics, Positions, Queue, Request, SyncTurn};
+use super::{
+    Entry, Flush, FlushRequest, Housekeeper, Inside, Metrics, Positions, Queue, Request, SyncTurn, Unnamed,
+};
 use crate::chunk::{ChunkWriter, Tail};
 use crate::config::IdleMark;
 use crate::error::{Error, Result};
@@ -76,6 +78,8 @@ pub(crate) struct Worker<W: WalTypes> {
     /// The chunk that takes records. None until the log's first rotation, if the log was opened without a chunk
     /// to continue: bytes to write or to sync before that are an error.
     pub(crate) chunk: Option<ChunkWriter>,
+    /// Set while the file of that chunk has a spare's name.
+    pub(crate) unnamed: Option<Unnamed>,
     /// The checkpoint of the chunk's predecessor, for `on_chunk_persisted`.
     pub(crate) predecessor: Option<W::Checkpoint>,
     /// Taken from the queue and not done. A field, so that a panic in a batch loses none of it.
@@ -151,33 +155,35 @@ impl<W: WalTypes> Worker<W> {
         self.look()
     }
 
-    /// Writes zeros ahead if it is time to, and the sync mark if the end has stayed where it was at the
-    /// last look; returns when to look again, if there is anything to wait for.
+    /// If the end has stayed where it was at the last look, completes a rotation that no flush has followed, or else
+    /// writes the sync mark. Returns when to look again, if there is anything to wait for.
     fn look(&mut self) -> Option<Duration> {
-        self.guarded(Self::zero_ahead);
-        let synced = self.shared.positions.synced();
-        if self.quiet == Quiet::Since(synced) {
-            self.guarded(Self::mark_end);
+        let written = self.shared.positions.written();
+        if self.quiet == Quiet::Since(written) {
+            self.guarded(if self.unnamed.is_some() { Self::name_open_chunk } else { Self::mark_end });
         }
         let unmarked = self.chunk.as_ref().is_some_and(|chunk| !chunk.is_marked());
-        let waits = unmarked && self.shared.positions.written() == synced && !self.has_failed();
-        self.quiet = if waits { Quiet::Since(synced) } else { Quiet::Unwatched };
+        let unfinished = self.unnamed.is_some() || unmarked && self.shared.positions.synced() == written;
+        let waits = unfinished && !self.has_failed();
+        self.quiet = if waits { Quiet::Since(written) } else { Quiet::Unwatched };
         waits.then_some(QUIET)
+    }
+
+    /// Completes a rotation that no flush has followed.
+    pub(crate) fn complete_rotation(&mut self) {
+        self.guarded(Self::name_open_chunk);
     }
 
     /// Does the work for a quiet moment now.
     pub(crate) fn settle(&mut self) {
-        self.guarded(Self::zero_ahead);
         self.guarded(Self::mark_end);
     }
 
-    /// Does the appender's flush at once, on its thread; `false` if a callback has to run on the worker's thread,
-    /// or zeros are due. Nothing may be queued, because this flush would pass it. The result is in the positions.
+    /// Does the appender's flush at once, on its thread; `false` if a callback has to run on the worker's thread.
+    /// Nothing may be queued, because this flush would pass it. The result is in the positions.
     pub(crate) fn sync_inline(&mut self, end: u64) -> bool {
-        // Zeros are for the thread to write, which would hardly find the lock free.
-        let zeros_due = self.chunk.as_ref().is_some_and(|chunk| chunk.needs_zeros(end));
         let others = self.on_chunk_persisted.is_some() || self.shared.positions.has_tasks();
-        if others || zeros_due || self.has_failed() {
+        if others || self.has_failed() {
             return false;
         }
         let asked_at = Instant::now();
@@ -236,7 +242,10 @@ impl<W: WalTypes> Worker<W> {
                     self.rotate(*rotation)?;
                     self.release(bytes);
                 }
-                Request::Remove(chunks) => self.shared.housekeeper.remove(chunks),
+                Request::Remove(chunks) => {
+                    self.name_open_chunk()?;
+                    self.shared.housekeeper.remove(chunks);
+                }
                 Request::Flush(_) => {}
             }
         }
@@ -260,15 +269,16 @@ impl<W: WalTypes> Worker<W> {
         metrics.write.record(started.elapsed());
         let mut sync = None;
         let synced = self.shared.positions.synced();
-        if end > synced && (sync_asked || end - synced >= UNSYNCED_MAX) {
-            let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
+        // The first flush in a chunk completes the rotation, so that the chunk has its name.
+        if end > synced && (sync_asked || self.unnamed.is_some() || end - synced >= UNSYNCED_MAX) {
             // All that is written, which may be more than was asked for.
             let turn = self.shared.positions.begin_sync(self.shared.positions.written());
+            let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
+            chunk.zero_ahead(turn.end(), turn.end() - synced)?;
             let sync_started = Instant::now();
-            metrics.sync_under_way.since(sync_started, || chunk.sync())?;
+            metrics.sync_under_way.since(sync_started, || self.sync_chunk())?;
             metrics.sync.record(sync_started.elapsed());
             metrics.sync_batch_count.fetch_add(1, Relaxed);
-            chunk.count_sync(turn.end() - synced);
             sync = Some(turn);
         }
         metrics.flush_count.fetch_add(count, Relaxed);
@@ -280,6 +290,9 @@ impl<W: WalTypes> Worker<W> {
         }
         self.release(bytes);
         self.complete(entries);
+        if self.chunk.as_mut().is_some_and(ChunkWriter::take_spare_piece) {
+            self.shared.housekeeper.zero_spare();
+        }
         Ok(())
     }
 
@@ -339,24 +352,14 @@ impl<W: WalTypes> Worker<W> {
         Ok(())
     }
 
-    /// Writes zeros ahead in the open chunk, if it is time to.
-    fn zero_ahead(&mut self) -> Result<()> {
-        let (written, synced) = (self.shared.positions.written(), self.shared.positions.synced());
-        match &mut self.chunk {
-            // The sync of the zeros must not report an error of records.
-            Some(chunk) if written == synced && chunk.needs_zeros(written) => {
-                self.shared.metrics.sync_under_way.during(|| chunk.zero_ahead(written))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Writes a sync mark if everything is synced and none is there yet.
     fn mark_end(&mut self) -> Result<()> {
         let positions = &self.shared.positions;
         let (written, synced) = (positions.written(), positions.synced());
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
         if !chunk.is_marked() && written == synced {
+            // The mark proves the chunk's name too.
+            self.shared.metrics.sync_under_way.during(|| self.shared.housekeeper.naming().sync())?;
             chunk.mark(synced)?;
             if self.idle_mark == IdleMark::Synced {
                 self.shared.metrics.sync_under_way.during(|| chunk.sync())?;
@@ -368,6 +371,8 @@ impl<W: WalTypes> Worker<W> {
     /// The last thing before the thread ends: no record follows, and the next to open need not look
     /// for one.
     fn finish(&mut self) -> Result<()> {
+        self.name_open_chunk()?;
+        self.shared.metrics.sync_under_way.during(|| self.shared.housekeeper.naming().sync())?;
         let positions = &self.shared.positions;
         let (written, synced) = (positions.written(), positions.synced());
         match &mut self.chunk {

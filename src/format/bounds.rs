@@ -11,7 +11,7 @@
 
 use super::FRAME_HEADER_LEN;
 
-/// The worker syncs by itself once so many bytes are written and not durable.
+/// The worker syncs by itself once this number of bytes is written and not durable.
 pub(crate) const UNSYNCED_MAX: u64 = 2 << 30;
 
 /// The most bytes that the open buffer and the flush queue may hold, each.

@@ -6,8 +6,8 @@
 //!                4     4 bits
 //! ```
 //!
-//! - `crc` covers `salt ‖ global offset ‖ bytes 4..` to the end of the padding. Salt and offset are
-//!   not stored.
+//! - `crc` covers `salt XOR global offset ‖ the frame with 0 as the CRC`, padding included. Salt and offset are not
+//!   stored.
 //! - `check` hashes offset and header fields, keyed by the salt, to 32 bits: whether to believe `len`
 //!   is decided before a byte of payload is read. Payloads don't know the salt, so they pass the check
 //!   neither on purpose nor, more often than once in 4 billion positions, by chance.
@@ -61,35 +61,27 @@ impl Kind {
 /// The salt of one life of a chunk file.
 #[derive(Debug, Clone)]
 pub(crate) struct Salt {
-    /// A CRC that has taken the salt already: every frame's begins with it.
-    crc: Crc,
+    salt: u64,
     /// The key of `check`, three words drawn from the salt.
     fields_factor: u64,
     offset_factor: u64,
     addend: u64,
 }
 
-/// The part of a frame's offset that the CRC takes in place of its own four bytes, so that it can run over
-/// the whole frame; the lower part comes before.
-#[inline]
-fn offset_in_frame(offset: u64) -> u32 {
-    (offset >> 32) as u32
-}
-
 impl Salt {
     pub(crate) fn new(salt: u64) -> Self {
-        let mut crc = Crc::default();
-        crc.eight(salt);
         let [fields_factor, offset_factor, addend] = [1, 2, 3].map(|n| splitmix64(salt, n));
         // Odd, so that multiplying by them loses no bit.
-        Self { crc, fields_factor: fields_factor | 1, offset_factor: offset_factor | 1, addend }
+        Self { salt, fields_factor: fields_factor | 1, offset_factor: offset_factor | 1, addend }
     }
 
-    /// The CRC of the frame at `offset` before its first word, which [`offset_in_frame`] replaces.
-    #[inline]
-    fn crc_before(&self, offset: u64) -> Crc {
-        let mut crc = self.crc;
-        crc.four(offset as u32);
+    /// The CRC of the frame at `offset` with these header fields and the `payload`, padding included, or the start of
+    /// it.
+    #[inline(always)]
+    fn crc(&self, offset: u64, len: u32, second_word: u64, payload: &[u8]) -> Crc {
+        let mut crc = Crc::default();
+        // The header's first word has the length and, for now, 0 as the CRC.
+        crc.take([self.salt ^ offset, u64::from(len) << 32, second_word], payload);
         crc
     }
 
@@ -166,14 +158,10 @@ impl FrameHeader {
         }
     }
 
-    /// The CRC of the frame at `offset` with this header, before its payload.
+    /// The CRC of the frame at `offset` with this header and the `payload`, padding included, or the start of it.
     #[inline]
-    pub(super) fn begin_crc(&self, offset: u64, salt: &Salt) -> Crc {
-        let mut crc = salt.crc;
-        crc.eight(offset);
-        crc.four(self.len);
-        crc.eight(u64::from(self.marks()) | u64::from(self.check) << 32);
-        crc
+    pub(super) fn crc_of(&self, offset: u64, salt: &Salt, payload: &[u8]) -> Crc {
+        salt.crc(offset, self.len, second_word(self.marks(), self.check), payload)
     }
 
     /// Bytes of the whole frame: header, payload and padding.
@@ -206,11 +194,9 @@ impl FrameHeader {
     }
 
     /// Whether the CRC is right; `frame` is the whole frame, which begins with this header.
-    #[inline]
+    #[inline(always)]
     pub(super) fn crc_ok(&self, frame: &[u8], offset: u64, salt: &Salt) -> bool {
-        let mut crc = salt.crc_before(offset);
-        crc.bytes_but_first(frame, self.crc, offset_in_frame(offset));
-        self.crc == crc.value()
+        self.crc == self.crc_of(offset, salt, &frame[FRAME_HEADER_LEN..]).value()
     }
 
     /// The offset below which all was durable when this frame, which is at `offset`, was encoded.
@@ -241,6 +227,12 @@ fn marks(kind: u8, flags: u8, unsynced: u32) -> u32 {
     u32::from(kind) | u32::from(flags) << 4 | unsynced << 8
 }
 
+/// Bytes 8 to 16 of a header, the lowest first.
+#[inline]
+fn second_word(marks: u32, check: u32) -> u64 {
+    u64::from(marks) | u64::from(check) << 32
+}
+
 /// The field `unsynced` of a frame at `offset` when all below `synced` is known to be durable.
 #[inline]
 pub(crate) fn unsynced(offset: u64, synced: u64) -> u32 {
@@ -269,14 +261,12 @@ pub(crate) fn finish_frame(
     assert_eq!(Some(frame.len() as u64 - FRAME_HEADER_LEN as u64), padded_len, "a frame must be padded to 8");
     assert!(flags < 16 && unsynced <= UNSYNCED_UNKNOWN, "flags have 4 bits, `unsynced` has 24");
     let marks = marks(kind as u8, flags, unsynced);
-    let second_word = u64::from(marks) | u64::from(salt.check(offset, payload_len, marks)) << 32;
-    let first_word = u64::from(offset_in_frame(offset)) | u64::from(payload_len) << 32;
+    let second_word = second_word(marks, salt.check(offset, payload_len, marks));
+    let crc = salt.crc(offset, payload_len, second_word, &frame[FRAME_HEADER_LEN..]).value();
+    let first_word = u64::from(crc) | u64::from(payload_len) << 32;
     frame[..8].copy_from_slice(&first_word.to_le_bytes());
     frame[8..16].copy_from_slice(&second_word.to_le_bytes());
-    let mut crc = salt.crc_before(offset);
-    crc.bytes(frame);
-    frame[..4].copy_from_slice(&crc.value().to_le_bytes());
-    crc.value()
+    crc
 }
 
 /// The header of the frame that `bytes`, which are at `offset`, begin with, if the frame is whole and all is

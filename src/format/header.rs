@@ -76,6 +76,15 @@ impl Header {
 
     /// Reads the header that `bytes` begin with.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
+        Self::decode_with_features(bytes, KNOWN_FEATURES)
+    }
+
+    /// The same, whatever the chunk's features are: the layout and the checksum of a header don't depend on them.
+    pub(crate) fn decode_of_any_features(bytes: &[u8]) -> Result<Self, HeaderError> {
+        Self::decode_with_features(bytes, u32::MAX)
+    }
+
+    fn decode_with_features(bytes: &[u8], known: u32) -> Result<Self, HeaderError> {
         if !bytes.starts_with(&MAGIC) {
             return Err(HeaderError::NotAChunk { found: bytes[..bytes.len().min(MAGIC.len())].to_vec() });
         }
@@ -88,7 +97,7 @@ impl Header {
         if version != VERSION {
             return unsupported("format version", version.into(), VERSION.into());
         }
-        match features & !KNOWN_FEATURES {
+        match features & !known {
             0 => {}
             // The one that another build of this version knows.
             FEATURE_LZ4 => {
@@ -112,7 +121,7 @@ impl Header {
         })
     }
 
-    /// Reads a header in which one bit is flipped, wherever that is: with 60 bytes under a CRC-32, no three
+    /// Reads a header in which one bit is flipped, wherever that is: with 60 bytes under a CRC-32C, no four
     /// flipped bits look like one. `None` for any other bytes, sound ones too.
     pub(crate) fn decode_with_one_bit_flipped(bytes: &[u8; LEN]) -> Option<Self> {
         let is_sound =
@@ -153,7 +162,5 @@ impl Header {
 }
 
 fn crc_of_header(bytes: &[u8; LEN]) -> u32 {
-    let mut crc = Crc::default();
-    crc.bytes(&bytes[..CRC_AT]);
-    crc.value()
+    Crc::of(&bytes[..CRC_AT])
 }

@@ -32,6 +32,7 @@ mod crc;
 mod frame;
 mod frontier;
 mod header;
+mod memory;
 mod payload;
 mod place;
 mod scan;
@@ -47,10 +48,11 @@ use std::io;
 
 pub(crate) use self::block::*;
 pub(crate) use self::bounds::{PENDING_LIMIT, RECORD_SIZE_LIMIT, UNSYNCED_MAX};
-use self::crc::Crc;
+pub(crate) use self::crc::Crc;
 pub(crate) use self::frame::*;
 pub(crate) use self::frontier::*;
 pub(crate) use self::header::*;
+pub(crate) use self::memory::{Memory, Owner};
 #[cfg(feature = "lz4")]
 pub(crate) use self::payload::Compressor;
 pub(crate) use self::payload::Transform;

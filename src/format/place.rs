@@ -140,13 +140,13 @@ pub(super) fn crc_ok<R: ReadAt>(
         let n = size as usize;
         return Ok(header.crc_ok(&window.at_least(position, n)?[..n], offset, &origin.salt));
     }
-    let mut crc = header.begin_crc(offset, &origin.salt);
+    let mut crc = header.crc_of(offset, &origin.salt, &[]);
     let end = position + size;
     let mut from = position + FRAME_HEADER_LEN as u64;
     while from < end {
         let piece = window.at_least(from, 1)?;
         let n = (end - from).min(piece.len() as u64);
-        crc.bytes(&piece[..n as usize]);
+        crc.take([], &piece[..n as usize]);
         from += n;
     }
     Ok(crc.value() == header.crc)

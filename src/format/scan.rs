@@ -33,12 +33,13 @@ use super::void::{VOID_LEN_MIN, is_void, voided_crc};
 use super::window::Window;
 use super::{
     Block, DataCrc, FLAG_CLOSED, FLAG_LZ4, FLAG_MORE, FRAME_HEADER_LEN, FrameHeader, HEADER_LEN, Header,
-    Kind, ReadAt, SEAL_LEN, SYNC_MARK_LEN, Seal, sound_frame,
+    Kind, Owner, ReadAt, SEAL_LEN, SYNC_MARK_LEN, Seal, sound_frame,
 };
 use crate::error::{Damage, Proof};
+use crate::position::Segment;
 
 /// A record of a chunk, borrowed from the scan's buffer until the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame<'a> {
     /// The global offset of the frame.
     pub(crate) offset: u64,
@@ -49,12 +50,14 @@ pub(crate) struct Frame<'a> {
     pub(crate) flags: u8,
     /// As it is stored.
     pub(crate) payload: &'a [u8],
+    /// Of the payload.
+    pub(crate) owner: Owner<'a>,
 }
 
 impl<'a> Frame<'a> {
     /// The record's frame that `bytes`, which are at `offset`, start with.
     #[inline]
-    pub(crate) fn new(offset: u64, header: &FrameHeader, bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(offset: u64, header: &FrameHeader, bytes: &'a [u8], owner: Owner<'a>) -> Self {
         let checkpoint = header.kind == Kind::Checkpoint as u8;
         Frame {
             offset,
@@ -62,7 +65,13 @@ impl<'a> Frame<'a> {
             kind: if checkpoint { Kind::Checkpoint } else { Kind::Action },
             flags: header.flags,
             payload: &bytes[FRAME_HEADER_LEN..][..header.len as usize],
+            owner,
         }
+    }
+
+    #[inline]
+    pub(crate) fn segment(&self) -> Segment {
+        Segment::new(self.offset, self.size)
     }
 
     /// Whether the payload is stored as the codec wrote it.
@@ -195,7 +204,7 @@ impl<R: ReadAt> Scan<R> {
         let Some(header) = self.step()? else { return Ok(None) };
         let position = self.seen.position - header.frame_size();
         let offset = self.origin.offset(position);
-        Ok(Some(Frame::new(offset, &header, self.window.held(position))))
+        Ok(Some(Frame::new(offset, &header, self.window.held(position), self.window.owner())))
     }
 
     /// Gives the records to `visit` that are in the buffer already, up to one that it refuses. Nearly
@@ -203,27 +212,28 @@ impl<R: ReadAt> Scan<R> {
     #[inline]
     pub(crate) fn visit_held<E>(
         &mut self,
-        mut visit: impl FnMut(Frame<'_>) -> Result<(), E>,
+        mut visit: impl FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Scan { window, origin, seen, .. } = self;
         let mut rest = window.held(seen.position);
-        if self.end.is_some() {
+        // The first record is a case of its own.
+        if self.end.is_some() || seen.is_first() {
             return Ok(());
         }
         loop {
             let offset = origin.offset(seen.position);
             let Ok(header) = sound_frame(rest, offset, &origin.salt) else { return Ok(()) };
-            if !seen.is_record(&header, origin.record_flags) {
+            if !is_later_record(&header, origin.record_flags) {
                 return Ok(());
             }
             if seen.begins_batch(&header) {
                 let Some(end) = batch::end_in(rest, origin, seen.position) else { return Ok(()) };
                 seen.batches_end = end;
             }
-            seen.accept(&header, offset);
-            let frame = Frame::new(offset, &header, rest);
+            seen.accept_later(&header, offset);
+            let frame = Frame::new(offset, &header, rest, window.owner());
             rest = &rest[frame.size as usize..];
-            visit(frame)?;
+            visit(&frame)?;
         }
     }
 
@@ -234,7 +244,7 @@ impl<R: ReadAt> Scan<R> {
         let from = self.seen.position - first.frame_size();
         let Ok(()) = self.visit_held(|_| Ok::<_, Infallible>(()));
         block.offset = self.origin.offset(from);
-        block.frames = self.window.trade(from..self.seen.position, &mut block.buf);
+        block.frames = self.window.trade(from..self.seen.position, &mut block.memory);
         Ok(())
     }
 
@@ -524,12 +534,10 @@ impl Seen {
     }
 
     /// Whether a sound frame is a record, in a place where there may be one.
-    #[inline]
     fn is_record(&self, header: &FrameHeader, record_flags: u8) -> bool {
         // A chunk begins with one record that is no part of a batch.
-        let checkpoint = header.kind == Kind::Checkpoint as u8 && !(header.has_more() && self.is_first());
-        let action = header.kind == Kind::Action as u8 && !self.is_first();
-        (checkpoint || action) && header.flags & !record_flags == 0
+        let may_be_here = !self.is_first() || (header.kind == Kind::Checkpoint as u8 && !header.has_more());
+        may_be_here && is_later_record(header, record_flags)
     }
 
     /// Whether the frame is the first of a batch of which the others were not looked at yet.
@@ -544,12 +552,19 @@ impl Seen {
     }
 
     /// Takes the record at the position, which is at the global `offset`, and moves past it.
-    #[inline]
     fn accept(&mut self, header: &FrameHeader, offset: u64) {
+        // The final name proves the first record.
+        let first = self.is_first().then(|| offset + header.frame_size());
+        self.accept_later(header, offset);
+        self.prove(first);
+    }
+
+    /// The same for any record but the first.
+    #[inline(always)]
+    fn accept_later(&mut self, header: &FrameHeader, offset: u64) {
         let size = header.frame_size();
         self.position += size;
-        // The final name proves the first record.
-        self.prove(if self.is_first() { Some(offset + size) } else { header.synced(offset) });
+        self.prove(header.synced(offset));
         self.records += 1;
         self.data_crc.push(header.crc);
         self.last_segment = Some((offset, size));
@@ -567,6 +582,13 @@ impl Seen {
     fn prove(&mut self, synced: Option<u64>) {
         self.proven = self.proven.max(synced.unwrap_or(0));
     }
+}
+
+/// Whether a sound frame is a record, in a place where any record may be: after the first.
+#[inline]
+fn is_later_record(header: &FrameHeader, record_flags: u8) -> bool {
+    let is_record = header.kind == Kind::Action as u8 || header.kind == Kind::Checkpoint as u8;
+    is_record && header.flags & !record_flags == 0
 }
 
 fn changed(offset: u64) -> io::Error {

@@ -69,7 +69,7 @@ impl DataCrc {
     /// Takes the stored CRC of the next frame.
     #[inline]
     pub(crate) fn push(&mut self, crc: u32) {
-        self.0.four(crc);
+        self.0.take([], &crc.to_le_bytes());
     }
 
     pub(crate) fn value(&self) -> u32 {
@@ -80,9 +80,18 @@ impl DataCrc {
 /// The seal that ends the file. `None` when there is no sound one right before the end: the file may
 /// still be sealed, if it was never cut, which only a scan finds out.
 pub(crate) fn find_seal<R: ReadAt + ?Sized>(source: &R, header: &Header) -> io::Result<Option<Seal>> {
-    let Some(position) = source.len().checked_sub(SEAL_LEN) else {
+    source.len().checked_sub(SEAL_LEN).map_or(Ok(None), |position| seal_at(source, header, position))
+}
+
+/// The sound seal at a position of the file, if there is one.
+pub(crate) fn seal_at<R: ReadAt + ?Sized>(
+    source: &R,
+    header: &Header,
+    position: u64,
+) -> io::Result<Option<Seal>> {
+    if position.checked_add(SEAL_LEN).is_none_or(|end| end > source.len()) {
         return Ok(None);
-    };
+    }
     // Like a scan: bytes that pass the last global offset are not part of the log.
     let beyond = header.chunk_id.checked_add(source.len()).is_none();
     if beyond || position < HEADER_LEN + FRAME_HEADER_LEN as u64 {

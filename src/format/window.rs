@@ -6,12 +6,13 @@
 //!
 //! - It holds at most `size` bytes, or as many as one request needs if that is more; a request never
 //!   reaches beyond `len`, so a length in the file can't make it grow past the file.
-//! - A read that fails leaves it usable: it holds the file's bytes.
+//! - A read that fails leaves it usable: it holds nothing then.
+//! - Bytes that a payload still uses are not overwritten: the next read takes new [`Memory`].
 
 use std::io;
 use std::ops::Range;
 
-use super::{FRAME_HEADER_LEN, FrameHeader, ReadAt, array_at, read_exact_at};
+use super::{FRAME_HEADER_LEN, FrameHeader, Memory, Owner, ReadAt, array_at, read_exact_at};
 
 /// Smaller buffers would only be slow.
 const SIZE_MIN: usize = 64;
@@ -24,8 +25,8 @@ pub(crate) struct Window<R> {
     /// Where the file ends, as far as this window is concerned.
     len: u64,
     size: usize,
-    buf: Vec<u8>,
-    /// The file position of `buf[0]`, and how many bytes of `buf` are of the file.
+    memory: Memory,
+    /// The file position of the memory's first byte, and how many bytes of the memory are of the file.
     start: u64,
     filled: usize,
 }
@@ -33,7 +34,7 @@ pub(crate) struct Window<R> {
 impl<R: ReadAt> Window<R> {
     /// A window over the first `len` bytes of `source`.
     pub(crate) fn new(source: R, len: u64, size: usize) -> Self {
-        Self { source, len, size: size.max(SIZE_MIN), buf: Vec::new(), start: 0, filled: 0 }
+        Self { source, len, size: size.max(SIZE_MIN), memory: Memory::default(), start: 0, filled: 0 }
     }
 
     pub(super) fn source(&self) -> &R {
@@ -67,7 +68,7 @@ impl<R: ReadAt> Window<R> {
     #[inline]
     pub(super) fn held(&self, position: u64) -> &[u8] {
         let skip = position.checked_sub(self.start).and_then(|n| usize::try_from(n).ok());
-        skip.and_then(|skip| self.buf[..self.filled].get(skip..)).unwrap_or(&[])
+        skip.and_then(|skip| self.memory.bytes()[..self.filled].get(skip..)).unwrap_or(&[])
     }
 
     /// The bytes at `position`, read as a frame header.
@@ -75,16 +76,20 @@ impl<R: ReadAt> Window<R> {
         Ok(FrameHeader::parse(&array_at(self.at_least(position, FRAME_HEADER_LEN)?, 0)))
     }
 
-    /// Gives the buffer away for another, of any content. `taken` are the positions of which the new
-    /// owner needs the bytes, which are held; returns where in the buffer they are. The held bytes after
-    /// them stay in the window if the other buffer has the room, and are read once more if not.
-    pub(super) fn trade(&mut self, taken: Range<u64>, other: &mut Vec<u8>) -> Range<usize> {
+    /// The memory of all bytes that are held.
+    #[inline]
+    pub(super) fn owner(&self) -> Owner<'_> {
+        self.memory.owner()
+    }
+
+    /// Gives the memory away for another, of any content. `taken` are the positions of which the new
+    /// owner needs the bytes, which are held; returns where in the memory they are. The held bytes after
+    /// them stay in the window if the other memory has the room, and are read once more if not.
+    pub(super) fn trade(&mut self, taken: Range<u64>, other: &mut Memory) -> Range<usize> {
         let at = |position: u64| (position - self.start) as usize;
         let (from, to) = (at(taken.start), at(taken.end));
-        let rest = &self.buf[to..self.filled];
-        let kept = if rest.len() <= other.len() { rest.len() } else { 0 };
-        other[..kept].copy_from_slice(&rest[..kept]);
-        std::mem::swap(&mut self.buf, other);
+        let kept = other.begin_with(&self.memory.bytes()[to..self.filled]);
+        std::mem::swap(&mut self.memory, other);
         (self.start, self.filled) = (taken.end, kept);
         from..to
     }
@@ -128,18 +133,15 @@ impl<R: ReadAt> Window<R> {
 
     /// Moves the window to `position` and fills it, with at least `n` bytes.
     fn slide(&mut self, position: u64, n: usize) -> io::Result<()> {
-        let kept = self.held(position).len();
-        self.buf.copy_within(self.filled - kept..self.filled, 0);
-        (self.start, self.filled) = (position, kept);
-
+        let kept = self.filled - self.held(position).len()..self.filled;
         let want = self.rest(position).min(self.size.max(n) as u64) as usize;
-        debug_assert!(kept < n && n <= want, "{n} bytes at {position} asked of a file of {}", self.len);
-        if self.buf.len() < want {
-            let more = want - self.buf.len();
-            self.buf.try_reserve_exact(more).map_err(|e| io::Error::new(io::ErrorKind::OutOfMemory, e))?;
-            self.buf.resize(want, 0);
-        }
-        read_exact_at(&self.source, &mut self.buf[kept..want], position + kept as u64)?;
+        debug_assert!(kept.len() < n && n <= want, "{n} bytes at {position} asked of a file of {}", self.len);
+        let read_from = position + kept.len() as u64;
+        // Until they are read.
+        (self.start, self.filled) = (position, 0);
+        // Twice, so that large records of about the same size share their memory.
+        let max = self.size.max(want).saturating_mul(2);
+        self.memory.refill(kept, want, max, |rest| read_exact_at(&self.source, rest, read_from))?;
         self.filled = want;
         Ok(())
     }

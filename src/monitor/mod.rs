@@ -2,7 +2,9 @@
 //! (feature `monitor`).
 //!
 //! ```text
-//! directory ─► operating system's watch, polling ─► look at the new bytes ─► one merged event ─► you
+//! directory ─► idle: operating system's watch ─┐
+//!              busy: every 20 ms ──────────────┼─► look at the new bytes ─► one merged event ─► you
+//!              in any case: poll interval ─────┘
 //!              └───────────── a thread of the monitor's ─────────────────┘
 //! ```
 //!
@@ -81,9 +83,11 @@ use crate::storage::{DiskStorage, Storage};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Watch {
-    /// The operating system reports changes; in addition, the monitor looks once per
-    /// [`poll_interval`](MonitorOptions::poll_interval). Where the system can't watch (no watches left,
-    /// a network file system), only the interval is left.
+    /// The operating system reports the first change to an idle source, which is seen at once. While the
+    /// source is busy, it is not watched, so that the writer doesn't pay for a report of each write: the
+    /// monitor looks every 20 ms, or after ten times as long as a look takes, up to a second. In addition,
+    /// it looks once per [`poll_interval`](MonitorOptions::poll_interval). Where the system can't watch
+    /// (no watches left, a network file system), only the interval is left.
     #[default]
     Os,
     /// The monitor looks once per poll interval.

@@ -20,9 +20,8 @@ use super::WalEvent;
 use crate::error::{Error, Result};
 use crate::panics::{catch, report};
 
-/// The shortest time between two looks. A log that syncs ten thousand times a second changes as often,
-/// and must not be slowed down by a look each time.
-const PAUSE: Duration = Duration::from_millis(2);
+/// The shortest poll interval.
+const INTERVAL_MIN: Duration = Duration::from_millis(2);
 /// A look each day is as good as none.
 const INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -57,6 +56,16 @@ struct Slot<S> {
     stopped: bool,
     waker: Option<Waker>,
     watch_error: Option<String>,
+}
+
+/// Why the thread goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// The operating system reported a change.
+    Changed,
+    /// Nothing was reported for the poll interval.
+    Interval,
+    Stopped,
 }
 
 /// An event or error to take, if there is one.
@@ -94,12 +103,13 @@ impl<S: Clone + PartialEq> Shared<S> {
         Ok(Shared { tail: Mutex::new(tail), slot: Mutex::new(slot), filled, changed })
     }
 
-    /// Looks, and passes the changes to the consumer.
-    pub(super) fn look(&self) {
+    /// Looks, and passes the changes to the consumer. Returns whether this look brought changes.
+    pub(super) fn look(&self) -> bool {
         // Locked until the result is in the slot, so that an earlier look never replaces a later one.
         let mut tail = self.tail.lock();
         let outcome = tail.look();
         let mut slot = self.slot.lock();
+        let is_new = outcome.is_ok() && slot.latest != *tail.seen();
         match outcome {
             Ok(()) => {
                 slot.failing = false;
@@ -113,12 +123,13 @@ impl<S: Clone + PartialEq> Shared<S> {
         }
         drop(tail);
         if slot.error.is_none() && slot.latest == slot.taken {
-            return;
+            return is_new;
         }
         let waker = slot.waker.take();
         drop(slot);
         self.filled.notify_all();
         wake(waker);
+        is_new
     }
 
     pub(super) fn take(&self) -> Taken<S> {
@@ -180,14 +191,23 @@ impl<S> Shared<S> {
         }
     }
 
-    /// Pauses, then waits until something changed, up to `interval`; `false` once stopped.
-    pub(super) fn wait_for_change(&self, interval: Duration) -> bool {
-        let now = Instant::now();
-        let interval = interval.min(INTERVAL_MAX);
+    /// Waits until something changed since the last call, up to `interval`.
+    pub(super) fn wait_for_change(&self, interval: Duration) -> Wake {
+        let end = Instant::now() + interval.clamp(INTERVAL_MIN, INTERVAL_MAX);
         let mut slot = self.slot.lock();
-        while !slot.stopped && !self.changed.wait_until(&mut slot, now + PAUSE).timed_out() {}
-        let end = now + interval;
         while !slot.stopped && !slot.dirty && !self.changed.wait_until(&mut slot, end).timed_out() {}
+        match std::mem::take(&mut slot.dirty) {
+            _ if slot.stopped => Wake::Stopped,
+            true => Wake::Changed,
+            false => Wake::Interval,
+        }
+    }
+
+    /// Waits for `pause`, whatever changes; the look after it covers the changes. `false` once stopped.
+    pub(super) fn pause(&self, pause: Duration) -> bool {
+        let end = Instant::now() + pause.max(INTERVAL_MIN);
+        let mut slot = self.slot.lock();
+        while !slot.stopped && !self.changed.wait_until(&mut slot, end).timed_out() {}
         slot.dirty = false;
         !slot.stopped
     }

@@ -442,7 +442,7 @@ impl<W: WalTypes> fmt::Debug for Records<W> {
 fn next_of<W: WalTypes>(records: &mut DirectoryRecords) -> Result<Option<(ChunkId, Segment, WalRecord<W>)>> {
     let next = records.next_with(|id, frame| {
         let record = WalRecord::decode(&frame);
-        (id, Segment::new(frame.offset, frame.size), record)
+        (id, frame.segment(), record)
     })?;
     let Some((id, segment, record)) = next else { return Ok(None) };
     let path = || records.directory().path(id);

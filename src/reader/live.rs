@@ -16,7 +16,7 @@ use crate::record::{WalRecord, WalTypes};
 pub(super) fn record_holding<R: ReadAt>(mut scan: Scan<R>, offset: u64) -> Option<Segment> {
     while let Ok(Some(frame)) = scan.next() {
         if offset < frame.offset + frame.size {
-            return (frame.offset <= offset).then(|| Segment::new(frame.offset, frame.size));
+            return (frame.offset <= offset).then(|| frame.segment());
         }
     }
     None
@@ -70,7 +70,7 @@ impl<W: WalTypes> LiveRecords<W> {
             if let Some(frame) = scan.next().map_err(|e| Error::from_read(path(), e))? {
                 let record = WalRecord::decode(&frame);
                 let record = record.map_err(|e| self.view.undecodable(chunk.id(), frame.offset, e))?;
-                return Ok(Some((chunk.id(), Segment::new(frame.offset, frame.size), record)));
+                return Ok(Some((chunk.id(), frame.segment(), record)));
             }
             match scan.end() {
                 Some(ScanEnd::Clean { data_end, .. } | ScanEnd::Torn { data_end, .. })

@@ -32,7 +32,9 @@ use parking_lot::RwLock;
 use crate::chunk::{ChunkFile, ClosedChunk, OpenFiles, Tail};
 use crate::error::{Damage, Error, Proof, Result, Undecodable};
 use crate::flush::{Housekeeper, Pin, Positions};
-use crate::format::{FRAME_HEADER_LEN, Frame, FrameHeader, HEADER_LEN, Kind, Scan, is_void_at, whole_frame};
+use crate::format::{
+    FRAME_HEADER_LEN, Frame, FrameHeader, HEADER_LEN, Kind, Memory, Owner, Scan, is_void_at, whole_frame,
+};
 use crate::position::{ALIGN, ChunkId, Segment};
 use crate::record::{WalRecord, WalTypes};
 use crate::storage::{StorageFile, read_full_at};
@@ -129,9 +131,9 @@ impl Found {
     }
 
     #[inline]
-    fn frame<'f>(&self, offset: u64, bytes: &'f [u8]) -> Frame<'f> {
+    fn frame<'f>(&self, offset: u64, bytes: &'f [u8], owner: Owner<'f>) -> Frame<'f> {
         let payload = &bytes[FRAME_HEADER_LEN..FRAME_HEADER_LEN + self.payload_len as usize];
-        Frame { kind: self.kind, flags: self.flags, offset, size: bytes.len() as u64, payload }
+        Frame { kind: self.kind, flags: self.flags, offset, size: bytes.len() as u64, payload, owner }
     }
 
     /// Whether this build knows all the frame's flags.
@@ -275,7 +277,8 @@ impl<C> LogView<C> {
         // The codec is the user's, so no lock is held while it runs.
         if segment.size > HEADER_FIRST {
             let (frame, found) = self.read_large(segment)?;
-            return self.decode(segment.offset, &frame, found);
+            let memory = Memory::from(frame);
+            return self.decode(segment.offset, memory.bytes(), memory.owner(), found);
         }
         self.check()?;
         let mut buffer = Buffer::take(segment.size as usize);
@@ -284,7 +287,7 @@ impl<C> LogView<C> {
             Some(found) => found,
             None => self.locate(segment).and_then(|source| self.read_from(source, segment.offset, frame))?,
         };
-        self.decode(segment.offset, frame, found)
+        self.decode(segment.offset, frame, Owner::none(), found)
     }
 
     #[inline]
@@ -292,10 +295,11 @@ impl<C> LogView<C> {
         &self,
         offset: u64,
         frame: &[u8],
+        owner: Owner<'_>,
         found: Found,
     ) -> Result<WalRecord<W>> {
         // Not by `map_err`, which would move the record once more.
-        match WalRecord::decode(&found.frame(offset, frame)) {
+        match WalRecord::decode(&found.frame(offset, frame, owner)) {
             Ok(record) => Ok(record),
             Err(e) => {
                 let id = self.chunks.read().find(offset).map(|(chunk, _)| chunk.id());

@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use super::repair::REPAIR_READ;
 use super::stages::{Stages, visit_rest};
 use crate::chunk::ChunkWriter;
-use crate::directory::{FileBytes, open_chunk};
+use crate::directory::{FileBytes, open_one_bit_flipped};
 use crate::error::{Damage, Error, Proof, Result};
-use crate::format::{DataCrc, HEADER_LEN, Header, ReadAt, Scan, ScanEnd, Seal};
+use crate::format::{DataCrc, Header, ReadAt, Scan, ScanEnd, Seal};
 use crate::position::ChunkId;
-use crate::storage::{Access, Storage};
+use crate::storage::Storage;
 
 /// Something damaged that was written anew when the log was opened, with
 /// [`OpenOptions::mend`](crate::OpenOptions::mend).
@@ -89,53 +89,19 @@ impl Mend {
                 chunk.write(&self.header.encode(), self.header.chunk_id)?;
                 chunk.sync()
             }
-            What::Seal(seal) => chunk.seal(seal),
+            What::Seal(seal) => chunk.seal_and_cut(seal),
         }
     }
 }
 
-/// As [`open_chunk`], also where one bit of the header is flipped.
+/// As [`open_one_bit_flipped`], with what is to be written anew.
 pub(super) fn open_mendable(
     storage: &dyn Storage,
     path: &Path,
     id: ChunkId,
 ) -> Result<(Header, FileBytes, Option<Mend>)> {
-    let error = match open_chunk(storage, path, id) {
-        Ok((header, bytes)) => return Ok((header, bytes, None)),
-        Err(error) => error,
-    };
-    match error {
-        Error::NotAChunk { .. } | Error::Unsupported { .. } | Error::Corrupt { .. } => {}
-        _ => return Err(error),
-    }
-    match mended_header(storage, path, id).map_err(|e| Error::from_read(path, e))? {
-        Some((header, bytes)) => {
-            let mend = Mend { path: path.to_owned(), header, what: What::Header };
-            Ok((header, bytes, Some(mend)))
-        }
-        None => Err(error),
-    }
-}
-
-/// The header of a chunk in which one bit is flipped, if the file's name and first frame agree with it.
-fn mended_header(
-    storage: &dyn Storage,
-    path: &Path,
-    id: ChunkId,
-) -> std::io::Result<Option<(Header, FileBytes)>> {
-    let file = storage.open(path, Access::Read)?;
-    let len = file.len()?;
-    let bytes = FileBytes::new(file, len);
-    let mut buf = [0; HEADER_LEN as usize];
-    if bytes.read_at(&mut buf, 0)? < buf.len() {
-        return Ok(None);
-    }
-    let Some(header) = Header::decode_with_one_bit_flipped(&buf).filter(|header| header.chunk_id == id.0)
-    else {
-        return Ok(None);
-    };
-    let has_first_frame = Scan::new(&bytes, &header, true, HEADER_LEN as usize).next()?.is_some();
-    Ok(has_first_frame.then_some((header, bytes)))
+    let (header, bytes, is_flipped) = open_one_bit_flipped(storage, path, id)?;
+    Ok((header, bytes, is_flipped.then(|| Mend { path: path.to_owned(), header, what: What::Header })))
 }
 
 /// The seal of an older chunk that was scanned and ends without one, if the next chunk proves that no record

@@ -27,7 +27,7 @@ use rustix::io::Errno;
 use crate::chunk::{ChunkFile, ClosedChunk};
 use crate::config::Config;
 use crate::directory::{FileBytes, Listing, log_id_of_most, open_chunk};
-use crate::error::{Damage, Error, Foreign, Proof, Result};
+use crate::error::{Damage, Error, Foreign, Proof, Result, Undecodable};
 use crate::format::{DataCrc, Frame, Header, Mark, Scan, ScanEnd, Seal, find_seal};
 use crate::position::{ChunkId, Segment};
 use crate::record::{ChunkPersisted, OnChunkPersisted, StateMachine, WalRecord, WalTypes, apply};
@@ -36,6 +36,7 @@ use crate::storage::Storage;
 pub use mend::Mended;
 pub(crate) use mend::{Mend, Mendable, find_mends};
 use mend::{lost_seal, open_mendable};
+use repair::MissedCut;
 pub(crate) use repair::{Repaired, RepairedChunk, cut_chunk};
 pub use report::{RecoveryReport, TornTail};
 use stages::{Stages, visit_rest};
@@ -93,6 +94,7 @@ pub(crate) struct Recovered<W: WalTypes> {
     /// The state after the last record, where a new chunk has to begin with it.
     begin_with: Option<W::Checkpoint>,
     mends: Vec<Mend>,
+    cuts: Vec<MissedCut>,
     report: RecoveryReport,
     listing: Listing,
 }
@@ -145,6 +147,7 @@ pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
         previous: None,
         log_id: None,
         mends: Vec::new(),
+        cuts: Vec::new(),
         records: 0,
     };
     let mut newest: Option<Newest<W::Checkpoint>> = None;
@@ -164,7 +167,7 @@ pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
         foreign_names: listing.foreign.clone(),
         elapsed: Duration::ZERO,
     };
-    let (mut closed, mends) = (replayer.closed, replayer.mends);
+    let (mut closed, mends, cuts) = (replayer.closed, replayer.mends, replayer.cuts);
     let begin_with = match &newest {
         Some(Newest { verdict: Verdict::Continue { .. }, .. }) => None,
         _ => Some(state_machine.checkpoint()),
@@ -174,7 +177,7 @@ pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
         let (end, records) = (newest.end, newest.records);
         closed.push(ClosedChunk { file, end, records, checkpoint: checkpoint.clone() });
     }
-    Ok(Recovered { closed, newest, begin_with, mends, report, listing })
+    Ok(Recovered { closed, newest, begin_with, mends, cuts, report, listing })
 }
 
 /// Goes through the chunks, oldest first.
@@ -191,6 +194,8 @@ struct Replayer<'a, W: WalTypes, SM> {
     log_id: Option<[u8; 16]>,
     /// What is to be written anew.
     mends: Vec<Mend>,
+    /// Where a crash came before the cut.
+    cuts: Vec<MissedCut>,
     records: u64,
 }
 
@@ -360,7 +365,8 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         let mut scan = chunk.scan(true, self.config.read_buffer_size);
         visit_rest(&mut scan, &chunk.path, Stages::One, |_| Ok(()))?;
         match scan.end() {
-            Some(ScanEnd::Sealed { data_end, records, .. }) => {
+            Some(ScanEnd::Sealed { data_end, records, file_end }) => {
+                self.cuts.push(MissedCut { path: chunk.path.clone(), len: *file_end - chunk.id.0 });
                 let data_crc = scan.data_crc().value();
                 Ok(Seal { records: *records, data_len: *data_end - chunk.id.0, data_crc })
             }
@@ -394,7 +400,8 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         let Some(first) = scan.next().map_err(|e| Error::from_read(&chunk.path, e))? else {
             return Err(chunk.error(scan.end()));
         };
-        let (segment, record) = chunk.record::<W>(first)?;
+        let segment = first.segment();
+        let record = WalRecord::<W>::decode(&first).map_err(|e| chunk.undecodable(&first, e))?;
         let WalRecord::Checkpoint(checkpoint) = &record else {
             let damaged = ScanEnd::Corrupt {
                 at: segment.offset,
@@ -421,8 +428,11 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
 
     fn apply_rest(&mut self, chunk: &OpenedChunk, scan: &mut Scan<&FileBytes>) -> Result<()> {
         visit_rest(scan, &chunk.path, self.options.stages, |frame| {
-            let (segment, record) = chunk.record::<W>(frame)?;
-            self.apply(chunk, segment, &record)
+            WalRecord::decode_for(
+                frame,
+                |record| self.apply(chunk, frame.segment(), record),
+                |e| Err(chunk.undecodable(frame, e)),
+            )
         })
     }
 
@@ -455,10 +465,8 @@ impl OpenedChunk {
         }
     }
 
-    fn record<W: WalTypes>(&self, frame: Frame<'_>) -> Result<(Segment, WalRecord<W>)> {
-        let record = WalRecord::decode(&frame)
-            .map_err(|e| Error::undecodable(&self.path, self.id, frame.offset, e))?;
-        Ok((Segment::new(frame.offset, frame.size), record))
+    fn undecodable(&self, frame: &Frame<'_>, why: Undecodable) -> Error {
+        Error::undecodable(&self.path, self.id, frame.offset, why)
     }
 
     fn error(&self, end: Option<&ScanEnd>) -> Error {

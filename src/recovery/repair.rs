@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use super::{Newest, Recovered, RecoveryReport, Verdict};
 use crate::chunk::{ChunkWriter, ClosedChunk};
 use crate::config::{Config, IdleMark};
-use crate::directory::{FileBytes, Listing, open_chunk, read_header, rename_anew, spare_name};
+use crate::directory::{
+    FileBytes, Listing, open_chunk, put_aside, read_header, rename_anew, spare_name, sync_dir,
+};
 use crate::error::{Error, Result};
 use crate::format::{Block, HEADER_LEN, Header, Mark, Scan, Seal};
 use crate::position::ChunkId;
 use crate::record::{ChunkPersisted, OnChunkPersisted, WalTypes};
-use crate::storage::Storage;
+use crate::storage::{Access, Storage};
 
 /// A log all of which is on stable storage.
 pub(crate) struct Repaired<W: WalTypes> {
@@ -46,7 +48,7 @@ impl<W: WalTypes> Recovered<W> {
         config: &Config,
         on_chunk_persisted: Option<&OnChunkPersisted<W>>,
     ) -> Result<Repaired<W>> {
-        let Recovered { closed, newest, begin_with, mends, report, listing } = self;
+        let Recovered { closed, newest, begin_with, mends, cuts, report, listing } = self;
         // Names come first: the newest chunk was found under its final name, which may not be durable
         // yet after a kill. A mark or a seal in it, which readers of other processes trust, must not
         // come before that. Nor may the name of a chunk that was removed be on the disk still.
@@ -54,8 +56,9 @@ impl<W: WalTypes> Recovered<W> {
         if let Some(newest) = newest.as_ref().filter(|newest| newest.has_doubtful_name()) {
             rename_anew(storage, &config.dir, ChunkId(newest.header.chunk_id))?;
         }
-        storage.sync_dir(&config.dir).map_err(|e| Error::io("sync directory", &config.dir, e))?;
+        sync_dir(storage, &config.dir)?;
         mends.iter().try_for_each(|mend| mend.apply(storage))?;
+        cuts.iter().for_each(|cut| cut.apply(storage));
         let newest = match newest {
             None => None,
             Some(newest) => {
@@ -72,25 +75,45 @@ impl<W: WalTypes> Recovered<W> {
     }
 }
 
+/// A closed chunk whose file goes on after the seal, because a crash came before the cut.
+#[derive(Debug)]
+pub(super) struct MissedCut {
+    pub(super) path: PathBuf,
+    /// The file's length.
+    pub(super) len: u64,
+}
+
+impl MissedCut {
+    /// Cuts the file. Only space and a look at each frame depend on it, so a failure is no error.
+    fn apply(&self, storage: &dyn Storage) {
+        let cut = storage.open(&self.path, Access::ReadWrite).and_then(|file| file.set_len(self.len));
+        if let Err(error) = cut {
+            log::warn!("'{}' can't be cut after its seal: {error}", self.path.display());
+        }
+    }
+}
+
 /// Keeps as many spares as wanted and removes the others; returns those kept.
 ///
-/// A spare that was a chunk gets another name. If the sync of its removal failed, the disk may still have the old
-/// name, and only a change of either name makes the next sync cover it. After a crash in the middle of a rename a
-/// file may have both names: it must not be overwritten as a spare while it is a chunk, nor be two spares.
+/// A spare that is kept gets another name. If the sync of its removal or its making failed, the disk may still have
+/// the old name, or none, and only a change makes the next sync cover it; and a chunk's records are acknowledged while
+/// it has only its spare's name for certain. After a crash in the middle of a rename a file may have both names: it
+/// must not be overwritten as a spare while it is a chunk, nor be two spares.
 fn tidy_spares(storage: &dyn Storage, config: &Config, listing: &Listing) -> Result<Vec<PathBuf>> {
     let wanted = usize::try_from(config.spare_chunks).unwrap_or(usize::MAX);
-    let (mut kept, mut lives) = (Vec::new(), Vec::new());
+    let (mut kept, mut lives): (Vec<PathBuf>, Vec<Option<u64>>) = (Vec::new(), Vec::new());
     for path in &listing.spares {
         let header = read_header(storage, path);
         let is_a_chunk =
             header.is_some_and(|header| listing.chunks.binary_search(&ChunkId(header.chunk_id)).is_ok());
-        let is_kept = header.is_some_and(|header| lives.contains(&header.salt));
+        // Of files without a header one is kept: two may be one.
+        let life = header.map(|header| header.salt);
+        let is_kept = lives.contains(&life);
         let is_wanted = kept.len() < wanted && !is_a_chunk && !is_kept;
         let renamed = config.dir.join(spare_name());
         match header {
-            None if is_wanted => kept.push(path.clone()),
-            Some(header) if is_wanted && storage.rename_new(path, &renamed).is_ok() => {
-                lives.push(header.salt);
+            _ if is_wanted && storage.rename_new(path, &renamed).is_ok() => {
+                lives.push(life);
                 kept.push(renamed);
             }
             // Or there is no space for another name.
@@ -107,10 +130,10 @@ fn tidy_spares(storage: &dyn Storage, config: &Config, listing: &Listing) -> Res
 }
 
 impl<C> Newest<C> {
-    /// Whether a failed sync of the directory may have been the last call: nothing is written after a chunk's first
-    /// record, not even a mark, before its name is durable.
+    /// Whether a failed sync of the directory may have left the name on no disk: records are acknowledged before it is
+    /// durable, but no mark is written.
     fn has_doubtful_name(&self) -> bool {
-        self.records == 1 && !matches!(self.verdict, Verdict::Continue { mark: Some(_) })
+        !matches!(self.verdict, Verdict::Continue { mark: Some(_) })
     }
 
     fn repair(&self, storage: &dyn Storage, config: &Config) -> Result<ChunkWriter> {
@@ -126,7 +149,7 @@ impl<C> Newest<C> {
             chunk.sync()?;
         }
         match self.verdict {
-            Verdict::Seal => chunk.seal(&self.seal())?,
+            Verdict::Seal => chunk.seal_and_cut(&self.seal())?,
             Verdict::Continue { mark: Some(mark) } => match mark_anew(&mut chunk, self.end) {
                 // A file system that needs space for it; an ordinary mark may stay.
                 Err(Error::StorageFull { .. }) if mark == Mark::Idle => chunk.give_up_mark(),
@@ -174,10 +197,11 @@ pub(crate) fn cut_chunk(storage: &dyn Storage, path: &Path, id: ChunkId, end: u6
         match scan.last_segment().map(|(offset, size)| offset + size) {
             Some(at) if at < end => {}
             Some(at) if at == end && !scan.is_in_batch() => {
+                put_aside(storage, path.parent().unwrap_or(path), header.log_id, id)?;
                 let data_len = end - id.0;
                 rewrite(&mut chunk, &header, HEADER_LEN, data_len, REPAIR_READ as u64)?;
                 chunk.sync()?;
-                return chunk.seal(&Seal { records, data_len, data_crc });
+                return chunk.seal_and_cut(&Seal { records, data_len, data_crc });
             }
             _ => break,
         }

@@ -73,12 +73,12 @@ impl<W: WalTypes> Drop for Closer<W> {
 }
 
 impl<W: WalTypes, SM> SharedWal<W, SM> {
-    /// Closes the log for all handles: every record appended becomes durable, every [`Commit`](super::Commit) under way
-    /// resolves, and the directory is released. Later commits return [`Error::Closed`]; the state can still be
-    /// [read](Self::read).
+    /// Closes the log for all handles: makes all appended records durable, resolves every waiting
+    /// [`Commit`](super::Commit), and releases the directory. Later commits return [`Error::Closed`]; the state can
+    /// still be [read](Self::read).
     ///
-    /// Blocks until all that is done, removals included. Another handle that closes too waits for the same, and gets
-    /// the same result.
+    /// Blocks until the log is closed, including its removals. If another handle closes too, it waits for the same
+    /// close and gets the same result.
     ///
     /// # Errors
     ///
@@ -89,8 +89,8 @@ impl<W: WalTypes, SM> SharedWal<W, SM> {
         self.core.closing.wait()
     }
 
-    /// As [`close`](Self::close), without blocking the thread: another thread does the work. It starts at the first
-    /// poll, and continues if the future is dropped later.
+    /// As [`close`](Self::close), without blocking the thread: another thread closes the log. The close starts at the
+    /// first poll, and continues if the future is dropped later.
     ///
     /// # Errors
     ///

@@ -14,10 +14,10 @@ use crate::record::{Batch, StateMachine, WalTypes};
 use crate::wal::Wants;
 
 /// A record that [`SharedWal::commit`] has appended and applied. It resolves to the record's segment once the record is
-/// durable: [`wait`](Self::wait) for that, or `.await` it.
+/// durable: [`wait`](Self::wait) for that, or `.await` the commit.
 ///
-/// A sync has been asked for. Dropping the commit takes nothing back: the record becomes durable all the same, and no
-/// call reports it.
+/// The sync is already requested. Dropping the commit cancels nothing: the record still becomes durable, but no call
+/// reports it.
 #[derive(Debug)]
 #[must_use = "the record is not durable before the commit was waited for"]
 pub struct Commit {
@@ -26,7 +26,7 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// Returns the record's segment, which can be read already.
+    /// Returns the record's segment. The record can be read already.
     pub fn segment(&self) -> Segment {
         self.segment
     }
@@ -35,15 +35,15 @@ impl Commit {
     ///
     /// # Errors
     ///
-    /// The error that kept the record from becoming durable, as [`FlushTicket::wait`] returns it: the log has failed,
-    /// and the record may or may not be there after a reopen. [`Error::WouldDeadlock`] [in a
+    /// The error because of which the record isn't durable, as [`FlushTicket::wait`] returns it: the log has failed,
+    /// and a reopened log may or may not have the record. [`Error::WouldDeadlock`] [in a
     /// callback](SharedWal#in-a-callback).
     pub fn wait(self) -> Result<Segment> {
         let segment = self.segment;
         self.ticket.wait().map(|()| segment)
     }
 
-    /// Blocks until the record is durable, at most for `timeout`; `None` if it isn't by then.
+    /// Blocks until the record is durable, but at most for `timeout`; `None` after the timeout.
     ///
     /// # Errors
     ///
@@ -64,19 +64,19 @@ impl Future for Commit {
 }
 
 impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
-    /// Appends an action and applies it: both, or with an error neither. Rotates before that if the open chunk is full.
-    /// The [`Commit`] resolves when the record is durable.
+    /// Rotates if the open chunk is full, then appends an action and applies it. The [`Commit`] resolves when the
+    /// record is durable.
     ///
-    /// Blocks only while the queue is full, or while no file is ready for the next chunk. It waits for no sync, so in a
-    /// task `wal.commit(action)?.await` does no harm as long as the disk keeps up;
-    /// [`commit_async`](Self::commit_async) blocks the thread in neither case.
+    /// Blocks only while the queue is full, or while no file is ready for the next chunk. It doesn't wait for a sync,
+    /// so a task may use `wal.commit(action)?.await` as long as the disk keeps up. [`commit_async`](Self::commit_async)
+    /// blocks the thread in neither case.
     ///
     /// # Errors
     ///
     /// On an error nothing is appended or applied. [`Error::StateMachine`] if the state machine refuses the
-    /// action, which must leave the state as it was; the errors of [`append`](crate::ChunkedWal::append)
-    /// and [`close_open_chunk`](crate::ChunkedWal::close_open_chunk); [`Error::Closed`] once the log is
-    /// closed by any handle; [`Error::WouldDeadlock`] [in a callback](Self#in-a-callback).
+    /// action, which must leave the state unchanged; the errors of [`append`](crate::ChunkedWal::append)
+    /// and [`close_open_chunk`](crate::ChunkedWal::close_open_chunk); [`Error::Closed`] after any handle has
+    /// closed the log; [`Error::WouldDeadlock`] [in a callback](Self#in-a-callback).
     pub fn commit(&self, action: W::Action) -> Result<Commit> {
         self.core.refuse_inside("commit")?;
         let mut action = Some(action);
@@ -84,7 +84,7 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
     }
 
     /// As [`commit`](Self::commit), but awaits room in the queue and a file for the next chunk instead of blocking.
-    /// The first `.await` appends and applies the action; the second one waits until the record is durable:
+    /// The first `.await` appends and applies the action; the second `.await` waits until the record is durable:
     ///
     /// ```
     /// # use chunked_wal::{Error, SharedWal, StateMachine, WalTypes};
@@ -95,13 +95,12 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
     /// }
     /// ```
     ///
-    /// Nothing happens before the first poll. Tasks that wait for room get it in the order in which they came, each
-    /// woken for itself. A future that is dropped before it is ready has appended and applied nothing.
+    /// Nothing happens before the first poll. Tasks that wait for room get it in order of arrival, and are woken one by
+    /// one. A future that is dropped before it is ready has appended and applied nothing.
     ///
     /// # Errors
     ///
-    /// As `commit`. In a waker that runs the task at once, on the log's thread, it returns
-    /// [`Error::WouldDeadlock`].
+    /// As `commit`. [`Error::WouldDeadlock`] if a waker polls the future on the log's thread.
     pub fn commit_async(&self, action: W::Action) -> impl Future<Output = Result<Commit>> + use<W, SM> {
         let core = self.core.clone();
         let mut action = Some(action);
@@ -115,9 +114,8 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
 }
 
 impl<W: WalTypes, SM: StateMachine<W> + Clone> SharedWal<W, SM> {
-    /// As [`commit`](Self::commit), the records of a batch, of which at least one is needed: all of them are applied
-    /// and appended, or none, and after a crash all of them are there, or none. The [`Commit`] has the segment of the
-    /// last record.
+    /// As [`commit`](Self::commit), with a batch of at least one record. All of its records are appended and applied,
+    /// or none; after a crash all of them are there, or none. The [`Commit`] has the segment of the last record.
     ///
     /// The records are applied to a clone of the state, as in
     /// [`append_and_apply_batch`](crate::ChunkedWal::append_and_apply_batch).
@@ -131,8 +129,8 @@ impl<W: WalTypes, SM: StateMachine<W> + Clone> SharedWal<W, SM> {
         self.core.until_ready(|core, asked| core.try_commit_batch(&mut batch, asked))
     }
 
-    /// As [`commit_batch`](Self::commit_batch), awaiting what it would block for, as
-    /// [`commit_async`](Self::commit_async) does.
+    /// As [`commit_batch`](Self::commit_batch), but awaits instead of blocking, as [`commit_async`](Self::commit_async)
+    /// does.
     ///
     /// # Errors
     ///

@@ -6,10 +6,10 @@
 //! ```
 //!
 //! - One lock orders all commits, so the order of application is the order in the log.
-//! - No thread waits for the worker or for the disk while it holds that lock, except on a full disk: a commit that finds
-//!   no room in the queue, or no file for the next chunk, releases the lock and waits.
-//! - The state has a lock of its own, taken after the first, and held for the application alone. So a callback that the
-//!   log's holder waits for may read.
+//! - No thread waits for the worker or for the disk while it holds the log's lock, except on a full disk: a commit that
+//!   finds no room in the queue, or no file for the next chunk, releases the lock and waits.
+//! - The state has its own lock, which is taken after the log's lock and held only while a record is applied. So a
+//!   callback may read the state even if the holder of the log's lock waits for the callback.
 
 mod close;
 mod commit;
@@ -33,11 +33,11 @@ use crate::wal::{ChunkedWal, Wants};
 pub use commit::Commit;
 pub use state::SharedState;
 
-/// A log and its state machine, for any number of threads and tasks: clone it, and commit from each.
+/// A log and its state machine, for any number of threads and tasks: give each a clone to commit with.
 ///
 /// [`commit`](Self::commit) appends an action, applies it, and returns a [`Commit`], which resolves when the record is
-/// durable: [`wait`](Commit::wait) for it, or `.await` it. The order of application is the order in the log. Commits
-/// that are made while the disk is busy share the next sync.
+/// durable: [`wait`](Commit::wait) for it, or `.await` it. Actions are applied in the order of the log. Commits that
+/// are made during a sync share the next sync.
 ///
 /// ```
 /// # use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, SharedWal, StateMachine, WalRecord, WalTypes};
@@ -76,32 +76,32 @@ pub use state::SharedState;
 /// # Reads
 ///
 /// [`read`](Self::read) sees each action as soon as it is applied, which is before it is durable. So a crash can still
-/// take back a state that was read. A program that must answer with durable state only commits something first and
-/// waits, or waits with [`progress_handle`](Self::progress_handle).
+/// undo a state that was read. To answer only with durable state, first commit an action and wait for it, or wait with
+/// [`progress_handle`](Self::progress_handle).
 ///
 /// # Blocking
 ///
 /// `commit` blocks only while the queue is full, or while no file is ready for the next chunk;
-/// [`commit_async`](Self::commit_async) awaits both instead. No other thread is held up by that wait. On a full disk
-/// both block while removals are under way that may free space. In the repository, `docs/design/architecture.md` has a
-/// table of all calls, what each may wait for, and its awaited form.
+/// [`commit_async`](Self::commit_async) awaits both instead. The wait delays no other thread. On a full disk, both
+/// block during removals that may free space. In the repository, `docs/design/architecture.md` has a table of all
+/// calls, what each may wait for, and its awaited form.
 ///
 /// # Panics
 ///
-/// A panic of the codec or of the state machine goes through to the caller of `commit`. Nothing is appended then, and
-/// all handles go on. As with an error, `apply` must leave the state as it was if it panics.
+/// A panic of the codec or of the state machine reaches the caller of `commit`. Nothing is appended then, and all
+/// handles stay usable. `apply` must leave the state unchanged if it panics, as after an error.
 ///
 /// # In a callback
 ///
 /// Inside [`read`](Self::read), [`with_log`](Self::with_log), the state machine and the codec, and in a callback of the
-/// log, a call that needs the log's lock could wait for itself: it returns [`Error::WouldDeadlock`]. A `read` is allowed
-/// in all of them except where this thread changes the state: in [`StateMachine::apply`] and in [`SharedState::change`],
-/// where it panics.
+/// log, a call that needs the log's lock could wait for itself, so it returns [`Error::WouldDeadlock`]. A `read` is
+/// allowed in all of these places except in [`StateMachine::apply`] and [`SharedState::change`], where it panics,
+/// because the thread is changing the state.
 ///
 /// # Closing
 ///
-/// [`close`](Self::close) from any handle closes the log for all of them. Otherwise the last handle closes it when it is
-/// dropped, and blocks meanwhile. A [`Commit`] and a [`reader`](Self::reader) are no handles.
+/// [`close`](Self::close) from any handle closes the log for all handles. Otherwise the drop of the last handle closes
+/// the log, and blocks meanwhile. A [`Commit`] or a [`reader`](Self::reader) is not a handle.
 pub struct SharedWal<W: WalTypes, SM> {
     core: Arc<Core<W, SM>>,
 }
@@ -118,8 +118,8 @@ struct Core<W: WalTypes, SM> {
 }
 
 impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
-    /// Shares a log that is open. `state_machine` is the one that it was opened with, and everything appended since has
-    /// been applied.
+    /// Shares an open log. `state_machine` must be the one that the log was opened with, and must have applied every
+    /// record that was appended since.
     pub fn new(wal: ChunkedWal<W>, state_machine: SM) -> Self {
         let core = Core {
             positions: wal.positions().clone(),
@@ -143,23 +143,23 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
         Ok(SharedWal::new(wal, state_machine))
     }
 
-    /// Looks at the state. Any number of threads may look at once.
+    /// Runs `look` with the state. Any number of threads may read at once.
     ///
-    /// It waits for a commit that is being applied or waits to be. As long as `look` runs, no commit is applied, and so
-    /// no later one is appended: keep it short, and clone what takes long.
+    /// `read` waits while a commit is being applied or waits to be applied. While `look` runs, no commit is applied,
+    /// and so no later commit is appended: keep `look` short, and clone what needs long work.
     ///
-    /// Inside `look` a commit returns [`Error::WouldDeadlock`]. Another `read` on the same thread is allowed. Don't wait
-    /// there for a commit or a read of another thread: that one may wait for this.
+    /// Inside `look`, a commit returns [`Error::WouldDeadlock`]; another `read` on the same thread is allowed. Don't
+    /// wait inside `look` for a commit or a read of another thread, because that thread may wait for this `read`.
     ///
     /// # Panics
     ///
-    /// On a thread that changes the state, in [`StateMachine::apply`] or [`SharedState::change`].
+    /// If this thread is changing the state, in [`StateMachine::apply`] or [`SharedState::change`].
     pub fn read<R>(&self, look: impl FnOnce(&SM) -> R) -> R {
         self.core.read(look)
     }
 
-    /// Runs `work` with the log and the state, for everything else: rotating, draining, statistics. All commits wait
-    /// meanwhile; reads go on. `work` must apply each record that it appends:
+    /// Runs `work` with the log and the state, for all other calls: rotating, draining, statistics. Meanwhile all
+    /// commits wait; reads don't. `work` must apply each record that it appends:
     ///
     /// ```
     /// # use chunked_wal::{Error, SharedWal, StateMachine, WalTypes};
@@ -172,7 +172,7 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
     /// }
     /// ```
     ///
-    /// `work` may wait for the log, and so for its callbacks, but not for a commit of another thread.
+    /// `work` may wait for the log and its callbacks, but not for a commit of another thread.
     ///
     /// # Errors
     ///
@@ -188,12 +188,12 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
         Ok(work(wal, &mut SharedState::new(&self.core)))
     }
 
-    /// Returns the log's progress; after a close, its last progress.
+    /// Returns the log's progress; after a close, the last progress.
     pub fn progress(&self) -> Progress {
         self.core.positions.progress()
     }
 
-    /// Returns a handle that shows the progress, and waits for it.
+    /// Returns a handle that shows the progress, or waits for an offset.
     pub fn progress_handle(&self) -> ProgressHandle {
         ProgressHandle::new(self.core.positions.clone())
     }

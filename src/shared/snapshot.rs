@@ -8,25 +8,25 @@ use crate::record::{StateMachine, WalTypes};
 use crate::wal::Wants;
 
 impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
-    /// Takes a snapshot of the state, then removes the chunks that it covers; returns their ids. Commits go on while the
-    /// snapshot is written. [`Snapshots::take_shared`](crate::snapshot::Snapshots::take_shared) writes the file too, for a
-    /// state that is serialized whole.
+    /// Takes a snapshot of the state, then removes the chunks that it covers, and returns their ids. Commits don't wait
+    /// while the snapshot is written. For a state that is serialized as a whole,
+    /// [`Snapshots::take_shared`](crate::snapshot::Snapshots::take_shared) also writes the file.
     ///
-    /// 1. Under the lock: a new chunk begins, unless the open one has no record yet, and `take` copies what the snapshot
-    ///    needs, for example by `SM::clone`. Commits wait for that.
-    /// 2. Without a lock: all that was taken becomes durable in the log, so that a crash never leaves a snapshot that is
-    ///    ahead of its log. Then `write` writes the snapshot. **When it returns `Ok`, the snapshot must be durable**:
-    ///    synced, and so its name.
-    /// 3. Under the lock: the chunks before the new one are drained, and their removal is queued. It follows in the
+    /// 1. Under the lock: starts a new chunk, unless the open chunk has no record yet. Then `take` copies what the
+    ///    snapshot needs, for example with `SM::clone`. Commits wait meanwhile.
+    /// 2. Without a lock: syncs the log up to the new chunk, so that a crash never leaves a snapshot that is ahead of
+    ///    its log. Then `write` writes the snapshot. **When `write` returns `Ok`, the snapshot must be durable**: its
+    ///    file and its name must be synced.
+    /// 3. Under the lock: drains the chunks before the new one, and queues their removal. The removal follows in the
     ///    background; [`ChunkedWal::wait_idle`](crate::ChunkedWal::wait_idle) waits for it.
     ///
-    /// Chunks that were drained before and not removed are removed too. A reader that has not read the drained records
-    /// yet doesn't find them any more. When the program starts again, it loads the snapshot and opens the log with
-    /// [`Replay::All`](crate::Replay::All): the state machine then gets the checkpoint of the oldest chunk first, and
-    /// the records after it, of which the snapshot may have some.
+    /// Chunks that were drained earlier and not removed are removed too. Readers can't read the drained records any
+    /// more. When the program starts again, it loads the snapshot and opens the log with
+    /// [`Replay::All`](crate::Replay::All). The state machine then gets the checkpoint of the oldest chunk and all
+    /// records after it; the snapshot may already cover some of these records.
     ///
-    /// Blocks for as long as `write` takes, and for syncs of the log; in async code use the executor's thread for
-    /// blocking calls. Snapshots take turns: one that is taken meanwhile, from another handle, waits for this one.
+    /// Blocks while `write` runs, and for syncs of the log; in async code, call it on the executor's thread for
+    /// blocking calls. Only one snapshot is taken at a time: a call from another handle waits for this one.
     ///
     /// ```
     /// # use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, SharedWal, StateMachine, WalRecord, WalTypes};
@@ -65,9 +65,9 @@ impl<W: WalTypes, SM: StateMachine<W>> SharedWal<W, SM> {
     ///
     /// # Errors
     ///
-    /// An error of `write`, after which nothing is drained; the next snapshot covers the same records and more. The
-    /// errors of [`close_open_chunk`](crate::ChunkedWal::close_open_chunk) and of a failed sync, before `write` was
-    /// called; those of [`remove_chunks`](crate::ChunkedWal::remove_chunks) after it. [`Error::Closed`];
+    /// An error of `write`; then nothing is drained, and the next snapshot covers the same records and more. Before
+    /// `write` runs, the errors of [`close_open_chunk`](crate::ChunkedWal::close_open_chunk) and of a failed sync;
+    /// after it, the errors of [`remove_chunks`](crate::ChunkedWal::remove_chunks). [`Error::Closed`];
     /// [`Error::WouldDeadlock`] [in a callback](Self#in-a-callback) and inside `write`.
     pub fn snapshot_and_drain<S, E: From<Error>>(
         &self,

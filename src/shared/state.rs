@@ -1,9 +1,9 @@
-//! The lock of the state: who may take it when, so that nobody waits for ever.
+//! The lock of the state, and its rules against deadlocks.
 //!
-//! - A writer holds the log's lock, and waits for nothing while it holds the state's.
-//! - A reader lets a writer that waits go first, so that reads that overlap don't keep it waiting. Two kinds don't,
-//!   because the writer may wait for them: a read inside another of the same thread, and a read in a callback, since a
-//!   reader that holds up the writer may wait for the callback.
+//! - A writer holds the log's lock, and waits for nothing while it holds the state's lock.
+//! - A reader lets a waiting writer go first, so that overlapping reads don't delay the writer. Two kinds of reads
+//!   don't, because the writer may wait for them: a read inside another read of the same thread, and a read in a
+//!   callback. The reader that the writer waits for may itself wait for the callback.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicUsize;
@@ -87,13 +87,13 @@ impl<W: WalTypes, SM> Core<W, SM> {
 
 /// The state of a [`SharedWal`](crate::SharedWal) inside [`with_log`](crate::SharedWal::with_log).
 ///
-/// It is a state machine, for the log's methods that need one. The state is locked for each application alone, and
+/// It is a state machine, for the log's methods that need one. The state is locked only while a record is applied, and
 /// never while the log waits.
 ///
 /// # Panics
 ///
 /// A change of the state, by a record or otherwise, panics inside a [`SharedWal::read`](crate::SharedWal::read) of the
-/// same thread: it would wait for itself.
+/// same thread, because it would wait for itself.
 pub struct SharedState<'a, W: WalTypes, SM> {
     core: &'a Core<W, SM>,
 }
@@ -103,14 +103,14 @@ impl<'a, W: WalTypes, SM> SharedState<'a, W, SM> {
         SharedState { core }
     }
 
-    /// Looks at the state, as [`SharedWal::read`](crate::SharedWal::read) does.
+    /// Runs `look` with the state, as [`SharedWal::read`](crate::SharedWal::read) does.
     pub fn read<R>(&self, look: impl FnOnce(&SM) -> R) -> R {
         self.core.read(look)
     }
 
-    /// Changes the state other than by a record. Reads wait meanwhile.
+    /// Changes the state without a record. Reads wait meanwhile.
     ///
-    /// Keep `change` short, and do without the log in it: the log's methods that would wait for its worker return
+    /// Keep `change` short, and don't use the log in it: methods that would wait for the log's worker return
     /// [`Error::WouldDeadlock`](crate::Error::WouldDeadlock) there.
     pub fn change<R>(&mut self, change: impl FnOnce(&mut SM) -> R) -> R {
         let mut state = self.core.write();

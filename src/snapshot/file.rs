@@ -8,7 +8,7 @@
 //! │magic │version │zeros    │log id  │offset  │length  │CRC of bytes │CRC of these │ bytes …
 //! ```
 //!
-//! - `bytes` are the program's. Numbers are little-endian; both checksums are CRC-32 (IEEE).
+//! - `bytes` are the program's. Numbers are little-endian; both checksums are CRC-32C.
 //! - The file has exactly `length` bytes after its header.
 //! - A later version keeps the magic, the version and the header's checksum where they are.
 
@@ -16,6 +16,7 @@ use std::io::{self, BufWriter, IoSlice, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result, SnapshotFault};
+use crate::format::Crc;
 use crate::position::Padded;
 use crate::storage::{Access, Storage, StorageFile, read_full_at, write_all_at};
 
@@ -79,7 +80,7 @@ impl Header {
         bytes[32..40].copy_from_slice(&self.offset.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.len.to_le_bytes());
         bytes[48..52].copy_from_slice(&self.crc.to_le_bytes());
-        let crc = crc32fast::hash(&bytes[..CRC_AT]);
+        let crc = Crc::of(&bytes[..CRC_AT]);
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
@@ -89,7 +90,7 @@ impl Header {
         if !bytes.starts_with(&MAGIC) {
             return damaged("it does not start as a snapshot");
         }
-        if u32::from_le_bytes(array_at(bytes, CRC_AT)) != crc32fast::hash(&bytes[..CRC_AT]) {
+        if u32::from_le_bytes(array_at(bytes, CRC_AT)) != Crc::of(&bytes[..CRC_AT]) {
             return damaged("the checksum of its header fails");
         }
         let found = u32::from_le_bytes(array_at(bytes, 8));
@@ -119,13 +120,13 @@ pub(super) fn write(
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<u64> {
     let file = storage.create(path).map_err(|e| Error::no_space("create", path, 0, e))?;
-    let output = Output { file: &*file, position: LEN as u64, crc: crc32fast::Hasher::new() };
+    let output = Output { file: &*file, position: LEN as u64, crc: Crc::default() };
     let mut writer = BufWriter::with_capacity(PIECE, output);
     let filled = fill(&mut writer).and_then(|()| writer.flush());
     let Output { position, crc, .. } = writer.get_ref();
     let failed = |e| Error::no_space("write", path, *position, e);
     filled.map_err(failed)?;
-    let header = Header { log_id, offset, len: position - LEN as u64, crc: crc.clone().finalize() };
+    let header = Header { log_id, offset, len: position - LEN as u64, crc: crc.value() };
     write_all_at(&*file, &mut [IoSlice::new(&header.encode())], 0).map_err(failed)?;
     file.sync().map_err(|e| Error::no_space("sync", path, *position, e))?;
     Ok(*position)
@@ -135,13 +136,13 @@ pub(super) fn write(
 struct Output<'a> {
     file: &'a dyn StorageFile,
     position: u64,
-    crc: crc32fast::Hasher,
+    crc: Crc,
 }
 
 impl Write for Output<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         write_all_at(self.file, &mut [IoSlice::new(bytes)], self.position)?;
-        self.crc.update(bytes);
+        self.crc.take([], bytes);
         self.position += bytes.len() as u64;
         Ok(bytes.len())
     }
@@ -183,7 +184,7 @@ pub(super) fn read(
         return damaged("it does not have the length that it was written with");
     }
     let bytes = read_bytes(&*file, header.len).map_err(io("read"))?;
-    if bytes.len() as u64 != header.len || crc32fast::hash(&bytes) != header.crc {
+    if bytes.len() as u64 != header.len || Crc::of(&bytes) != header.crc {
         return damaged("its checksum fails");
     }
     Ok(bytes)

@@ -1,4 +1,4 @@
-//! Snapshots of a state that is serialized whole, beside the log that goes on from them.
+//! Snapshots of the whole state, in files beside the log.
 //!
 //! ```text
 //! DIR/snapshots/  s-…_840.snap         s-…_977.snap
@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A log whose checkpoint is not the whole state needs its old records until the state is stored elsewhere. This module
-//! stores it: [`Snapshots::open`] opens the log after the newest snapshot, [`Snapshots::take`] takes the next one and
-//! removes the chunks that no snapshot needs any more.
+//! stores the state: [`Snapshots::open`] loads the newest snapshot and replays the records after it;
+//! [`Snapshots::take`] writes the next snapshot and removes the chunks that no snapshot needs any more.
 //!
 //! ```
 //! use std::collections::BTreeSet;
@@ -65,26 +65,28 @@
 //!
 //! # What a crash leaves
 //!
-//! A snapshot is written to a temporary file, which is synced, renamed, and its directory synced; only then chunks are
-//! removed. So whatever the crash, the newest snapshot whose `take` has returned is there, or a newer one, and the log
-//! has every record after it.
+//! A snapshot is written to a temporary file. The file is synced and renamed, and its directory is synced; only then
+//! are chunks removed. So after any crash there is the newest snapshot whose `take` has returned, or a newer one, and
+//! the log has every record after it.
 //!
-//! Two snapshots are kept, and the log from the older one on. If the newest is damaged later, the older one and the
-//! records after it give the same state; [`Restored::damaged`] says so. The first snapshot therefore removes nothing.
+//! The two newest snapshots are kept, and the log from the older one on. If the newest snapshot is damaged later, the
+//! older one and the records after it give the same state; [`Restored::damaged`] reports the damage. So the first
+//! snapshot removes no chunks.
 //!
 //! # On a full disk
 //!
-//! A snapshot begins a new chunk and is a file itself, so both need space, and the first snapshot frees none. On a file
-//! system that only the log fills, take snapshots long before it is full; once it is full, only space from elsewhere
-//! helps. Put the limit below the size of the file system: take a snapshot whenever
-//! [`on_disk_size`](ChunkedWal::on_disk_size) has grown by some chunks.
+//! Taking a snapshot needs space for a new chunk and for the snapshot's file, and the first snapshot frees no space. On
+//! a file system that only the log fills, take snapshots long before it is full; once it is full, the log can't free
+//! space itself. For example, take a snapshot whenever [`on_disk_size`](ChunkedWal::on_disk_size) has grown by some
+//! chunks.
 //!
 //! # Where the files are
 //!
-//! In a directory of their own, best beside the log's: `DIR/log` and `DIR/snapshots`. Inside the log's directory the
-//! log leaves them alone, but reports the name in [`RecoveryReport::foreign_names`](crate::RecoveryReport), and
-//! `chunked-wal` shows it. The log's lock covers both. A copy for a backup takes the snapshots first, then the log: a
-//! log that ends before a snapshot is refused. Files that are not named like snapshots are left alone.
+//! The snapshots have their own directory, best beside the log's directory: `DIR/log` and `DIR/snapshots`. A directory
+//! of snapshots inside the log's directory is left alone, but [`RecoveryReport::foreign_names`](crate::RecoveryReport)
+//! and `chunked-wal` report its name. The log's lock covers both directories. For a backup, copy the snapshots first,
+//! then the log, because a log that ends before a snapshot is refused. Files that are not named like snapshots are left
+//! alone.
 
 mod file;
 mod open;
@@ -110,14 +112,14 @@ use crate::wal::ChunkedWal;
 
 pub use open::{Loaded, Restored};
 
-/// The snapshots of one log; see the [module](self). Made by [`open`](Self::open), together with the log.
+/// The snapshots of one log; see the [module](self). [`open`](Self::open) returns them together with the log.
 ///
-/// `Send + Sync`: any thread may take a snapshot; two take turns. The closure that writes one must not wait for a thread
-/// that takes another, and gets [`Error::WouldDeadlock`] if it takes another itself.
+/// `Send + Sync`: any thread may take a snapshot, one at a time. The closure that writes a snapshot must not wait for a
+/// thread that takes another snapshot. If the closure itself takes another snapshot, it gets [`Error::WouldDeadlock`].
 ///
-/// They do not keep the log open: once it is closed, they return [`Error::Closed`] and touch no file, as another owner
-/// may have opened it. Only while a snapshot is written does it hold the log's lock, so a log that is closed meanwhile
-/// can be opened again once that snapshot is durable.
+/// `Snapshots` does not keep the log open. After the log is closed, the methods return [`Error::Closed`] and touch no
+/// file, because another owner may have opened the log. A snapshot that is being written holds the log's lock, so a log
+/// that is closed meanwhile can be opened again only once that snapshot is durable.
 #[derive(Debug)]
 pub struct Snapshots {
     files: Files,
@@ -125,7 +127,7 @@ pub struct Snapshots {
     progress: ProgressHandle,
     /// Upgraded while files change. Weak, because forgotten snapshots must not keep the log locked.
     lock: Weak<WalLock>,
-    /// Held by the one that writes.
+    /// Held while a snapshot is written.
     turn: Mutex<()>,
     /// Locked only for a moment, never while the program's closure runs.
     kept: Mutex<Kept>,
@@ -135,18 +137,18 @@ pub struct Snapshots {
 #[derive(Debug)]
 struct Kept {
     offsets: Vec<u64>,
-    /// Whether the newest was written by this process. The name of one that was found may not be durable yet, so
-    /// nothing is removed because of it.
+    /// Whether this process has written the newest snapshot. The name of a snapshot found by an open may not be durable
+    /// yet, so nothing is removed because of it.
     is_certain: bool,
 }
 
 impl Kept {
-    /// The newest one's offset, and whether it is certain.
+    /// The newest snapshot's offset, and whether this process has written it.
     fn newest(&self) -> (Option<u64>, bool) {
         (self.offsets.last().copied(), self.is_certain)
     }
 
-    /// Adds one that this process has written, not older than the others. Returns all that are kept now.
+    /// Adds a snapshot that this process has written, not older than the others. Returns all kept offsets.
     fn add(&mut self, offset: u64) -> Vec<u64> {
         self.offsets.retain(|kept| *kept != offset);
         self.offsets.push(offset);
@@ -158,21 +160,21 @@ impl Kept {
 }
 
 impl Snapshots {
-    /// Takes a snapshot of the state, which `write` writes, and removes the chunks that are before the older one of the
-    /// two that are kept then; returns their ids.
+    /// Takes a snapshot of the state, keeps the two newest snapshots, and removes the chunks before the older of the
+    /// two. Returns the ids of the removed chunks.
     ///
-    /// Begins a new chunk, unless the open one has no record yet: the snapshot covers all records before that chunk.
-    /// `state` must have applied them all, and `write` must write that state. What it writes is gathered and given to
-    /// the disk in pieces of 256 KiB.
+    /// Starts a new chunk, unless the open chunk has no record yet; the snapshot covers all records before the new
+    /// chunk. `state` must have applied all of these records, and `write` must write that state. The bytes are written
+    /// to the disk in pieces of 256 KiB.
     ///
-    /// Blocks until the log is synced and the snapshot is durable. The chunks' removal follows in the background;
+    /// Blocks until the log is synced and the snapshot is durable. The removal follows in the background;
     /// [`ChunkedWal::wait_idle`] waits for it.
     ///
     /// # Errors
     ///
-    /// Those of [`ChunkedWal::close_open_chunk`] and [`ChunkedWal::sync`], and those of [`write`](Self::write): nothing
-    /// is removed then. [`Error::Snapshot`] with [`SnapshotFault::OtherLog`] if `log` was not opened with these
-    /// snapshots. Those of [`ChunkedWal::remove_chunks`]: the snapshot is durable, and the next one removes what is left.
+    /// As [`ChunkedWal::close_open_chunk`], [`ChunkedWal::sync`] and [`write`](Self::write); then nothing is removed.
+    /// [`Error::Snapshot`] with [`SnapshotFault::OtherLog`] if `log` was not opened with these snapshots. As
+    /// [`ChunkedWal::remove_chunks`]; then the snapshot is durable, and the next snapshot removes the chunks.
     pub fn take<W: WalTypes, SM: StateMachine<W>>(
         &self,
         log: &mut ChunkedWal<W>,
@@ -187,10 +189,10 @@ impl Snapshots {
         log.remove_chunks_before(self.unneeded_before())
     }
 
-    /// As [`take`](Self::take), for a log that is shared: commits go on while the snapshot is written.
+    /// As [`take`](Self::take), for a shared log: commits don't wait while the snapshot is written.
     ///
-    /// `copy` takes from the state what the snapshot needs, for example with `SM::clone`; commits wait for it alone.
-    /// `write` writes the copy.
+    /// `copy` copies from the state what the snapshot needs, for example with `SM::clone`; commits wait only for
+    /// `copy`. `write` writes the copy.
     ///
     /// ```
     /// # use std::io::Write;
@@ -207,7 +209,7 @@ impl Snapshots {
     ///
     /// # Errors
     ///
-    /// As `take`, and those of [`SharedWal::snapshot_and_drain`].
+    /// As `take` and [`SharedWal::snapshot_and_drain`].
     pub fn take_shared<W: WalTypes, SM: StateMachine<W>, S>(
         &self,
         log: &SharedWal<W, SM>,
@@ -222,19 +224,19 @@ impl Snapshots {
         })
     }
 
-    /// Writes a snapshot, durable on return, of a state that has applied the records before the global offset `offset`
-    /// and no others. Removes older snapshots but one, and nothing from the log.
+    /// Writes a snapshot of a state that has applied the records before the global offset `offset` and no others. The
+    /// snapshot is durable on return. Removes all older snapshots except the newest of them, and nothing from the log.
     ///
-    /// For programs that take their state in a way of their own; [`take`](Self::take) is the short way. Chunks that end
-    /// at or before [`unneeded_before`](Self::unneeded_before) may be drained afterwards.
+    /// For programs that copy their state in their own way; otherwise use [`take`](Self::take). Afterwards the program
+    /// may drain the chunks that end at or before [`unneeded_before`](Self::unneeded_before).
     ///
     /// # Errors
     ///
-    /// [`Error::Snapshot`] with [`SnapshotFault::AheadOfLog`] if the log is not durable up to `offset`,
-    /// [`SnapshotFault::NotNewer`] if a snapshot covers more; [`Error::Closed`] once the log is closed;
-    /// [`Error::WouldDeadlock`] inside the closure of another snapshot; [`Error::StorageFull`], [`Error::Io`], those of
-    /// `write` among them. The snapshots that there were are still there. A file whose name could not be synced may be
-    /// there too: a later snapshot removes it.
+    /// [`Error::Snapshot`] with [`SnapshotFault::AheadOfLog`] if the log is not durable up to `offset`, or with
+    /// [`SnapshotFault::NotNewer`] if an existing snapshot covers more; [`Error::Closed`] after the log is closed;
+    /// [`Error::WouldDeadlock`] inside the closure of another snapshot; [`Error::StorageFull`]; [`Error::Io`], also for
+    /// errors of `write`. Existing snapshots are kept. A file whose name could not be synced may be left; a later
+    /// snapshot removes it.
     pub fn write(&self, offset: u64, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         self.refuse_inside("Snapshots::write")?;
         let _turn = self.turn.lock();
@@ -260,8 +262,8 @@ impl Snapshots {
         Ok(())
     }
 
-    /// The global offset before which no snapshot needs the log: the older one of the two that are kept covers those
-    /// records. 0 as long as this process has not written a second one.
+    /// Returns the global offset before which no snapshot needs the log, because the older of the two kept snapshots
+    /// covers those records. 0 until two snapshots are kept and this process has written the newer one.
     pub fn unneeded_before(&self) -> u64 {
         match *self.kept.lock() {
             Kept { ref offsets, is_certain: true } if offsets.len() == 2 => offsets[0],
@@ -269,7 +271,7 @@ impl Snapshots {
         }
     }
 
-    /// An error if `log` is not the one that was opened with these snapshots. Its id would not do: a copy has the same.
+    /// An error if `log` was not opened with these snapshots. Compares locks, because a copy of a log has the same id.
     fn check_log<W: WalTypes>(&self, log: &ChunkedWal<W>) -> Result<()> {
         if Arc::ptr_eq(&self.lock()?, log.lock()) {
             return Ok(());
@@ -287,7 +289,7 @@ impl Snapshots {
         std::ptr::from_ref(&self.turn).addr()
     }
 
-    /// An error in the closure that writes a snapshot: it has the turn that `method` would wait for.
+    /// An error inside the closure that writes a snapshot, because `method` would wait for that snapshot.
     fn refuse_inside(&self, method: &'static str) -> Result<()> {
         Inside::refuse_wait(self.identity(), method)
     }
@@ -324,9 +326,9 @@ impl Files {
         Ok(())
     }
 
-    /// Removes unfinished snapshots, and those that are older than the newest of `kept` and not among these. A newer one
-    /// stays until a snapshot that is newer still is durable. What can't be removed costs space only, so a failure is
-    /// logged.
+    /// Removes unfinished snapshots, and those that are older than the newest of `kept` and not among these. A newer
+    /// one stays until a snapshot that is newer still is durable. What can't be removed costs space only, so a failure
+    /// is logged.
     fn remove_older_but(&self, kept: &[u64]) {
         let is_newer = |offset: u64| kept.last().is_some_and(|newest| offset > *newest);
         let names = match list(&*self.storage, &self.dir) {

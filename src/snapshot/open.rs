@@ -14,7 +14,7 @@ use crate::recovery::Replay;
 use crate::storage::Storage;
 use crate::wal::{ChunkedWal, Located, OpenOptions};
 
-/// A log, and the state as of its last record.
+/// An open log, and the state after its last record.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Restored<W: WalTypes, SM> {
@@ -22,12 +22,12 @@ pub struct Restored<W: WalTypes, SM> {
     pub log: ChunkedWal<W>,
     /// The state: restored from a snapshot, then replayed.
     pub state: SM,
-    /// Takes the next snapshots.
+    /// Takes further snapshots.
     pub snapshots: Snapshots,
-    /// The snapshot that the state was restored from; `None` if there was none, and the log was replayed whole.
+    /// The snapshot that the state was restored from; `None` if there was no sound one, and the whole log was replayed.
     pub loaded: Option<Loaded>,
-    /// Newer snapshots that were damaged, each as [`Error::Snapshot`]. Nothing was lost: the log had the records after
-    /// the one that was loaded. They are removed once a snapshot that is newer still is durable.
+    /// Newer snapshots that were damaged, each as [`Error::Snapshot`]. Nothing is lost, because the log has all records
+    /// after the loaded snapshot. A damaged snapshot is removed once a newer snapshot is durable.
     pub damaged: Vec<Error>,
 }
 
@@ -35,29 +35,30 @@ pub struct Restored<W: WalTypes, SM> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loaded {
-    /// Its file.
+    /// The snapshot's file.
     pub path: PathBuf,
-    /// It covers the records before this global offset.
+    /// The snapshot covers the records before this global offset.
     pub offset: u64,
-    /// The size of its contents, in bytes.
+    /// The size of the snapshot's contents, in bytes.
     pub len: u64,
 }
 
 impl Snapshots {
-    /// Opens a log, and restores the state from the newest snapshot in `dir` and the records after it. `dir` is made
-    /// if it is missing.
+    /// Opens a log, and restores the state from the newest sound snapshot in `dir` and the records after it. Creates
+    /// `dir` if it is missing.
     ///
-    /// `restore` gets the bytes of the snapshot, or `None` where no snapshot is needed, and returns the state then.
-    /// After it, the records that the snapshot does not cover are applied: [`Replay::All`] counts, whatever `options`
-    /// say. The whole snapshot is in memory meanwhile. The log reads and checks all of its chunks.
+    /// `restore` gets the snapshot's bytes, or `None` if there is no sound snapshot and the log has all its records,
+    /// and returns the state. Then the records that the snapshot does not cover are applied: the replay is always
+    /// [`Replay::All`], regardless of `options`. The whole snapshot is in memory meanwhile. The log reads and checks
+    /// all of its chunks.
     ///
     /// # Errors
     ///
-    /// Neither the log nor a snapshot was changed then. [`Error::Snapshot`] if no snapshot can be used
-    /// ([`SnapshotFault::Missing`], [`SnapshotFault::OtherLog`], [`SnapshotFault::Unsupported`]), or `restore` fails
-    /// ([`SnapshotFault::Restore`]). [`Error::EndMissing`] if the log ends before the newest snapshot, as an empty log
-    /// does: its newest chunks are missing. [`Error::NotFound`] if there is no log, though a snapshot of a log without
-    /// records. Those of [`OpenOptions::open`].
+    /// On an error neither the log nor a snapshot is changed. [`Error::Snapshot`] if no snapshot can be used
+    /// ([`SnapshotFault::Missing`], [`SnapshotFault::OtherLog`], [`SnapshotFault::Unsupported`]), or if `restore` fails
+    /// ([`SnapshotFault::Restore`]). [`Error::EndMissing`] if the log ends before the newest snapshot, because its
+    /// newest chunks are missing; this includes an empty log. [`Error::NotFound`] if there is no log, but a snapshot
+    /// that covers no records. As [`OpenOptions::open`].
     pub fn open<W: WalTypes, SM: StateMachine<W>, E>(
         dir: impl Into<PathBuf>,
         mut options: OpenOptions<W>,
@@ -91,7 +92,7 @@ impl Snapshots {
         let from = loaded.as_ref().map_or(0, |loaded| loaded.offset);
         let mut after = After { state, from };
         let log = located.open(&mut after)?;
-        // At most two, and none that is damaged: those before the one that was loaded were not read.
+        // The loaded snapshot and the one before it, which was not read. Newer ones are damaged.
         let mut kept: Vec<_> = found.into_iter().filter(|offset| *offset <= from).take(2).collect();
         kept.reverse();
         let snapshots = Snapshots {
@@ -121,13 +122,13 @@ fn existing(storage: &dyn Storage, dir: &Path) -> Result<Vec<u64>> {
 /// The snapshot to begin with.
 struct Chosen {
     loaded: Option<(Loaded, Vec<u8>)>,
-    /// All that there are, newest first.
+    /// The offsets of all snapshots in the directory, newest first.
     found: Vec<u64>,
     damaged: Vec<Error>,
 }
 
 impl Files {
-    /// Opens the directory, which is made if it is missing.
+    /// Opens the directory. Creates a missing directory.
     fn open(storage: Arc<dyn Storage>, dir: PathBuf, file_mode: u32) -> Result<Self> {
         let dir = storage.create_dir(&dir).map_err(|e| Error::io("create directory", &dir, e))?;
         let pinned = storage.in_dir(&dir, file_mode).map_err(|e| Error::io("open directory", &dir, e))?;

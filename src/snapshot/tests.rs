@@ -64,7 +64,7 @@ fn a_later_version_is_refused_not_taken_for_damage() {
     let path = Path::new("/a.snap");
     let (disk, mut bytes) = one_snapshot(path);
     bytes[8] = 2;
-    let crc = crc32fast::hash(&bytes[..52]);
+    let crc = crate::format::Crc::of(&bytes[..52]);
     bytes[52..56].copy_from_slice(&crc.to_le_bytes());
     disk.write_file(path, &bytes).unwrap();
     let error = read(&disk, path, 24, Some(LOG)).unwrap_err();

@@ -132,6 +132,19 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// [Writes back](Self::write_back) `len` bytes from `position` on, and waits until they are written. Not a sync:
+    /// what is needed to read them back may be missing. So a thread that has time writes much, and leaves little to
+    /// do for the next sync.
+    ///
+    /// The default only starts, which is always right.
+    ///
+    /// # Errors
+    ///
+    /// A failure that the next [`sync`](Self::sync) may not report again.
+    fn finish_write_back(&self, position: u64, len: u64) -> io::Result<()> {
+        self.write_back(position, len)
+    }
+
     /// Hints that bytes from `position` on won't be read. Changes no byte: a storage that caches need
     /// not keep that part.
     ///

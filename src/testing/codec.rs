@@ -4,8 +4,7 @@ use std::{fmt, io};
 
 use codeq::Codec;
 
-use crate::error::Undecodable;
-use crate::record::decode_all;
+use crate::payload::PayloadRef;
 
 /// Encodes a value and decodes it again, as the log does: the codec must read all of its bytes, and no
 /// more.
@@ -48,10 +47,6 @@ pub fn check_codec<T: Codec + PartialEq + fmt::Debug>(value: &T) -> io::Result<(
     if claimed != bytes.len() {
         return wrong(format!("the codec returned {claimed} bytes but wrote {}", bytes.len()));
     }
-    let decoded: T = match decode_all(&bytes) {
-        Ok(decoded) => decoded,
-        Err(Undecodable::Codec(error)) => return Err(error),
-        Err(other) => return wrong(format!("{other:?}")),
-    };
+    let decoded: T = PayloadRef::from(&bytes[..]).decode()?;
     if decoded == *value { Ok(()) } else { wrong(format!("{value:?} was decoded as {decoded:?}")) }
 }

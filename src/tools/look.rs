@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::outcome::is_damage;
 use super::{Tool, print};
+use crate::directory::Unnamed;
 use crate::error::{Error, Foreign, Undecodable};
 use crate::position::ChunkId;
 use crate::raw;
-use crate::raw::{ChunkEnd, ChunkPlace, RawChunk, RawRecord};
+use crate::raw::{ChunkEnd, ChunkPlace, Listing, RawChunk, RawRecord};
 
 /// How often to look at a chunk that changes all the time.
 const LOOKS_MAX: u32 = 20;
@@ -298,5 +299,16 @@ impl LogLook {
             chunks.push((id, look));
         }
         LogLook { log_id, chunks }
+    }
+    /// Adds what a spare proves about the newest chunk of a log that no other process has open.
+    pub(super) fn judge_spares(&mut self, tool: &Tool, dir: &Path) -> Result<(), Error> {
+        let found = Unnamed::find(&*tool.storage, dir, &Listing::of_storage(&*tool.storage, dir)?);
+        if let (Err(error @ (Error::Corrupt { .. } | Error::Gap { .. })), Some((_, look))) =
+            (found, self.chunks.last_mut())
+            && look.damage().next().is_none()
+        {
+            look.state = State::Damaged(error);
+        }
+        Ok(())
     }
 }

@@ -27,7 +27,7 @@ use super::outcome::{Failure, Outcome};
 use super::survey::{is_open, survey};
 use super::{Tool, print, void};
 use crate::config::Config;
-use crate::directory::WalLock;
+use crate::directory::{WalLock, put_aside};
 use crate::error::{Damage, Error};
 use crate::position::ChunkId;
 use crate::raw;
@@ -59,7 +59,10 @@ pub(super) fn run(tool: &Tool, args: &RepairArgs) -> Result<Outcome, Failure> {
     survey(&*tool.storage, &args.dir)?;
     // The lock is taken before the look, so that the result stays true.
     let lock = if args.apply { Some(lock(tool, &args.dir)?) } else { None };
-    let log = examine(tool, &args.dir)?;
+    let mut log = examine(tool, &args.dir)?;
+    if lock.is_some() || !is_open(&args.dir) {
+        log.judge_spares(tool, &args.dir)?;
+    }
     let is_torn = matches!(log.chunks.last(), Some((_, Look { state: State::Torn { .. }, .. })));
     let is_torn = is_torn && (lock.is_some() || !is_open(&args.dir));
     let outcome = match log.chunks.iter().any(|(_, look)| look.damage().next().is_some()) {
@@ -146,6 +149,19 @@ impl Repair<'_> {
 
     fn apply(&mut self, lock: &WalLock, log: &LogLook) -> Result<Outcome, Failure> {
         let chosen = self.choose()?;
+        if let DescribedPlan { keep: Keep::Before, steps, .. } = &self.plans[chosen] {
+            let dropped =
+                steps.iter().filter_map(|(step, _)| if let Step::Drop(i) = step { Some(*i) } else { None });
+            let newest = dropped.min().unwrap_or(log.chunks.len()).checked_sub(1);
+            if let (Some(i), Some(log_id)) = (newest, log.log_id) {
+                for path in put_aside(&*self.tool.storage, lock.dir(), log_id, log.chunks[i].0)? {
+                    let name = print::name(path.file_name().unwrap_or_default());
+                    let done = format!("give up a spare that begins like a later chunk; renamed to {name}");
+                    self.say(&format!("done: {done}\n"))?;
+                    self.done.push(done);
+                }
+            }
+        }
         for i in 0..self.plans[chosen].steps.len() {
             let (step, what) = &self.plans[chosen].steps[i];
             let done = what.clone() + &apply(lock, log, *step)?;
@@ -234,7 +250,8 @@ fn plans(log: &LogLook, is_torn: bool) -> Vec<Plan> {
     let mut plans = Vec::new();
     // Nothing of a foreign chunk is kept, however sound the chunk is.
     let look = &chunks[first].1;
-    let is_ours = matches!(look.state, State::Damaged(Error::Corrupt { .. })) && look.misplaced.is_none();
+    let is_ours = matches!(look.state, State::Damaged(Error::Corrupt { .. } | Error::Gap { .. }))
+        && look.misplaced.is_none();
     let has_prefix = is_ours && look.records > 0;
     if first > 0 || has_prefix {
         let dropped = if has_prefix { first + 1 } else { first };

@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::outcome::Failure;
-use crate::directory::LOCK_NAME;
+use super::{Tool, print};
+use crate::directory::{LOCK_NAME, Unnamed};
 use crate::error::{Error, lock_holder};
 use crate::position::ChunkId;
 use crate::raw::{Listing, RawChunk};
@@ -37,6 +38,20 @@ pub(super) fn survey(storage: &dyn Storage, dir: &Path) -> Result<Listing, Failu
     } else {
         Failure::no_log(dir, files, &did_you_mean(inside.as_deref()))
     })
+}
+
+/// The spare that continues a log which no process has open, because a crash has taken its name back.
+pub(super) fn unnamed(tool: &Tool, dir: &Path, listing: &Listing, is_open: bool) -> Option<Unnamed> {
+    // An open log may be about to name it; what is wrong otherwise is reported without it.
+    if is_open { None } else { Unnamed::find(&*tool.storage, dir, listing).ok()? }
+}
+
+impl Unnamed {
+    /// What is to be said of it.
+    pub(super) fn text(&self) -> String {
+        let name = print::name(self.path.file_name().unwrap_or_default());
+        format!("{name} continues the log at offset {}: open the log to take it over", self.id().0)
+    }
 }
 
 /// A directory inside `dir` that has a log; the one named `log` first.

@@ -5,11 +5,11 @@ use std::{fmt, io};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::error::Undecodable;
+use crate::payload::PayloadRef;
 use crate::raw::RecordKind;
-use crate::record::{WalTypes, decode_all};
+use crate::record::WalTypes;
 
-type Show<T> = fn(RecordKind, &[u8]) -> Result<T, Undecodable>;
+type Show<T> = fn(RecordKind, PayloadRef<'_>) -> io::Result<T>;
 
 /// The types of a log, as functions: the commands themselves are not generic.
 #[derive(Clone, Copy)]
@@ -31,8 +31,8 @@ impl Types {
             text: text::<W>,
             json: |kind, payload| text::<W>(kind, payload).map(Value::String),
             check: |kind, payload| match kind {
-                RecordKind::Action => decode_all::<W::Action>(payload).map(drop),
-                RecordKind::Checkpoint => decode_all::<W::Checkpoint>(payload).map(drop),
+                RecordKind::Action => W::decode_action(payload).map(drop),
+                RecordKind::Checkpoint => payload.decode::<W::Checkpoint>().map(drop),
             },
         }
     }
@@ -40,8 +40,8 @@ impl Types {
     pub(super) fn json<W: WalTypes<Action: Serialize, Checkpoint: Serialize>>() -> Self {
         Types {
             json: |kind, payload| match kind {
-                RecordKind::Action => decode_all::<W::Action>(payload).map(|action| json(&action)),
-                RecordKind::Checkpoint => decode_all::<W::Checkpoint>(payload).map(|state| json(&state)),
+                RecordKind::Action => W::decode_action(payload).map(|action| json(&action)),
+                RecordKind::Checkpoint => payload.decode::<W::Checkpoint>().map(|state| json(&state)),
             },
             ..Types::debug::<W>()
         }
@@ -49,34 +49,26 @@ impl Types {
 
     /// The record as text for people, on one line.
     pub(super) fn text(&self, kind: RecordKind, payload: &[u8]) -> io::Result<String> {
-        (self.text)(kind, payload).map_err(reason)
+        (self.text)(kind, payload.into())
     }
 
     pub(super) fn value(&self, kind: RecordKind, payload: &[u8]) -> io::Result<Value> {
-        (self.json)(kind, payload).map_err(reason)
+        (self.json)(kind, payload.into())
     }
 
     /// Whether the codec can decode the record.
     pub(super) fn check(&self, kind: RecordKind, payload: &[u8]) -> io::Result<()> {
-        (self.check)(kind, payload).map_err(reason)
+        (self.check)(kind, payload.into())
     }
 }
 
-fn text<W: WalTypes>(kind: RecordKind, payload: &[u8]) -> Result<String, Undecodable> {
+fn text<W: WalTypes>(kind: RecordKind, payload: PayloadRef<'_>) -> io::Result<String> {
     Ok(match kind {
-        RecordKind::Action => format!("{:?}", decode_all::<W::Action>(payload)?),
-        RecordKind::Checkpoint => format!("{:?}", decode_all::<W::Checkpoint>(payload)?),
+        RecordKind::Action => format!("{:?}", W::decode_action(payload)?),
+        RecordKind::Checkpoint => format!("{:?}", payload.decode::<W::Checkpoint>()?),
     })
 }
 
 fn json<T: Serialize + fmt::Debug>(record: &T) -> Value {
     serde_json::to_value(record).unwrap_or_else(|_| Value::String(format!("{record:?}")))
-}
-
-fn reason(why: Undecodable) -> io::Error {
-    match why {
-        Undecodable::Codec(error) => error,
-        // Payloads were decompressed when they were read.
-        Undecodable::Compressed => io::ErrorKind::InvalidData.into(),
-    }
 }

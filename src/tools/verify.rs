@@ -17,7 +17,7 @@ use serde_json::json;
 use super::args::VerifyArgs;
 use super::look::{LogLook, Look, State, look, salvage};
 use super::outcome::{Failure, Outcome};
-use super::survey::{is_open, survey};
+use super::survey::{is_open, survey, unnamed};
 use super::{Tool, print};
 use crate::error::Error;
 use crate::position::ChunkId;
@@ -53,7 +53,13 @@ pub(super) fn run(tool: &Tool, args: &VerifyArgs) -> Result<Outcome, Failure> {
         }
         let result = match (listing, failure) {
             (Err(failure), _) | (Ok(_), Some(failure)) => LogResult::unread(dir, &failure),
-            (Ok(_), None) => LogResult::of(tool, dir, &LogLook::of(tool, dir, of_log), args.salvage)?,
+            (Ok(listing), None) => {
+                let mut log = LogLook::of(tool, dir, of_log);
+                if !is_open(dir) {
+                    log.judge_spares(tool, dir)?;
+                }
+                LogResult::of(tool, dir, &listing, &log, args.salvage)?
+            }
         };
         outcome = outcome.max(result.outcome);
         result.print(args, started.elapsed())?;
@@ -146,7 +152,13 @@ impl LogResult {
         }
     }
 
-    fn of(tool: &Tool, dir: &Path, log: &LogLook, with_salvage: bool) -> Result<Self, Failure> {
+    fn of(
+        tool: &Tool,
+        dir: &Path,
+        listing: &Listing,
+        log: &LogLook,
+        with_salvage: bool,
+    ) -> Result<Self, Failure> {
         let is_open = is_open(dir);
         let mut result = LogResult {
             dir: dir.to_owned(),
@@ -184,6 +196,8 @@ impl LogResult {
                 result.findings.extend(salvage(tool, dir, *id, place)?);
             }
         }
+        let unnamed = unnamed(tool, dir, listing, is_open);
+        result.findings.extend(unnamed.map(|unnamed| unnamed.text()));
         Ok(result)
     }
 

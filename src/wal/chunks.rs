@@ -41,12 +41,12 @@ impl<W: WalTypes> ChunkedWal<W> {
         if self.is_open_chunk_full() { self.close_open_chunk(state_machine).map(Some) } else { Ok(None) }
     }
 
-    /// Closes the open chunk and begins the next with the state machine's checkpoint, which it
-    /// returns. Everything appended must have been applied: the checkpoint is the state after the last
+    /// Closes the open chunk and starts the next one with the state machine's checkpoint, which it returns.
+    /// All appended records must have been applied, because the checkpoint is the state after the last
     /// record.
     ///
-    /// The worker does the writing and syncing. This blocks only while the queue is full or the next
-    /// chunk's file is still being made.
+    /// The worker writes and syncs. This method blocks only while the queue is full, or while the next
+    /// chunk's file is not ready.
     ///
     /// # Errors
     ///
@@ -61,8 +61,8 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// # Errors
     ///
-    /// On an error nothing has changed. [`Error::StorageFull`] or [`Error::Io`] if no file can be made for
-    /// the next chunk, [`Error::Encode`], [`Error::CheckpointTooLarge`], [`Error::Poisoned`],
+    /// On an error nothing has changed. [`Error::StorageFull`] or [`Error::Io`] if the next chunk's file
+    /// can't be created, [`Error::Encode`], [`Error::CheckpointTooLarge`], [`Error::Poisoned`],
     /// [`Error::WouldDeadlock`] for a full queue inside a callback.
     pub fn close_open_chunk_with(&mut self, checkpoint: W::Checkpoint) -> Result<()> {
         self.shared.positions.check()?;
@@ -213,12 +213,12 @@ impl<W: WalTypes> ChunkedWal<W> {
         Ok(())
     }
 
-    /// Takes closed chunks out of the log, oldest first, while `f` returns true. `f` gets the state after the chunk's
-    /// last record. Returns the chunks' ids, oldest first.
+    /// Drains closed chunks, oldest first, while `f` returns true, and returns their ids, oldest first. `f` gets the
+    /// checkpoint of the state after the chunk's last record.
     ///
     /// Drained chunks can't be read any more, but are still on disk: until they are [removed](Self::remove_chunks), a
-    /// reopened log has them again. If no chunk is open, because the disk was full when the log was opened, the newest
-    /// chunk stays: only a successor could hold its state.
+    /// reopened log has them again. If the disk was full when the log was opened, and no chunk is open, the newest
+    /// chunk stays, because only a successor could have its state.
     pub fn drain_closed_chunks_while(&mut self, mut f: impl FnMut(&W::Checkpoint) -> bool) -> Vec<ChunkId> {
         let mut ids = Vec::new();
         loop {
@@ -234,10 +234,10 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Removes drained chunks from the disk. `chunk_ids` has the oldest drained chunks without a gap, in any order.
     ///
     /// First makes everything appended durable, because a record may be the reason for the removal. The removal
-    /// follows in the background, oldest first: a crash may leave any number of the newest of these chunks.
-    /// [`wait_idle`](Self::wait_idle) waits for the removal and returns its error. A chunk that a
-    /// [pinned reader](Self::pinned_reader) may read is removed once that reader is dropped, and so are those after
-    /// it; this call and `wait_idle` don't wait for that. Blocks while the queue is full.
+    /// follows in the background, oldest first; a crash may leave some of the newest of these chunks.
+    /// [`wait_idle`](Self::wait_idle) waits for the removal and returns its error. A [pinned
+    /// reader](Self::pinned_reader) puts off the removal of a chunk that it may read, and of all later chunks, until it
+    /// is dropped; this call and `wait_idle` don't wait for that. Blocks while the queue is full.
     ///
     /// # Errors
     ///
@@ -267,7 +267,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         })
     }
 
-    /// Returns the id of the open chunk; if the disk was full and no chunk could be made yet, the id that the next
+    /// Returns the id of the open chunk. If no chunk is open because the disk was full, returns the id that the next
     /// chunk will have.
     pub fn open_chunk_id(&self) -> ChunkId {
         self.head.open().map_or_else(|| ChunkId(self.end()), OpenChunk::id)
@@ -278,15 +278,14 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.view.chunks.read().closed.values().map(|chunk| chunk.stat()).collect()
     }
 
-    /// Returns statistics of the open chunk. Their `checkpoint` is the one given: the state after the chunk's last
-    /// record.
+    /// Returns statistics of the open chunk, with the given `checkpoint`, the state after the chunk's last record.
     pub fn open_chunk_stat(&self, checkpoint: W::Checkpoint) -> ChunkStat<W::Checkpoint> {
         let records = self.head.open().map_or(0, OpenChunk::records);
         ChunkStat::new(self.open_chunk_id(), self.end(), records, checkpoint)
     }
 
-    /// Returns the bytes of the log, from the oldest chunk that is not drained to the last record appended. Seals and
-    /// space allocated ahead are not counted.
+    /// Returns the size of the log in bytes, from the oldest chunk that is not drained to the last appended record,
+    /// without seals and space allocated ahead.
     pub fn on_disk_size(&self) -> u64 {
         self.end() - self.view.start()
     }

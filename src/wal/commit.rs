@@ -10,7 +10,7 @@ use crate::flush::{Flush, FlushTicket, Pipeline, Positions, SpareAsked};
 use crate::position::{ChunkId, Segment};
 use crate::record::{Batch, StateMachine, WalTypes};
 
-/// What a caller wants to do next.
+/// The next step of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wants {
     /// Append a record, after a rotation if the open chunk is full.
@@ -19,7 +19,7 @@ pub(crate) enum Wants {
     Rotate,
 }
 
-/// What the next step would have to wait for.
+/// What the next step waits for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Needs {
     /// Room in the queue.
@@ -94,7 +94,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         Ok((self.last_segment, self.hand_over.ticket_now(self.end(), Flush::Sync)))
     }
 
-    /// Begins a chunk unless the open one has no record but its checkpoint; returns where the open chunk begins then.
+    /// Starts a chunk, unless the open chunk has only its checkpoint. Returns the id of the chunk that is then open.
     pub(crate) fn begin_chunk_for_snapshot(
         &mut self,
         checkpoint: impl FnOnce() -> W::Checkpoint,
@@ -105,8 +105,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         Ok(self.open_chunk_id())
     }
 
-    /// Drains and removes the chunks that end at or before the global offset `offset`, those included that were
-    /// drained before.
+    /// Drains and removes the chunks that end at or before the global offset `offset`, and all chunks that were
+    /// drained earlier.
     pub(crate) fn remove_chunks_before(&mut self, offset: u64) -> Result<Vec<ChunkId>> {
         loop {
             let oldest = self.view.chunks.read().drainable().filter(|chunk| chunk.end <= offset);

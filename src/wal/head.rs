@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 #[allow(clippy::large_enum_variant, reason = "a log has one, and every record passes it")]
 pub(super) enum Head<C> {
     Open(OpenChunk),
-    /// No chunk could be made yet, on a full disk; the next append tries again. The state with which the
-    /// chunk begins.
+    /// No chunk could be created yet, because the disk is full; the next append tries again. Has the
+    /// checkpoint with which the chunk will start.
     Unopened(C),
 }
 
@@ -37,7 +37,7 @@ impl<C> Head<C> {
     }
 }
 
-/// A state that must not be: nothing is accepted in it.
+/// The error of a bug: the log has no open chunk, so it accepts no record.
 #[cold]
 fn no_chunk() -> Error {
     Error::io("append", "", std::io::Error::other("the log has no open chunk"))

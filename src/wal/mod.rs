@@ -5,9 +5,9 @@
 //!                         └──────────────── written from there ─────────────┘
 //! ```
 //!
-//! - Whatever can be refused is refused before anything moves: an error leaves the log as it was.
-//! - Blocking happens in three places only: a full queue, a rotation that finds no spare ready, and
-//!   the methods that wait. `docs/design/architecture.md` has a table of all calls, with their awaited forms.
+//! - A call checks everything that it may refuse before it changes anything, so an error leaves the log unchanged.
+//! - A call blocks in three places only: on a full queue, in a rotation without a ready spare, and in the methods
+//!   that wait. `docs/design/architecture.md` has a table of all calls, with their awaited forms.
 
 mod chunks;
 mod commit;
@@ -45,7 +45,7 @@ pub use open::OpenOptions;
 ///
 /// One owner appends ([`append`](Self::append) takes `&mut self`). Any other thread reads through
 /// [`reader`](Self::reader), and waits for durability through [`progress_handle`](Self::progress_handle). The log
-/// writes and syncs on a thread of its own; appending itself does no I/O.
+/// writes and syncs on its own thread; appending does no I/O.
 ///
 /// ```
 /// use chunked_wal::{ChunkId, ChunkedWal, Config, Segment, StateMachine, WalRecord, WalTypes};
@@ -117,43 +117,43 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// On return the record is in memory, and readable; [`flush`](Self::flush) or [`sync`](Self::sync) takes it to
     /// the disk. `append` itself neither writes nor syncs. Once [`Config::open_buffer_max_bytes`] wait in memory,
-    /// they are handed over as a [`Flush::Write`]; if the queue is full then, the next append does it, and blocks
-    /// until there is [room](Self::room). `append` asks the disk for space only: with the first record after
-    /// opening a log that goes on in its last chunk, and with a record that exceeds the space of its chunk. On a
-    /// full disk it waits for removals under way.
+    /// `append` hands them over as a [`Flush::Write`]. If the queue is full, the next append hands them over, and
+    /// blocks until there is [room](Self::room). `append` allocates disk space in two cases: with the first record
+    /// after an open that continues the last chunk, and with a record that exceeds the space of its chunk. On a full
+    /// disk it then waits for running removals.
     ///
-    /// In builds with debug assertions the record is decoded again: a codec that can't read back what it wrote is
-    /// [`Error::Encode`] here, instead of an [`Error::Decode`] that keeps the log from opening.
+    /// In builds with debug assertions, `append` also decodes the record. If the codec can't decode it, `append`
+    /// returns [`Error::Encode`]; otherwise the log could not be opened again ([`Error::Decode`]).
     ///
-    /// It does not rotate: see [`try_close_full_chunk`](Self::try_close_full_chunk).
+    /// `append` does not rotate: see [`try_close_full_chunk`](Self::try_close_full_chunk).
     ///
     /// # Errors
     ///
     /// On an error nothing is appended. [`Error::Encode`], [`Error::RecordTooLarge`], [`Error::StorageFull`]
     /// (try again once there is space), [`Error::OffsetsUsedUp`], [`Error::Poisoned`], [`Error::Io`]. A
-    /// codec's panic goes through to the caller.
+    /// panic of the codec reaches the caller.
     pub fn append(&mut self, record: &WalRecord<W>) -> Result<Segment> {
         self.stage(record)?;
         self.accept()
     }
 
-    /// As [`append`](Self::append), of a record that was encoded before, on any thread: copies its payload.
+    /// As [`append`](Self::append), for a record that any thread has encoded already: copies the payload.
     ///
     /// # Errors
     ///
-    /// As [`append`](Self::append), but for [`Error::Encode`], which [`Encoded::new`] returns.
+    /// As [`append`](Self::append), except [`Error::Encode`], which [`Encoded::new`] returns.
     pub fn append_encoded(&mut self, record: &Encoded<W>) -> Result<Segment> {
         self.stage(record)?;
         self.accept()
     }
 
-    /// Rotates if the open chunk is full, appends an action, applies it: all of it or, with an error
-    /// or a panic of the state machine, nothing.
+    /// Rotates if the open chunk is full, then appends an action and applies it. After an error or a panic
+    /// of the state machine, the action is neither appended nor applied.
     ///
     /// # Errors
     ///
     /// As [`append`](Self::append) and [`close_open_chunk`](Self::close_open_chunk);
-    /// [`Error::StateMachine`] if `apply` refuses, which must leave the state as it was.
+    /// [`Error::StateMachine`] if `apply` returns an error, which must leave the state unchanged.
     pub fn append_and_apply<SM: StateMachine<W>>(
         &mut self,
         action: W::Action,
@@ -163,8 +163,8 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.append_applied(action, || state_machine)
     }
 
-    /// Appends an action and applies it to the state machine that `write` returns, both or neither. The state machine is
-    /// borrowed for the application only, not while the action is encoded.
+    /// Appends an action and applies it to the state machine that `write` returns, both or neither. The state machine
+    /// is borrowed for the application only, not while the action is encoded.
     fn append_applied<SM: StateMachine<W>, G: DerefMut<Target = SM>>(
         &mut self,
         action: W::Action,
@@ -178,11 +178,11 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.accept()
     }
 
-    /// Appends the records of a batch, of which recovery replays all or none, and returns their segments.
+    /// Appends the records of a batch and returns their segments. Recovery replays all of the records or none.
     ///
     /// The records are in the log one after the other, in one chunk, and can be read one by one. A reader sees all of
-    /// them at once, and so does a state machine that the log is replayed into. An empty batch appends nothing.
-    /// Everything else is as for [`append`](Self::append), which costs about the same for as many records.
+    /// them at once. An empty batch appends nothing. Otherwise as [`append`](Self::append), which costs about the same
+    /// for the same number of records.
     ///
     /// ```
     /// use chunked_wal::{Batch, ChunkedWal, WalTypes};
@@ -200,8 +200,8 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// # Errors
     ///
-    /// Nothing is appended then. As [`append`](Self::append), with [`Error::InBatch`] around an error that concerns
-    /// one of the records; [`Error::BatchTooLarge`].
+    /// On an error nothing is appended. As [`append`](Self::append), with [`Error::InBatch`] around an error of one
+    /// record; [`Error::BatchTooLarge`].
     pub fn append_batch(&mut self, batch: &Batch<W>) -> Result<Vec<Segment>> {
         if batch.is_empty() {
             return self.shared.positions.check().map(|()| Vec::new());
@@ -210,12 +210,12 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.accept_batch().map(|()| segments)
     }
 
-    /// Rotates if the open chunk is full, appends a batch, applies its records: all of it or, with an error or a panic
-    /// of the state machine, nothing, neither in the log nor in the state.
+    /// Rotates if the open chunk is full, then appends a batch and applies its records. After an error or a panic of
+    /// the state machine, no record is appended or applied.
     ///
-    /// A state machine can refuse a record after it has applied others of the batch. So the records are applied to a
-    /// clone, which takes the place of `state_machine` at the end. Where a clone costs too much, check the batch
-    /// first, then [`append_batch`](Self::append_batch) and apply.
+    /// A state machine may refuse a record after it has applied others of the batch. So the records are applied to a
+    /// clone, which then replaces `state_machine`. If a clone costs too much, check the batch first, then call
+    /// [`append_batch`](Self::append_batch) and apply the records.
     ///
     /// # Errors
     ///
@@ -324,19 +324,18 @@ impl<W: WalTypes> ChunkedWal<W> {
         Ok(last)
     }
 
-    /// Returns the segment of the last record, which in a new log is the first checkpoint.
+    /// Returns the segment of the last record. In a new log this is the first checkpoint.
     pub fn last_segment(&self) -> Segment {
         self.last_segment
     }
 
-    /// Hands over the appended records, to be written or synced, and returns; `callback` is completed once that is
-    /// done.
+    /// Hands over the appended records, to be written or synced, and returns. The worker completes `callback`
+    /// afterwards.
     ///
-    /// With [`Flush::Sync`] every record appended before becomes durable, also those that earlier flushes only
-    /// wrote, also those in earlier chunks. Blocks while the queue is full, until callbacks before this one have
-    /// run. A callback that takes a mutex which the appender holds during this call deadlocks: the callback waits
-    /// for the appender, and the appender for the callback. Use [`try_flush`](Self::try_flush) there, or release
-    /// the mutex first.
+    /// [`Flush::Sync`] makes every record appended so far durable, including records that earlier flushes only wrote
+    /// and records in earlier chunks. Blocks while the queue is full, until earlier callbacks have run. So this call
+    /// deadlocks if the appender holds a mutex that a callback takes. Use [`try_flush`](Self::try_flush) in this case,
+    /// or release the mutex first.
     ///
     /// # Errors
     ///
@@ -351,12 +350,12 @@ impl<W: WalTypes> ChunkedWal<W> {
         handed_over
     }
 
-    /// As [`flush`](Self::flush), but gives the callback back instead of waiting for room.
+    /// As [`flush`](Self::flush), but returns the callback instead of waiting for room.
     ///
     /// # Errors
     ///
     /// [`TryFlushError::Full`] if the queue is full: nothing has changed. [`TryFlushError::Failed`] with an error of
-    /// [`flush`](Self::flush), with which the callback has been completed.
+    /// [`flush`](Self::flush); the callback has been completed with the same error.
     pub fn try_flush(
         &mut self,
         mode: Flush,
@@ -369,9 +368,10 @@ impl<W: WalTypes> ChunkedWal<W> {
     }
 
     /// Waits, without blocking the thread, until the queue has room for the appended records and, if the open chunk is
-    /// full, until there is a file for the next one. Then neither a [`flush`](Self::flush) or
-    /// [`try_flush`](Self::try_flush) nor one [`append`](Self::append) waits for room, and the rotation of a full chunk
-    /// waits only for the room of its checkpoint. Ready at once if the log has failed: the next call returns the cause.
+    /// full, until there is a file for the next chunk. After that, a [`flush`](Self::flush),
+    /// [`try_flush`](Self::try_flush) or one [`append`](Self::append) does not wait for room, and the rotation of a
+    /// full chunk waits only for the room of its checkpoint. Ready at once if the log has failed: the next call returns
+    /// the cause.
     ///
     /// ```
     /// # use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
@@ -408,7 +408,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.hand_over.ticket(self.end(), mode)
     }
 
-    /// Makes everything appended durable, and waits until it is.
+    /// Makes everything appended so far durable, and waits for that.
     ///
     /// # Errors
     ///
@@ -422,13 +422,13 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.shared.positions.progress()
     }
 
-    /// Returns a handle that shows the progress, and waits for it, on any thread.
+    /// Returns a handle that shows the progress, or waits for an offset, on any thread.
     pub fn progress_handle(&self) -> ProgressHandle {
         ProgressHandle::new(self.shared.positions.clone())
     }
 
-    /// Waits until everything below `offset` is durable; see [`ProgressHandle::wait_synced`]. The bytes below `offset`
-    /// must have been flushed: this method doesn't.
+    /// Waits until everything below `offset` is durable; see [`ProgressHandle::wait_synced`]. This method does not
+    /// flush: flush the bytes below `offset` first.
     ///
     /// # Errors
     ///
@@ -437,14 +437,14 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.progress_handle().wait_synced(offset)
     }
 
-    /// Waits until all that was handed over so far is done, removals included, except those that a
+    /// Waits until all work handed over so far is done, including removals, except removals that a
     /// [pinned reader](Self::pinned_reader) puts off.
     ///
     /// # Errors
     ///
-    /// [`Error::Poisoned`] if the log has failed; else the first removal that failed since the last
-    /// call (it is tried again), or why the file for the next chunk could not be made ready ahead (it is
-    /// tried again when the chunk is wanted); [`Error::WouldDeadlock`] inside a callback.
+    /// [`Error::Poisoned`] if the log has failed. Otherwise the error of the first removal that failed since the last
+    /// call (the log tries the removal again), or of a failed preparation of the next chunk's file (the log tries it
+    /// again when it needs the file). [`Error::WouldDeadlock`] inside a callback.
     pub fn wait_idle(&self) -> Result<()> {
         Inside::refuse_wait(self.shared.positions.identity(), "wait_idle")?;
         self.hand_over.settle();
@@ -452,7 +452,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         self.shared.housekeeper.wait_idle()
     }
 
-    /// Reads the record at `segment`: any from the oldest kept to the one just appended.
+    /// Reads the record at `segment`, from the oldest kept record to the newest.
     ///
     /// # Errors
     ///
@@ -466,12 +466,12 @@ impl<W: WalTypes> ChunkedWal<W> {
         WalReader::new(self.view.clone())
     }
 
-    /// The log as it is now, for reading from any thread: no removal takes anything from it.
+    /// Returns a reader of the log as it is now, for any thread. Chunks that it may read are not removed.
     pub fn pinned_reader(&self) -> PinnedReader<W> {
         PinnedReader::of(&self.view)
     }
 
-    /// All records from the oldest kept to the last one appended by now; see [`WalReader::records`].
+    /// Returns an iterator over all records, from the oldest kept record to the newest; see [`WalReader::records`].
     pub fn records(&self) -> Records<W> {
         self.reader().records()
     }
@@ -486,8 +486,8 @@ impl<W: WalTypes> ChunkedWal<W> {
     ///
     /// # Errors
     ///
-    /// A failure, new or earlier: [`Error::Poisoned`], or a removal whose error no call has returned. Inside a
-    /// callback it returns [`Error::WouldDeadlock`] and the threads finish by themselves.
+    /// A new or earlier failure: [`Error::Poisoned`], or the error of a removal that no call has returned. Inside a
+    /// callback `close` returns [`Error::WouldDeadlock`], and the log's threads finish on their own.
     pub fn close(mut self) -> Result<()> {
         self.shut_down()
     }
@@ -497,7 +497,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         let Some(callback) = callback else { return };
         if catch(|| callback.complete(Err(error.clone()))).is_none() {
             report(|| log::error!("a flush callback panicked; the log goes on"));
-            self.shared.metrics.callback_panic_count.fetch_add(1, Relaxed);
+            report(|| self.shared.metrics.callback_panic_count.fetch_add(1, Relaxed));
         }
     }
 
@@ -549,10 +549,10 @@ impl<W: WalTypes> fmt::Debug for ChunkedWal<W> {
 /// Why [`ChunkedWal::try_flush`] did not flush.
 #[derive(thiserror::Error)]
 pub enum TryFlushError<C> {
-    /// The queue is full, and nothing has changed. Gives the callback back.
+    /// The queue is full, and nothing has changed. Has the callback.
     #[error("the flush queue is full: try again later")]
     Full(Option<C>),
-    /// The log has failed or is closed; the callback has been completed with this.
+    /// The log has failed or is closed; the callback has been completed with this error.
     #[error(transparent)]
     Failed(Error),
 }

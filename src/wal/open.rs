@@ -9,9 +9,11 @@ use std::{fmt, io};
 
 use super::ChunkedWal;
 use super::head::Head;
-use crate::chunk::{ChunkFile, ChunkWriter, OpenChunk, OpenChunkState, OpenFiles, Tail, TailWriter};
+use crate::chunk::{
+    ChunkFile, ChunkWriter, OpenChunk, OpenChunkState, OpenFiles, Tail, TailWriter, spare_piece,
+};
 use crate::config::Config;
-use crate::directory::{Listing, WalLock, list, log_id_of_most};
+use crate::directory::{Listing, WalLock, adopt, list, log_id_of_most};
 use crate::error::{Error, Result};
 use crate::flush::{
     BatchLimit, Flush, HandOver, Housekeeper, HousekeeperConfig, Metrics, OnSlowSync, Pipeline, Positions,
@@ -28,7 +30,7 @@ use crate::recovery::{
 use crate::storage::{DiskStorage, Storage};
 use crate::sync::Mutex;
 
-/// The choices when opening a log: [`ChunkedWal::options`] makes them, [`open`](Self::open) uses them.
+/// The options of an open: [`ChunkedWal::options`] returns them, [`open`](Self::open) uses them.
 pub struct OpenOptions<W: WalTypes> {
     pub(crate) config: Config,
     on_chunk_persisted: Option<OnChunkPersisted<W>>,
@@ -43,12 +45,12 @@ pub struct OpenOptions<W: WalTypes> {
 }
 
 impl<W: WalTypes> OpenOptions<W> {
-    /// Calls `f` with how far a chunk is durable and with the checkpoint of the chunk's predecessor,
-    /// if one is kept.
+    /// Calls `f` with the offset up to which a chunk is durable, and with the checkpoint of the chunk's predecessor, if
+    /// one is kept.
     ///
-    /// While opening, `f` runs on the caller's thread for each chunk found: for a sealed one before its records are
-    /// applied, for the newest once it is durable. Later it runs on the worker's thread after each sync, before
-    /// waiters for that sync wake up.
+    /// While opening, `f` runs on the caller's thread for each chunk: for a sealed chunk before its records are
+    /// applied, for the newest chunk once it is durable. Later, `f` runs on the worker's thread after each sync, before
+    /// the threads that wait for the sync wake.
     pub fn on_chunk_persisted(
         mut self,
         f: impl Fn(ChunkPersisted, Option<&W::Checkpoint>) + Send + Sync + 'static,
@@ -57,15 +59,15 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
-    /// Calls `f` when a sync takes `threshold` or longer, **while it is under way**, with the time that it has taken
-    /// so far: once for each such sync. So a disk that hangs is reported while it hangs, and all that waits for it can
-    /// be told why. [`FlushMetrics::sync_age_us`](crate::FlushMetrics::sync_age_us) shows whether it still hangs.
+    /// Calls `f` once for each sync that takes `threshold` or longer, **while the sync is running**, with the time that
+    /// it has taken so far. So the program learns that a disk hangs while it hangs.
+    /// [`FlushMetrics::sync_age_us`](crate::FlushMetrics::sync_age_us) shows whether the disk still hangs.
     ///
-    /// Every sync of the log's flushes and rotations counts, on whatever thread, with a rotation's wait for the sync of
-    /// a removal in the same directory. `f` runs on a thread of its own, which only a log with this option has; it wakes
-    /// once in each `threshold`, of which the shortest is 1 ms. `f` may call the log; a call that waits for durability
-    /// waits for the sync. A panic of `f` is caught, logged and counted. A close does not wait for `f`, which may close
-    /// the log itself: a call under way may end after it, and none begins.
+    /// Every sync of the log's flushes and rotations counts, on any thread, including a rotation's wait for the sync of
+    /// a removal in the same directory. `f` runs on its own thread, which only a log with this option has. The thread
+    /// wakes once per `threshold`, which is at least 1 ms. `f` may call the log; a call that waits for durability waits
+    /// for the sync. A panic of `f` is caught, logged and counted. A close does not wait for `f`, because `f` may close
+    /// the log itself: a running call of `f` may end after the close, but no call starts after it.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -102,17 +104,18 @@ impl<W: WalTypes> OpenOptions<W> {
     }
 
     /// Makes [`open`](Self::open) return [`Error::EndMissing`] if the log ends before the global offset `offset`. Use
-    /// it if the caller knows how far the log was durable, like a store that keeps the end of the last acknowledged
-    /// [`Segment`]: without it, a log that lost its newest chunk looks like a shorter log. Default: 0, no demand.
+    /// this option if the program knows an offset up to which the log was durable, for example the end of the last
+    /// acknowledged [`Segment`]. Without it, a log that lost its newest chunk looks like a shorter log. Default: 0, no
+    /// check.
     pub fn must_reach(mut self, offset: u64) -> Self {
         self.must_reach = offset;
         self
     }
 
-    /// Mends damage that loses nothing because the rest of the log proves the damaged bytes: an older chunk's seal,
-    /// or a chunk header with one flipped bit ([`Damage::can_be_mended`]). The mend is written and synced after the
-    /// replay, and [`RecoveryReport::mended`] lists it. Without this option the damage is [`Error::Corrupt`],
-    /// because a disk that changes bits should be noticed.
+    /// Mends damage, without loss, if the rest of the log proves the damaged bytes: an older chunk's seal, or a chunk
+    /// header with one flipped bit ([`Damage::can_be_mended`]). The mend is written and synced after the replay, and
+    /// [`RecoveryReport::mended`] lists it. Without this option, `open` returns [`Error::Corrupt`] for such damage,
+    /// so that a disk that changes bits is noticed.
     ///
     /// [`Damage::can_be_mended`]: crate::Damage::can_be_mended
     pub fn mend(mut self) -> Self {
@@ -120,12 +123,12 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
-    /// Treats a sector of the newest chunk that can't be read (`EIO`) as a torn write, and cuts the log before it;
-    /// [`RecoveryReport::torn_tail`] reports the cut. Without this option such a sector is [`Error::Io`].
+    /// Treats a sector of the newest chunk that can't be read (`EIO`) as a torn write, and cuts the log before the
+    /// sector; [`RecoveryReport::torn_tail`] reports the cut. Without this option, `open` returns [`Error::Io`].
     ///
-    /// Some disks leave such a sector where the power failed during a write. Records in it may have been
-    /// acknowledged, if later records were appended to the same sector: **they are lost**. If a frame after the
-    /// sector proves that they were durable, it stays [`Error::Io`]. Try without this option first: a cable or a
+    /// Some disks leave such a sector if the power fails during a write. Records in the sector may have been
+    /// acknowledged, if later records were appended to the same sector: **they are lost**. If a frame after the sector
+    /// proves that they were durable, `open` still returns [`Error::Io`]. Try without this option first: a cable or a
     /// controller may be the cause, and another attempt may read the sector.
     pub fn cut_unreadable_tail(mut self) -> Self {
         self.unreadable = Unreadable::Cut;
@@ -138,35 +141,41 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
-    /// Keeps the log on another storage than the real disk.
+    /// Keeps the log on `storage` instead of the real disk.
     pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
         self.storage = storage;
         self
     }
 
-    /// Takes the lock of the log's directory, which is made if it is missing, without opening the log.
+    /// Takes the lock of the log's directory without opening the log. Creates a missing directory.
     ///
     /// # Errors
     ///
     /// As [`ChunkedWal::acquire_lock`].
     pub fn acquire_lock(&self) -> Result<WalLock> {
         self.config.validate()?;
-        lock_and_list(&self.storage, &self.config, Absent::Make, None).map(|locked| locked.lock)
+        let Locked { storage, lock, listing } =
+            lock_and_list(&self.storage, &self.config, Absent::Make, None)?;
+        if let Err(error) = adopt(&*storage, lock.dir(), listing) {
+            // Whoever takes the lock may be about to repair what is wrong; an open tries again.
+            log::warn!("'{}': {error}", lock.dir().display());
+        }
+        Ok(lock)
     }
 
     /// Opens the log: locks the directory, replays the records into the state machine, makes all of them durable, and
     /// starts the log's threads.
     ///
-    /// Blocks for as long as reading the log takes.
+    /// Blocks while it reads the log.
     ///
     /// # Errors
     ///
-    /// After an error, discard the state machine: part of the records may have been applied. Damage, and records that
-    /// can't be applied, are found before anything is written, so the directory is unchanged except for the lock file.
-    /// [`Error::InvalidConfig`], [`Error::Locked`], [`Error::NotFound`], [`Error::EndMissing`], [`Error::NotAChunk`],
-    /// [`Error::Unsupported`], [`Error::Corrupt`], [`Error::TornTail`], [`Error::Gap`], [`Error::ForeignChunk`],
-    /// [`Error::Decode`], [`Error::StateMachine`], [`Error::Io`]; [`Error::StorageFull`] on a full disk, for a new log
-    /// or for a torn chunk whose file has become too short for its seal.
+    /// After an error, discard the state machine: some of the records may have been applied. `open` finds damage, and
+    /// records that can't be applied, before it writes anything, so the directory is unchanged except for the lock
+    /// file. [`Error::InvalidConfig`], [`Error::Locked`], [`Error::NotFound`], [`Error::EndMissing`],
+    /// [`Error::NotAChunk`], [`Error::Unsupported`], [`Error::Corrupt`], [`Error::TornTail`], [`Error::Gap`],
+    /// [`Error::ForeignChunk`], [`Error::Decode`], [`Error::StateMachine`], [`Error::Io`]; [`Error::StorageFull`] on a
+    /// full disk, for a new log or for a torn chunk whose file has become too short for its seal.
     pub fn open<SM: StateMachine<W>>(self, state_machine: &mut SM) -> Result<ChunkedWal<W>> {
         self.locate()?.open(state_machine)
     }
@@ -181,8 +190,10 @@ impl<W: WalTypes> OpenOptions<W> {
             (false, 0) => Absent::Make,
             (false, expected) => Absent::EndMissing { expected },
         };
-        let locked = lock_and_list(&self.storage, &self.config, absent, self.lock.take())?;
+        let mut locked = lock_and_list(&self.storage, &self.config, absent, self.lock.take())?;
         self.config.dir = locked.lock.dir().to_owned();
+        // A crash may have taken back the name of the newest chunk, and there are acknowledged records in it.
+        locked.listing = adopt(&*locked.storage, &self.config.dir, locked.listing)?;
         Ok(Located { options: self, locked, started })
     }
 }
@@ -326,7 +337,7 @@ fn create_dir(storage: &dyn Storage, config: &Config) -> Result<PathBuf> {
 }
 
 impl<W: WalTypes> ChunkedWal<W> {
-    /// Opens or creates the log in `config.dir`, and replays it into `state_machine`; the short form of
+    /// Opens or creates the log in `config.dir`, and replays it into `state_machine`, with the default
     /// [`options`](Self::options).
     ///
     /// # Errors
@@ -336,7 +347,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         Self::options(config).open(state_machine)
     }
 
-    /// Returns the choices when opening a log, at their defaults.
+    /// Returns the default options for opening a log.
     pub fn options(config: Config) -> OpenOptions<W> {
         OpenOptions {
             config,
@@ -352,11 +363,11 @@ impl<W: WalTypes> ChunkedWal<W> {
         }
     }
 
-    /// Takes the lock of the log's directory, which is made if it is missing, without opening the log.
+    /// Takes the lock of the log's directory without opening the log. Creates a missing directory.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] at once if another writer has it, [`Error::InvalidConfig`], [`Error::Io`].
+    /// [`Error::Locked`] at once if another writer has the lock, [`Error::InvalidConfig`], [`Error::Io`].
     pub fn acquire_lock(config: &Config) -> Result<WalLock> {
         Self::options(config.clone()).acquire_lock()
     }
@@ -408,6 +419,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             idle_mark: config.idle_mark,
             on_chunk_persisted,
             chunk,
+            unnamed: None,
             predecessor,
             batch: VecDeque::new(),
             quiet: Quiet::Unwatched,
@@ -476,7 +488,7 @@ fn continue_chunk<C>(newest: RepairedChunk<C>, config: &Config) -> (OpenChunk, C
     let file = Arc::new(ChunkFile::open(newest.header, handle.clone()));
     // Space that the file doesn't have is for records to ask for.
     let allocated = handle.len().unwrap_or(0);
-    let writer = writer.for_records(&newest.header, config.zero_ahead_bytes, allocated);
+    let writer = writer.for_records(&newest.header, config.zero_ahead_bytes, allocated, 0);
     let state = OpenChunkState {
         end: newest.end,
         records: newest.records,
@@ -505,6 +517,7 @@ fn new_pipeline<W: WalTypes>(
         storage: storage.clone(),
         dir: config.dir.clone(),
         file_size: config.chunk_file_size(),
+        zero_piece: spare_piece(config.zero_ahead_bytes),
         spares_max: usize::try_from(config.spare_chunks).unwrap_or(usize::MAX),
         metrics: metrics.clone(),
         positions: positions.clone(),

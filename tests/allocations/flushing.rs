@@ -1,37 +1,15 @@
 //! Steady appending and flushing takes no memory: buffers go round.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use chunked_wal::{ChunkId, Flush, Segment, StateMachine, WalRecord, WalTypes};
+use chunked_wal::{Flush, WalRecord};
 
 use crate::OF_THREAD;
 use crate::common::*;
 
-/// Its actions take no memory, because an append decodes them in a build for tests.
-struct Numbers;
-
-impl WalTypes for Numbers {
-    type Action = u64;
-    type Checkpoint = u64;
-    type Callback = ();
-}
-
-struct Nothing;
-
-impl StateMachine<Numbers> for Nothing {
-    type Error = String;
-
-    fn apply(&mut self, _: &WalRecord<Numbers>, _: ChunkId, _: Segment) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn checkpoint(&self) -> u64 {
-        0
-    }
-}
-
 pub(crate) fn appending_and_flushing_allocate_nothing_once_buffers_go_round() {
     let disk = Disk::with(|config| config.chunk_max_size = 1 << 20);
-    let mut wal = disk.options::<Numbers>().open(&mut Nothing).unwrap();
+    // Numbers take no memory when an append decodes them, as it does in a build for tests.
+    let mut wal = disk.options::<LogOf<u64>>().open(&mut Applied::default()).unwrap();
     let record = WalRecord::Action(7);
     let mut append_and_flush = |times| {
         let before = OF_THREAD.get();

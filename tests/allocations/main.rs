@@ -5,6 +5,8 @@
 mod common;
 mod flushing;
 mod hostile;
+#[cfg(feature = "bytes")]
+mod sharing;
 mod steady;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -57,4 +59,6 @@ fn memory_is_taken_once_and_never_because_a_file_says_so() {
     steady::steady_work_allocates_nothing_for_a_record();
     flushing::appending_and_flushing_allocate_nothing_once_buffers_go_round();
     hostile::hostile_lengths_take_no_memory();
+    #[cfg(feature = "bytes")]
+    sharing::sharing_takes_a_buffer_only_where_one_is_kept();
 }

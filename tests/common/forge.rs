@@ -4,12 +4,10 @@
 //! Forge::chunk(0).checkpoint("").action("a").synced().action("b").mark().zeros(512)
 //! ```
 
-use std::hash::Hasher;
 use std::io::IoSlice;
 use std::sync::Arc;
 
 use chunked_wal::codeq::Encode;
-use chunked_wal::codeq::config::{CodeqConfig, Crc32fast};
 use chunked_wal::storage::Storage;
 use chunked_wal::{ChunkId, StorageFile};
 
@@ -61,13 +59,13 @@ impl Forge {
 
     /// The chunk that begins where this one ends.
     pub fn next(&self) -> Self {
-        Forge::chunk(self.end).header(56, &crc(&[&self.stored_crcs]).to_le_bytes())
+        Forge::chunk(self.end).header(56, &crc32c(&[&self.stored_crcs]).to_le_bytes())
     }
 
     /// Puts other bytes into the header, and makes its CRC right again.
     pub fn header(mut self, at: usize, bytes: &[u8]) -> Self {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
-        let crc = crc(&[&self.bytes[..60]]);
+        let crc = crc32c(&[&self.bytes[..60]]);
         self.bytes[60..64].copy_from_slice(&crc.to_le_bytes());
         self
     }
@@ -128,7 +126,7 @@ impl Forge {
     pub fn seal(self) -> Self {
         let data_len = self.bytes.len() as u64;
         let mut payload = [self.records.to_le_bytes(), data_len.to_le_bytes()].concat();
-        payload.extend_from_slice(&crc(&[&self.stored_crcs]).to_le_bytes());
+        payload.extend_from_slice(&crc32c(&[&self.stored_crcs]).to_le_bytes());
         payload.extend_from_slice(&[0; 4]);
         self.synced().frame(3, 0, &payload)
     }
@@ -138,15 +136,15 @@ impl Forge {
         let offset = self.id + self.bytes.len() as u64;
         let (len, unsynced) = (payload.len() as u32, ((offset - self.synced) / 8).min(0xFF_FFFF) as u32);
         let marks = u32::from(kind) | u32::from(flags) << 4 | unsynced << 8;
-        let mut rest = len.to_le_bytes().to_vec();
-        rest.extend_from_slice(&marks.to_le_bytes());
-        rest.extend_from_slice(&check(self.salt(), offset, len, marks).to_le_bytes());
-        rest.extend_from_slice(payload);
-        rest.resize(12 + payload.len().next_multiple_of(8), 0);
-        let crc = crc(&[&self.salt().to_le_bytes(), &offset.to_le_bytes(), &rest]);
+        let fields = [len, marks, check(self.salt(), offset, len, marks)].map(u32::to_le_bytes);
+        let mut padded = payload.to_vec();
+        padded.resize(payload.len().next_multiple_of(8), 0);
+        let place = (self.salt() ^ offset).to_le_bytes();
+        let crc = crc32c(&[&place, &[0; 4], fields.as_flattened(), &padded]);
         self.at.push(offset);
         self.bytes.extend_from_slice(&crc.to_le_bytes());
-        self.bytes.extend_from_slice(&rest);
+        self.bytes.extend_from_slice(fields.as_flattened());
+        self.bytes.extend_from_slice(&padded);
         self
     }
 
@@ -225,10 +223,11 @@ pub fn encoded(word: &str) -> Vec<u8> {
     bytes
 }
 
-fn crc(parts: &[&[u8]]) -> u32 {
-    let mut crc = <Crc32fast as CodeqConfig>::Hasher::default();
-    parts.iter().for_each(|part| crc.write(part));
-    crc.finish() as u32
+/// The CRC-32C of these bytes, bit by bit.
+pub fn crc32c(parts: &[&[u8]]) -> u32 {
+    let step = |crc: u32, _| crc >> 1 ^ (0x82F6_3B78 * (crc & 1));
+    let byte = |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), step);
+    !parts.iter().copied().flatten().fold(!0, byte)
 }
 
 /// The field `check` of a header, by the format's page.

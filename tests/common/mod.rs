@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod actions;
 mod child;
 mod counted;
 mod forge;
@@ -20,6 +21,7 @@ use chunked_wal::{
     ChunkId, ChunkedWal, Config, Error, OpenOptions, Replay, Segment, StateMachine, WalRecord, WalTypes,
 };
 
+pub use actions::*;
 pub use child::again;
 pub use counted::*;
 pub use gate::Gate;

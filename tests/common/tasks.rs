@@ -63,7 +63,7 @@ impl Wake for Task {
     }
 }
 
-/// Runs all futures on so many threads, until each has ended; returns how often one was polled in all.
+/// Runs all futures on `threads` threads until each has ended; returns the number of all polls.
 pub fn run_all(threads: usize, futures: impl IntoIterator<Item = Boxed>) -> usize {
     let (queue, ready) = channel::<Arc<Task>>();
     let mut count = 0;

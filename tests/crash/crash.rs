@@ -52,8 +52,8 @@ fn every_cut_leaves_a_log_that_opens_with_all_it_promised() {
     let report = passes(CrashTest::new(AnyText).states(states).seed(setting("CRASH_SEED", 1)).run());
     println!("{report}");
     assert!(report.states >= states);
-    assert!(report.second_crashes > states / 10 && report.torn_tails > states / 100, "{report}");
-    assert!(report.exhausted_cuts > report.cuts / 2, "{report}");
+    assert!(report.second_crashes > states / 10 && report.torn_tails > report.cuts / 100, "{report}");
+    assert!(report.exhausted_cuts > report.cuts / 3, "{report}");
 }
 
 /// The others matter only to readers of a log that another process writes (listings), or are not covered
@@ -162,10 +162,25 @@ fn scripts_that_found_something_once_find_nothing_now() {
 /// A log that syncs often has zeros written ahead of it, over and over, and is cut anywhere there.
 #[test]
 fn zeros_ahead_of_the_end_never_cost_what_was_synced() {
-    for (size, spares) in [(65_536, 0), (4096, 1)] {
+    for (size, spares, zeros) in [(65_536, 0, 4096), (65_536, 0, 1 << 18), (4096, 1, 4096)] {
         let often = "a1x1 s ".repeat(33);
-        let script =
-            format!("size={size} spares={spares}; {often} a1x2 w a2x1 s r {often} x5 {often} a3x1 s");
+        let script = format!(
+            "size={size} spares={spares} zeros={zeros}; {often} a1x2 w a2x1 s r {often} x5 {often} a3x1 s"
+        );
+        let test = CrashTest::new(AnyText).script(script.parse().unwrap()).states_per_cut(4).states(1);
+        println!("{}", passes(test.run()));
+    }
+}
+
+/// The next chunk's file gets zeros while the open chunk fills, is taken with some of them or all, and the log is cut
+/// anywhere there.
+#[test]
+fn zeros_in_the_next_chunks_file_never_cost_what_was_synced() {
+    for (size, pace) in [(8192, "calm"), (24_576, "calm"), (24_576, "rush")] {
+        let often = "a298x1 s ".repeat(33);
+        let script = format!(
+            "size={size} spares=1 zeros=4096 pace={pace}; {often} a1x2 w r {often} x5 {often} r a3x1 s c {often} D1"
+        );
         let test = CrashTest::new(AnyText).script(script.parse().unwrap()).states_per_cut(4).states(1);
         println!("{}", passes(test.run()));
     }
@@ -291,14 +306,15 @@ fn a_state_machine_with_a_bug_is_caught_with_a_short_script_that_fails_again() {
         println!("{bug:?}: {failure}\n");
         assert!(failure.script.steps.len() <= 4, "{bug:?}: {failure}");
         assert!(failure.to_string().contains(&failure.replay));
-        let again = CrashTest::new(AMap(bug)).replay(&failure.replay).unwrap().run();
-        again.expect_err("a replay fails as the test did");
+        // Where threads race (`pace=rush`), not each time.
+        let fails_again = || CrashTest::new(AMap(bug)).replay(&failure.replay).unwrap().run().is_err();
+        assert!((0..5).any(|_| fails_again()), "a replay fails as the test did: {failure}");
     }
 }
 
 #[test]
 fn a_script_is_its_text() {
-    let text = "size=64 records=3 spares=0 buffer=100 queue=300 batch=3 read=64 renames=torn pace=rush; \
+    let text = "size=64 records=3 spares=0 buffer=100 queue=300 batch=3 read=64 zeros=8192 renames=torn pace=rush; \
                 a1x2 b3x4 p w s r d1 D2 i c k x5 f1io f2done f3lie";
     let script: Script = text.parse().unwrap();
     assert_eq!(script.to_string(), text);

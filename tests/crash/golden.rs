@@ -91,27 +91,96 @@ fn diff(old: &str, new: &str) -> String {
     out
 }
 
-/// The worker's thread may get there first, so only the operations of all syncs together are shown.
+/// Syncs so many words of this length, one by one, with nothing under way after each.
+fn sync_words(wal: &mut Wal, words: usize, len: usize) {
+    for _ in 0..words {
+        wal.append(&action(&"w".repeat(len))).unwrap();
+        wal.sync().unwrap();
+        wal.wait_idle().unwrap();
+    }
+}
+
 #[test]
 fn zeros_are_written_ahead_of_a_log_that_syncs_often() {
     let disk = Disk::with(|config| {
         config.chunk_max_size = 64 << 10;
-        config.zero_ahead_bytes = 16 << 10;
+        config.zero_ahead_bytes = 8 << 10;
     });
     let (mut wal, _) = disk.open();
     let mut script = Script::on(&disk);
-    script.step("sync 40 records, one by one", || {
-        for _ in 0..40 {
-            wal.append(&action("a word")).unwrap();
-            wal.sync().unwrap();
+    sync_words(&mut wal, 7, 1000);
+    disk.storage.take_log();
+    script.step("the eighth sync in a row", || sync_words(&mut wal, 1, 1000));
+    sync_words(&mut wal, 6, 1000);
+    disk.storage.take_log();
+    script.step("as long as the next sync finds zeros", || sync_words(&mut wal, 1, 1000));
+    script.step("and then", || sync_words(&mut wal, 1, 1000));
+    script.expect(
+        "
+        the eighth sync in a row
+          write r-0 1024@7256
+          write r-0 8192@12288
+          sync r-0
+          write r-0 16@8280
+        as long as the next sync finds zeros
+          write r-0 1024@14424
+          sync r-0
+          write r-0 16@15448
+        and then
+          write r-0 1024@15448
+          sync r-0
+          write r-0 16@16472
+    ",
+    );
+    wal.close().unwrap();
+    assert_eq!(disk.open().1.words.len(), 16);
+}
+
+#[test]
+fn the_next_chunks_file_gets_zeros_while_the_open_chunk_fills() {
+    let disk = Disk::with(|config| {
+        config.chunk_max_size = 32 << 10;
+        config.zero_ahead_bytes = 8 << 10;
+    });
+    let (mut wal, list) = disk.open();
+    let mut script = Script::on(&disk);
+    let mut sync_until = |script: &mut Script, title: &str, size: u64| {
+        while wal.progress().appended < size {
+            sync_words(&mut wal, 1, 1000);
         }
+        // Only what concerns the spare.
+        let log = disk.storage.take_log().into_iter().filter(|line| line.contains("spare"));
+        let log: String = log.map(|line| format!("  {}\n", short(&line))).collect();
+        script.text += &format!("{title}\n{log}");
+    };
+    sync_until(&mut script, "an eighth of the file, and less than a piece", 13 << 10);
+    sync_until(&mut script, "and a piece", 15 << 10);
+    sync_until(&mut script, "nearly full", 30 << 10);
+    script.step("rotate", || {
+        wal.close_open_chunk(&list).unwrap();
         wal.wait_idle().unwrap();
     });
-    let zeros: Vec<_> = script.text.lines().filter(|line| line.contains("16384@")).collect();
-    assert_eq!(zeros, ["  write r-0 16384@4096"], "{}", script.text);
-    assert_eq!(script.text.lines().filter(|line| line.starts_with("  sync")).count(), 41);
-    wal.close().unwrap();
-    assert_eq!(disk.open().1.words.len(), 40);
+    script.expect(
+        "
+        an eighth of the file, and less than a piece
+        and a piece
+          create spare-*
+          allocate spare-* 65536
+          write spare-* 8192@0
+        nearly full
+          write spare-* 8192@8192
+          write spare-* 8192@16384
+        rotate
+          write r-0 40@30808
+          sync r-0
+          write spare-* 88@0
+          sync spare-*
+          rename spare-* -> r-30808
+          set_len r-0 30848
+          sync dir
+          write r-30808 16@88
+    ",
+    );
 }
 
 #[test]
@@ -141,6 +210,7 @@ fn a_new_log_is_made_and_closed_and_opened_again() {
           create LOCK
           sync dir
           create spare-*
+          sync dir
           allocate spare-* 8192
           write spare-* 88@0
           sync spare-*
@@ -296,28 +366,29 @@ fn rotation_syncs_seals_and_only_then_names_the_next() {
         "
         append, rotate, append, sync
           create spare-*
+          sync dir
           allocate spare-* 8192
           write r-0 24@112
           sync r-0
           write r-0 40@136
-          set_len r-0 176
           sync r-0
           write spare-* 88@0
+          write spare-* 32@88
           sync spare-*
           rename spare-* -> r-136
+          set_len r-0 176
           sync dir
-          write r-136 32@88
-          sync r-136
           write r-136 16@120
         rotate where all is synced
           create spare-*
+          sync dir
           allocate spare-* 8192
           write r-136 40@120
-          set_len r-136 160
           sync r-136
           write spare-* 88@0
           sync spare-*
           rename spare-* -> r-256
+          set_len r-136 160
           sync dir
           write r-256 16@88
         close
@@ -348,21 +419,23 @@ fn a_chunk_half_full_has_the_next_file_made() {
         "
         append a large word
           create spare-*
+          sync dir
           allocate spare-* 8192
         rotate
           write r-0 2120@112
           sync r-0
           write r-0 40@2232
-          set_len r-0 2272
           sync r-0
           write spare-* 88@0
           sync spare-*
           rename spare-* -> r-2232
+          set_len r-0 2272
           sync dir
           write r-2232 16@88
         append past what the file was given
           allocate r-2232 65536
           create spare-*
+          sync dir
           allocate spare-* 8192
     ",
     );
@@ -447,11 +520,11 @@ fn removed_files_become_spares_and_spares_become_chunks() {
           remove spare-*
         rotate
           write r-344 40@120
-          set_len r-344 160
           sync r-344
           write spare-* 104@0
           sync spare-*
           rename spare-* -> r-464
+          set_len r-344 160
           sync dir
           write r-464 16@104
         close
@@ -515,6 +588,8 @@ fn recovery_writes_unproven_records_again() {
           write r-0 16@112
           sync r-0
         killed after [Write]: open
+          rename r-0 -> r-00_000_000_000_000_000_000.wal.away
+          rename r-00_000_000_000_000_000_000.wal.away -> r-0
           sync dir
           write r-0 24@88
           sync r-0
@@ -523,6 +598,8 @@ fn recovery_writes_unproven_records_again() {
           write r-0 16@112
           sync r-0
         killed after [Sync, Write, Write]: open
+          rename r-0 -> r-00_000_000_000_000_000_000.wal.away
+          rename r-00_000_000_000_000_000_000.wal.away -> r-0
           sync dir
           write r-0 48@112
           sync r-0
@@ -554,6 +631,8 @@ fn recovery_cuts_and_seals_a_torn_tail_and_starts_a_chunk() {
     script.expect(
         "
         open
+          rename r-0 -> r-00_000_000_000_000_000_000.wal.away
+          rename r-00_000_000_000_000_000_000.wal.away -> r-0
           sync dir
           write r-0 24@112
           sync r-0
@@ -561,6 +640,7 @@ fn recovery_cuts_and_seals_a_torn_tail_and_starts_a_chunk() {
           set_len r-0 176
           sync r-0
           create spare-*
+          sync dir
           allocate spare-* 8192
           write spare-* 96@0
           sync spare-*

@@ -347,7 +347,6 @@ fn every_crash_leaves_a_log_that_opens_with_all_it_promised() {
     let test = CrashTest::new(AnyText).states(states).config(|config| config.compression = ON);
     let report = test.run().unwrap_or_else(|failure| panic!("{failure}"));
     println!("{report}");
-    // Of the states of a log, with compression or without, 3 to 6 in a hundred end in a torn write, for any seed: half
-    // of that shows that torn frames are tested.
-    assert!(report.states >= states && report.torn_tails > states / 60, "{report}");
+    // For 100 cuts there are about 10 torn tails, for any seed: a third of that shows that torn frames are tested.
+    assert!(report.states >= states && report.torn_tails > report.cuts / 30, "{report}");
 }

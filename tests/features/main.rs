@@ -10,3 +10,4 @@ mod monitoring;
 mod no_lz4;
 mod own_types;
 mod raw_bytes;
+mod shared_bytes;

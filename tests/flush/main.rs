@@ -13,6 +13,7 @@ mod sync_here;
 mod taken_back;
 mod tickets;
 mod unsynced;
+mod zeros;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::SeqCst;
@@ -334,6 +335,9 @@ fn opening_reports_sealed_chunks_before_their_records_and_the_newest_once_it_is_
             wal.close_open_chunk(&list).unwrap();
         }
     }
+    // The first flush in a chunk makes it durable, the second does not.
+    wal.sync().unwrap();
+    wal.append_and_apply("d".to_string(), &mut list).unwrap();
     wal.flush_ticket(Flush::Write).unwrap().wait().unwrap();
     let disk = disk.on(disk.storage.kill());
 
@@ -341,7 +345,7 @@ fn opening_reports_sealed_chunks_before_their_records_and_the_newest_once_it_is_
     let (noted, storage) = (seen.clone(), disk.storage.clone());
     let newest = disk.config.chunk_path(ChunkId(224));
     let persisted = move |persisted: ChunkPersisted, checkpoint: Option<&String>| {
-        let records = |storage: &MemoryStorage| storage.read_file(&newest).map(|bytes| bytes[..112].to_vec());
+        let records = |storage: &MemoryStorage| storage.read_file(&newest).map(|bytes| bytes[..136].to_vec());
         let durable = records(&storage.crash(0)) == records(&storage);
         let ChunkPersisted { chunk_id, synced, .. } = persisted;
         let told = format!("{} ..{synced} after {checkpoint:?}, durable: {durable}", chunk_id.0);
@@ -359,7 +363,8 @@ fn opening_reports_sealed_chunks_before_their_records_and_the_newest_once_it_is_
             "Action(\"b\")",
             "Checkpoint(\"a,b\")",
             "Action(\"c\")",
-            "224 ..336 after Some(\"a,b\"), durable: true",
+            "Action(\"d\")",
+            "224 ..360 after Some(\"a,b\"), durable: true",
         ]
     );
 }

@@ -64,7 +64,8 @@ fn it_does_not_matter_which_sync_hangs_on_which_thread() {
     for kind in ["on the caller's thread", "the old chunk's", "the directory's", "the last"] {
         let disk = Disk::default();
         let (mut wal, calls) = open_watched(&disk);
-        wal.append(&action("a")).unwrap();
+        // Half full, so that the next chunk's file is ready.
+        wal.append(&action(&"a".repeat(3000))).unwrap();
         wal.wait_idle().unwrap();
         calls.lock().unwrap().clear();
         match kind {

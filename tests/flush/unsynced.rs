@@ -10,7 +10,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
 use chunked_wal::storage::{Access, MemoryStorage, Storage, StorageFile};
-use chunked_wal::{ChunkId, ChunkedWal, Config, Flush, Segment, StateMachine, WalRecord, WalTypes};
+use chunked_wal::{ChunkedWal, Config, Flush, Segment, WalRecord};
+
+use crate::common::*;
 
 /// A disk that forgets what is written to files, and counts their syncs.
 #[derive(Debug, Default)]
@@ -89,27 +91,6 @@ impl StorageFile for Forgotten {
     }
 }
 
-#[derive(Debug)]
-struct Bytes;
-
-impl WalTypes for Bytes {
-    type Action = Vec<u8>;
-    type Checkpoint = ();
-    type Callback = ();
-}
-
-struct Nothing;
-
-impl StateMachine<Bytes> for Nothing {
-    type Error = std::convert::Infallible;
-
-    fn apply(&mut self, _: &WalRecord<Bytes>, _: ChunkId, _: Segment) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn checkpoint(&self) {}
-}
-
 #[test]
 fn two_gibibytes_without_a_sync_are_synced() {
     let storage = Arc::new(Forgetful::default());
@@ -117,8 +98,8 @@ fn two_gibibytes_without_a_sync_are_synced() {
     let mut config = Config::new("/log");
     config.chunk_max_size = 8 << 30;
     config.zero_ahead_bytes = 0;
-    let options = ChunkedWal::<Bytes>::options(config).storage(storage);
-    let mut wal = options.open(&mut Nothing).unwrap();
+    let options = ChunkedWal::<LogOf<Vec<u8>>>::options(config).storage(storage);
+    let mut wal = options.open(&mut Applied::default()).unwrap();
     let record = WalRecord::Action(vec![7; 32 << 20]);
     wal.sync().unwrap();
     syncs.store(0, SeqCst);

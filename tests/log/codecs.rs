@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io;
 use std::io::{Read, Write};
 
 use chunked_wal::testing::check_codec;
-use chunked_wal::{ChunkId, ChunkedWal, Config, Error, Segment, StateMachine, WalRecord, WalTypes, codeq};
+use chunked_wal::{ChunkedWal, Config, Error, codeq};
+
+use crate::common::*;
 
 /// Each variant has a codec of its own.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,31 +58,7 @@ impl codeq::Decode for Odd {
     }
 }
 
-struct Odds;
-
-impl WalTypes for Odds {
-    type Action = Odd;
-    type Checkpoint = u64;
-    type Callback = ();
-}
-
-#[derive(Default)]
-struct Applied(Vec<Odd>);
-
-impl StateMachine<Odds> for Applied {
-    type Error = Infallible;
-
-    fn apply(&mut self, record: &WalRecord<Odds>, _: ChunkId, _: Segment) -> Result<(), Infallible> {
-        if let WalRecord::Action(action) = record {
-            self.0.push(action.clone());
-        }
-        Ok(())
-    }
-
-    fn checkpoint(&self) -> u64 {
-        0
-    }
-}
+type Odds = LogOf<Odd>;
 
 fn faults() -> [(Odd, &'static str); 3] {
     [
@@ -100,21 +77,21 @@ fn sound() -> Vec<Odd> {
 #[test]
 fn a_record_that_could_not_be_read_back_is_refused_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut applied = Applied::default();
+    let mut applied = Applied::<Odd>::default();
     let mut wal = ChunkedWal::<Odds>::open(Config::new(dir.path()), &mut applied).unwrap();
     for (odd, why) in faults() {
         for good in sound() {
             wal.append_and_apply(good, &mut applied).unwrap();
         }
-        let (before, end) = (applied.0.len(), wal.progress().appended);
+        let (before, end) = (applied.actions.len(), wal.progress().appended);
         let error = wal.append_and_apply(odd, &mut applied).unwrap_err();
         assert!(matches!(&error, Error::Encode { .. }) && error.to_string().contains(why), "{error}");
-        assert_eq!((applied.0.len(), wal.progress().appended), (before, end));
+        assert_eq!((applied.actions.len(), wal.progress().appended), (before, end));
     }
     wal.close().unwrap();
-    let mut again = Applied::default();
+    let mut again = Applied::<Odd>::default();
     ChunkedWal::<Odds>::open(Config::new(dir.path()), &mut again).unwrap();
-    assert_eq!(again.0, applied.0);
+    assert_eq!(again.actions, applied.actions);
 }
 
 #[test]

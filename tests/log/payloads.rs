@@ -5,43 +5,13 @@
 use std::sync::Arc;
 
 use chunked_wal::storage::MemoryStorage;
-use chunked_wal::{ChunkId, ChunkedWal, Config, Error, Flush, Segment, StateMachine, WalRecord, WalTypes};
+use chunked_wal::{ChunkedWal, Config, Error, Flush, WalRecord};
 
-use crate::common::Forge;
+use crate::common::*;
 
 const CHUNK: u64 = 256 << 10;
 
-#[derive(Debug)]
-struct Blobs;
-
-impl WalTypes for Blobs {
-    type Action = Vec<u8>;
-    type Checkpoint = u64;
-    type Callback = ();
-}
-
-/// Counts and keeps the records since the last checkpoint.
-#[derive(Debug, Default)]
-struct Kept(Vec<Vec<u8>>, u64);
-
-impl StateMachine<Blobs> for Kept {
-    type Error = String;
-
-    fn apply(&mut self, record: &WalRecord<Blobs>, _: ChunkId, _: Segment) -> Result<(), String> {
-        match record {
-            WalRecord::Action(bytes) => {
-                self.0.push(bytes.clone());
-                self.1 += 1;
-            }
-            WalRecord::Checkpoint(count) => self.1 = *count,
-        }
-        Ok(())
-    }
-
-    fn checkpoint(&self) -> u64 {
-        self.1
-    }
-}
+type Bytes = Vec<u8>;
 
 struct Log {
     storage: MemoryStorage,
@@ -56,8 +26,8 @@ impl Log {
         Log { storage: MemoryStorage::default(), config }
     }
 
-    fn open(&self) -> Result<(ChunkedWal<Blobs>, Kept), Error> {
-        let mut kept = Kept::default();
+    fn open(&self) -> Result<(ChunkedWal<LogOf<Bytes>>, Applied<Bytes>), Error> {
+        let mut kept = Applied::default();
         let options = ChunkedWal::options(self.config.clone()).storage(Arc::new(self.storage.clone()));
         Ok((options.open(&mut kept)?, kept))
     }
@@ -80,7 +50,7 @@ impl Log {
 }
 
 /// Waits until everything is written to the operating system.
-fn write_all(wal: &mut ChunkedWal<Blobs>) {
+fn write_all(wal: &mut ChunkedWal<LogOf<Bytes>>) {
     wal.flush_ticket(Flush::Write).unwrap().wait().unwrap();
 }
 
@@ -105,7 +75,7 @@ fn ordinary_data_never_locks_a_user_out() {
             let log = Log::new();
             log.fill_and_reuse(&record);
             let (wal, kept) = log.open().unwrap_or_else(|error| panic!("{name} shifted by {shift}: {error}"));
-            assert_eq!(kept.0, [b"last".to_vec()], "{name}");
+            assert_eq!(kept.actions, [b"last".to_vec()], "{name}");
             assert!(wal.recovery().torn_tail.is_none(), "{name}: {:?}", wal.recovery().torn_tail);
         }
     }
@@ -129,7 +99,7 @@ fn a_large_record_that_lost_its_first_sector_is_torn() {
         let after = Log::new();
         after.storage.write_file(&path, &bytes).unwrap();
         let (wal, kept) = after.open().unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(kept.0, [b"kept".to_vec()], "{name}");
+        assert_eq!(kept.actions, [b"kept".to_vec()], "{name}");
         assert!(wal.recovery().torn_tail.is_some());
     }
 }
@@ -189,8 +159,8 @@ fn forged_frames_in_payloads_are_payloads() {
             let after = Log::new();
             after.storage.write_file(&path, &bytes).unwrap();
             let (_, kept) = after.open().unwrap_or_else(|error| panic!("shifted by {shift}: {error}"));
-            assert!(kept.0.len() >= if torn { 10 } else { 20 });
-            assert_eq!(kept.0, expected[..kept.0.len()]);
+            assert!(kept.actions.len() >= if torn { 10 } else { 20 });
+            assert_eq!(kept.actions, expected[..kept.actions.len()]);
         }
     }
 }

@@ -78,18 +78,29 @@ struct DiskState {
     sealed: u64,
     /// Where the last mark was written.
     marked: u64,
+    /// A chunk has been named, and the directory was not synced since.
+    name_pending: bool,
+    failed: bool,
 }
 
 impl Disk {
     pub(crate) fn new(fails_after: u64) -> Arc<Self> {
-        let state = DiskState { fails_after, written: 0, synced: 0, sealed: 0, marked: 0 };
+        let state = DiskState {
+            fails_after,
+            written: 0,
+            synced: 0,
+            sealed: 0,
+            marked: 0,
+            name_pending: false,
+            failed: false,
+        };
         Arc::new(Disk { state: Mutex::new(state), marks: Condvar::new() })
     }
 
-    /// Waits for the mark that a log writes when it has been quiet.
+    /// Waits for the mark that a log writes when it has been quiet, or for the failure after which it writes none.
     pub(crate) fn wait_marked(&self, at: u64) {
         let mut state = self.state.lock();
-        while state.marked < at {
+        while state.marked < at && !state.failed {
             self.marks.wait(&mut state);
         }
     }
@@ -106,7 +117,11 @@ impl Disk {
     fn operation(&self, work: impl FnOnce(&mut DiskState)) -> std::io::Result<()> {
         let mut state = self.state.lock();
         match state.fails_after.checked_sub(1) {
-            None => Err(std::io::Error::other("0")),
+            None => {
+                state.failed = true;
+                self.marks.notify_all();
+                Err(std::io::Error::other("0"))
+            }
             Some(left) => {
                 state.fails_after = left;
                 work(&mut state);
@@ -118,28 +133,37 @@ impl Disk {
 
 impl Storage for Disk {
     fn rename_new(&self, _: &Path, _: &Path) -> std::io::Result<()> {
-        self.operation(|state| assert_eq!(state.synced, state.written, "a name for what may be lost"))
+        self.operation(|state| {
+            assert_eq!(state.synced, state.written, "a name for what may be lost");
+            assert!(!state.name_pending, "a second name that may be lost");
+            state.name_pending = true;
+        })
     }
 
     fn sync_dir(&self, _: &Path) -> std::io::Result<()> {
-        self.operation(|_| {})
+        self.operation(|state| state.name_pending = false)
     }
 }
+
+/// Cutting a file is no part of the model.
+#[derive(Debug)]
+pub(crate) struct Cut;
 
 /// As the crate's: the same methods, on the model's disk.
 #[derive(Debug)]
 pub(crate) struct ChunkWriter {
     id: ChunkId,
+    path: PathBuf,
     disk: Arc<Disk>,
     is_marked: bool,
 }
 
 impl ChunkWriter {
-    pub(crate) fn new(header: &Header, _: PathBuf, disk: Arc<Disk>) -> Self {
-        ChunkWriter { id: ChunkId(header.chunk_id), disk, is_marked: false }
+    pub(crate) fn new(header: &Header, path: PathBuf, disk: Arc<Disk>) -> Self {
+        ChunkWriter { id: ChunkId(header.chunk_id), path, disk, is_marked: false }
     }
 
-    pub(crate) fn for_records(self, _: &Header, _: u64, _: u64) -> Self {
+    pub(crate) fn for_records(self, _: &Header, _: u64, _: u64, _: u64) -> Self {
         self
     }
 
@@ -147,7 +171,13 @@ impl ChunkWriter {
         self.id
     }
 
-    pub(crate) fn set_path(&mut self, _: PathBuf) {}
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn set_path(&mut self, path: PathBuf) {
+        self.path = path;
+    }
 
     pub(crate) fn write(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
         self.is_marked = false;
@@ -166,13 +196,13 @@ impl ChunkWriter {
         self.disk.operation(|state| state.synced = written).map_err(|_| failure(0))
     }
 
-    pub(crate) fn seal(&mut self, seal: &Seal) -> Result<()> {
+    pub(crate) fn seal(self, seal: &Seal) -> Result<Cut> {
         let end = self.id.0 + seal.data_len;
         let done = self.disk.operation(|state| {
             assert_eq!((state.synced, state.written), (end, end), "a seal of what may be lost");
             state.sealed = end;
         });
-        done.map_err(|_| failure(0))
+        done.map(|()| Cut).map_err(|_| failure(0))
     }
 
     pub(crate) fn is_marked(&self) -> bool {
@@ -182,6 +212,7 @@ impl ChunkWriter {
     pub(crate) fn mark(&mut self, end: u64) -> Result<()> {
         let mut state = self.disk.state.lock();
         assert_eq!((state.synced, state.written), (end, end), "a mark after what may be lost");
+        assert!(!state.name_pending, "a mark under a name that may be lost");
         state.marked = end;
         self.is_marked = true;
         self.disk.marks.notify_all();
@@ -192,15 +223,13 @@ impl ChunkWriter {
         self.mark(end)
     }
 
-    pub(crate) fn count_sync(&mut self, _: u64) {}
-
-    pub(crate) fn needs_zeros(&self, _: u64) -> bool {
-        thread_rng().r#gen()
+    pub(crate) fn zero_ahead(&mut self, end: u64, bytes: u64) -> Result<()> {
+        let state = self.disk.state.lock();
+        assert_eq!((state.synced, state.written), (end - bytes, end), "zeros for another sync");
+        Ok(())
     }
 
-    pub(crate) fn zero_ahead(&mut self, end: u64) -> Result<()> {
-        let state = self.disk.state.lock();
-        assert_eq!((state.synced, state.written), (end, end), "zeros whose sync makes records durable");
-        Ok(())
+    pub(crate) fn take_spare_piece(&mut self) -> bool {
+        thread_rng().r#gen()
     }
 }

@@ -9,6 +9,8 @@ mod export;
 mod hand_over;
 #[path = "../../src/flush/metrics.rs"]
 mod metrics;
+#[path = "../../src/flush/names.rs"]
+mod names;
 #[path = "../../src/flush/progress.rs"]
 mod progress;
 #[path = "../../src/flush/queue.rs"]
@@ -21,23 +23,26 @@ mod tasks;
 mod ticket;
 #[path = "../../src/flush/under_way.rs"]
 mod under_way;
+#[path = "../../src/flush/wakes.rs"]
+mod wakes;
 #[path = "../../src/flush/worker.rs"]
 mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::chunk::{ChunkFile, Disk};
+use crate::chunk::{ChunkFile, Cut, Disk};
 use crate::error::Result;
-use crate::sync::{Mutex, MutexGuard};
 
 pub(crate) use batch::{ChunkBeginning, FlushRequest, NewFlush, Request, Rotation};
 #[cfg(feature = "metrics")]
 pub(crate) use export::Gauges;
 pub(crate) use hand_over::HandOver;
 pub(crate) use metrics::Metrics;
+pub(crate) use names::Naming;
 pub(crate) use progress::{Positions, Progress, ProgressHandle, SyncTurn};
 pub(crate) use queue::{BatchLimit, Entry, Queue, Refused, Wake};
+pub(crate) use rotate::Unnamed;
 pub(crate) use tasks::{TaskEntry, Tasks};
 pub(crate) use ticket::{FlushSender, FlushTicket};
 pub(crate) use worker::{Pipeline, Quiet, Worker, run};
@@ -71,22 +76,34 @@ pub(crate) struct Spare {
     pub(crate) path: PathBuf,
     pub(crate) handle: Arc<Disk>,
     pub(crate) allocated: u64,
+    pub(crate) zeroed: u64,
 }
 
-/// It has nothing to do.
-#[derive(Debug, Default)]
+/// It makes the names of chunks durable, but only for those who wait for that: no thread of its own is modelled.
 pub(crate) struct Housekeeper {
-    naming: Mutex<()>,
+    naming: Naming,
 }
 
 impl Housekeeper {
-    pub(crate) fn naming(&self) -> MutexGuard<'_, ()> {
-        self.naming.lock()
+    pub(crate) fn new(disk: Arc<Disk>, positions: Arc<Positions>) -> Self {
+        Housekeeper { naming: Naming::new(disk, PathBuf::new(), positions) }
+    }
+
+    pub(crate) fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    pub(crate) fn finish_rotation(&self, _: Option<Cut>) {}
+
+    pub(crate) fn wait_rotation(&self) {
+        let _failed = self.naming.sync();
     }
 
     pub(crate) fn give_up_spare(&self) -> bool {
         false
     }
+
+    pub(crate) fn zero_spare(&self) {}
 
     pub(crate) fn remove(&self, _: Vec<Arc<ChunkFile>>) {}
 

@@ -42,12 +42,13 @@ impl Appender {
         limit: BatchLimit,
         disk: Arc<Disk>,
     ) -> (Self, Arc<Mutex<Worker<Model>>>) {
+        let positions = Arc::new(Positions::new(0));
         let shared = Arc::new(Pipeline {
             queue: Queue::new(queue_bytes_max),
-            positions: Arc::new(Positions::new(0)),
+            positions: positions.clone(),
             tail: Arc::new(Tail::default()),
             metrics: Arc::new(Metrics::default()),
-            housekeeper: Arc::new(Housekeeper::default()),
+            housekeeper: Arc::new(Housekeeper::new(disk.clone(), positions)),
         });
         let worker = Arc::new(Mutex::new(Worker {
             shared: shared.clone(),
@@ -57,6 +58,7 @@ impl Appender {
             zero_ahead_bytes: 0,
             idle_mark: IdleMark::Written,
             on_chunk_persisted: None,
+            unnamed: None,
             chunk: Some(ChunkWriter::new(&Header { chunk_id: 0 }, PathBuf::new(), disk.clone())),
             predecessor: None,
             batch: VecDeque::new(),
@@ -66,7 +68,7 @@ impl Appender {
         (Appender { shared, disk, hand_over, chunk: 0, end: 0 }, worker)
     }
 
-    /// A record of so many bytes; `false` if the log takes no more.
+    /// Appends a record of `bytes` bytes; `false` if the log takes no more.
     pub(crate) fn append(&mut self, bytes: u64) -> bool {
         if self.shared.positions.check().is_err() {
             return false;
@@ -104,7 +106,7 @@ impl Appender {
         let beginning = ChunkBeginning {
             file: Arc::new(ChunkFile(header)),
             path: PathBuf::new(),
-            spare: Spare { path: PathBuf::new(), handle: self.disk.clone(), allocated: 0 },
+            spare: Spare { path: PathBuf::new(), handle: self.disk.clone(), allocated: 0, zeroed: 0 },
             end,
             checkpoint: Some(()),
         };

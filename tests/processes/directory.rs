@@ -90,7 +90,9 @@ fn a_file_with_the_next_chunks_name_is_never_replaced() {
     // It looks like a chunk of this log, and is none.
     assert!(matches!(Wal::open(config(dir.path()), &mut List::default()), Err(Error::NotAChunk { .. })));
     fs::remove_file(&next).unwrap();
-    assert_eq!(open(dir.path()).1.words, ["kept"]);
+    // What came with the failure may be there.
+    let words = open(dir.path()).1.words;
+    assert!(words == ["kept"] || words == ["kept", "lost"], "{words:?}");
 }
 
 // Permissions and links ----------------------------------------------------------------------------
@@ -128,7 +130,8 @@ fn a_file_that_has_another_name_is_not_written_to_again() {
     let (mut wal, mut list) = open(dir.path());
     append(&mut wal, &mut list, "a word of the backup");
     wal.close_open_chunk(&list).unwrap();
-    wal.sync().unwrap();
+    // Until the file is cut after its seal.
+    wal.wait_idle().unwrap();
     let name = ChunkId(0).file_name();
     let copy = backup.path().join(&name);
     fs::hard_link(dir.path().join(&name), &copy).unwrap();
@@ -138,7 +141,7 @@ fn a_file_that_has_another_name_is_not_written_to_again() {
     wal.wait_idle().unwrap();
     start_chunks(&mut wal, &mut list, 4);
     wal.close().unwrap();
-    assert_eq!(fs::read(&copy).unwrap(), bytes);
+    assert!(fs::read(&copy).unwrap() == bytes, "the copy has changed");
     assert_eq!(fs::metadata(&copy).unwrap().nlink(), 1);
 
     // Nor is a spare that was left.

@@ -5,4 +5,5 @@ mod damage;
 mod dir_syncs;
 mod full_disk;
 mod recovery;
+mod unnamed;
 mod unreadable;

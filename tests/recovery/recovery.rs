@@ -307,10 +307,10 @@ fn a_name_whose_sync_failed_is_made_again_before_it_is_trusted() {
         wal.append_and_apply("acknowledged".to_string(), &mut list).unwrap();
         wal.sync().unwrap();
         wal.wait_idle().unwrap();
-        disk.storage.fail(Fault::new(OpKind::SyncDir, 0, FaultHow::SyncLies));
+        // The first sync is that of a new spare.
+        disk.storage.fail(Fault::new(OpKind::SyncDir, 1, FaultHow::SyncLies));
         wal.close_open_chunk(&list).unwrap();
-        wal.sync().unwrap_err();
-        drop(wal);
+        wal.close().unwrap_err();
         disk
     };
     for spare in [false, true] {
@@ -1211,11 +1211,23 @@ fn spares(storage: &MemoryStorage) -> usize {
 
 #[test]
 fn spares_are_kept_up_to_the_limit() {
+    let mut others = Vec::new();
     for (limit, kept) in [(0, 0), (1, 1), (2, 2), (3, 3), (5, 3)] {
         let disk = Disk::with(|config| config.spare_chunks = limit);
+        for _ in 0..3 {
+            // Removed chunks of a log of its own each.
+            let other = Disk::default();
+            let (mut wal, mut list) = other.open();
+            wal.append_and_apply("x".repeat(2000), &mut list).unwrap();
+            wal.close_open_chunk(&list).unwrap();
+            let id = wal.open_chunk_id();
+            wal.close().unwrap();
+            let bytes = other.storage.read_file(other.config.chunk_path(id)).unwrap();
+            others.push(bytes);
+        }
         newest().mark().put(&disk);
-        for i in 0..3 {
-            disk.storage.write_file(format!("/log/{}", spare_name(i)), &[i as u8; 9000]).unwrap();
+        for (i, bytes) in others.drain(..).enumerate() {
+            disk.storage.write_file(format!("/log/{}", spare_name(i as u64)), &bytes).unwrap();
         }
         disk.open().0.close().unwrap();
         assert_eq!(spares(&disk.storage), kept, "of at most {limit}");

@@ -282,7 +282,8 @@ fn inspect_shows_chunks_and_what_else_there_is() {
           "open_by_writer": false,
           "records": 9,
           "spares": [],
-          "torn_tail": null
+          "torn_tail": null,
+          "unnamed": null
         }"#,
     );
     assert_eq!(snapshot(dir.path()), before);

@@ -102,3 +102,25 @@ fn salvage_says_so_and_continues_after_a_torn_write() {
     assert_eq!(plain, salvaged, "nothing is behind it");
     assert_eq!(salvaged.code, 0);
 }
+
+#[test]
+fn a_spare_that_begins_like_a_chunk_after_the_end_is_put_aside() {
+    let dir = hundred_words();
+    let (first, second) = (chunk_path(dir.path(), 0), chunk_path(dir.path(), place_of(100)));
+    let spare = dir.path().join("spare-0123456789abcdef.tmp");
+    fs::rename(second, &spare).unwrap();
+    let bytes = fs::read(&first).unwrap();
+    // Without its last record and its seal.
+    fs::write(&first, &bytes[..place_of(99) as usize]).unwrap();
+    for command in ["verify", "repair"] {
+        let ran = run(&[command, "."], dir.path());
+        assert!(ran.code == 2 && ran.out.contains("the chunk has a successor"), "{ran:?}");
+    }
+    let ran = run(&["repair", "--apply", "."], dir.path());
+    assert!(ran.out.contains("renamed to spare-0123456789abcdef.tmp.broken"), "{ran:?}");
+    assert!(ran.code == 0 && ran.out.contains("keeps 100 records"), "{ran:?}");
+    let mut list = List::default();
+    Wal::open(config(dir.path()), &mut list).unwrap().close().unwrap();
+    assert_eq!(list.words.len(), 99);
+    assert_eq!(run(&["verify", "."], dir.path()).code, 0);
+}

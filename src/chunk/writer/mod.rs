@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  | header, frames         | seal, or sync mark | zeros ahead            | space, allocated |
-//!    write ─► sync          ^ end                  zero_ahead, syncs them
+//!    write ─► sync          ^ end                  zero_ahead ─► sync
 //!             └─► seal: write, cut, sync      mark: write
 //! ```
 //!
@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::ahead::ZerosAhead;
+pub(crate) use self::ahead::{BLOCK, spare_piece};
 use self::write_back::WriteBack;
 use crate::error::{Error, Result};
 use crate::format::{Header, SEAL_LEN, SYNC_MARK_LEN, Salt, Seal, closing_mark, sync_mark};
@@ -52,6 +53,20 @@ enum Space {
     Reserved,
 }
 
+/// The cut of a sealed chunk's file, which only gives space back: the seal itself says where the chunk ends.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    path: PathBuf,
+    file: Arc<dyn StorageFile>,
+    len: u64,
+}
+
+impl Cut {
+    pub(crate) fn apply(&self) -> Result<()> {
+        self.file.set_len(self.len).map_err(|e| Error::io("truncate", &self.path, e))
+    }
+}
+
 impl ChunkWriter {
     /// Writes to a chunk's file that is open already.
     pub(crate) fn new(header: &Header, path: PathBuf, file: Arc<dyn StorageFile>) -> Self {
@@ -75,9 +90,15 @@ impl ChunkWriter {
     }
 
     /// For the chunk that takes records: the appender reserves space from now on, and zeros are written ahead in
-    /// steps of `zero_ahead_bytes` within the `allocated` bytes of the file.
-    pub(crate) fn for_records(self, header: &Header, zero_ahead_bytes: u64, allocated: u64) -> Self {
-        let ahead = ZerosAhead::of_file(header, zero_ahead_bytes, allocated);
+    /// steps of up to `zero_ahead_bytes` within the `allocated` bytes of the file. It has zeros up to `zeroed`.
+    pub(crate) fn for_records(
+        self,
+        header: &Header,
+        zero_ahead_bytes: u64,
+        allocated: u64,
+        zeroed: u64,
+    ) -> Self {
+        let ahead = ZerosAhead::of_file(header, zero_ahead_bytes, allocated, zeroed);
         ChunkWriter { space: Space::Reserved, ahead, ..self }
     }
 
@@ -129,12 +150,24 @@ impl ChunkWriter {
     ///
     /// In this order, because the place of the seal has its space already, and a cut first could lose it to
     /// others on a full disk. Whichever of the two a crash keeps, the next recovery comes to the same end.
-    pub(crate) fn seal(&mut self, seal: &Seal) -> Result<()> {
-        let end = self.id.0 + seal.data_len;
-        self.write_end(&seal.frame(end, 0, &self.salt), end)?;
-        self.cut(end + SEAL_LEN)?;
+    pub(crate) fn seal_and_cut(&mut self, seal: &Seal) -> Result<()> {
+        self.write_seal(seal)?;
+        self.cut(self.id.0 + seal.data_len + SEAL_LEN)?;
         // Only a sealed chunk may have a successor.
         self.sync()
+    }
+
+    /// Writes the seal after the last frame and syncs it; returns the cut of the file, which may follow at any time.
+    pub(crate) fn seal(mut self, seal: &Seal) -> Result<Cut> {
+        self.write_seal(seal)?;
+        // Only a sealed chunk may have a successor.
+        self.sync()?;
+        Ok(Cut { path: self.path, file: self.file, len: seal.data_len + SEAL_LEN })
+    }
+
+    fn write_seal(&mut self, seal: &Seal) -> Result<()> {
+        let end = self.id.0 + seal.data_len;
+        self.write_end(&seal.frame(end, 0, &self.salt), end)
     }
 
     /// Cuts the file at `end`.
@@ -190,35 +223,33 @@ impl ChunkWriter {
         })
     }
 
-    /// Counts a sync that made `bytes` of records durable: after many small ones, zeros are due.
-    pub(crate) fn count_sync(&mut self, bytes: u64) {
-        self.ahead.note_sync(bytes);
-    }
-
-    /// Whether it is time to write zeros, with frames up to `end`.
-    pub(crate) fn needs_zeros(&self, end: u64) -> bool {
-        self.ahead.is_due(self.position(end))
-    }
-
-    /// Writes zeros ahead and syncs them, if it is time to. Everything before `end` must be durable: this
-    /// sync is to report nothing but the zeros.
-    pub(crate) fn zero_ahead(&mut self, end: u64) -> Result<()> {
-        let Some((from, to)) = self.ahead.take_due(self.position(end)) else { return Ok(()) };
-        let pieces = (from..to).step_by(ZEROS.len()).map(|at| (to - at).min(ZEROS.len() as u64) as usize);
-        let mut zeros: Vec<_> = pieces.map(|n| IoSlice::new(&ZEROS[..n])).collect();
-        match write_all_at(&*self.file, &mut zeros, from) {
-            // Now, while no caller waits for it; and because a failure may be reported to one sync only.
-            Ok(()) => self.sync(),
-            Err(error) => match Error::no_space("write", &self.path, to, error) {
-                // The space was promised and is not there, so there will be none.
-                Error::StorageFull { source, .. } => {
-                    let path = self.path.display();
-                    report(|| log::warn!("no zeros are written ahead in '{path}': {source}"));
-                    self.ahead = ZerosAhead::none();
-                    Ok(())
-                }
-                error => Err(error),
-            },
+    /// Counts a sync to come, of the `bytes` before `end`. After many small ones writes zeros ahead, which the sync
+    /// makes durable with the records: a failure of it fails the log anyway.
+    pub(crate) fn zero_ahead(&mut self, end: u64, bytes: u64) -> Result<()> {
+        let Some((from, to)) = self.ahead.note_sync(self.position(end), bytes) else { return Ok(()) };
+        match write_zeros(&*self.file, from, to).map_err(|e| Error::no_space("write", &self.path, to, e)) {
+            // The space was promised and is not there, so there will be none.
+            Err(Error::StorageFull { source, .. }) => {
+                let path = self.path.display();
+                report(|| log::warn!("no zeros are written ahead in '{path}': {source}"));
+                self.ahead = ZerosAhead::none();
+                Ok(())
+            }
+            written => written,
         }
     }
+
+    /// Whether the next chunk's file may get a piece of zeros now.
+    pub(crate) fn take_spare_piece(&mut self) -> bool {
+        self.ahead.take_spare_piece()
+    }
+}
+
+/// Writes zeros to a part of a file.
+pub(crate) fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> std::io::Result<()> {
+    for at in (from..to).step_by(ZEROS.len()) {
+        let len = (to - at).min(ZEROS.len() as u64) as usize;
+        write_all_at(file, &mut [IoSlice::new(&ZEROS[..len])], at)?;
+    }
+    Ok(())
 }

@@ -6,10 +6,10 @@
 //! - Nothing is durable by it: only a sync makes bytes durable.
 //! - Only whole blocks: the last one is still written to, and a block under way makes a write to it wait.
 
-/// So many bytes without a sync are reason enough, and small syncs never get there.
-const STEP: u64 = 4 << 20;
+use super::ahead::BLOCK;
 
-const BLOCK: u64 = 4096;
+/// Bytes written without a sync after which write-back starts; small syncs never get there.
+const STEP: u64 = 1 << 20;
 
 /// What was written to a chunk's file since its last sync and is not being written back.
 #[derive(Debug, Default)]

@@ -400,8 +400,8 @@ fn no_position_is_left_out() {
 #[test]
 fn a_frame_may_begin_with_zeros() {
     // Found so that this frame's CRC is 0.
-    const ZERO_CRC_SALT: u64 = 0x294A_9621;
-    const ZERO_CRC_UNSYNCED: u32 = 2;
+    const ZERO_CRC_SALT: u64 = 0x281E_6694;
+    const ZERO_CRC_UNSYNCED: u32 = 5;
     let header = Header { salt: ZERO_CRC_SALT, ..header(0, FEATURE_EARLIER_LIFE) };
     let raw = |kind, offset, unsynced| Raw { kind, flags: 0, unsynced, salt: header.salt, offset };
     let frame = raw_frame(raw(ACTION, 1024, ZERO_CRC_UNSYNCED), b"");

@@ -12,8 +12,6 @@ mod salvage;
 
 use std::cell::Cell;
 
-use codeq::config::{CodeqConfig, Crc32fast};
-
 use super::*;
 
 const SALT: u64 = 0x0123_4567_89AB_CDEF;
@@ -75,7 +73,13 @@ fn raw_frame(raw: Raw, payload: &[u8]) -> Vec<u8> {
 }
 
 fn raw_crc(frame: &[u8], salt: u64, offset: u64) -> u32 {
-    Crc32fast::hash(&[&salt.to_le_bytes()[..], &offset.to_le_bytes(), &frame[4..]].concat()) as u32
+    crc32c(&[&(salt ^ offset).to_le_bytes()[..], &[0; 4], &frame[4..]].concat())
+}
+
+/// The CRC-32C of these bytes, bit by bit, as the polynomial is defined.
+pub(super) fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| crc >> 1 ^ (0x82F6_3B78 * (crc & 1));
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }
 
 /// A record as a scan should yield it.
@@ -163,7 +167,7 @@ impl Chunk {
         let seal = Seal {
             records: self.records.len() as u64,
             data_len: self.bytes.len() as u64,
-            data_crc: Crc32fast::hash(&self.crcs) as u32,
+            data_crc: crc32c(&self.crcs),
         };
         self.seal_with(seal)
     }
@@ -203,16 +207,38 @@ fn scan_all<R: ReadAt>(source: R, header: &Header, successor: bool, buffer: usiz
 /// Takes what is left of a scan.
 fn finish<R: ReadAt>(scan: &mut Scan<R>) -> io::Result<Seen> {
     let mut records = Vec::new();
+    let mut kept = Kept::default();
     while let Some(frame) = scan.next()? {
-        let Frame { offset, size, kind, flags, payload } = frame;
+        let Frame { offset, size, kind, flags, payload, .. } = frame;
+        kept.keep(&frame);
         assert!(flags & !(FLAG_LZ4 | FLAG_MORE) == 0);
         records.push(Record { offset, size, kind, payload: payload.to_vec() });
         assert_eq!(scan.last_segment(), Some((offset, size)));
         assert!(scan.end().is_none());
     }
     assert!(scan.next()?.is_none());
+    kept.check(&records);
     let end = scan.end().cloned().unwrap();
     Ok(Seen { records, end, proven: scan.proven() })
+}
+
+/// Slices of the memory that payloads were read into, kept to the end of a scan: nothing may have been read over them.
+#[derive(Default)]
+struct Kept {
+    #[cfg(feature = "bytes")]
+    payloads: Vec<bytes::Bytes>,
+}
+
+impl Kept {
+    fn keep(&mut self, _frame: &Frame<'_>) {
+        #[cfg(feature = "bytes")]
+        self.payloads.push(_frame.owner.share(_frame.payload));
+    }
+
+    fn check(&self, _records: &[Record]) {
+        #[cfg(feature = "bytes")]
+        assert!(self.payloads.iter().eq(_records.iter().map(|record| &record.payload)));
+    }
 }
 
 /// Counts reads, notes the largest, and fails the one with a given number.

@@ -160,7 +160,7 @@ impl Model<'_> {
             }
             3 if h.len != 24 => return unsupported("seal length", h.len.into(), 24),
             3 => {
-                let data_crc = Crc32fast::hash(crcs) as u32;
+                let data_crc = crc32c(crcs);
                 let right = Seal { records, data_len: place as u64, data_crc };
                 if Seal::in_frame(&self.bytes[place..]) == Some(right) {
                     return ScanEnd::Sealed { data_end: at, records, file_end: at + 40 };
@@ -260,7 +260,7 @@ fn flags_of(kind: u8) -> u8 {
 /// What is written to a chunk, one after the other.
 #[derive(Debug, Clone)]
 enum Put {
-    /// A frame that knew as durable all but the last so many bytes before it.
+    /// A frame that knew as durable all bytes before it but the last ones; the number of those.
     Record(usize, u32),
     /// The same, in a batch that goes on after it.
     More(usize, u32),

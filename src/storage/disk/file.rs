@@ -41,7 +41,11 @@ impl StorageFile for DiskFile {
     }
 
     fn write_back(&self, position: u64, len: u64) -> io::Result<()> {
-        write_back(&self.0, position, len)
+        write_back(&self.0, position, len, Until::Started)
+    }
+
+    fn finish_write_back(&self, position: u64, len: u64) -> io::Result<()> {
+        write_back(&self.0, position, len, Until::Done)
     }
 
     fn forget_cached(&self, position: u64) {
@@ -151,14 +155,27 @@ fn seek_data(_file: &File, position: u64) -> io::Result<Option<u64>> {
     Ok(Some(position))
 }
 
+/// How long a write-back is waited for.
+enum Until {
+    Started,
+    Done,
+}
+
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "neither std nor rustix has this call")]
-fn write_back(file: &File, position: u64, len: u64) -> io::Result<()> {
+fn write_back(file: &File, position: u64, len: u64, until: Until) -> io::Result<()> {
     use std::os::fd::AsRawFd;
 
+    let flags = match until {
+        Until::Started => libc::SYNC_FILE_RANGE_WRITE,
+        // A page that is being written already is written again only after the wait.
+        Until::Done => {
+            libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER
+        }
+    };
     let (Ok(position), Ok(len)) = (position.try_into(), len.try_into()) else { return Ok(()) };
     // SAFETY: the descriptor is open as long as `file` is borrowed; the rest are numbers.
-    let done = unsafe { libc::sync_file_range(file.as_raw_fd(), position, len, libc::SYNC_FILE_RANGE_WRITE) };
+    let done = unsafe { libc::sync_file_range(file.as_raw_fd(), position, len, flags) };
     if done == 0 {
         return Ok(());
     }
@@ -173,7 +190,7 @@ fn write_back(file: &File, position: u64, len: u64) -> io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn write_back(_file: &File, _position: u64, _len: u64) -> io::Result<()> {
+fn write_back(_file: &File, _position: u64, _len: u64, _until: Until) -> io::Result<()> {
     Ok(())
 }
 

@@ -15,6 +15,8 @@ use crate::testing::check::history::Entry;
 pub(crate) struct DirectoryBefore {
     chunks: Vec<u64>,
     newest: Vec<u8>,
+    /// The bytes of the spares: one may be the newest chunk, whose name a crash took back.
+    spares: Vec<Vec<u8>>,
     /// Whether pages of the newest chunk may be evicted before the log reads them.
     evicts: bool,
 }
@@ -31,7 +33,35 @@ impl DirectoryBefore {
             let read = |name| disk.read_file(config.dir.join(name));
             read(ChunkId(*id).file_name()).or_else(|| read(away_name(ChunkId(*id))))
         });
-        DirectoryBefore { chunks, newest: newest.unwrap_or_default(), evicts: disk.evicts() }
+        let spares = files.iter().filter(|name| name.starts_with("spare-"));
+        let spares = spares.filter_map(|name| disk.read_file(config.dir.join(name))).collect();
+        DirectoryBefore { chunks, newest: newest.unwrap_or_default(), spares, evicts: disk.evicts() }
+    }
+
+    /// Counts the chunks that have come to be out of spares, each with the header that the spare had, as chunks that
+    /// were there before.
+    pub(crate) fn take_over<W: WalTypes>(
+        &mut self,
+        disk: &MemoryStorage,
+        config: &Config,
+        all: &[Rc<Entry<W>>],
+    ) {
+        let header = |bytes: &[u8]| Header::decode(bytes.get(..HEADER_LEN as usize)?).ok();
+        for id in all.iter().map(|entry| entry.chunk) {
+            let is_new = self.chunks.last().is_some_and(|newest| *newest < id);
+            let Some(bytes) = disk.read_file(config.chunk_path(ChunkId(id))).filter(|_| is_new) else {
+                continue;
+            };
+            let was_spare = |spare: &&Vec<u8>| header(spare).is_some() && header(spare) == header(&bytes);
+            // Of two with the same head, the log takes the one with more sound records.
+            let end =
+                all.iter().rfind(|entry| entry.chunk == id).map_or(0, |last| (last.end() - id) as usize);
+            let kept = |spare: &&Vec<u8>| spare.iter().zip(&bytes[..end]).take_while(|(a, b)| a == b).count();
+            if let Some(spare) = self.spares.iter().filter(was_spare).rev().max_by_key(kept) {
+                self.newest.clone_from(spare);
+                self.chunks.push(id);
+            }
+        }
     }
 
     /// Returns how many of a log's records are in chunks that were there before.

@@ -76,7 +76,7 @@ pub(crate) fn open<S: Subject>(
     listen: impl Fn(OpenOptions<TestTypes<Types<S>>>) -> OpenOptions<TestTypes<Types<S>>>,
     claims: &Claims<'_, Types<S>>,
 ) -> Result<Opened<S>, Refusal> {
-    let facts = DirectoryBefore::of(disk, &config);
+    let mut facts = DirectoryBefore::of(disk, &config);
     let (wal, machine) = loop {
         let mut machine = Watched::new(subject.state_machine());
         let options = ChunkedWal::options(config.clone()).replay(replay).storage(Arc::new(disk.clone()));
@@ -89,6 +89,7 @@ pub(crate) fn open<S: Subject>(
     };
 
     let all = all_records::<S>(&wal)?;
+    facts.take_over(disk, &config, &all);
     let found = facts.count_found(&all)?;
     let matched = claims.matched(&all[..found])?;
     let first = claims.first(&all[..found])?;

@@ -112,6 +112,8 @@ pub struct Script {
     pub flush_batch_max_items: u64,
     /// `read=`: [`Config::read_buffer_size`].
     pub read_buffer_size: u64,
+    /// `zeros=`: [`Config::zero_ahead_bytes`].
+    pub zero_ahead_bytes: u64,
     /// `renames=whole` or `renames=torn`: whether a crash may leave both names of a rename.
     pub torn_renames: TornRenames,
     /// `pace=calm` or `pace=rush`.
@@ -130,6 +132,7 @@ impl Default for Script {
             flush_queue_max_bytes: QUEUE,
             flush_batch_max_items: 1,
             read_buffer_size: 512,
+            zero_ahead_bytes: 4096,
             torn_renames: TornRenames::Impossible,
             pace: Pace::Calm,
             steps: Vec::new(),
@@ -145,13 +148,14 @@ impl Script {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let mut script = Script {
-            chunk_max_size: dice.pick(&[64, 256, 512, 512, 1024, 2048, 6000]),
+            chunk_max_size: dice.pick(&[64, 256, 512, 1024, 2048, 6000, 6000, 20_000]),
             chunk_max_records: dice.pick(&[u64::MAX, u64::MAX, 2, 5]),
             spare_chunks: dice.pick(&[0, 1, 2, 2]),
             open_buffer_max_bytes: dice.pick(&[QUEUE, QUEUE, QUEUE, 100]),
             flush_queue_max_bytes: dice.pick(&[QUEUE, QUEUE, QUEUE, 300]),
             flush_batch_max_items: dice.pick(&[1, 3, 8192]),
             read_buffer_size: dice.pick(&[16, 64, 512, 512, 4096, 4096, 4096]),
+            zero_ahead_bytes: dice.pick(&[0, 4096, 4096, 256 << 10]),
             torn_renames: dice.pick(&[
                 TornRenames::Impossible,
                 TornRenames::Impossible,
@@ -173,6 +177,7 @@ impl Script {
         config.flush_queue_max_bytes = self.flush_queue_max_bytes;
         config.flush_batch_max_items = self.flush_batch_max_items;
         config.read_buffer_size = self.read_buffer_size;
+        config.zero_ahead_bytes = self.zero_ahead_bytes;
     }
 }
 

@@ -1,8 +1,8 @@
 //! A [`Script`] as one line of text: formatting and parsing.
 //!
 //! ```text
-//! size=512 records=4 spares=1 buffer=100 queue=300 batch=1 read=512 renames=torn pace=calm; a7x3 s r d1 k x9
-//! └── settings of the log and the disk ────────────────────────────────────────────────────┘  └── steps ────────┘
+//! size=512 records=4 spares=1 buffer=100 queue=300 batch=1 read=512 zeros=4096 renames=torn pace=calm; a7x3 s r k x9
+//! └── settings of the log and the disk ───────────────────────────────────────────────────────────────┘  └── steps ─┘
 //! ```
 
 use std::fmt;
@@ -26,6 +26,7 @@ impl fmt::Display for Script {
         write!(f, "spares={spare_chunks} ")?;
         write!(f, "buffer={open_buffer_max_bytes} queue={flush_queue_max_bytes} ")?;
         write!(f, "batch={flush_batch_max_items} read={read_buffer_size} ")?;
+        write!(f, "zeros={} ", self.zero_ahead_bytes)?;
         let torn = if self.torn_renames == TornRenames::Possible { "torn" } else { "whole" };
         write!(f, "renames={torn} pace={};", self.pace)?;
         self.steps.iter().try_for_each(|step| write!(f, " {step}"))
@@ -132,6 +133,7 @@ impl Script {
             "queue" => self.flush_queue_max_bytes = number()?,
             "batch" => self.flush_batch_max_items = number()?,
             "read" => self.read_buffer_size = number()?,
+            "zeros" => self.zero_ahead_bytes = number()?,
             "renames" if value == "whole" => self.torn_renames = TornRenames::Impossible,
             "renames" if value == "torn" => self.torn_renames = TornRenames::Possible,
             "pace" if value == "calm" => self.pace = Pace::Calm,

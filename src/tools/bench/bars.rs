@@ -66,11 +66,11 @@ impl Kind {
     }
 }
 
-const WIDTH: f64 = 800.0;
+pub(super) const WIDTH: f64 = 800.0;
 const NAMES: f64 = 250.0;
 const BARS: f64 = 420.0;
 const LINE: f64 = 20.0;
-const MARGIN: f64 = 12.0;
+pub(super) const MARGIN: f64 = 12.0;
 
 /// Values that differ by more are drawn by decades, because the small bars would vanish.
 const LINEAR_MAX: f64 = 50.0;
@@ -84,6 +84,7 @@ text { fill: var(--ink); font: 13px sans-serif; }
 .title { font-size: 15px; font-weight: bold; } .quiet { fill: var(--quiet); font-size: 11px; } .marked { font-weight: bold; }
 .page { fill: var(--page); } .line { stroke: var(--line); } .axis { stroke: var(--quiet); }
 .baseline { stroke: var(--ink); stroke-dasharray: 4 3; }
+.curve { fill: none; stroke: var(--ours); stroke-width: 1.5; }
 .ours { fill: var(--ours); } .limit { fill: var(--limit); } .other { fill: var(--other); } .less { fill: var(--less); }
 ";
 
@@ -94,7 +95,13 @@ pub(super) fn svg(picture: &Picture<'_>) -> String {
     for chart in &picture.charts {
         y = draw(&mut body, chart, y) + MARGIN;
     }
-    for line in &picture.footer {
+    page(body, y, &picture.footer)
+}
+
+/// A picture of what was drawn down to `bottom`, with lines under it.
+pub(super) fn page(mut body: String, bottom: f64, footer: &[String]) -> String {
+    let mut y = bottom;
+    for line in footer {
         y += 14.0;
         text(&mut body, "quiet", MARGIN, y, "start", line);
     }
@@ -217,12 +224,16 @@ impl Scale {
             let decades = (self.max / self.min).log10() as i32;
             return (0..=decades).map(|i| self.min * 10_f64.powi(i)).collect();
         }
-        let unit = 10_f64.powf(self.max.log10().floor());
-        let step =
-            [0.2, 0.25, 0.5, 1.0, 2.0].map(|n| n * unit).into_iter().find(|step| self.max / step <= 5.0);
-        let step = step.unwrap_or(2.0 * unit);
-        (0..=(self.max / step) as u32).map(|i| f64::from(i) * step).collect()
+        round_values(self.max)
     }
+}
+
+/// A few round values from 0 to `max`, which is positive.
+pub(super) fn round_values(max: f64) -> Vec<f64> {
+    let unit = 10_f64.powf(max.log10().floor());
+    let step = [0.2, 0.25, 0.5, 1.0, 2.0].map(|n| n * unit).into_iter().find(|step| max / step <= 5.0);
+    let step = step.unwrap_or(2.0 * unit);
+    (0..=(max / step) as u32).map(|i| f64::from(i) * step).collect()
 }
 
 fn line(out: &mut String, class: &str, x: f64, top: f64, bottom: f64) {
@@ -234,7 +245,7 @@ fn line(out: &mut String, class: &str, x: f64, top: f64, bottom: f64) {
     );
 }
 
-fn text(out: &mut String, class: &str, x: f64, y: f64, anchor: &str, what: &str) {
+pub(super) fn text(out: &mut String, class: &str, x: f64, y: f64, anchor: &str, what: &str) {
     let what = what.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     put(
         out,

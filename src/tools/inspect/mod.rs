@@ -14,8 +14,9 @@ use super::args::InspectArgs;
 use super::look::{LogLook, Look, State, is_gone, look};
 use super::outcome::{Failure, Outcome, is_damage};
 use super::repair::ways;
-use super::survey::{is_open, survey};
+use super::survey::{is_open, survey, unnamed};
 use super::{Tool, print};
+use crate::directory::Unnamed;
 use crate::position::ChunkId;
 use crate::raw::{ChunkPlace, Listing, RawChunk};
 
@@ -60,7 +61,8 @@ pub(super) fn run(tool: &Tool, args: &InspectArgs) -> Result<Outcome, Failure> {
     let log_id = log.log_id;
     let row = |(id, look)| Row { id, look, header: header_of(id, &mut headers) };
     let rows: Vec<Row> = log.chunks.into_iter().map(row).collect();
-    let report = Report { dir: &args.dir, listing: &listing, is_open, log_id, rows: &rows };
+    let unnamed = unnamed(tool, &args.dir, &listing, is_open);
+    let report = Report { dir: &args.dir, listing: &listing, is_open, log_id, rows: &rows, unnamed };
     match &args.html {
         Some(path) => write_page(&args.dir, path, &html::page(&report, &ways))?,
         None if args.report.is_json() => print::all(format!("{:#}\n", report.json()).as_bytes())?,
@@ -137,6 +139,8 @@ struct Report<'a> {
     is_open: bool,
     log_id: Option<[u8; 16]>,
     rows: &'a [Row],
+    /// The spare that continues the log.
+    unnamed: Option<Unnamed>,
 }
 
 impl Row {
@@ -247,6 +251,9 @@ impl Report<'_> {
             ),
         });
         line(format!("spares     {}", self.listing.spares.len()));
+        if let Some(unnamed) = &self.unnamed {
+            line(format!("unnamed    {}", unnamed.text()));
+        }
         let name = |path: &PathBuf| print::name(path.file_name().unwrap_or_default());
         let foreign: Vec<_> = self.listing.foreign.iter().map(name).collect();
         line(format!("foreign    {}", if foreign.is_empty() { "none".into() } else { foreign.join(", ") }));
@@ -271,6 +278,7 @@ impl Report<'_> {
             })),
             "ended_unmarked": self.ended_unmarked(),
             "chunks_read_in_part": self.read_in_part(),
+            "unnamed": self.unnamed.as_ref().map(|unnamed| print::path(&unnamed.path)),
             "spares": self.listing.spares.iter().map(print::path).collect::<Vec<_>>(),
             "foreign": self.listing.foreign.iter().map(print::path).collect::<Vec<_>>(),
             "damage": self.damage().collect::<Vec<_>>(),

@@ -26,7 +26,7 @@ fn payload(number: usize) -> Vec<u8> {
     (0..len).map(|i| (number * 31 + i * 7) as u8).collect()
 }
 
-/// A store of so many blobs in a directory, and where they are.
+/// A store of `count` blobs in a directory, and where they are.
 fn filled(dir: &Path, count: usize) -> (BlobStore, Vec<BlobRef>) {
     let mut store = BlobStore::open(config(dir)).unwrap();
     let refs = (0..count).map(|n| store.append(&payload(n)).unwrap()).collect();

@@ -18,7 +18,7 @@ struct Known {
     records: Vec<Vec<u8>>,
     /// The number of acknowledged records.
     acknowledged: usize,
-    /// Numbers of records that end inside a batch: no crash may leave so many.
+    /// Numbers of records that end inside a batch: no crash may leave one of these numbers.
     inside_batches: HashSet<usize>,
 }
 

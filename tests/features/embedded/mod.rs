@@ -5,11 +5,10 @@
 mod crash;
 mod host;
 
-use std::hash::Hasher;
-
-use chunked_wal::codeq::config::{CodeqConfig, Crc32fast};
 use chunked_wal::embedded::{Checkpoint, CheckpointWhen, EmbeddedReader, EmbeddedWal, Error, Region};
 use chunked_wal::storage::{Access, Fault, FaultHow, OpKind};
+
+use crate::common::{crc32c, splitmix64};
 
 use self::host::{Host, PATH, REGION, pending};
 
@@ -499,14 +498,9 @@ fn a_real_file_will_do() {
 
 /// The field `check` of a sync mark, by the format's page.
 fn check_of_mark(salt: u64, position: u64) -> u32 {
-    let splitmix64 = |n: u64| {
-        let x = salt.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ x >> 31
-    };
-    let fields = (4u64 << 32).wrapping_mul(splitmix64(1) | 1);
-    let sum = fields.wrapping_add(position.wrapping_mul(splitmix64(2) | 1)).wrapping_add(splitmix64(3));
+    let [fields_factor, offset_factor, addend] = [1, 2, 3].map(|n| splitmix64(salt, n));
+    let fields = (4u64 << 32).wrapping_mul(fields_factor | 1);
+    let sum = fields.wrapping_add(position.wrapping_mul(offset_factor | 1)).wrapping_add(addend);
     (sum >> 32) as u32
 }
 
@@ -515,9 +509,8 @@ fn mark(position: u64, salt: u64) -> [u8; 16] {
     let mut frame = [0; 16];
     frame[8] = 4;
     frame[12..].copy_from_slice(&check_of_mark(salt, position).to_le_bytes());
-    let mut crc = <Crc32fast as CodeqConfig>::Hasher::default();
-    crc.write(&[&salt.to_le_bytes()[..], &position.to_le_bytes(), &frame[4..]].concat());
-    frame[..4].copy_from_slice(&(crc.finish() as u32).to_le_bytes());
+    let crc = crc32c(&[&(salt ^ position).to_le_bytes(), &frame]);
+    frame[..4].copy_from_slice(&crc.to_le_bytes());
     frame
 }
 
@@ -526,7 +519,7 @@ fn a_record_that_spells_a_mark_for_the_next_lap_proves_nothing() {
     let region = Region { offset: 512, len: 4096 };
     let host = Host::new(region);
     let mut wal = host.open().unwrap();
-    let guess = u64::from_le_bytes(*b"CHNKRING") ^ region.len;
+    let guess = splitmix64(u64::from_le_bytes(*b"CHNKRING"), region.len);
     for _ in 0..3 * 4096 / 48 {
         // The record's frame is at the end, its bytes 28 after that.
         let at = wal.stats().checkpoint.position + wal.stats().used;

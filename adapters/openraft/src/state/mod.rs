@@ -114,7 +114,8 @@ impl<C: RaftTypeConfig> State<C> {
                 let left = left.as_ref().map(|left| left.index);
                 let purged = self.meta.purged.as_ref().map(|purged| purged.index);
                 let all = left == purged && *since <= self.meta.first;
-                let some = left.is_some_and(|left| left.checked_add(1) == Some(*since));
+                let some =
+                    left.is_some_and(|left| left >= self.meta.first && left.checked_add(1) == Some(*since));
                 if (all || some) && last >= left && left >= purged {
                     return Ok(());
                 }

@@ -97,6 +97,14 @@ fn records_that_can_not_follow_are_refused() {
     for (since, left) in [(7, Some(4)), (6, None), (9, Some(8)), (7, Some(5)), (3, Some(2))] {
         assert_eq!(after(truncate(since, left)), Err(Refused::Truncation { since, left }));
     }
+    let mut from_eleven = state(vec![entry(11, "a"), entry(12, "b")]).unwrap();
+    let before_the_first = WalRecord::Action(truncate(10, Some(9)));
+    let refused = from_eleven.apply(&before_the_first, ChunkId(0), Segment::new(0, 100));
+    assert_eq!(
+        refused,
+        Err(Refused::Truncation { since: 10, left: Some(9) }),
+        "the log never had an entry 9"
+    );
     for (since, left) in [(5, Some(4)), (2, Some(4)), (7, Some(6)), (8, Some(7))] {
         assert_eq!(after(truncate(since, left)).unwrap().last, left.map(log_id));
     }

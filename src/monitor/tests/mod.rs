@@ -1,10 +1,10 @@
-//! Tests from inside: which bytes a look reads, and what happens where nothing can be watched.
+//! Tests from inside: which bytes a look reads, and when the thread looks.
+
+mod watching;
 
 use std::cell::RefCell;
 use std::io::IoSlice;
 use std::ops::Range;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, io};
@@ -284,51 +284,6 @@ fn a_look_at_an_sqlite_wal_reads_what_was_added() {
     assert!(!added.is_empty() && added.iter().all(|range| range.start >= end), "{read:?}");
 }
 
-/// One test takes all watches of the system, another one needs a watch.
-static WATCHES: Mutex<()> = Mutex::new(());
-
-/// Takes all watches that the operating system has left; `false` if there are too many.
-#[cfg(target_os = "linux")]
-fn exhaust_watches(taken: &mut Vec<rustix::fd::OwnedFd>) -> bool {
-    while taken.len() < 600 {
-        match rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC) {
-            Ok(instance) => taken.push(instance),
-            Err(_) => return true,
-        }
-    }
-    false
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn where_nothing_can_be_watched_it_polls_until_it_can() {
-    let _alone = WATCHES.lock();
-    let dir = tempfile::tempdir().unwrap();
-    let options = MonitorOptions::new().poll_interval(Duration::from_millis(5));
-    let mut taken = Vec::new();
-    let mut monitor = loop {
-        if !exhaust_watches(&mut taken) {
-            println!("not tried: this system has more watches than a test should take");
-            return;
-        }
-        let mut monitor = options.clone().open(dir.path()).unwrap();
-        assert_eq!(monitor.watch_error(), None);
-        assert!(monitor.wait_timeout(Duration::from_millis(20)).unwrap().is_none());
-        // Otherwise another process has just released one.
-        if monitor.watch_error().is_some() {
-            break monitor;
-        }
-    };
-    let path = dir.path().join(ChunkId(0).file_name());
-    fs::write(dir.path().join("new"), chunk(2)).unwrap();
-    fs::rename(dir.path().join("new"), path).unwrap();
-    assert_eq!(monitor.wait().unwrap().unwrap().state.records, 3);
-    drop(taken);
-    while monitor.watch_error().is_some() {
-        std::thread::yield_now();
-    }
-}
-
 /// A tail with a scripted result.
 struct Scripted(Arc<Mutex<Result<WalEvent<u64>>>>, WalEvent<u64>);
 
@@ -369,62 +324,6 @@ fn the_slot_holds_one_event_and_one_error() {
     assert_eq!(take(), Some(Some((1, 52))));
     say(Err(Error::Closed));
     assert_eq!(take(), Some(None), "it fails again: news");
-}
-
-/// A tail that opens a file at each look, as real ones do, and counts the looks.
-struct Opens(PathBuf, Arc<AtomicU64>);
-
-impl Tail<()> for Opens {
-    fn look(&mut self) -> Result<()> {
-        self.1.fetch_add(1, Relaxed);
-        fs::read(&self.0).map_err(|e| Error::io("read", &self.0, e))?;
-        Ok(())
-    }
-
-    fn seen(&self) -> &WalEvent<()> {
-        &WalEvent { changes: NOTHING, state: () }
-    }
-}
-
-const NOTHING: Changes = Changes {
-    records: 0,
-    bytes: 0,
-    rotated_chunks: 0,
-    removed_chunks: 0,
-    checkpointed_frames: 0,
-    shrunk: 0,
-    gone: 0,
-    reset: 0,
-};
-
-#[test]
-fn a_look_causes_no_look() {
-    let _alone = WATCHES.lock();
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("x.db-wal");
-    fs::write(&path, b"x").unwrap();
-    let looks = Arc::new(AtomicU64::new(0));
-    let shared = Arc::new(Shared::new(Box::new(Opens(path.clone(), looks.clone()))).unwrap());
-    let target = Target {
-        dir: dir.path().to_owned(),
-        prefix: "x.db".into(),
-        watch: Watch::Os,
-        poll_interval: Duration::from_secs(1000),
-    };
-    let thread = watcher::spawn(shared.clone(), target).unwrap();
-    while looks.load(Relaxed) < 2 {
-        std::thread::yield_now();
-    }
-    // Waits for nothing: no event should come.
-    fs::write(dir.path().join("another"), b"y").unwrap();
-    std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(looks.load(Relaxed), 2);
-    fs::write(&path, b"y").unwrap();
-    while looks.load(Relaxed) < 3 {
-        std::thread::yield_now();
-    }
-    shared.stop();
-    thread.join().unwrap();
 }
 
 #[test]

@@ -11,7 +11,11 @@ use codeq::{Decode, Encode};
 /// a length or anything else around them.
 ///
 /// Appending copies them once, into the log's buffer. Reading and replay copy them once, into memory that the
-/// [`Bytes`] owns alone; from there on clones and slices share it.
+/// [`Bytes`] owns alone; from there on clones and slices share it. A log whose [`WalTypes::decode_action`] calls
+/// [`PayloadRef::share`] has slices of the read buffer instead, without that copy.
+///
+/// [`WalTypes::decode_action`]: crate::WalTypes::decode_action
+/// [`PayloadRef::share`]: crate::PayloadRef::share
 ///
 /// ```
 /// use bytes::Bytes;
@@ -32,6 +36,23 @@ pub struct BytesPayload(
     /// The bytes.
     pub Bytes,
 );
+
+impl BytesPayload {
+    /// Returns the same bytes in memory of their own: a copy that keeps no read buffer alive.
+    ///
+    /// ```
+    /// use chunked_wal::BytesPayload;
+    ///
+    /// let buffer = bytes::Bytes::from(vec![7; 1 << 20]);
+    /// let payload = BytesPayload::from(buffer.slice(10..20));
+    /// let kept = payload.to_own_memory();
+    /// drop((buffer, payload)); // frees the buffer
+    /// assert_eq!(&kept[..], [7; 10]);
+    /// ```
+    pub fn to_own_memory(&self) -> Self {
+        BytesPayload(Bytes::copy_from_slice(&self.0))
+    }
+}
 
 impl Encode for BytesPayload {
     fn encode<W: Write>(&self, mut writer: W) -> io::Result<usize> {

@@ -1,17 +1,22 @@
 //! The parts that a user of the log brings: types ([`WalTypes`]), a [`StateMachine`] and a
 //! [`Callback`].
 
+mod batch;
+
 use std::cell::Cell;
 use std::io::Write;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use codeq::{Codec, Decode, Encode};
+use codeq::{Codec, Encode};
 
 use crate::error::{Error, Undecodable};
-use crate::format::{Frame, Kind};
+use crate::format::{Frame, Kind, Owner};
+use crate::payload::PayloadRef;
 use crate::position::{ChunkId, Segment};
+
+pub use batch::Batch;
 
 /// The types of one log, gathered so that everything else needs one parameter.
 ///
@@ -45,6 +50,41 @@ pub trait WalTypes: 'static {
 
     /// Called when a flush is done.
     type Callback: Callback;
+
+    /// Decodes an action from its payload. Default: by the action's codec.
+    ///
+    /// For types that read from a slice faster than from a reader, or that keep the payload's memory instead of a copy
+    /// ([`PayloadRef::share`](PayloadRef), feature `bytes`). It must return the value that the codec returns for the
+    /// same bytes, and an error for bytes that it doesn't know or use. All reads of records call it;
+    /// `testing::check_codec` uses the codec.
+    ///
+    /// ```
+    /// use std::io;
+    ///
+    /// use chunked_wal::{PayloadRef, WalTypes};
+    ///
+    /// struct Log;
+    /// impl WalTypes for Log {
+    ///     type Action = String;
+    ///     type Checkpoint = u64;
+    ///     type Callback = ();
+    ///
+    ///     fn decode_action(payload: PayloadRef<'_>) -> io::Result<String> {
+    ///         if payload.len() > 1000 {
+    ///             return Err(io::Error::new(io::ErrorKind::InvalidData, "no name is that long"));
+    ///         }
+    ///         payload.decode()
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// They are reported as [`Error::Decode`].
+    #[inline]
+    fn decode_action(payload: PayloadRef<'_>) -> io::Result<Self::Action> {
+        payload.decode()
+    }
 }
 
 /// One record of the log.
@@ -96,10 +136,8 @@ impl<W: WalTypes> ToPayload for WalRecord<W> {
     /// are compared without their order, because a map without an order of its own may write its
     /// entries in another order.
     fn check_payload(&self, payload: &[u8]) -> io::Result<()> {
-        let decoded = Self::decode_payload(self.kind(), payload).map_err(|why| match why {
-            Undecodable::Codec(error) => misread(format!("decoding it fails: {error}")),
-            Undecodable::Compressed => misread("it is compressed".to_string()),
-        })?;
+        let decoded = Self::decode_payload(self.kind(), PayloadRef::from(payload))
+            .map_err(|error| misread(format!("decoding it fails: {error}")))?;
         let mut tally = Tally::of(payload);
         let encoded = decoded.encode_payload(&mut tally);
         encoded.map_err(|error| misread(format!("encoding what it decoded fails: {error}")))?;
@@ -114,7 +152,32 @@ impl<W: WalTypes> WalRecord<W> {
         if !frame.is_plain() {
             return Self::decode_transformed(frame);
         }
-        Self::decode_payload(frame.kind, frame.payload)
+        let payload = PayloadRef::new(frame.payload, frame.owner);
+        // Not by `map_err`, which would move the record once more.
+        match Self::decode_payload(frame.kind, payload) {
+            Ok(record) => Ok(record),
+            Err(e) => Err(Undecodable::Codec(e)),
+        }
+    }
+
+    /// Decodes a record and gives it to `use_it`, without a move on the way: a move of bytes that were just written
+    /// waits for them.
+    #[inline(always)]
+    pub(crate) fn decode_for<T>(
+        frame: &Frame<'_>,
+        use_it: impl FnOnce(&Self) -> T,
+        failed: impl FnOnce(Undecodable) -> T,
+    ) -> T {
+        if frame.kind == Kind::Action && frame.is_plain() {
+            return match W::decode_action(PayloadRef::new(frame.payload, frame.owner)) {
+                Ok(action) => use_it(&WalRecord::Action(action)),
+                Err(e) => failed(Undecodable::Codec(e)),
+            };
+        }
+        match Self::decode(frame) {
+            Ok(record) => use_it(&record),
+            Err(e) => failed(e),
+        }
     }
 
     /// Not inlined: a record that is stored as it is must not pay for it.
@@ -124,7 +187,8 @@ impl<W: WalTypes> WalRecord<W> {
         // one.
         let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
         let payload = frame.raw_payload(&mut scratch).ok_or(Undecodable::Compressed)?;
-        let decoded = Self::decode_payload(frame.kind, payload);
+        let payload = PayloadRef::new(payload, Owner::none());
+        let decoded = Self::decode_payload(frame.kind, payload).map_err(Undecodable::Codec);
         if scratch.capacity() <= SCRATCH_KEPT {
             let _thread_is_ending = SCRATCH.try_with(|place| place.set(scratch));
         }
@@ -132,11 +196,11 @@ impl<W: WalTypes> WalRecord<W> {
     }
 
     #[inline]
-    fn decode_payload(kind: Kind, payload: &[u8]) -> Result<Self, Undecodable> {
-        Ok(match kind {
-            Kind::Checkpoint => WalRecord::Checkpoint(decode_all(payload)?),
-            _ => WalRecord::Action(decode_all(payload)?),
-        })
+    fn decode_payload(kind: Kind, payload: PayloadRef<'_>) -> io::Result<Self> {
+        match kind {
+            Kind::Checkpoint => payload.decode().map(WalRecord::Checkpoint),
+            _ => W::decode_action(payload).map(WalRecord::Action),
+        }
     }
 }
 
@@ -174,18 +238,6 @@ impl Write for Tally {
     }
 }
 
-/// Decodes a value that must take all of `payload`.
-#[inline]
-pub(crate) fn decode_all<T: Decode>(payload: &[u8]) -> Result<T, Undecodable> {
-    let mut rest = payload;
-    let value = T::decode(&mut rest).map_err(Undecodable::Codec)?;
-    if !rest.is_empty() {
-        let message = format!("the codec left {} of {} bytes unread", rest.len(), payload.len());
-        return Err(Undecodable::Codec(io::Error::new(io::ErrorKind::InvalidData, message)));
-    }
-    Ok(value)
-}
-
 impl<W: WalTypes> fmt::Debug for WalRecord<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -216,108 +268,6 @@ impl<W: WalTypes<Action: PartialEq>> PartialEq for WalRecord<W> {
 }
 
 impl<W: WalTypes<Action: Eq, Checkpoint: Eq>> Eq for WalRecord<W> {}
-
-/// Records that are appended together, with [`ChunkedWal::append_batch`](crate::ChunkedWal::append_batch): after a
-/// crash all of them are there, or none.
-///
-/// ```
-/// # struct Log;
-/// # impl chunked_wal::WalTypes for Log { type Action = String; type Checkpoint = u64; type Callback = (); }
-/// use chunked_wal::{Batch, WalRecord};
-///
-/// let mut batch = Batch::<Log>::new();
-/// batch.action("a".to_string());
-/// batch.push(WalRecord::Checkpoint(1));
-/// assert_eq!(batch.len(), 2);
-/// batch.clear(); // to be filled again
-/// ```
-pub struct Batch<W: WalTypes> {
-    records: Vec<WalRecord<W>>,
-}
-
-impl<W: WalTypes> Batch<W> {
-    /// An empty batch.
-    pub fn new() -> Self {
-        Batch { records: Vec::new() }
-    }
-
-    /// A batch of these actions.
-    ///
-    /// ```
-    /// # struct Log;
-    /// # impl chunked_wal::WalTypes for Log { type Action = u64; type Checkpoint = u64; type Callback = (); }
-    /// assert_eq!(chunked_wal::Batch::<Log>::of([1, 2, 3]).len(), 3);
-    /// ```
-    pub fn of(actions: impl IntoIterator<Item = W::Action>) -> Self {
-        actions.into_iter().map(WalRecord::Action).collect()
-    }
-
-    /// Adds an action.
-    pub fn action(&mut self, action: W::Action) {
-        self.push(WalRecord::Action(action));
-    }
-
-    /// Adds a record.
-    pub fn push(&mut self, record: WalRecord<W>) {
-        self.records.push(record);
-    }
-
-    /// The records, in the order in which they are appended.
-    pub fn records(&self) -> &[WalRecord<W>] {
-        &self.records
-    }
-
-    /// The number of records.
-    pub fn len(&self) -> usize {
-        self.records.len()
-    }
-
-    /// Whether there is no record.
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
-    /// Removes all records, and keeps the memory for the next ones.
-    pub fn clear(&mut self) {
-        self.records.clear();
-    }
-}
-
-impl<W: WalTypes> Default for Batch<W> {
-    fn default() -> Self {
-        Batch::new()
-    }
-}
-
-impl<W: WalTypes> From<Vec<WalRecord<W>>> for Batch<W> {
-    fn from(records: Vec<WalRecord<W>>) -> Self {
-        Batch { records }
-    }
-}
-
-impl<W: WalTypes> FromIterator<WalRecord<W>> for Batch<W> {
-    fn from_iter<I: IntoIterator<Item = WalRecord<W>>>(records: I) -> Self {
-        records.into_iter().collect::<Vec<_>>().into()
-    }
-}
-
-impl<W: WalTypes> Extend<WalRecord<W>> for Batch<W> {
-    fn extend<I: IntoIterator<Item = WalRecord<W>>>(&mut self, records: I) {
-        self.records.extend(records);
-    }
-}
-
-impl<W: WalTypes> Clone for Batch<W> {
-    fn clone(&self) -> Self {
-        Batch { records: self.records.clone() }
-    }
-}
-
-impl<W: WalTypes> fmt::Debug for Batch<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.records).finish()
-    }
-}
 
 /// A record that is encoded already, to be appended with
 /// [`ChunkedWal::append_encoded`](crate::ChunkedWal::append_encoded): where encoding costs more than a copy, other
@@ -555,7 +505,8 @@ mod tests {
         let payload = [0, 0, 0, 0, 0, 0, 0, 9, 1];
         let decode = |n| {
             let (kind, payload) = (Kind::Checkpoint, &payload[..n]);
-            WalRecord::<NotEvenClone>::decode(&Frame { offset: 64, size: 32, kind, flags: 0, payload })
+            let owner = Owner::none();
+            WalRecord::<NotEvenClone>::decode(&Frame { offset: 64, size: 32, kind, flags: 0, payload, owner })
         };
         let refused = |n| match decode(n) {
             Err(Undecodable::Codec(error)) => error.kind(),
