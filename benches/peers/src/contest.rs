@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use anyhow::Result;
+use serde::Deserialize;
+use serde::Deserializer;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -31,17 +33,29 @@ pub(crate) struct Value {
 pub(crate) type Turn<'a> = Box<dyn FnMut() -> Result<Vec<Value>> + 'a>;
 
 /// The values of one contestant for one metric, from all rounds.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) workload: Workload,
     pub(crate) case: String,
     pub(crate) contestant: String,
-    pub(crate) metric: &'static str,
-    pub(crate) unit: &'static str,
+    pub(crate) metric: String,
+    pub(crate) unit: String,
+    #[serde(deserialize_with = "number_or_nan")]
     pub(crate) median: f64,
+    #[serde(deserialize_with = "numbers_or_nan")]
     pub(crate) rounds: Vec<f64>,
     /// Why the row is not to be compared: the contestant does not sync.
-    pub(crate) not_compared: Option<&'static str>,
+    pub(crate) not_compared: Option<String>,
+}
+
+/// JSON has no NaN: it is written as null.
+fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+fn numbers_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    let numbers: Vec<Option<f64>> = Vec::deserialize(deserializer)?;
+    Ok(numbers.into_iter().map(|number| number.unwrap_or(f64::NAN)).collect())
 }
 
 impl Row {
@@ -54,7 +68,7 @@ impl Row {
 }
 
 /// A contestant that failed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Failure {
     pub(crate) workload: Workload,
     pub(crate) case: String,
@@ -62,8 +76,8 @@ pub(crate) struct Failure {
     pub(crate) error: String,
 }
 
-/// The results of a run.
-#[derive(Debug, Default, Serialize)]
+/// The figures of a run, and what failed.
+#[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
     pub(crate) failures: Vec<Failure>,
@@ -204,11 +218,11 @@ impl<'a> Contest<'a> {
                 workload: self.workload,
                 case: self.case.clone(),
                 contestant: entry.name.clone(),
-                metric,
-                unit,
+                metric: (*metric).to_owned(),
+                unit: (*unit).to_owned(),
                 median: median(&rounds),
                 rounds,
-                not_compared: entry.not_compared,
+                not_compared: entry.not_compared.map(str::to_owned),
             };
             let (least, most) = row.spread();
             line.push_str(&format!(" {metric} {:.2} ({least:.2}–{most:.2}) {unit}  ", row.median));

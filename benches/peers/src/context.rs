@@ -34,6 +34,8 @@ pub(crate) struct Scale {
     /// S6: records of the longest log, and of the longest that is opened by reading it.
     pub(crate) open_records: u64,
     pub(crate) open_records_read: u64,
+    /// S6: bytes of a chunk as usual, and of a large one.
+    pub(crate) open_chunks: [u64; 2],
     /// S7: records of the log.
     pub(crate) read_records: u64,
     /// S8: a turn, and its rounds.
@@ -57,6 +59,7 @@ impl Scale {
             replay_bytes: 64 * MIB,
             open_records: 10_000_000,
             open_records_read: 1_000_000,
+            open_chunks: [64 * MIB, 1024 * MIB],
             read_records: 400_000,
             rotate_turn: Duration::from_secs(4),
             rotate_rounds: 3,
@@ -98,6 +101,7 @@ impl Scale {
             replay_bytes: MIB,
             open_records: 20_000,
             open_records_read: 20_000,
+            open_chunks: [MIB, 4 * MIB],
             read_records: 1000,
             rotate_turn: Duration::from_millis(20),
             rotate_rounds: 1,

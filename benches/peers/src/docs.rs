@@ -6,22 +6,33 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use anyhow::Result;
+use anyhow::ensure;
 
 use crate::contest::Report;
 use crate::machine::Machine;
 use crate::peer::Fit;
 use crate::peers;
 use crate::plot;
-use crate::results;
+use crate::results::Results;
 use crate::table;
 use crate::workload::Workload;
 
 const BEGIN: &str = "<!-- Written by benches/peers from here on: do not edit. -->\n";
 const END: &str = "<!-- Written by benches/peers up to here. -->\n";
 
-/// Writes a report into `benchmarks.md` and `benchmarks/` of the documents: the tables, the plots, and the
+/// Writes results into `benchmarks.md` and `benchmarks/` of the documents: the tables, the plots, and the
 /// figures of this release, to be compared with those of others.
-pub(crate) fn write(docs: &Path, machine: &Machine, report: &Report) -> Result<()> {
+pub(crate) fn write(docs: &Path, results: &Results) -> Result<()> {
+    for (option, why) in [("--smoke", "measures nothing"), ("--peers", "leaves logs out")] {
+        let has = |command: &String| command.split([' ', '=']).any(|argument| argument == option);
+        ensure!(!results.commands.iter().any(has), "not results for the documents: {option} {why}");
+    }
+    let Results { machine, report, .. } = results;
+    for workload in Workload::ALL {
+        if !report.rows.iter().any(|row| row.workload == workload) {
+            eprintln!("No figures of {workload}: its tables and goals are left out.");
+        }
+    }
     let plots = docs.join("benchmarks");
     fs::create_dir_all(&plots)?;
     let mut drawn = Vec::new();
@@ -31,37 +42,38 @@ pub(crate) fn write(docs: &Path, machine: &Machine, report: &Report) -> Result<(
             drawn.push((workload, name));
         }
     }
-    results::write(&plots.join(format!("{}.json", results::version()?)), machine, report)?;
-    let path = docs.join("benchmarks.md");
-    let page = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let page = replace(&page, &section(machine, report, &drawn)).with_context(|| {
-        format!("{} has no place for the results, between {BEGIN:?} and {END:?}", path.display())
+    results.write(&plots.join(format!("{}.json", results.version)))?;
+    replace_in(&docs.join("benchmarks.md"), BEGIN, END, &section(results, &drawn))
+}
+
+/// Replaces the text of a page between two marks.
+pub(crate) fn replace_in(path: &Path, begin: &str, end: &str, text: &str) -> Result<()> {
+    let page = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let page = replace(&page, begin, end, text).with_context(|| {
+        format!("{} has no place for the results, between {begin:?} and {end:?}", path.display())
     })?;
-    fs::write(path, page)?;
-    Ok(())
+    fs::write(path, page).with_context(|| format!("write {}", path.display()))
 }
 
-/// Replaces the text between the marks.
-fn replace(page: &str, section: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{section}\n{END}{after}"))
+fn replace(page: &str, begin: &str, end: &str, text: &str) -> Option<String> {
+    let (before, rest) = page.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n{text}\n{end}{after}"))
 }
 
-fn section(machine: &Machine, report: &Report, drawn: &[(Workload, String)]) -> String {
+fn section(results: &Results, drawn: &[(Workload, String)]) -> String {
     let mut out = String::new();
+    let Results { machine, report, commands, .. } = results;
     let Machine { cpu, cores, memory_mib, kernel, filesystem, date } = machine;
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments = arguments.join(" ");
     let _ = writeln!(
         out,
         "Measured on {date}: {cpu}, {cores} cores, {memory_mib} MiB of memory, Linux {kernel},"
     );
-    let _ = writeln!(out, "the logs on {filesystem}. Command:\n");
-    let _ = writeln!(
-        out,
-        "```text\ncargo run --release --manifest-path benches/peers/Cargo.toml -- {arguments}\n```\n"
-    );
+    let _ = writeln!(out, "the logs on {filesystem}. Run as:\n");
+    let command =
+        |arguments| format!("cargo run --release --manifest-path benches/peers/Cargo.toml -- {arguments}");
+    let commands: Vec<String> = commands.iter().map(command).collect();
+    let _ = writeln!(out, "```text\n{}\n```\n", commands.join("\n"));
     let _ = writeln!(out, "## Goals\n\n{}", table::goals(report));
     for workload in Workload::ALL {
         let tables = table::workload(report, workload);
@@ -117,6 +129,7 @@ mod tests {
     #[test]
     fn text_outside_the_marks_is_kept() {
         let page = format!("# By hand\n\n{BEGIN}old\n{END}\nMore by hand\n");
+        let replace = |page: &str, text| replace(page, BEGIN, END, text);
         let once = replace(&page, "new").unwrap();
         assert_eq!(once, format!("# By hand\n\n{BEGIN}\nnew\n{END}\nMore by hand\n"));
         assert_eq!(replace(&once, "new").unwrap(), once);

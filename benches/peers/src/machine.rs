@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use anyhow::Result;
+use serde::Deserialize;
 use serde::Serialize;
 
 /// The facts about the machine that a reader needs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cores: usize,

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --manifest-path benches/peers/Cargo.toml              everything, an hour
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --quick   some minutes
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- docs RESULTS.json… what runs have saved
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- compare OLD.json NEW.json
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- scale     this log alone, large
 //! ```
@@ -14,6 +15,7 @@ mod bars;
 mod child;
 mod contest;
 mod context;
+mod curves;
 mod docs;
 mod goals;
 mod machine;
@@ -28,6 +30,7 @@ mod stats;
 mod syncs;
 mod table;
 mod watchdog;
+mod ways;
 mod workload;
 mod workloads;
 
@@ -35,6 +38,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use anyhow::Result;
@@ -42,13 +46,16 @@ use anyhow::ensure;
 use clap::Parser;
 use clap::Subcommand;
 
-use crate::contest::Report;
 use crate::context::Context;
 use crate::context::Scale;
 use crate::machine::Machine;
 use crate::peer::Peer;
 use crate::peers::walrus;
+use crate::results::Results;
 use crate::workload::Workload;
+
+/// The log's documents.
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
 
 /// The same workloads on this crate, on other logs and on raw system calls.
 #[derive(Debug, Parser)]
@@ -76,9 +83,9 @@ struct Options {
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/logs"))]
     dir: PathBuf,
 
-    /// A directory for the results: `results.json`, and plots as SVG.
-    #[arg(long)]
-    out: Option<PathBuf>,
+    /// A directory for the results: `results.json`, written after each workload, and plots as SVG.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/results"))]
+    out: PathBuf,
 
     /// Writes the results into docs/benchmarks.md, between the marks there, and into docs/benchmarks/: plots,
     /// and the figures as JSON under the log's version.
@@ -99,21 +106,33 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Writes results of one or more runs into docs/, as --write-docs does. A case that is in two files is
+    /// taken from the later one.
+    Docs {
+        #[arg(required = true)]
+        results: Vec<PathBuf>,
+    },
+
     /// Compares two files of results, like those in docs/benchmarks/.
     Compare { old: PathBuf, new: PathBuf },
 
     /// Measures this log alone where it is large: many bytes, many chunks, a long time.
     Scale(scale::Options),
+
+    /// Measures ways to make a batch durable that the log does not use, beside the one that it uses.
+    Ways(ways::Options),
 }
 
 fn main() -> Result<()> {
     let options = Options::parse();
     match &options.command {
+        Some(Command::Docs { results }) => return docs::write(Path::new(DOCS), &Results::merged(results)?),
         Some(Command::Compare { old, new }) => {
             print!("{}", results::compare(old, new)?);
             return Ok(());
         }
         Some(Command::Scale(scale)) => return scale::run(scale),
+        Some(Command::Ways(ways)) => return ways::run(ways),
         None => {}
     }
     if let Some(task) = &options.child {
@@ -140,7 +159,7 @@ fn main() -> Result<()> {
     if options.check_syncs {
         print!("{}", syncs::table(&context)?);
     } else {
-        measure(&options, &context, &machine)?;
+        measure(&options, &context, machine)?;
     }
     let _none_made = fs::remove_dir_all(links);
     Ok(())
@@ -157,25 +176,27 @@ fn chosen(prefixes: &[String]) -> Result<Vec<&'static dyn Peer>> {
     Ok(peers)
 }
 
-fn measure(options: &Options, context: &Context, machine: &Machine) -> Result<()> {
-    let mut report = Report::default();
-    for workload in Workload::ALL {
+fn measure(options: &Options, context: &Context, machine: Machine) -> Result<()> {
+    let out = &options.out;
+    fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
+    let mut results = Results::new(machine)?;
+    for workload in Workload::IN_TURN {
         if options.only.is_empty() || options.only.contains(&workload) {
-            workloads::run(workload, context, &mut report);
+            let started = Instant::now();
+            workloads::run(workload, context, &mut results.report);
+            eprintln!("{workload}: {:.0} s in all", started.elapsed().as_secs_f64());
+            // Now, in case the run is ended early.
+            results.write(&out.join("results.json"))?;
+            let plot = out.join(format!("{workload}.svg").to_lowercase());
+            plot::draw(&results.report, &results.machine, workload, &plot)?;
         }
     }
-    print!("{}", table::markdown(&report));
+    let report = &results.report;
+    print!("{}", table::markdown(report));
     let failed = report.failures.len();
     ensure!(failed == 0 || !options.smoke, "{failed} failed");
-    if let Some(out) = &options.out {
-        fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
-        results::write(&out.join("results.json"), machine, &report)?;
-        for workload in Workload::ALL {
-            plot::draw(&report, machine, workload, &out.join(format!("{workload}.svg").to_lowercase()))?;
-        }
-    }
     if options.write_docs {
-        docs::write(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")), machine, &report)?;
+        docs::write(Path::new(DOCS), &results)?;
     }
     Ok(())
 }

@@ -73,7 +73,7 @@ fn bar(row: &Row) -> Bar {
 }
 
 /// A round value at the axis, without the zeros that say nothing.
-fn tick(value: f64) -> String {
+pub(crate) fn tick(value: f64) -> String {
     grouped(format!("{value:.4}").trim_end_matches('0').trim_end_matches('.'))
 }
 
@@ -99,8 +99,8 @@ mod tests {
             workload: Workload::S1,
             case: "64 B".to_owned(),
             contestant: contestant.to_owned(),
-            metric: "p50",
-            unit: "µs",
+            metric: "p50".to_owned(),
+            unit: "µs".to_owned(),
             median,
             rounds: vec![median],
             not_compared: None,

@@ -46,7 +46,7 @@ pub(crate) fn goals(report: &Report) -> String {
 pub(crate) fn workload(report: &Report, workload: Workload) -> String {
     let mut out = String::new();
     let rows: Vec<&Row> = report.rows.iter().filter(|row| row.workload == workload).collect();
-    for (metric, unit) in distinct(&rows, |row| (row.metric, row.unit)) {
+    for (metric, unit) in distinct(&rows, |row| (row.metric.as_str(), row.unit.as_str())) {
         let rows: Vec<&Row> = rows.iter().filter(|row| row.metric == metric).copied().collect();
         let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
         table(&mut out, &format!("{metric}{unit}"), &rows);
@@ -133,8 +133,8 @@ mod tests {
             workload: Workload::S1,
             case: case.to_owned(),
             contestant: contestant.to_owned(),
-            metric: "p50",
-            unit: "µs",
+            metric: "p50".to_owned(),
+            unit: "µs".to_owned(),
             median,
             rounds: vec![median],
             not_compared: None,
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_table_has_a_line_for_each_contestant_and_a_column_for_each_case() {
         let mut rows = vec![row("64 B", "raw", 89.0), row("64 B", "ours", 92.34), row("256 B", "ours", 1.0)];
-        rows[1].not_compared = Some("never calls fsync");
+        rows[1].not_compared = Some("never calls fsync".to_owned());
         rows[0].rounds = vec![89.0, 85.5, 1234.0];
         let expected = "\
             | p50, µs | 64 B | 256 B |\n\

@@ -7,7 +7,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 /// Longer than any working contestant takes.
-const LIMIT: Duration = Duration::from_secs(150);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// The contestant that is running, and since when.
 static WATCHED: Mutex<Option<(String, Instant)>> = Mutex::new(None);

@@ -4,10 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::anyhow;
+use serde::Deserialize;
 use serde::Serialize;
 
 /// A workload. The numbers are those of the goals in `docs/benchmarks.md`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Workload {
     S1,
     S2,
@@ -25,6 +26,12 @@ impl Workload {
     pub(crate) const ALL: [Workload; 10] = {
         use Workload::*;
         [S1, S2, S3, S4, S5, S6, S7, S8, S9, S10]
+    };
+
+    /// The order of a run: those that take longest come last, in case the run is ended early.
+    pub(crate) const IN_TURN: [Workload; 10] = {
+        use Workload::*;
+        [S1, S2, S10, S4, S7, S3, S8, S5, S9, S6]
     };
 
     pub(crate) fn title(self) -> &'static str {

@@ -54,6 +54,11 @@ pub(crate) enum ChunkedWal02 {
 
 type Done = SyncSender<io::Result<()>>;
 
+thread_local! {
+    /// A channel for the one flush that a thread waits for at a time.
+    static WAIT: (Done, Receiver<io::Result<()>>) = sync_channel(1);
+}
+
 impl Peer for ChunkedWal02 {
     fn name(&self) -> &'static str {
         match self {
@@ -164,9 +169,10 @@ impl Log for Log02 {
     }
 
     fn sync(&mut self) -> Result<()> {
-        let (done, wait) = sync_channel(1);
-        self.flush(true, Some(done))?;
-        Ok(wait.recv()??)
+        WAIT.with(|(done, wait)| {
+            self.flush(true, Some(done.clone()))?;
+            Ok(wait.recv()??)
+        })
     }
 
     fn prepare_completions(&mut self, count: u64) {
@@ -203,13 +209,14 @@ struct Shared02(Mutex<Log02>);
 
 impl SharedLog for Shared02 {
     fn append_durable(&self) -> Result<()> {
-        let (done, wait) = sync_channel(1);
-        {
-            let mut log = self.0.lock();
-            log.append()?;
-            log.flush(true, Some(done))?;
-        }
-        Ok(wait.recv()??)
+        WAIT.with(|(done, wait)| {
+            {
+                let mut log = self.0.lock();
+                log.append()?;
+                log.flush(true, Some(done.clone()))?;
+            }
+            Ok(wait.recv()??)
+        })
     }
 }
 

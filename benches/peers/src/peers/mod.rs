@@ -9,6 +9,7 @@ mod okaywal;
 mod open_wal;
 pub(crate) mod ours;
 mod raft_engine;
+mod spacetimedb;
 mod sqlite;
 mod wal_db;
 pub(crate) mod walrus;
@@ -31,11 +32,12 @@ pub(crate) fn names() -> Vec<&'static str> {
 /// All of them, in the order of turns and tables.
 pub(crate) fn all() -> Vec<&'static dyn Peer> {
     let mut all: Vec<&'static dyn Peer> = ours::ALL.iter().map(|peer| peer as &dyn Peer).collect();
-    let others: [&'static dyn Peer; 14] = [
+    let others: [&'static dyn Peer; 16] = [
         &chunked_wal_02::ChunkedWal02::Plain,
         &chunked_wal_02::ChunkedWal02::Wait50,
         &okaywal::OkayWal::Plain,
         &okaywal::OkayWal::Checkpoints,
+        &okaywal::OkayWal::SmallEntries,
         &okaywal::OkayWal::Defaults,
         &raft_engine::RaftEngine,
         &open_wal::OpenWal,
@@ -45,6 +47,7 @@ pub(crate) fn all() -> Vec<&'static dyn Peer> {
         &hiqlite_wal::HiqliteWal,
         &walrus::WalrusRust,
         &commitlog::Commitlog,
+        &spacetimedb::Spacetimedb,
         &sqlite::Sqlite,
     ];
     all.extend(others);

@@ -50,7 +50,8 @@ impl Peer for NodedbWal {
     fn open(&self, dir: &Path, setup: &Setup) -> Result<Box<dyn Log>> {
         let mut config = SegmentedWalConfig::new(dir.to_owned());
         config.segment_target_size = setup.chunk_bytes;
-        if *self == NodedbWal::WrittenOnce {
+        // A log that is to be read was written anyhow: the second file is of no use for that, and slow.
+        if *self == NodedbWal::WrittenOnce || !setup.forget {
             config.writer_config.dwb_mode = Some(DwbMode::Off);
         }
         let wal = SegmentedWal::open(config)?;

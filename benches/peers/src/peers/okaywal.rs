@@ -31,12 +31,16 @@ use crate::peer::SharedLog;
 use crate::peer::found;
 use crate::workload::Workload;
 
+const SMALL_ENTRY: u64 = 64 << 10;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OkayWal {
     /// Files of the size of the others' segments, and a large buffer; keeps records where the others do.
     Plain,
     /// S6: checkpoints as it goes, so that little is left to be recovered.
     Checkpoints,
+    /// S4: entries of 64 KiB, each of which is synced, in place of one large entry.
+    SmallEntries,
     /// As it is configured unless told otherwise: files of a MiB, a buffer of 16 KiB, checkpoints.
     Defaults,
 }
@@ -46,6 +50,7 @@ impl Peer for OkayWal {
         match self {
             OkayWal::Plain => "okaywal",
             OkayWal::Checkpoints => "okaywal (with checkpoints)",
+            OkayWal::SmallEntries => "okaywal (entries of 64 KiB)",
             OkayWal::Defaults => "okaywal (defaults)",
         }
     }
@@ -56,6 +61,7 @@ impl Peer for OkayWal {
             (_, S3) => Fit::No("a commit blocks: nothing can be handed over and waited for later"),
             (OkayWal::Plain, _)
             | (OkayWal::Checkpoints, S6)
+            | (OkayWal::SmallEntries, S4)
             | (OkayWal::Defaults, S1 | S2 | S4 | S6 | S10) => Fit::Yes,
             _ => Fit::No(AS_THE_FIRST),
         }
@@ -63,7 +69,8 @@ impl Peer for OkayWal {
 
     fn open(&self, dir: &Path, setup: &Setup) -> Result<Box<dyn Log>> {
         let log = self.open_with(dir, setup, Counting::default())?;
-        Ok(Box::new(OkayLog { log, payload: Vec::new() }))
+        let entry_bytes = if *self == OkayWal::SmallEntries { SMALL_ENTRY } else { u64::MAX };
+        Ok(Box::new(OkayLog { log, payload: Vec::new(), entry_bytes }))
     }
 
     fn replay(&self, dir: &Path, setup: &Setup) -> Result<u64> {
@@ -105,6 +112,8 @@ impl OkayWal {
 struct OkayLog {
     log: WriteAheadLog,
     payload: Vec<u8>,
+    /// The most bytes of an entry that is appended without a sync of its own being asked for.
+    entry_bytes: u64,
 }
 
 impl OkayLog {
@@ -145,7 +154,13 @@ impl Log for OkayLog {
     }
 
     fn append_then_sync(&mut self, count: u64) -> Result<Instant> {
-        self.append_entry(count)
+        let entry = (self.entry_bytes / self.payload.len() as u64).max(1);
+        let mut left = count;
+        while left > entry {
+            self.append_entry(entry)?;
+            left -= entry;
+        }
+        self.append_entry(left)
     }
 
     fn share(self: Box<Self>) -> Box<dyn SharedLog> {

@@ -1,11 +1,13 @@
 //! This crate, in the ways that its users use it.
 
 use std::convert::Infallible;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
 use anyhow::ensure;
+use chunked_wal::BytesPayload;
 use chunked_wal::Callback;
 use chunked_wal::ChunkId;
 use chunked_wal::ChunkedWal;
@@ -13,6 +15,7 @@ use chunked_wal::ClosedReads;
 use chunked_wal::Config;
 use chunked_wal::Error;
 use chunked_wal::Flush;
+use chunked_wal::PayloadRef;
 use chunked_wal::ProgressHandle;
 use chunked_wal::Replay;
 use chunked_wal::Segment;
@@ -38,7 +41,7 @@ use crate::workload::Workload;
 
 /// The ways: the first takes part everywhere, the others where they differ from it.
 pub(crate) const ALL: &[Ours] =
-    &[Ours::Plain, Ours::WaitSynced, Ours::Callbacks, Ours::OwnedBytes, Ours::Mapped];
+    &[Ours::Plain, Ours::WaitSynced, Ours::Callbacks, Ours::OwnedBytes, Ours::SharedBytes, Ours::Mapped];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ours {
@@ -50,6 +53,8 @@ pub(crate) enum Ours {
     Callbacks,
     /// S5: every record is decoded into memory of its own.
     OwnedBytes,
+    /// S5: every record is a slice of the read buffer.
+    SharedBytes,
     /// S7: closed chunks are read from memory maps.
     Mapped,
 }
@@ -61,6 +66,7 @@ impl Peer for Ours {
             Ours::WaitSynced => "ours (wait_synced)",
             Ours::Callbacks => "ours (callbacks)",
             Ours::OwnedBytes => "ours (owned bytes)",
+            Ours::SharedBytes => "ours (shared bytes)",
             Ours::Mapped => "ours, mapped",
         }
     }
@@ -70,7 +76,7 @@ impl Peer for Ours {
             (Ours::Plain, _)
             | (Ours::WaitSynced, Workload::S2)
             | (Ours::Callbacks, Workload::S3)
-            | (Ours::OwnedBytes, Workload::S5)
+            | (Ours::OwnedBytes | Ours::SharedBytes, Workload::S5)
             | (Ours::Mapped, Workload::S7) => Fit::Yes,
             _ => Fit::No(AS_THE_FIRST),
         }
@@ -84,6 +90,7 @@ impl Peer for Ours {
         let mut count = Count::default();
         match self {
             Ours::OwnedBytes => ChunkedWal::<OwnedBytes>::open(config(dir, setup), &mut count)?.close()?,
+            Ours::SharedBytes => ChunkedWal::<SharedBytes>::open(config(dir, setup), &mut count)?.close()?,
             _ => ChunkedWal::<CountedBytes>::open(config(dir, setup), &mut count)?.close()?,
         }
         Ok(count.0)
@@ -200,10 +207,13 @@ impl OurLog {
         self.wal.reader()
     }
 
+    /// Starts a new chunk if the open one is full.
+    pub(crate) fn rotate_if_full(&mut self) -> Result<()> {
+        if self.wal.is_open_chunk_full() { self.rotate() } else { Ok(()) }
+    }
+
     fn append_record(&mut self) -> Result<Segment> {
-        if self.wal.is_open_chunk_full() {
-            self.rotate()?;
-        }
+        self.rotate_if_full()?;
         self.appended += 1;
         Ok(self.wal.append(&self.record)?)
     }
@@ -314,6 +324,25 @@ impl WalTypes for OwnedBytes {
     type Action = Bytes;
     type Checkpoint = u64;
     type Callback = OneMore;
+
+    #[inline]
+    fn decode_action(payload: PayloadRef<'_>) -> io::Result<Bytes> {
+        Ok(Bytes(payload.to_vec()))
+    }
+}
+
+/// The same on the disk; actions are slices of the read buffer.
+struct SharedBytes;
+
+impl WalTypes for SharedBytes {
+    type Action = BytesPayload;
+    type Checkpoint = u64;
+    type Callback = ();
+
+    #[inline]
+    fn decode_action(payload: PayloadRef<'_>) -> io::Result<BytesPayload> {
+        Ok(payload.share().into())
+    }
 }
 
 /// The same on the disk; all of a record's bytes are read, and none kept.

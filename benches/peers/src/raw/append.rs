@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use super::file::FileState;
 use super::file::Ring;
 use super::frame;
 
@@ -26,8 +27,8 @@ pub(crate) struct BufferedWriter {
 }
 
 impl BufferedWriter {
-    pub(crate) fn create(dir: &Path, len: u64, write_back: WriteBack) -> Result<Self> {
-        let ring = Ring::create(&dir.join("file"), len)?;
+    pub(crate) fn create(dir: &Path, len: u64, state: FileState, write_back: WriteBack) -> Result<Self> {
+        let ring = Ring::create_in(&dir.join("file"), len, state)?;
         Ok(BufferedWriter { ring, write_back, buffer: Vec::with_capacity(2 * BUFFER) })
     }
 

@@ -53,8 +53,13 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
+    /// Makes the file, all of whose blocks were written before.
     pub(crate) fn create(path: &Path, len: u64) -> Result<Self> {
-        Ok(Ring { file: create(path, len, FileState::Reused)?, len, next: 0 })
+        Ring::create_in(path, len, FileState::Reused)
+    }
+
+    pub(crate) fn create_in(path: &Path, len: u64, state: FileState) -> Result<Self> {
+        Ok(Ring { file: create(path, len, state)?, len, next: 0 })
     }
 
     /// Has the system start to write the last `len` bytes to the disk, and doesn't wait for that.

@@ -4,13 +4,15 @@
 //! | len: u32 | crc of the payload: u32 | payload |
 //! ```
 
+use super::crc::crc32c;
+
 pub(crate) const HEADER: usize = 8;
 
 /// Appends a frame.
 #[inline]
 pub(crate) fn push(buffer: &mut Vec<u8>, payload: &[u8]) {
     buffer.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-    buffer.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    buffer.extend_from_slice(&crc32c(payload).to_le_bytes());
     buffer.extend_from_slice(payload);
 }
 
@@ -24,7 +26,7 @@ pub(crate) fn walk(bytes: &[u8]) -> (u64, usize) {
         let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         let crc = u32::from_le_bytes([c0, c1, c2, c3]);
         let Some(payload) = body.get(..len) else { break };
-        if len == 0 || crc32fast::hash(payload) != crc {
+        if len == 0 || crc32c(payload) != crc {
             break;
         }
         rest = &body[len..];

@@ -3,6 +3,7 @@
 
 pub(crate) mod append;
 pub(crate) mod completions;
+pub(crate) mod crc;
 pub(crate) mod file;
 pub(crate) mod frame;
 pub(crate) mod group;

@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::Result;
 use anyhow::anyhow;
 
+use super::file::FileState;
 use super::file::Ring;
 use super::frame;
 
@@ -37,8 +38,8 @@ enum Job {
 }
 
 impl Pipeline {
-    pub(crate) fn start(dir: &Path, len: u64) -> Result<Self> {
-        let mut ring = Ring::create(&dir.join("file"), len)?;
+    pub(crate) fn start(dir: &Path, len: u64, state: FileState) -> Result<Self> {
+        let mut ring = Ring::create_in(&dir.join("file"), len, state)?;
         let (jobs, work) = sync_channel(2 * BUFFERS);
         let (emptied, empty) = sync_channel(BUFFERS);
         let (report, synced) = sync_channel(1);
@@ -113,7 +114,7 @@ mod tests {
     #[test]
     fn all_records_are_in_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        let mut pipeline = Pipeline::start(dir.path(), 8 << 20).unwrap();
+        let mut pipeline = Pipeline::start(dir.path(), 8 << 20, FileState::Allocated).unwrap();
         pipeline.append_then_sync(&[7; 1000], 3000).unwrap();
         pipeline.append_then_sync(&[8; 1000], 1000).unwrap();
         let (frames, _) = frame::walk(&std::fs::read(dir.path().join("file")).unwrap());

@@ -1,13 +1,15 @@
-//! This log alone where it is large: many bytes, many chunks, a long time. Each part prints Markdown, one
-//! line for each size or interval, so that it is seen how a cost grows.
+//! This log alone where it is large: many bytes, many chunks, a long time. Each part has tables, one line for
+//! each size or interval, curves, and a sentence on how each cost grows. A part removes its log at its end.
 //!
 //! ```text
 //! peers scale                                            30 GB, 1,000,000 chunks, ten minutes
 //! peers scale --only long,chunks --bytes 2G --chunks 10000
+//! peers scale --only steady --write-docs                 and writes that part's section of docs/benchmarks.md
 //! ```
 
 mod chunks;
 mod long;
+mod outcome;
 mod steady;
 
 use std::fs;
@@ -18,10 +20,20 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use anyhow::Result;
+use anyhow::ensure;
 use clap::Args;
 use clap::ValueEnum;
+use outcome::Outcome;
+use outcome::Table;
 
+use crate::DOCS;
+use crate::child::Task;
+use crate::child::What;
 use crate::machine::Machine;
+use crate::peer::Peer as _;
+use crate::peer::Setup;
+use crate::peers::ours::Ours;
+use crate::results;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -33,6 +45,15 @@ pub(crate) struct Options {
     /// put there at the end.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/logs"))]
     dir: PathBuf,
+
+    /// A directory for the results of each part: `scale-PART.json` and its curves, `scale-PART.svg`.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/results"))]
+    out: PathBuf,
+
+    /// Writes each part into its section of docs/benchmarks.md, and its JSON and curves into
+    /// docs/benchmarks/.
+    #[arg(long)]
+    write_docs: bool,
 
     /// Bytes of the long log, like 30G. The disk needs room for a tenth more.
     #[arg(long, default_value = "30G", value_parser = size)]
@@ -73,24 +94,59 @@ enum Part {
     Steady,
 }
 
+/// What a part has found.
+struct Measured {
+    title: String,
+    tables: Vec<Table>,
+    sentences: Vec<String>,
+    curves: Table,
+}
+
 pub(crate) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&options.dir).with_context(|| format!("make {}", options.dir.display()))?;
     let dir = tempfile::Builder::new().prefix("scale-").tempdir_in(&options.dir)?;
-    let Machine { cpu, cores, memory_mib, kernel, filesystem, date } = Machine::of(dir.path())?;
-    println!(
-        "{date}: {cpu}, {cores} cores, {memory_mib} MiB of memory, Linux {kernel}, the log on {filesystem}.\n"
-    );
-    let runs = |part| options.only.is_empty() || options.only.contains(&part);
-    if runs(Part::Long) {
-        long::run(options, &dir.path().join("long"))?;
-    }
-    if runs(Part::Chunks) {
-        chunks::run(options, &dir.path().join("chunks"))?;
-    }
-    if runs(Part::Steady) {
-        steady::run(options, &dir.path().join("steady"))?;
+    let machine = Machine::of(dir.path())?;
+    for (part, name) in [(Part::Long, "long"), (Part::Chunks, "chunks"), (Part::Steady, "steady")] {
+        if !options.only.is_empty() && !options.only.contains(&part) {
+            continue;
+        }
+        let (measured, time) = timed(|| measure(part, options, &dir.path().join(name)))?;
+        let Measured { title, tables, sentences, curves } = measured;
+        let (part, command, machine) =
+            (name.to_owned(), results::command(std::env::args().skip(1)), machine.clone());
+        let outcome = Outcome { part, title, command, machine, tables, sentences, curves };
+        outcome.save(&options.out)?;
+        if options.write_docs {
+            outcome.write_docs(Path::new(DOCS))?;
+        }
+        eprintln!("{name}: {:.0} s in all", time.as_secs_f64());
     }
     Ok(())
+}
+
+fn measure(part: Part, options: &Options, dir: &Path) -> Result<Measured> {
+    match part {
+        Part::Long => {
+            let free = rustix::fs::statvfs(&options.dir)?;
+            let free = free.f_bavail * free.f_frsize;
+            let needed = options.bytes / 10 * 11;
+            ensure!(needed <= free, "{} MiB needed, and {} free: see --bytes", mib(needed), mib(free));
+            long::run(options, dir)
+        }
+        Part::Chunks => chunks::run(options, dir),
+        Part::Steady => steady::run(options, dir),
+    }
+}
+
+/// Opens the log in a process of its own; returns the memory that takes, and the open files.
+fn opened_in_a_process(dir: &Path, setup: &Setup) -> Result<(u64, u64)> {
+    if cfg!(test) {
+        // A test is no program that could run itself as a child.
+        return Ok((0, 0));
+    }
+    let (peer, dir, setup) = (Ours::Plain.name().to_owned(), dir.to_owned(), setup.clone());
+    let measured = Task { what: What::Open, peer, dir, setup }.run()?;
+    Ok((measured["bytes"] as u64, measured["files"] as u64))
 }
 
 /// Bytes, with one of K, M and G for a power of 1024.
@@ -148,20 +204,27 @@ mod tests {
     }
 
     #[test]
-    fn a_small_log_and_a_short_time_work() {
+    fn small_parts_work() {
         let dir = tempfile::tempdir().unwrap();
         let options = Options {
             only: Vec::new(),
             dir: dir.path().to_owned(),
+            out: dir.path().to_owned(),
+            write_docs: false,
             bytes: 4 << 20,
             record: 256,
             chunk: 1 << 20,
             chunks: 200,
-            seconds: 1,
+            seconds: 2,
             interval: 1,
             threads: 4,
         };
-        long::append_and_measure(&options, &dir.path().join("long")).unwrap();
-        steady::run(&options, &dir.path().join("steady")).unwrap();
+        for (part, name) in [(Part::Long, "long"), (Part::Chunks, "chunks"), (Part::Steady, "steady")] {
+            let measured = measure(part, &options, &dir.path().join(name)).unwrap();
+            assert!(!measured.curves.rows.is_empty(), "{name}");
+            assert!(!dir.path().join(name).exists(), "{name} left its log");
+        }
+        let too_large = Options { bytes: u64::MAX / 2, ..options };
+        assert!(measure(Part::Long, &too_large, dir.path()).is_err());
     }
 }

@@ -12,9 +12,12 @@ use anyhow::Result;
 use anyhow::anyhow;
 use parking_lot::Mutex;
 
+use super::Measured;
 use super::Options;
 use super::disk_use;
 use super::mib;
+use super::outcome::Table;
+use super::outcome::shown;
 use crate::memory;
 use crate::peer::Log;
 use crate::peer::Setup;
@@ -24,7 +27,6 @@ use crate::peers::ours::Ours;
 use crate::peers::ours::Reader;
 use crate::stats::median;
 use crate::stats::quantile;
-use crate::table::number;
 
 /// What the threads report, and when they are to end.
 #[derive(Debug, Default)]
@@ -32,18 +34,26 @@ struct Shared {
     stop: AtomicBool,
     /// Latencies since the last line, in µs; a list for each thread.
     latencies: Vec<Mutex<Vec<f64>>>,
-    /// Records read, and how often the reader was overtaken by the removal and started over.
+    /// Since the last line: records read, and how often the removal overtook the reader, which then started
+    /// over.
     read: AtomicU64,
     overtaken: AtomicU64,
 }
 
-/// The metrics of a line.
-const METRICS: [&str; 6] = ["rate, k/s", "p50, µs", "p99.9, µs", "memory, MiB", "disk, MiB", "read, k/s"];
+/// The columns of a line.
+const COLUMNS: [&str; 8] = [
+    "s",
+    "rate, k/s",
+    "p50, µs",
+    "p99.9, µs",
+    "memory, MiB",
+    "disk, MiB",
+    "read, k/s",
+    "reader overtaken by the removal",
+];
 
-pub(super) fn run(options: &Options, dir: &Path) -> Result<()> {
+pub(super) fn run(options: &Options, dir: &Path) -> Result<Measured> {
     std::fs::create_dir_all(dir)?;
-    println!("## {} s at full rate, {} threads\n", options.seconds, options.threads);
-    println!("| s | {} |\n| ---: |{}", METRICS.join(" | "), " ---: |".repeat(METRICS.len()));
     let mut log = Box::new(Ours::Plain.open_own(dir, &Setup::forgetting(options.chunk))?);
     log.set_payload(&payload(options.record as usize));
     let reader = log.reader();
@@ -64,19 +74,45 @@ pub(super) fn run(options: &Options, dir: &Path) -> Result<()> {
         }
         lines
     })?;
-    println!("\n| median of | {} |\n| --- |{}", METRICS.join(" | "), " ---: |".repeat(METRICS.len()));
-    let quarter = lines.len().div_ceil(4);
-    for (name, part) in
-        [("the first quarter", &lines[..quarter]), ("the last quarter", &lines[lines.len() - quarter..])]
-    {
-        let medians: Vec<String> = (0..METRICS.len())
-            .map(|i| number(median(&part.iter().map(|line| line[i]).collect::<Vec<_>>())))
-            .collect();
-        println!("| {name} | {} |", medians.join(" | "));
-    }
-    println!("\nThe removal overtook the reader {} times.\n", shared.overtaken.load(Relaxed));
     drop((reader, log));
-    Ok(std::fs::remove_dir_all(dir)?)
+    std::fs::remove_dir_all(dir)?;
+    let quarters = quarters(&lines);
+    let sentences = sentences(&quarters);
+    let title = format!(
+        "{} s at full rate: {} threads, chunks of {} MiB that are removed, a reader",
+        options.seconds,
+        options.threads,
+        shown(mib(options.chunk)),
+    );
+    Ok(Measured { title, tables: vec![quarters], sentences, curves: lines })
+}
+
+/// The medians of each quarter of the time.
+fn quarters(lines: &Table) -> Table {
+    let mut quarters = Table::new(&COLUMNS);
+    "quarter".clone_into(&mut quarters.columns[0]);
+    for (i, lines) in lines.rows.chunks(lines.rows.len().div_ceil(4).max(1)).enumerate() {
+        let median_of = |column: usize| median(&lines.iter().map(|line| line[column]).collect::<Vec<_>>());
+        let medians = (1..COLUMNS.len()).map(median_of);
+        quarters.rows.push(std::iter::once((i + 1) as f64).chain(medians).collect());
+    }
+    quarters
+}
+
+fn sentences(quarters: &Table) -> Vec<String> {
+    let change = |what: &str, column: usize, unit: &str| {
+        let [first, last] = quarters.ends(column);
+        let values = quarters.column(column);
+        let change = values.last().zip(values.first()).map_or(f64::NAN, |(last, first)| last / first - 1.0);
+        let change = change * 100.0;
+        format!("{what}: {first} {unit} in the first quarter, {last} {unit} in the last ({change:+.0} %).")
+    };
+    vec![
+        change("Rate, which is not to depend on the time", 1, "k/s"),
+        change("p99.9, likewise", 3, "µs"),
+        change("Memory of the process, O(chunks kept) and not O(records)", 4, "MiB"),
+        change("Disk, likewise", 5, "MiB"),
+    ]
 }
 
 fn commit(log: &dyn SharedLog, latencies: &Mutex<Vec<f64>>, stop: &AtomicBool) -> Result<()> {
@@ -109,10 +145,11 @@ fn follow(reader: &Reader, shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// Prints a line for each interval; returns their metrics.
-fn report(options: &Options, dir: &Path, shared: &Shared) -> Result<Vec<[f64; METRICS.len()]>> {
+/// Prints a line for each interval; returns them.
+fn report(options: &Options, dir: &Path, shared: &Shared) -> Result<Table> {
+    let mut lines = Table::new(&COLUMNS);
+    println!("{}", lines.markdown().trim_end());
     let started = Instant::now();
-    let mut lines = Vec::new();
     let mut before = started;
     while started.elapsed() < Duration::from_secs(options.seconds) {
         std::thread::sleep(Duration::from_secs(options.interval));
@@ -121,16 +158,19 @@ fn report(options: &Options, dir: &Path, shared: &Shared) -> Result<Vec<[f64; ME
         let elapsed = before.elapsed().as_secs_f64();
         before = Instant::now();
         latencies.sort_by(f64::total_cmp);
-        let line = [
+        let line = vec![
+            started.elapsed().as_secs_f64().round(),
             latencies.len() as f64 / elapsed / 1e3,
             quantile(&latencies, 0.5),
             quantile(&latencies, 0.999),
             mib(memory::resident()?),
             mib(disk_use(dir)?.0),
             shared.read.swap(0, Relaxed) as f64 / elapsed / 1e3,
+            shared.overtaken.swap(0, Relaxed) as f64,
         ];
-        println!("| {} | {} |", started.elapsed().as_secs(), line.map(number).join(" | "));
-        lines.push(line);
+        let cells: Vec<String> = line.iter().map(|value| shown(*value)).collect();
+        println!("| {} |", cells.join(" | "));
+        lines.rows.push(line);
     }
     Ok(lines)
 }

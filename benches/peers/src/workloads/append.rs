@@ -16,6 +16,7 @@ use crate::peer::Setup;
 use crate::peer::payload;
 use crate::raw::append::BufferedWriter;
 use crate::raw::append::WriteBack;
+use crate::raw::file::FileState;
 use crate::raw::pipeline::Pipeline;
 use crate::workload::Workload;
 
@@ -32,13 +33,14 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
             ("raw copy + CRC + write, early write-back", WriteBack::Early),
         ] {
             contest.enter(name, |dir| {
-                let mut file = BufferedWriter::create(dir, 2 * scale.append_bytes, write_back)?;
+                let mut file =
+                    BufferedWriter::create(dir, 2 * scale.append_bytes, FileState::Reused, write_back)?;
                 let payload = payload.clone();
                 Ok(Box::new(move || measure(most, || file.append_then_sync(&payload, most))))
             });
         }
         contest.enter("raw, two threads, early write-back", |dir| {
-            let mut pipeline = Pipeline::start(dir, 2 * scale.append_bytes)?;
+            let mut pipeline = Pipeline::start(dir, 2 * scale.append_bytes, FileState::Reused)?;
             let payload = payload.clone();
             Ok(Box::new(move || measure(most, || pipeline.append_then_sync(&payload, most))))
         });

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::peer::Setup;
 use crate::peer::payload;
 use crate::raw::completions::Handover;
+use crate::raw::file::FileState;
 use crate::raw::pipeline::Pipeline;
 use crate::workload::Workload;
 
@@ -29,7 +30,7 @@ pub(crate) fn run(context: &Context, report: &mut Report) {
             Ok(Box::new(move || rate(scale.completions, |count| handover.append(&payload, count))))
         });
         contest.enter("raw handover by the MiB, early write-back", |dir| {
-            let mut pipeline = Pipeline::start(dir, scale.chunk_bytes)?;
+            let mut pipeline = Pipeline::start(dir, scale.chunk_bytes, FileState::Reused)?;
             let payload = payload.clone();
             Ok(Box::new(move || {
                 rate(scale.completions, |count| pipeline.append_then_sync(&payload, count).map(drop))
