@@ -3,6 +3,7 @@ mod blob;
 #[path = "../common/mod.rs"]
 mod common;
 mod embedded;
+mod fixtures;
 mod lz4;
 mod metrics;
 mod monitor;

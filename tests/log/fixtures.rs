@@ -6,17 +6,20 @@
 //! ```
 //!
 //! A fixture is never written again: a version that can't read one can't read the data of its users. New ones are
-//! added by `cargo test --all-features --test log fixtures -- --ignored`, which writes those that are missing.
+//! added by `cargo test --all-features --test log fixtures -- --ignored`, which writes those that are missing; their
+//! checksums go into `tests/fixtures/v1.crc32c`. `tests/features/fixtures.rs` has those of regions and blob stores.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chunked_wal::storage::MemoryStorage;
+use chunked_wal::snapshot::Restored;
+use chunked_wal::storage::{MemoryStorage, OpKind, Storage};
 use chunked_wal::{Config, Error, Flush, Replay, WalRecord};
 
-use crate::common::{Disk, List, Wal};
+use crate::common::{Disk, Gate, List, Wal, crc32c, open_counted};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
@@ -56,6 +59,33 @@ fn dump(config: &Config) -> String {
     };
     Wal::dump_records(config, &lock, visit).unwrap();
     lines
+}
+
+/// The checksum and the path of each file below a directory, a line each.
+fn checksums(dir: &Path, lines: &mut Vec<String>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            checksums(&path, lines);
+        } else {
+            let name = path.strip_prefix(root()).unwrap().display();
+            lines.push(format!("{:08x} {name}", crc32c(&[&fs::read(&path).unwrap()])));
+        }
+    }
+}
+
+#[test]
+fn no_fixture_has_changed() {
+    let listed = fs::read_to_string(root().with_extension("crc32c")).unwrap();
+    let listed: BTreeSet<&str> = listed.lines().collect();
+    let mut found = Vec::new();
+    checksums(&root(), &mut found);
+    let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+    let lost: Vec<_> = listed.difference(&found).collect();
+    assert!(lost.is_empty(), "files that have changed or are missing: {lost:#?}");
+    let new: Vec<_> = found.difference(&listed).collect();
+    assert!(new.is_empty(), "files that aren't in the list: {new:#?}");
+    assert!(found.len() > 30, "they are {}", found.len());
 }
 
 fn open(config: &Config, replay: Replay) -> (Wal, List) {
@@ -181,6 +211,46 @@ fn a_log_of_version_1_with_and_without_lz4() {
     assert!(matches!(found[..], [(0, 1..), (2.., 2..), (0, 1..), (2.., 2..)]), "{found:?}");
 }
 
+#[test]
+fn a_log_of_version_1_whose_newest_chunk_has_lost_its_name() {
+    reads_for_ever("unnamed");
+}
+
+/// A disk in memory with the files of a log and its snapshots.
+fn disk_with_snapshots(name: &str) -> MemoryStorage {
+    let disk = MemoryStorage::default();
+    for part in ["log", "snapshots"] {
+        disk.create_dir(&Path::new("/db").join(part)).unwrap();
+        for entry in fs::read_dir(root().join(name).join(part)).unwrap() {
+            let path = entry.unwrap().path();
+            let to = Path::new("/db").join(part).join(path.file_name().unwrap());
+            disk.write_file(to, &fs::read(path).unwrap()).unwrap();
+        }
+    }
+    disk
+}
+
+#[test]
+fn snapshots_of_version_1() {
+    for damaged in [false, true] {
+        let disk = disk_with_snapshots("snapshots");
+        let newest = disk.files("/db/snapshots").pop().unwrap();
+        if damaged {
+            disk.flip_bit(format!("/db/snapshots/{newest}"), 60 * 8).unwrap();
+        }
+        let Restored { mut log, state: mut all, snapshots, damaged: found, loaded, .. } =
+            open_counted(&disk).unwrap();
+        assert_eq!(all.numbers, (0..25).collect::<Vec<_>>());
+        assert_eq!((all.applied, found.len()), if damaged { (15, 1) } else { (5, 0) });
+        assert!(loaded.is_some());
+        // This version continues the log and its snapshots.
+        all.go_on(&mut log);
+        snapshots.take(&mut log, &all, |file| all.write(file)).unwrap();
+        log.close().unwrap();
+        assert_eq!(open_counted(&disk).unwrap().state.numbers.len(), 26);
+    }
+}
+
 /// Writes what a disk in memory holds, if the fixture isn't there yet.
 fn write_fixture(name: &str, disk: &MemoryStorage) {
     let dir = root().join(name);
@@ -189,8 +259,8 @@ fn write_fixture(name: &str, disk: &MemoryStorage) {
     }
     fs::create_dir_all(&dir).unwrap();
     for (path, bytes) in disk.snapshot() {
-        let is_chunk = path.extension().is_some_and(|extension| extension == "wal");
-        if is_chunk {
+        // A spare that starts like a chunk is one that has lost its name.
+        if path.extension().is_some_and(|extension| extension == "wal") || bytes.starts_with(b"CHNKWAL") {
             fs::write(dir.join(path.file_name().unwrap()), bytes).unwrap();
         }
     }
@@ -259,9 +329,52 @@ fn write_fixtures_that_are_missing() {
     write_fixture("reused", &disk.storage);
 
     write_fixture("batches", &torn_batch());
+    write_fixture("unnamed", &unnamed());
+    write_snapshots();
 
     #[cfg(feature = "lz4")]
     write_fixture("lz4", &half_compressed().storage);
+}
+
+/// A log of two chunks, after a power loss before the second one's name was durable.
+fn unnamed() -> MemoryStorage {
+    let disk = Disk::default();
+    let (mut wal, mut list) = disk.open();
+    words(&mut wal, &mut list, 0..10);
+    wal.sync().unwrap();
+    wal.wait_idle().unwrap();
+    wal.close_open_chunk(&list).unwrap();
+    let directory = Gate::new(&disk.storage, |op| op.kind == OpKind::SyncDir);
+    words(&mut wal, &mut list, 10..20);
+    wal.sync().unwrap();
+    let after = disk.storage.crash(0);
+    directory.open();
+    assert!(after.read_file(disk.config.chunk_path(wal.open_chunk_id())).is_none());
+    after
+}
+
+/// Two snapshots and the log from the first one on.
+fn write_snapshots() {
+    if root().join("snapshots").exists() {
+        return;
+    }
+    let disk = MemoryStorage::default();
+    let Restored { mut log, state: mut all, snapshots, .. } = open_counted(&disk).unwrap();
+    for count in [10, 10, 5] {
+        (0..count).for_each(|_| all.go_on(&mut log));
+        if count == 10 {
+            snapshots.take(&mut log, &all, |file| all.write(file)).unwrap();
+        }
+    }
+    log.close().unwrap();
+    for (path, bytes) in disk.snapshot() {
+        let is_kept = path.extension().is_some_and(|extension| extension == "wal" || extension == "snap");
+        if is_kept {
+            let to = root().join("snapshots").join(path.strip_prefix("/db").unwrap());
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::write(to, bytes).unwrap();
+        }
+    }
 }
 
 /// A log with batches in two chunks, and part of one at its end.

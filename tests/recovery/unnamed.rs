@@ -1,26 +1,10 @@
 //! A chunk that has lost its name, with damage beside it: what was acknowledged is found, or the open fails.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
-
 use chunked_wal::storage::{Fault, FaultHow, OpKind, UnreadableSectors};
 use chunked_wal::{Damage, Error, Proof, raw};
 
 use crate::common::*;
-
-/// From now on a sync of a directory waits until the flag is cleared.
-fn hold_directory_syncs(disk: &Disk) -> Arc<AtomicBool> {
-    let hold = Arc::new(AtomicBool::new(true));
-    let held = hold.clone();
-    disk.storage.on_operation(move |op| {
-        while op.kind == OpKind::SyncDir && held.load(SeqCst) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    });
-    hold
-}
 
 /// A disk after a power loss that took the newest chunk's name back, and the words that were acknowledged.
 fn nameless() -> (Disk, Vec<String>) {
@@ -32,11 +16,11 @@ fn nameless() -> (Disk, Vec<String>) {
     wal.sync().unwrap();
     wal.wait_idle().unwrap();
     wal.close_open_chunk(&list).unwrap();
-    let hold = hold_directory_syncs(&disk);
+    let directory = Gate::new(&disk.storage, |op| op.kind == OpKind::SyncDir);
     wal.append_and_apply("acknowledged".to_string(), &mut list).unwrap();
     wal.sync().unwrap();
     let after = disk.on(disk.storage.crash(0));
-    hold.store(false, SeqCst);
+    directory.open();
     drop(wal);
     assert!(file(&after, "spare-").is_some());
     (after, list.words)
@@ -236,7 +220,7 @@ fn an_unreadable_sector_after_the_head_is_cut_on_request() {
     wal.sync().unwrap();
     wal.wait_idle().unwrap();
     wal.close_open_chunk(&list).unwrap();
-    let hold = hold_directory_syncs(&disk);
+    let directory = Gate::new(&disk.storage, |op| op.kind == OpKind::SyncDir);
     wal.append_and_apply("acknowledged".repeat(80), &mut list).unwrap();
     wal.sync().unwrap();
     let durable = list.words.clone();
@@ -263,6 +247,6 @@ fn an_unreadable_sector_after_the_head_is_cut_on_request() {
         assert_eq!(after.open().1.words, kept.words);
         cut += 1;
     }
-    hold.store(false, SeqCst);
+    directory.open();
     assert!(cut > 2, "{cut}");
 }
