@@ -189,6 +189,8 @@ impl<W: WalTypes> HandOver<W> {
             return false;
         }
         self.shared.queue.wait_done();
+        // They may wait for its end.
+        self.worker.lock().complete_rotation();
         self.shared.housekeeper.wait_removals();
         true
     }

@@ -17,11 +17,12 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::worker::no_chunk;
 use super::{ChunkBeginning, Rotation, Spare, Worker};
-use crate::chunk::{ChunkWriter, Cut};
+use crate::chunk::{ChunkFile, ChunkWriter, Cut};
 use crate::error::{Error, Result};
 use crate::format::Seal;
 use crate::panics::report;
@@ -33,6 +34,9 @@ pub(crate) struct Unnamed {
     path: PathBuf,
     /// The cut of its predecessor, if that was open.
     cut: Option<Cut>,
+    /// Removals that were asked for since the rotation. They wait for the chunk's name, so that a rotation, a removal
+    /// and a commit after them need no sync more than a rotation and a commit.
+    pub(super) removals: Vec<Arc<ChunkFile>>,
 }
 
 impl<W: WalTypes> Worker<W> {
@@ -77,7 +81,7 @@ impl<W: WalTypes> Worker<W> {
             chunk.write(head.bytes(), head.start)?;
         }
         self.chunk = Some(chunk);
-        self.unnamed = Some(Unnamed { path, cut });
+        self.unnamed = Some(Unnamed { path, cut, removals: Vec::new() });
         self.predecessor = checkpoint;
         if let Some(head) = head {
             self.shared.metrics.write_bytes.fetch_add(head.end() - head.start, Relaxed);
@@ -92,7 +96,7 @@ impl<W: WalTypes> Worker<W> {
         let chunk = self.chunk.as_mut().ok_or_else(|| no_chunk(&self.dir))?;
         chunk.sync()?;
         // The final name proves that header and first frame are durable.
-        let Some(Unnamed { path, cut }) = self.unnamed.take() else { return Ok(()) };
+        let Some(Unnamed { path, cut, removals }) = self.unnamed.take() else { return Ok(()) };
         let spare = chunk.path().to_owned();
         // Waits for a removal's sync of the directory, if one is under way.
         let naming = self.shared.housekeeper.naming();
@@ -104,6 +108,9 @@ impl<W: WalTypes> Worker<W> {
             report(|| log::info!("began {}", chunk.id()));
         }
         self.shared.housekeeper.finish_rotation(cut);
+        if !removals.is_empty() {
+            self.shared.housekeeper.remove(removals);
+        }
         Ok(())
     }
 

@@ -242,10 +242,10 @@ impl<W: WalTypes> Worker<W> {
                     self.rotate(*rotation)?;
                     self.release(bytes);
                 }
-                Request::Remove(chunks) => {
-                    self.name_open_chunk()?;
-                    self.shared.housekeeper.remove(chunks);
-                }
+                Request::Remove(chunks) => match &mut self.unnamed {
+                    Some(unnamed) => unnamed.removals.extend(chunks),
+                    None => self.shared.housekeeper.remove(chunks),
+                },
                 Request::Flush(_) => {}
             }
         }

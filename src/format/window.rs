@@ -6,6 +6,8 @@
 //!
 //! - It holds at most `size` bytes, or as many as one request needs if that is more; a request never
 //!   reaches beyond `len`, so a length in the file can't make it grow past the file.
+//! - The first reads are smaller, and each is twice as large as the one before: a log that was closed after few
+//!   records is opened without a large buffer, and without caching space that was never written.
 //! - A read that fails leaves it usable: it holds nothing then.
 //! - Bytes that a payload still uses are not overwritten: the next read takes new [`Memory`].
 
@@ -17,6 +19,9 @@ use super::{FRAME_HEADER_LEN, FrameHeader, Memory, Owner, ReadAt, array_at, read
 /// Smaller buffers would only be slow.
 const SIZE_MIN: usize = 64;
 
+/// Bytes of the first read, if the window may hold as many.
+const FIRST_READ: usize = 64 << 10;
+
 /// Holes are no smaller, as a rule.
 const HOLE_MIN: u64 = 4096;
 
@@ -25,6 +30,8 @@ pub(crate) struct Window<R> {
     /// Where the file ends, as far as this window is concerned.
     len: u64,
     size: usize,
+    /// Bytes of the next read, at least.
+    next_read: usize,
     memory: Memory,
     /// The file position of the memory's first byte, and how many bytes of the memory are of the file.
     start: u64,
@@ -34,7 +41,9 @@ pub(crate) struct Window<R> {
 impl<R: ReadAt> Window<R> {
     /// A window over the first `len` bytes of `source`.
     pub(crate) fn new(source: R, len: u64, size: usize) -> Self {
-        Self { source, len, size: size.max(SIZE_MIN), memory: Memory::default(), start: 0, filled: 0 }
+        let size = size.max(SIZE_MIN);
+        let next_read = size.min(FIRST_READ);
+        Self { source, len, size, next_read, memory: Memory::default(), start: 0, filled: 0 }
     }
 
     pub(super) fn source(&self) -> &R {
@@ -134,7 +143,8 @@ impl<R: ReadAt> Window<R> {
     /// Moves the window to `position` and fills it, with at least `n` bytes.
     fn slide(&mut self, position: u64, n: usize) -> io::Result<()> {
         let kept = self.filled - self.held(position).len()..self.filled;
-        let want = self.rest(position).min(self.size.max(n) as u64) as usize;
+        let want = self.rest(position).min(self.next_read.max(n) as u64) as usize;
+        self.next_read = self.next_read.saturating_mul(2).min(self.size);
         debug_assert!(kept.len() < n && n <= want, "{n} bytes at {position} asked of a file of {}", self.len);
         let read_from = position + kept.len() as u64;
         // Until they are read.

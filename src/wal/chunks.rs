@@ -233,8 +233,9 @@ impl<W: WalTypes> ChunkedWal<W> {
 
     /// Removes drained chunks from the disk. `chunk_ids` has the oldest drained chunks without a gap, in any order.
     ///
-    /// First makes everything appended durable, because a record may be the reason for the removal. The removal
-    /// follows in the background, oldest first; a crash may leave some of the newest of these chunks.
+    /// Everything appended becomes durable first, because a record may be the reason for the removal; directly after a
+    /// rotation, this waits for the next flush, or a few milliseconds. The removal follows in the background, oldest
+    /// first; a crash may leave some of the newest of these chunks.
     /// [`wait_idle`](Self::wait_idle) waits for the removal and returns its error. A [pinned
     /// reader](Self::pinned_reader) puts off the removal of a chunk that it may read, and of all later chunks, until it
     /// is dropped; this call and `wait_idle` don't wait for that. Blocks while the queue is full.
@@ -256,7 +257,10 @@ impl<W: WalTypes> ChunkedWal<W> {
         if ids.is_empty() {
             return Ok(());
         }
-        self.hand_over.ask(self.end(), Flush::Sync, 0, "remove_chunks")?;
+        // Of a chunk with nothing but its head, the worker knows whether it is durable.
+        if self.head.open().is_none_or(|open| open.records() > 1) {
+            self.hand_over.ask(self.end(), Flush::Sync, 0, "remove_chunks")?;
+        }
         self.hand_over.wait_for_room(0, "remove_chunks")?;
         let files = self.drained.drain(..ids.len()).collect();
         self.hand_over.remove(files).map_err(|(files, error)| {

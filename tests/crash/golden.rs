@@ -399,6 +399,41 @@ fn rotation_syncs_seals_and_only_then_names_the_next() {
 }
 
 #[test]
+fn a_removal_after_a_rotation_waits_for_the_sync_of_the_next_commit() {
+    let disk = Disk::default();
+    let (mut wal, list) = log_of_chunks(&disk, 2, 1);
+    let oldest = disk.config.chunk_path(ChunkId(0));
+    disk.storage.record(true);
+    // The worker is held until all is handed over.
+    let gate = Gate::new(&disk.storage, |op| op.kind == OpKind::Sync);
+    wal.close_open_chunk(&list).unwrap();
+    let mut left = 1;
+    let drained = wal.drain_closed_chunks_while(|_| std::mem::take(&mut left) == 1);
+    wal.remove_chunks(drained).unwrap();
+    wal.append(&action("first")).unwrap();
+    let committed = wal.flush_ticket(Flush::Sync).unwrap();
+    gate.wait_for(1);
+    gate.open();
+    committed.wait().unwrap();
+    wal.wait_idle().unwrap();
+    let log: Vec<_> = disk.storage.take_log().iter().map(|line| short(line)).collect();
+    let syncs: Vec<_> = log.iter().filter(|line| line.starts_with("sync ") && *line != "sync dir").collect();
+    assert_eq!(syncs, ["sync r-112", "sync spare-*"], "{log:#?}");
+    assert!(disk.storage.read_file(&oldest).is_none());
+
+    // Without a commit it waits a few milliseconds, or for `wait_idle`.
+    wal.close_open_chunk(&list).unwrap();
+    let drained = wal.drain_closed_chunks_while(|_| true);
+    assert_eq!(drained.len(), 2);
+    let newest = disk.config.chunk_path(drained[1]);
+    wal.remove_chunks(drained).unwrap();
+    while disk.storage.read_file(&newest).is_some() {
+        std::thread::yield_now();
+    }
+    wal.close().unwrap();
+}
+
+#[test]
 fn a_chunk_half_full_has_the_next_file_made() {
     let disk = Disk::default();
     let (mut wal, list) = log_of_chunks(&disk, 1, 1);

@@ -151,10 +151,12 @@ fn report(options: &Options, dir: &Path, shared: &Shared) -> Result<Table> {
     println!("{}", lines.markdown().trim_end());
     let started = Instant::now();
     let mut before = started;
+    // This and the threads' own keep their memory, which would look like the log's otherwise.
+    let mut latencies: Vec<f64> = Vec::new();
     while started.elapsed() < Duration::from_secs(options.seconds) {
         std::thread::sleep(Duration::from_secs(options.interval));
-        let mut latencies: Vec<f64> =
-            shared.latencies.iter().flat_map(|of_one| std::mem::take(&mut *of_one.lock())).collect();
+        latencies.clear();
+        shared.latencies.iter().for_each(|of_one| latencies.append(&mut of_one.lock()));
         let elapsed = before.elapsed().as_secs_f64();
         before = Instant::now();
         latencies.sort_by(f64::total_cmp);
