@@ -1,7 +1,7 @@
 //! The same workloads on this crate, on other logs and on raw system calls.
 //!
 //! ```text
-//! cargo run --release --manifest-path benches/peers/Cargo.toml              everything, an hour
+//! cargo run --release --manifest-path benches/peers/Cargo.toml              everything, 17 minutes
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --quick   some minutes
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- docs RESULTS.json… what runs have saved
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- compare OLD.json NEW.json
