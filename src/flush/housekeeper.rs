@@ -294,9 +294,10 @@ impl Housekeeper {
                     if MutexGuard::unlocked(&mut state, || catch(|| self.work(job))).is_none() {
                         state.fail(self.panicked(&self.config.dir));
                     }
+                    // Before the job counts as done, so that after `wait_idle` no task is woken for it.
+                    MutexGuard::unlocked(&mut state, || self.config.positions.wake_room_tasks());
                     (state.busy, state.zeroing) = (false, false);
                     self.changed.notify_all();
-                    MutexGuard::unlocked(&mut state, || self.config.positions.wake_room_tasks());
                 }
                 None if state.closed && state.pinned_removals() == 0 => return,
                 None => {
