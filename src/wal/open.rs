@@ -135,6 +135,11 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
+    /// Returns the settings of the log.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Uses a lock that is already held, from [`acquire_lock`](Self::acquire_lock).
     pub fn lock(mut self, lock: WalLock) -> Self {
         self.lock = Some(lock);

@@ -10,13 +10,13 @@
 
 #[allow(dead_code, reason = "only the types of the log are needed here")]
 #[path = "raft-kv/types.rs"]
-mod types;
+pub(crate) mod types;
 
 use std::process::ExitCode;
 
 use chunked_wal::tools::Tool;
 use chunked_wal_openraft::RaftWal;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     Tool::with_json::<RaftWal<types::Kv>>().main()
 }

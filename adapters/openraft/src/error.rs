@@ -1,31 +1,10 @@
-//! What can go wrong: [`OpenError`] while opening, openraft's `StorageError` after that.
+//! Errors of the log as openraft's `StorageError`.
 
 use chunked_wal::Error;
-use openraft::{AnyError, ErrorSubject, ErrorVerb, NodeId, StorageError, StorageIOError};
-
-/// Why a [`LogStore`](crate::LogStore) could not be opened. The files are unchanged, except that a torn
-/// tail may have been cut off.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The log could not be opened, or its records don't fit together.
-    #[error(transparent)]
-    Wal(#[from] Error),
-
-    /// The log is sound, but starts after the first entry that it should have: its oldest chunks are
-    /// missing.
-    #[error(
-        "the log should have entries {first} to {last}, but the first {missing} are missing: its oldest chunk files are gone; restore them from a copy, or let the node join again with an empty directory and a new id"
-    )]
-    EntriesMissing {
-        /// The index of the first entry that the log should have.
-        first: u64,
-        /// The index of the last entry.
-        last: u64,
-        /// How many entries are missing.
-        missing: u64,
-    },
-}
+use chunked_wal_raft::AppendError;
+use openraft::{
+    AnyError, DefensiveError, ErrorSubject, ErrorVerb, LogId, NodeId, StorageError, StorageIOError, Violation,
+};
 
 /// Converts an error of the log to openraft's.
 pub(crate) fn failed<NID: NodeId>(
@@ -33,4 +12,17 @@ pub(crate) fn failed<NID: NodeId>(
     verb: ErrorVerb,
 ) -> impl FnOnce(Error) -> StorageError<NID> {
     move |error| StorageIOError::new(subject, verb, AnyError::new(&error)).into()
+}
+
+/// Converts an error of an append to openraft's.
+pub(crate) fn not_appended<NID: NodeId>(error: AppendError<LogId<NID>>) -> StorageError<NID> {
+    match error {
+        AppendError::NotConsecutive { last, next } => {
+            let violation = Violation::LogsNonConsecutive { prev: last, next };
+            DefensiveError::new(ErrorSubject::Logs, violation).into()
+        }
+        AppendError::Entry { next, source } => failed(ErrorSubject::Log(next), ErrorVerb::Write)(source),
+        AppendError::Flush(source) => failed(ErrorSubject::Logs, ErrorVerb::Write)(source),
+        other => StorageIOError::new(ErrorSubject::Logs, ErrorVerb::Write, AnyError::new(&other)).into(),
+    }
 }

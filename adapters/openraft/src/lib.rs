@@ -2,13 +2,11 @@
 
 mod error;
 mod reader;
-mod recent;
 mod record;
-mod state;
 mod storage;
 mod store;
 
-pub use error::OpenError;
+pub use chunked_wal_raft::{CacheStats, ChunkIndex, Limits, OpenError, Stats};
 pub use reader::LogReader;
-pub use record::{Action, Flushed, Meta, RaftWal};
-pub use store::{Limits, LogStore};
+pub use record::{Action, Checkpoint, Flushed, Meta, Openraft, RaftWal};
+pub use store::LogStore;

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use chunked_wal::codeq::{Decode, Encode};
 use chunked_wal::storage::MemoryStorage;
 use chunked_wal::{ChunkId, ChunkedWal, Config, Error, Segment, StateMachine, WalRecord, WalTypes};
-use chunked_wal_openraft::{Action, Limits, LogStore, Meta, OpenError, RaftWal};
+use chunked_wal_openraft::{Action, Checkpoint, Limits, LogStore, Meta, OpenError, RaftWal};
 use openraft::storage::RaftLogStorageExt;
 use openraft::{Entry, EntryPayload, Membership, RaftLogReader, RaftTypeConfig, Vote};
 use serde::{Deserialize, Serialize};
@@ -206,6 +206,41 @@ fn bytes_of(value: &impl Encode) -> Vec<u8> {
     bytes
 }
 
+/// Another program, which doesn't know where its log puts the entries, writes chunks: their checkpoints have
+/// no index.
+#[test]
+fn chunks_without_an_index_are_read() {
+    let disk = MemoryStorage::default();
+    let meta = |first: u64, last: u64, purged: Option<u64>| {
+        let (last, purged) = (Some(log_id(1, last)), purged.map(|index| log_id(1, index)));
+        Raw(bytes_of(&Meta::<Texts> { vote: None, committed: None, purged, last, first, user_data: None }))
+    };
+    let options = ChunkedWal::<RawWal>::options(Config::new("/log")).storage(Arc::new(disk.clone()));
+    let mut wal = options.open(&mut Nothing(Raw(bytes_of(&Meta::<Texts>::default())))).unwrap();
+    let append = |wal: &mut ChunkedWal<RawWal>, action: Action<Texts>| {
+        wal.append(&WalRecord::Action(Raw(bytes_of(&action)))).unwrap();
+    };
+    let put = |index: u64| Action::Entry(Arc::new(entry(1, index, &format!("1-{index}"))));
+    (3..9).for_each(|index| append(&mut wal, put(index)));
+    append(&mut wal, Action::Truncate { since: 7, last: Some(log_id(1, 6)) });
+    wal.close_open_chunk_with(meta(3, 6, None)).unwrap();
+    append(&mut wal, put(7));
+    append(&mut wal, Action::Purge(log_id(1, 4)));
+    append(&mut wal, put(8));
+    wal.close_open_chunk_with(meta(5, 8, Some(4))).unwrap();
+    wal.close_open_chunk_with(meta(5, 8, Some(4))).unwrap();
+    wal.close().unwrap();
+    run(async {
+        for (next, verified) in (9..).zip([false, true, false]) {
+            let open = if verified { common::open_verified } else { common::open };
+            let mut store = open(&disk, Config::new("/log")).unwrap();
+            assert_eq!(common::all(&mut store).await, common::entries(1, 5..next));
+            store.blocking_append([entry(1, next, &format!("1-{next}"))]).await.unwrap();
+            store.close().unwrap();
+        }
+    });
+}
+
 /// What opening says to a log that begins with this checkpoint and goes on with this action.
 fn open_raw(checkpoint: &[u8], action: &[u8]) -> Result<(), OpenError> {
     let disk = MemoryStorage::default();
@@ -297,9 +332,52 @@ fn a_length_takes_no_memory_and_depth_no_stack() {
     }
 }
 
+/// Logs of earlier releases hold these bytes.
+#[test]
+fn records_keep_their_bytes() {
+    let log_id_1_2: &[u8] = b"\x82\xa9leader_id\x82\xa4term\x01\xa7node_id\x00\xa5index\x02";
+    let vote_1_2: &[u8] = b"\x82\xa9leader_id\x82\xa4term\x01\xa7node_id\x02\xa9committed\xc2";
+    let entry_text: &[u8] = b"\xa7payload\x81\xa6Normal\xa4text";
+    let records: [(Action<Texts>, &[&[u8]]); 7] = [
+        (Action::Vote(Vote::new(1, 2)), &[b"\x01", vote_1_2]),
+        (Action::Committed(Some(log_id(1, 2))), &[b"\x02", log_id_1_2]),
+        (Action::Committed(None), &[b"\x02\xc0"]),
+        (Action::Entry(Arc::new(entry(1, 2, "text"))), &[b"\x03\x82\xa6log_id", log_id_1_2, entry_text]),
+        (Action::Truncate { since: 3, last: Some(log_id(1, 2)) }, &[b"\x04\x92\x03", log_id_1_2]),
+        (Action::Truncate { since: 0, last: None }, &[b"\x04\x92\x00\xc0"]),
+        (Action::Purge(log_id(1, 2)), &[b"\x05", log_id_1_2]),
+    ];
+    for (record, bytes) in records {
+        assert_eq!(bytes_of(&record), bytes.concat(), "{record:?}");
+    }
+    let id = Some(log_id(1, 2));
+    let meta = Meta::<Texts> {
+        vote: Some(Vote::new(1, 2)),
+        committed: id,
+        purged: None,
+        last: id,
+        first: 1,
+        user_data: None,
+    };
+    let mut expected = [b"\x85\xa4vote", vote_1_2].concat();
+    expected.extend([b"\xa9committed", log_id_1_2, b"\xa6purged\xc0"].concat());
+    expected.extend([b"\xa4last", log_id_1_2, b"\xa5first\x01"].concat());
+    assert_eq!(bytes_of(&meta), expected);
+    let checkpoint = Checkpoint { meta, index: None };
+    assert_eq!(bytes_of(&checkpoint), expected);
+    let empty = Checkpoint { index: Some(Arc::default()), ..checkpoint };
+    assert_eq!(bytes_of(&empty), [&expected[..], &[1, 0]].concat());
+    // The entry 2 with 344 bytes at the offset 512.
+    let index = [&expected[..], &[1, 1, 2, 64, 86]].concat();
+    assert_eq!(bytes_of(&Checkpoint::<Texts>::decode(&index[..]).unwrap()), index);
+    for wrong in [&[0][..], &[2, 0], &[1], &[1, 1, 2, 64]] {
+        Checkpoint::<Texts>::decode(&[&expected[..], wrong].concat()[..]).unwrap_err();
+    }
+}
+
 /// As the example `raft-log` shows them.
 #[test]
-fn actions_are_shown_as_json() {
+fn records_are_shown_as_json() {
     let shown = |action: Action<Texts>| serde_json::to_value(action).unwrap();
     let entry = shown(Action::Entry(Arc::new(entry(3, 7, "text"))));
     assert_eq!(
@@ -312,4 +390,7 @@ fn actions_are_shown_as_json() {
         (&8.into(), &7.into())
     );
     assert!(shown(Action::Vote(Vote::new(3, 1)))["Vote"].is_object());
+    let checkpoint = Checkpoint::<Texts> { meta: Meta::default(), index: Some(Arc::default()) };
+    let checkpoint = serde_json::to_value(checkpoint).unwrap();
+    assert_eq!((&checkpoint["first"], &checkpoint["index"]["count"]), (&0.into(), &0.into()));
 }

@@ -23,6 +23,7 @@ mod memory;
 mod peer;
 mod peers;
 mod plot;
+mod raft;
 mod raw;
 mod results;
 mod scale;
@@ -121,6 +122,9 @@ enum Command {
 
     /// Measures ways to make a batch durable that the log does not use, beside the one that it uses.
     Ways(ways::Options),
+
+    /// Measures raft's entries through this crate's raft store, through raft-log, and as plain records.
+    Raft(raft::Options),
 }
 
 fn main() -> Result<()> {
@@ -133,6 +137,7 @@ fn main() -> Result<()> {
         }
         Some(Command::Scale(scale)) => return scale::run(scale),
         Some(Command::Ways(ways)) => return ways::run(ways),
+        Some(Command::Raft(raft)) => return raft::run(raft),
         None => {}
     }
     if let Some(task) = &options.child {

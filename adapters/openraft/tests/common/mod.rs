@@ -1,5 +1,8 @@
 //! What the tests share: types of a raft, short words for its ids and entries, a log on either disk.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+//!
+//! Some of the tests are run with openraft 0.10 too. There another file stands in for this one, with the
+//! same names.
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::future::Future;
@@ -7,9 +10,10 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use chunked_wal::storage::MemoryStorage;
-use chunked_wal::{ChunkedWal, Config};
-use chunked_wal_openraft::{Limits, LogStore, OpenError, RaftWal};
-use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, RaftLogReader};
+use chunked_wal::{ChunkedWal, Config, OpenOptions};
+pub use chunked_wal_openraft::{Checkpoint, Limits, LogReader, LogStore, OpenError, RaftWal};
+use openraft::storage::RaftLogStorage;
+use openraft::{CommittedLeaderId, Entry, EntryPayload, RaftLogReader, StorageError, Violation};
 
 openraft::declare_raft_types!(
     /// Commands are texts.
@@ -18,8 +22,15 @@ openraft::declare_raft_types!(
 
 pub type Store = LogStore<Texts>;
 
-pub fn log_id(term: u64, index: u64) -> LogId<u64> {
-    LogId::new(CommittedLeaderId::new(term, 0), index)
+pub type LogId = openraft::LogId<u64>;
+
+pub type Vote = openraft::Vote<u64>;
+
+/// What an operation of the store returns if it fails.
+pub type Failed = StorageError<u64>;
+
+pub fn log_id(term: u64, index: u64) -> LogId {
+    openraft::LogId::new(CommittedLeaderId::new(term, 0), index)
 }
 
 pub fn entry(term: u64, index: u64, text: &str) -> Entry<Texts> {
@@ -45,9 +56,28 @@ pub fn little() -> Limits {
     limits
 }
 
+pub fn options(disk: &MemoryStorage, config: Config) -> OpenOptions<RaftWal<Texts>> {
+    ChunkedWal::options(config).storage(Arc::new(disk.clone()))
+}
+
 pub fn open(disk: &MemoryStorage, config: Config) -> Result<Store, OpenError> {
-    let options = ChunkedWal::<RaftWal<Texts>>::options(config).storage(Arc::new(disk.clone()));
-    LogStore::open_with(options, little())
+    LogStore::open_with(options(disk, config), little())
+}
+
+/// Opens a log by reading all of it.
+pub fn open_verified(disk: &MemoryStorage, config: Config) -> Result<Store, OpenError> {
+    LogStore::open_verified(options(disk, config), little())
+}
+
+/// Voids the entries from an index on.
+pub async fn truncate(store: &mut Store, since: u64) -> Result<(), Failed> {
+    store.truncate(log_id(1, since)).await
+}
+
+/// Checks that an append failed because `next` can't follow `last`.
+pub fn assert_not_consecutive(failed: Failed, last: LogId, next: LogId) {
+    let violation = failed.into_defensive().expect("defensive").violation;
+    assert_eq!(violation, Violation::LogsNonConsecutive { prev: Some(last), next });
 }
 
 pub async fn all(store: &mut impl RaftLogReader<Texts>) -> Vec<Entry<Texts>> {

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use openraft::storage::RaftLogStorage;
-use openraft::{LogId, RaftLogReader, Vote};
+use openraft::{EntryPayload, RaftLogReader};
 
-use crate::common::{Store, log_id};
+use crate::common::{LogId, Store, Vote, log_id};
 
 /// All that can be read from a store.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Model {
-    pub(crate) vote: Option<Vote<u64>>,
-    pub(crate) committed: Option<LogId<u64>>,
-    pub(crate) purged: Option<LogId<u64>>,
-    pub(crate) last: Option<LogId<u64>>,
+    pub(crate) vote: Option<Vote>,
+    pub(crate) committed: Option<LogId>,
+    pub(crate) purged: Option<LogId>,
+    pub(crate) last: Option<LogId>,
     pub(crate) entries: BTreeMap<u64, (u64, String)>,
 }
 
@@ -28,7 +28,7 @@ impl Model {
             if entries.last_key_value().is_some_and(|(last, _)| last + 1 != index) {
                 return Err(format!("entry {index} stands behind a hole"));
             }
-            let openraft::EntryPayload::Normal(text) = entry.payload else { return Err("not a text".into()) };
+            let EntryPayload::Normal(text) = entry.payload else { return Err("not a text".into()) };
             entries.insert(index, (entry.log_id.leader_id.term, text));
         }
         Ok(Model {
@@ -56,7 +56,7 @@ impl Model {
         self.last = last.map(|(index, (term, _))| log_id(*term, *index)).or(self.purged);
     }
 
-    pub(crate) fn purge(&mut self, upto: LogId<u64>) {
+    pub(crate) fn purge(&mut self, upto: LogId) {
         self.entries.retain(|index, _| *index > upto.index);
         self.purged = Some(upto);
         if self.last.is_none_or(|last| last.index < upto.index) {

@@ -13,10 +13,9 @@ use std::sync::Arc;
 use chunked_wal::Config;
 use chunked_wal::storage::{Fault, FaultHow, MemoryStorage};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
-use openraft::{StorageError, Vote};
 use parking_lot::Mutex;
 
-use crate::common::{Store, entry, log_id, open};
+use crate::common::{Failed, Store, Vote, entry, log_id, open, truncate};
 use crate::model::Model;
 use crate::random::Random;
 
@@ -158,7 +157,7 @@ impl Workload {
         Ok(())
     }
 
-    async fn append(&mut self) -> Result<(), StorageError<u64>> {
+    async fn append(&mut self) -> Result<(), Failed> {
         let mut model = self.now();
         let term = model.last.map_or(1, |last| last.leader_id.term) + self.dice.below(2);
         let (mut models, mut entries) = (Vec::new(), Vec::new());
@@ -176,7 +175,7 @@ impl Workload {
         Ok(())
     }
 
-    async fn vote(&mut self) -> Result<(), StorageError<u64>> {
+    async fn vote(&mut self) -> Result<(), Failed> {
         let mut model = self.now();
         let vote = Vote::new(self.count(), self.dice.below(3));
         model.vote = Some(vote);
@@ -188,7 +187,7 @@ impl Workload {
     }
 
     /// Waits for nothing: nothing is acknowledged.
-    async fn commit(&mut self) -> Result<(), StorageError<u64>> {
+    async fn commit(&mut self) -> Result<(), Failed> {
         let mut model = self.now();
         model.committed = model.last;
         let committed = model.committed;
@@ -197,7 +196,7 @@ impl Workload {
         self.store().save_committed(committed).await
     }
 
-    async fn truncate(&mut self) -> Result<(), StorageError<u64>> {
+    async fn truncate(&mut self) -> Result<(), Failed> {
         let mut model = self.now();
         let since = model.next().saturating_sub(self.dice.below(6));
         self.steps.push(format!("truncate {since}"));
@@ -206,7 +205,7 @@ impl Workload {
         if model != self.now() {
             self.try_records(vec![model]);
         }
-        self.store().truncate(log_id(1, since)).await?;
+        truncate(self.store(), since).await?;
         // A truncation of nothing appends no record, and waits for nothing.
         if !is_nothing {
             self.acked();
@@ -214,7 +213,7 @@ impl Workload {
         Ok(())
     }
 
-    async fn purge(&mut self) -> Result<(), StorageError<u64>> {
+    async fn purge(&mut self) -> Result<(), Failed> {
         let mut model = self.now();
         let first = model.purged.map_or(0, |purged| purged.index + 1);
         // Now and then beyond the last.

@@ -1,20 +1,15 @@
 //! What openraft's contract asks beyond its suite: ends and edges, readers, refusals, a slow disk.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use chunked_wal::storage::{Fault, FaultHow, MemoryStorage, OpKind};
-use chunked_wal::{ChunkId, ChunkedWal, Config, Replay};
-use chunked_wal_openraft::{Limits, LogReader, LogStore, OpenError, RaftWal};
+use chunked_wal::{ChunkId, ChunkStat, Config, Error, Replay};
+use openraft::RaftLogReader;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
-use openraft::{RaftLogReader, StorageError, Violation, Vote};
 
-use common::*;
+use crate::common::*;
 
 fn config() -> Config {
     tiny(Config::new("/log"))
@@ -42,15 +37,32 @@ fn indexes(log_ids: &[(u64, u64)]) -> Vec<u64> {
 }
 
 #[test]
+fn user_data_is_kept_and_a_reader_sees_and_frees_the_memory() {
+    run(async {
+        let (disk, mut store) = new();
+        store.save_user_data(Some(b"cluster 7".to_vec())).await.unwrap();
+        store.blocking_append(entries(1, 0..9)).await.unwrap();
+        let mut store = reopen(&disk, store);
+        assert_eq!(store.user_data().unwrap(), b"cluster 7");
+
+        let mut reader = store.get_log_reader().await;
+        let kept = reader.cache();
+        assert!(kept.entries > 0 && kept.bytes <= kept.max_bytes, "{kept:?}");
+        reader.evict(u64::MAX);
+        assert_eq!(store.stats().cache.entries, 0);
+        assert_eq!(indexes(&log_ids(&mut reader).await), (0..9).collect::<Vec<_>>());
+        assert_eq!(reader.cache().misses, 9);
+    });
+}
+
+#[test]
 fn an_empty_log_starts_anywhere_and_continues_without_a_hole() {
     run(async {
         let (disk, mut store) = new();
         store.blocking_append(entries(3, 7..9)).await.unwrap();
         for wrong in [0, 6, 8, 10, u64::MAX] {
             let refused = store.blocking_append([entry(3, wrong, "wrong")]).await.unwrap_err();
-            let violation = refused.into_defensive().expect("defensive").violation;
-            let expected = Violation::LogsNonConsecutive { prev: Some(log_id(3, 8)), next: log_id(3, wrong) };
-            assert_eq!(violation, expected);
+            assert_not_consecutive(refused, log_id(3, 8), log_id(3, wrong));
         }
         store.blocking_append(entries(3, 9..11)).await.unwrap();
         let mut store = reopen(&disk, store);
@@ -58,11 +70,19 @@ fn an_empty_log_starts_anywhere_and_continues_without_a_hole() {
         assert_eq!(state(&mut store).await, (None, Some(10)));
 
         // Truncated to nothing, it begins anywhere again.
-        store.truncate(log_id(3, 7)).await.unwrap();
+        truncate(&mut store, 7).await.unwrap();
         assert_eq!(state(&mut store).await, (None, None));
         store.blocking_append(entries(4, 2..4)).await.unwrap();
         let mut store = reopen(&disk, store);
         assert_eq!(log_ids(&mut store).await, [(4, 2), (4, 3)]);
+
+        // So it does at a purge point below the first entry of before.
+        store.purge(log_id(4, 0)).await.unwrap();
+        truncate(&mut store, 2).await.unwrap();
+        assert_eq!(state(&mut store).await, (Some(0), Some(0)));
+        store.blocking_append(entries(5, 1..3)).await.unwrap();
+        let mut store = reopen(&disk, store);
+        assert_eq!(log_ids(&mut store).await, [(5, 1), (5, 2)]);
     });
 }
 
@@ -91,7 +111,7 @@ fn truncation_and_purge_go_to_either_end_and_beyond() {
             store.blocking_append(entries(1, 1..11)).await.unwrap();
             for (what, index) in steps {
                 match what {
-                    't' => store.truncate(log_id(1, *index)).await.unwrap(),
+                    't' => truncate(&mut store, *index).await.unwrap(),
                     _ => store.purge(log_id(1, *index)).await.unwrap(),
                 }
             }
@@ -118,7 +138,7 @@ fn a_truncated_entry_is_replaced_for_every_reader() {
         let mut reader = store.get_log_reader().await;
         store.blocking_append(entries(1, 0..10)).await.unwrap();
         assert_eq!(log_ids(&mut reader).await.len(), 10);
-        store.truncate(log_id(1, 6)).await.unwrap();
+        truncate(&mut store, 6).await.unwrap();
         assert_eq!(log_ids(&mut reader).await.len(), 6);
         store.blocking_append(entries(2, 6..8)).await.unwrap();
         let expected = [entries(1, 0..6), entries(2, 6..8)].concat();
@@ -170,7 +190,7 @@ fn removal_goes_up_to_the_oldest_entry_and_keeps_the_rest() {
         store.save_vote(&Vote::new(7, 3)).await.unwrap();
         store.blocking_append(entries(1, 0..100)).await.unwrap();
         store.save_committed(Some(log_id(1, 80))).await.unwrap();
-        store.truncate(log_id(1, 90)).await.unwrap();
+        truncate(&mut store, 90).await.unwrap();
         let chunks = store.wal().closed_chunk_stats().len();
         store.purge(log_id(1, 69)).await.unwrap();
         store.wal().wait_idle().unwrap();
@@ -231,10 +251,69 @@ fn the_index_is_whole_after_every_kind_of_replay() {
         let (disk, mut store) = new();
         store.blocking_append(entries(1, 0..20)).await.unwrap();
         store.close().unwrap();
-        let options = ChunkedWal::<RaftWal<Texts>>::options(config());
-        let options = options.storage(Arc::new(disk)).replay(Replay::FromLastCheckpoint);
-        let mut store = LogStore::open_with(options, Limits::default()).unwrap();
-        assert_eq!(all(&mut store).await, entries(1, 0..20));
+        for replay in [Replay::All, Replay::FromLastCheckpoint] {
+            let options = options(&disk, config()).replay(replay);
+            let mut store = LogStore::open_with(options, Limits::default()).unwrap();
+            assert_eq!(all(&mut store).await, entries(1, 0..20));
+        }
+        assert_eq!(all(&mut open_verified(&disk, config()).unwrap()).await, entries(1, 0..20));
+    });
+}
+
+#[test]
+fn opening_reads_no_older_entries_and_damage_is_found_when_they_are_read() {
+    run(async {
+        let (disk, mut store) = new();
+        store.blocking_append((0..20).map(|index| entry(1, index, &"x".repeat(500)))).await.unwrap();
+        let chunk = store.wal().closed_chunk_stats()[3].clone();
+        store.close().unwrap();
+        // In the text of the chunk's only entry.
+        let path = config().chunk_path(chunk.chunk_id);
+        disk.flip_bit(path, 8 * (chunk.size - 100)).unwrap();
+        let mut store = open(&disk, config()).unwrap();
+        let mut damaged = Vec::new();
+        for index in 0..20 {
+            match store.try_get_log_entries(index..index + 1).await {
+                Ok(read) => assert_eq!(read, [entry(1, index, &"x".repeat(500))]),
+                Err(error) => damaged.push(error.to_string()),
+            }
+        }
+        assert_eq!(damaged.len(), 1, "{damaged:?}");
+        assert!(damaged[0].contains("checksum"), "{damaged:?}");
+        store.close().unwrap();
+        match open_verified(&disk, config()) {
+            Err(OpenError::Wal(Error::Corrupt { chunk_id, .. })) => assert_eq!(chunk_id, chunk.chunk_id),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+/// A checkpoint has the index of the chunk before it, and has to fit into `max_record_size`.
+#[test]
+fn a_chunk_ends_before_its_index_is_too_large() {
+    run(async {
+        let mut config = Config::new("/log");
+        config.max_record_size = 1000;
+        let disk = MemoryStorage::default();
+        let mut store = open(&disk, config.clone()).unwrap();
+        store.blocking_append(entries(1, 0..2000)).await.unwrap();
+        let stats = store.wal().closed_chunk_stats();
+        assert!((2..5).contains(&stats.len()), "{}", stats.len());
+        let indexed = |stat: &ChunkStat<Checkpoint<Texts>>| stat.checkpoint.index.is_some();
+        assert!(stats.iter().all(indexed));
+        store.close().unwrap();
+
+        // Now the open chunk's index, which is there already, does not fit: that chunk is read.
+        config.max_record_size = 450;
+        let mut store = open(&disk, config.clone()).unwrap();
+        store.blocking_append(entries(1, 2000..2100)).await.unwrap();
+        let stats = store.wal().closed_chunk_stats();
+        assert_eq!(stats.iter().filter(|stat| !indexed(stat)).count(), 1);
+        store.close().unwrap();
+        for open in [open, open_verified] {
+            let mut store = open(&disk, config.clone()).unwrap();
+            assert_eq!(all(&mut store).await, entries(1, 0..2100));
+        }
     });
 }
 
@@ -333,21 +412,4 @@ fn appends_to_a_held_disk(count: u64, len: usize, change: impl FnOnce(&mut Confi
         assert_eq!(last, Some(count - 1));
     });
     watchdog.join().unwrap().expect("the runtime's thread was blocked");
-}
-
-#[test]
-fn a_failed_disk_fails_what_waits_and_everything_after() {
-    run(async {
-        let (disk, mut store) = new();
-        store.blocking_append(entries(1, 0..3)).await.unwrap();
-        disk.fail(Fault::new(OpKind::Sync, 0, FaultHow::Io).sticky());
-        let failed = store.blocking_append(entries(1, 3..4)).await.unwrap_err();
-        assert!(matches!(failed, StorageError::IO { .. }), "{failed}");
-        let failed = store.save_vote(&Vote::new(1, 1)).await.unwrap_err();
-        assert!(failed.to_string().contains("Write Vote"), "{failed}");
-        let failed = store.truncate(log_id(1, 2)).await.unwrap_err();
-        assert!(failed.to_string().contains("Delete Log(LogId"), "{failed}");
-        disk.heal();
-        store.blocking_append(entries(1, 3..4)).await.expect_err("a failure is final");
-    });
 }

@@ -3,6 +3,16 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// How many entries were read, by all readers of a store.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// From memory.
+    pub(crate) hits: AtomicU64,
+    /// From the log.
+    pub(crate) misses: AtomicU64,
+}
 
 /// Consecutive entries, up to the log's last one. An entry that is larger than the limit leaves this
 /// empty.
@@ -15,6 +25,18 @@ pub(crate) struct Recent<E> {
 impl<E> Recent<E> {
     pub(crate) fn new(bytes_max: u64) -> Self {
         Recent { entries: VecDeque::new(), bytes: 0, bytes_max }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max
     }
 
     /// Adds the log's next entry, which counts as `bytes`.
@@ -46,10 +68,9 @@ impl<E> Recent<E> {
         }
     }
 
-    /// Returns the entry that has `n` entries after it.
-    pub(crate) fn nth_last(&self, n: usize) -> Option<&Arc<E>> {
-        let (entry, _) = self.entries.get(self.entries.len().checked_sub(n)?.checked_sub(1)?)?;
-        Some(entry)
+    /// Returns the entry that has `n` entries after it, and its bytes.
+    pub(crate) fn nth_last(&self, n: usize) -> Option<&(Arc<E>, u64)> {
+        self.entries.get(self.entries.len().checked_sub(n)?.checked_sub(1)?)
     }
 }
 
@@ -69,7 +90,7 @@ mod tests {
     fn keeps_the_newest_within_its_bytes() {
         let mut recent = Recent::new(10);
         let held = |recent: &Recent<u64>| {
-            let all = (0..20).filter_map(|n| recent.nth_last(n)).map(|n| **n);
+            let all = (0..20).filter_map(|n| recent.nth_last(n)).map(|(n, _)| **n);
             (all.collect::<Vec<_>>(), recent.bytes)
         };
         for n in 0..5 {
