@@ -61,14 +61,28 @@ const OPENRAFT_ROOMS: [&str; 6] = [
 ];
 const OPENRAFT_0_10_ROOMS: [&str; 5] = ["record", "reader", "store", "storage", "lib"];
 const RAFT_RS_ROOMS: [&str; 4] = ["record", "store", "node", "lib"];
+/// Those of the importer.
+const IMPORT_ROOMS: [&str; 10] = [
+    "error",   // what stops an import
+    "msgpack", // values as bytes
+    "convert", // what old records become
+    "raft",    // what those of raft-log become
+    "source",  // the old log
+    "staging", // where the new log is until it's whole
+    "report",  // what was done
+    "import",  // writes and checks
+    "command", // arguments and exit statuses
+    "lib",     // names it all
+];
 
 /// The crates, by the directories of their sources, and their rooms.
-const HOUSES: [(&str, &[&str]); 5] = [
+const HOUSES: [(&str, &[&str]); 6] = [
     ("src", &ROOMS),
     ("adapters/raft-core/src", &RAFT_CORE_ROOMS),
     ("adapters/openraft/src", &OPENRAFT_ROOMS),
     ("adapters/openraft-0-10/src", &OPENRAFT_0_10_ROOMS),
     ("adapters/raft-rs/src", &RAFT_RS_ROOMS),
+    ("import/src", &IMPORT_ROOMS),
 ];
 
 /// Lines without tests, above which a file is too long, and above which it is worth a look.

@@ -27,6 +27,8 @@ pub(crate) use holder::lock_holder;
 #[cfg(feature = "blob")]
 pub use no_blob::NoBlob;
 pub use snapshot::SnapshotFault;
+#[cfg(feature = "cli")]
+pub(crate) use words::old_log_advice;
 
 /// The result of nearly every function here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

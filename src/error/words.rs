@@ -6,8 +6,9 @@ use std::path::Path;
 
 use super::holder::lock_holder;
 
-/// A log of version 0.2 has chunks of the same name, which start with a record of this type, its checkpoint.
-const BEGINNING_OF_0_2: [u8; 4] = [0, 0, 0, 5];
+/// Chunks of chunked-wal 0.2, on which raft-log 0.4 is built, and those of raft-log before that have the same names, and
+/// start with a record of this type, a checkpoint.
+const BEGINNING_OF_OLD: [u8; 4] = [0, 0, 0, 5];
 
 /// What to do about a failed operation, from the semicolon on; empty where there is nothing to add.
 pub(super) fn io_advice(op: &str, error: &io::Error) -> &'static str {
@@ -50,11 +51,17 @@ pub(super) fn beginning(found: &[u8]) -> Cow<'static, str> {
 }
 
 pub(super) fn no_chunk_advice(found: &[u8]) -> &'static str {
-    if found.starts_with(&BEGINNING_OF_0_2) {
-        return "a log of chunked-wal 0.2 starts like this, and this version doesn't read it: give it a directory of its own, and \
-                carry the records over with a program that has both versions";
-    }
-    "restore it from a copy, or move it out of the log's directory if it never was one of its chunks"
+    let elsewhere =
+        "restore it from a copy, or move it out of the log's directory if it never was one of its chunks";
+    old_log_advice(found).unwrap_or(elsewhere)
+}
+
+/// What to do with a log of an older format; `None` if a file that starts like this is of none.
+pub(crate) fn old_log_advice(found: &[u8]) -> Option<&'static str> {
+    found.starts_with(&BEGINNING_OF_OLD).then_some(
+        "a log of raft-log or of chunked-wal 0.2 starts like this, and this version doesn't read it: \
+         `chunked-wal-import OLD NEW` carries its records over into a new directory",
+    )
 }
 
 /// What a file needs, what this build has, and how to read the file.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::outcome::Failure;
 use super::{Tool, print};
 use crate::directory::{LOCK_NAME, Unnamed};
-use crate::error::{Error, lock_holder};
+use crate::error::{Error, lock_holder, old_log_advice};
 use crate::position::ChunkId;
 use crate::raw::{Listing, RawChunk};
 use crate::storage::Storage;
@@ -32,12 +32,19 @@ pub(super) fn survey(storage: &dyn Storage, dir: &Path) -> Result<Listing, Failu
         return Ok(listing);
     }
     let files = listing.chunks.len() + listing.foreign.len();
-    let inside = log_inside(storage, dir, &listing);
-    Err(if files == 0 {
-        Failure::empty(dir)
-    } else {
-        Failure::no_log(dir, files, &did_you_mean(inside.as_deref()))
-    })
+    let hint = match old_log(storage, dir, &listing) {
+        Some(advice) => format!("; {advice}"),
+        None => did_you_mean(log_inside(storage, dir, &listing).as_deref()),
+    };
+    Err(if files == 0 { Failure::empty(dir) } else { Failure::no_log(dir, files, &hint) })
+}
+
+/// What to do with the log in `dir` if it has an older format.
+fn old_log(storage: &dyn Storage, dir: &Path, listing: &Listing) -> Option<&'static str> {
+    match RawChunk::open_on(storage, dir, *listing.chunks.first()?) {
+        Err(Error::NotAChunk { found, .. }) => old_log_advice(&found),
+        _ => None,
+    }
 }
 
 /// The spare that continues a log which no process has open, because a crash has taken its name back.

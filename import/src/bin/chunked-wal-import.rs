@@ -1,0 +1,34 @@
+//! The command `chunked-wal-import`, for logs that openraft's example `log-wal` wrote with raft-log.
+
+use std::process::ExitCode;
+
+use chunked_wal_import::{ImportArgs, LogWal, ToOpenraft, parse, run, statuses};
+use clap::Parser;
+
+/// Import the raft log of openraft's example log-wal (raft-log 0.4) into a new directory
+///
+/// The new log is one that chunked-wal's adapters for openraft open. Each record is checked: both logs are read again
+/// and compared. The old directory is only read. If an import is interrupted, run it again.
+///
+/// Logs of other types, of raft-log or of chunked-wal 0.2, need a program of a few lines that has their codecs:
+/// see docs/guide/import.md.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = statuses())]
+struct Args {
+    #[command(flatten)]
+    import: ImportArgs,
+    /// Leave out raft-log's user data, for which the new log has no place; the report shows it
+    #[arg(long)]
+    without_user_data: bool,
+}
+
+fn main() -> ExitCode {
+    let args = match parse::<Args>() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    run(&args.import, || {
+        let convert = ToOpenraft::<LogWal>::new();
+        if args.without_user_data { convert.without_user_data() } else { convert }
+    })
+}
