@@ -9,7 +9,7 @@
 //! For your own raft, put your type configuration in the place of `Kv`.
 
 #[allow(dead_code, reason = "only the types of the log are needed here")]
-#[path = "raft-kv/types.rs"]
+#[path = "raft-kv/server/types.rs"]
 pub(crate) mod types;
 
 use std::process::ExitCode;

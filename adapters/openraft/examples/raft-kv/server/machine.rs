@@ -6,6 +6,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 
+use chunked_wal::storage::Storage;
 use openraft::storage::RaftStateMachine;
 use openraft::{
     AnyError, BasicNode, Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot,
@@ -13,9 +14,9 @@ use openraft::{
 };
 use parking_lot::RwLock;
 
-use crate::snapshot;
-use crate::snapshot::{Meta, Snapshots};
-use crate::types::{Kv, Map, NodeId};
+use super::snapshot;
+use super::snapshot::{Meta, Snapshots};
+use super::types::{Kv, Map, NodeId};
 
 type Failed = StorageError<NodeId>;
 
@@ -60,10 +61,15 @@ fn write_failed(error: io::Error) -> Failed {
 
 impl Machine {
     /// Returns the state of the newest snapshot in `dir`.
-    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
-        let (snapshots, newest) = Snapshots::open(dir)?;
+    pub(crate) fn open(storage: Arc<dyn Storage>, dir: &Path) -> io::Result<Self> {
+        let (snapshots, newest) = Snapshots::open(storage, dir)?;
         let state = newest.map(|(meta, map)| State::of(&meta, map)).unwrap_or_default();
         Ok(Machine { state: Arc::new(RwLock::new(state)), snapshots: Arc::new(snapshots) })
+    }
+
+    /// Returns a key's value.
+    pub(crate) fn value(&self, key: &str) -> Option<String> {
+        self.state.read().map.get(key).cloned()
     }
 
     /// Returns the whole map.

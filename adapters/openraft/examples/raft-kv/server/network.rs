@@ -1,7 +1,5 @@
 //! Between servers: openraft's messages as JSON over HTTP.
 
-use std::path::PathBuf;
-
 use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::raft::{
@@ -12,13 +10,14 @@ use openraft::{BasicNode, RaftNetwork, RaftNetworkFactory};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::address;
-use crate::types::{Kv, NodeId};
+use super::addresses::Addresses;
+use super::types::{Kv, NodeId};
 
 /// Makes a connection to each server.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
-    pub(crate) cluster: PathBuf,
+    /// The other servers, as this one reaches them.
+    pub(crate) peers: Addresses,
     pub(crate) http: reqwest::Client,
 }
 
@@ -45,8 +44,8 @@ impl Way {
         T: DeserializeOwned,
         E: std::error::Error + DeserializeOwned,
     {
-        let Network { cluster, http } = &self.network;
-        let url = address::url(cluster, self.target, path).map_err(|e| Unreachable::new(&e))?;
+        let Network { peers, http } = &self.network;
+        let url = peers.url(self.target, path).map_err(|e| Unreachable::new(&e))?;
         let sent = http.post(url).json(message).timeout(option.hard_ttl()).send().await;
         let answered =
             sent.map_err(|e| if e.is_connect() { Unreachable::new(&e).into() } else { lost(e) })?;

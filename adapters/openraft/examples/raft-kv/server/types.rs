@@ -1,4 +1,4 @@
-//! The commands of raft.
+//! The commands of raft, and the server's answers.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -12,27 +12,31 @@ openraft::declare_raft_types!(
 
 pub(crate) type NodeId = u64;
 
-/// The number of servers; ids start at 1.
-pub(crate) const NODES: NodeId = 3;
-
-/// A command that sets a key. Applying it twice has the same effect as once, so a client may retry.
+/// A command that sets a key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Write {
     pub(crate) key: String,
     pub(crate) value: String,
 }
 
+/// A question for a key's value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Read {
+    pub(crate) key: String,
+}
+
 pub(crate) type Map = BTreeMap<String, String>;
 
-/// A server's answer to a client's write.
+/// A server's answer to a client.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum Answer {
-    /// A majority has stored the write, and it is applied.
-    Done,
-    /// Another server leads.
-    Leader(Option<NodeId>),
-    /// The write may be stored or not: try again.
-    Failed(String),
+pub(crate) enum Answer<T> {
+    /// For a write: a majority has stored it, and it is applied. For a read: the value was current at
+    /// some moment since the question arrived.
+    Done(T),
+    /// Nothing was done, because another server leads, if one is known.
+    NotLeader(Option<NodeId>),
+    /// The write may take effect or not, now or later.
+    Unknown(String),
 }
 
 /// A server's status.
