@@ -8,7 +8,7 @@ use chunked_wal::Segment;
 use super::{ChunkIndex, Places};
 
 #[path = "../../../../tests/common/random.rs"]
-mod random;
+pub(super) mod random;
 
 use random::Random;
 

@@ -3,11 +3,7 @@
 use chunked_wal::Segment;
 
 use super::{Block, ChunkIndex};
-
-#[path = "../../../../../tests/common/random.rs"]
-mod random;
-
-use random::Random;
+use crate::places::tests::random::Random;
 
 fn bytes_of(index: &ChunkIndex) -> Vec<u8> {
     let mut bytes = Vec::new();
