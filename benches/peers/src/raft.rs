@@ -326,7 +326,8 @@ mod tests {
 
     #[test]
     fn the_page_has_a_place_for_the_table() {
-        let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/benchmarks.md")).unwrap();
+        let page =
+            fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/benchmarks.md")).unwrap();
         let (_, rest) = page.split_once(BEGIN).unwrap();
         assert!(rest.contains(END));
     }
