@@ -17,7 +17,7 @@ use clap::Parser;
 struct Args {
     #[command(flatten)]
     import: ImportArgs,
-    /// Leave out raft-log's user data, for which the new log has no place; the report shows it
+    /// Leave out raft-log's user data, which are not carried over; the report shows them
     #[arg(long)]
     without_user_data: bool,
 }

@@ -82,7 +82,7 @@ pub trait OpenraftTypes: raft_log::Types {
 /// # Ok::<(), chunked_wal_import::Error>(())
 /// ```
 ///
-/// The new log has no place for raft-log's user data: an import fails if the log ends with some, unless it is told to
+/// raft-log's user data are not carried over: an import fails if the log ends with some, unless it is told to
 /// leave it out.
 pub struct ToOpenraft<T: OpenraftTypes> {
     state: State<T>,
@@ -252,7 +252,7 @@ impl<T: OpenraftTypes> Convert for ToOpenraft<T> {
     fn finish(&mut self) -> Result<(), BoxError> {
         self.state.must_be_complete()?;
         if self.state.user_data.is_some() && !self.leaves_out_user_data {
-            return Err("it has user data, for which the new log has no place; to leave it out, use \
+            return Err("it has user data, which an import does not carry over; to leave it out, use \
                         --without-user-data, or `without_user_data` in a program"
                 .into());
         }
