@@ -223,15 +223,16 @@ fn chunks_without_an_index_are_read() {
     let put = |index: u64| Action::Entry(Arc::new(entry(1, index, &format!("1-{index}"))));
     (3..9).for_each(|index| append(&mut wal, put(index)));
     append(&mut wal, Action::Truncate { since: 7, last: Some(log_id(1, 6)) });
-    wal.close_open_chunk_with(meta(3, 6, None)).unwrap();
     append(&mut wal, put(7));
-    append(&mut wal, Action::Purge(log_id(1, 4)));
+    wal.close_open_chunk_with(meta(3, 7, None)).unwrap();
     append(&mut wal, put(8));
-    wal.close_open_chunk_with(meta(5, 8, Some(4))).unwrap();
-    wal.close_open_chunk_with(meta(5, 8, Some(4))).unwrap();
+    append(&mut wal, Action::Purge(log_id(1, 4)));
+    append(&mut wal, put(9));
+    wal.close_open_chunk_with(meta(5, 9, Some(4))).unwrap();
+    wal.close_open_chunk_with(meta(5, 9, Some(4))).unwrap();
     wal.close().unwrap();
     run(async {
-        for (next, verified) in (9..).zip([false, true, false]) {
+        for (next, verified) in (10..).zip([false, true, false]) {
             let open = if verified { common::open_verified } else { common::open };
             let mut store = open(&disk, Config::new("/log")).unwrap();
             assert_eq!(common::all(&mut store).await, common::entries(1, 5..next));
