@@ -11,7 +11,7 @@ use chunked_wal::{Config, Error, OpenOptions};
 
 use crate::error::{AppendError, OpenError};
 use crate::record::RaftWal;
-use crate::store::Limits;
+use crate::store::{self, Limits};
 use crate::types::RaftTypes;
 
 /// A raft node's log whose operations block the calling thread instead of returning a future.
@@ -55,7 +55,7 @@ use crate::types::RaftTypes;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct LogStore<R: RaftTypes>(crate::LogStore<R>);
+pub struct LogStore<R: RaftTypes>(store::LogStore<R>);
 
 impl<R: RaftTypes> LogStore<R> {
     /// As [`LogStore::open`](crate::LogStore::open).
@@ -64,7 +64,7 @@ impl<R: RaftTypes> LogStore<R> {
     ///
     /// [`OpenError`].
     pub fn open(config: Config) -> Result<Self, OpenError> {
-        crate::LogStore::open(config).map(LogStore)
+        store::LogStore::open(config).map(LogStore)
     }
 
     /// As [`LogStore::open_with`](crate::LogStore::open_with).
@@ -73,11 +73,11 @@ impl<R: RaftTypes> LogStore<R> {
     ///
     /// [`OpenError`].
     pub fn open_with(options: OpenOptions<RaftWal<R>>, limits: Limits) -> Result<Self, OpenError> {
-        crate::LogStore::open_with(options, limits).map(LogStore)
+        store::LogStore::open_with(options, limits).map(LogStore)
     }
 
     /// Returns the store below.
-    pub fn get_ref(&self) -> &crate::LogStore<R> {
+    pub fn get_ref(&self) -> &store::LogStore<R> {
         &self.0
     }
 

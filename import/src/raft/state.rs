@@ -84,12 +84,16 @@ impl<T: OpenraftTypes> State<T> {
     pub(super) fn append(&mut self, log_id: T::LogId) -> Result<(), Refused> {
         let index = T::log_index(&log_id);
         let last = index_of::<T>(&self.last);
-        match last {
-            _ if index == u64::MAX => return Err(Refused::IndexesUsedUp { index }),
-            // A log without entries may start with any index.
-            None => self.first = index,
-            Some(before) if before.checked_add(1) == Some(index) => {}
-            Some(_) => return Err(Refused::NotConsecutive { index, last }),
+        if index == u64::MAX {
+            return Err(Refused::IndexesUsedUp { index });
+        }
+        // A new log may start with any index.
+        if last.is_some_and(|last| last.checked_add(1) != Some(index)) {
+            return Err(Refused::NotConsecutive { index, last });
+        }
+        if self.indexes().is_empty() {
+            // It may be below the first entry of before, if that was truncated.
+            self.first = index;
         }
         self.last = Some(log_id);
         self.found += 1;

@@ -84,6 +84,19 @@ fn votes_entries_commits_truncations_and_purges_are_the_same() {
     assert_eq!(report.notes["purges"], 1);
 }
 
+/// The index at which the log once started is above its entries.
+#[test]
+fn a_log_that_started_late_was_truncated_to_nothing_and_purged_below_is_the_same() {
+    assert_same(|dir| {
+        let mut log = OldLog::open(dir, 4);
+        log.append_texts(2, 10..13);
+        log.0.truncate(0).unwrap();
+        log.purge(2, 5);
+        log.append_texts(3, 6..9);
+        log.sync();
+    });
+}
+
 #[test]
 fn raft_goes_on_with_the_new_log() {
     let (place, _) = assert_same(write_all_kinds);
