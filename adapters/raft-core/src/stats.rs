@@ -75,8 +75,8 @@ impl<R: RaftTypes> LogReader<R> {
     }
 
     /// Drops the entries up to the index `upto` from memory, as far as they are durable. From then on
-    /// they are read from the log. For a program that needs the memory, and knows that these entries are
-    /// applied and that no follower lags behind them.
+    /// they are read from the log. Call this if the program needs the memory, these entries are applied,
+    /// and no follower still has to get them.
     pub fn evict(&self, upto: u64) {
         let synced = self.progress.progress().synced;
         self.state.write().evict(upto, synced);

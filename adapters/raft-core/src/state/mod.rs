@@ -167,8 +167,9 @@ impl<R: RaftTypes> State<R> {
         let end = self.meta.indexes().end;
         let is_durable = |index| self.places.get(index).is_some_and(|place| *place.end() <= synced);
         let first = end.saturating_sub(self.recent.len() as u64);
-        let kept_from = (first..end).find(|index| *index > upto || !is_durable(*index));
-        self.recent.keep_last((end - kept_from.unwrap_or(end)) as usize);
+        // From the end: most are durable, and so is what is before a durable one.
+        let last = (first..end.min(upto.saturating_add(1))).rev().find(|index| is_durable(*index));
+        self.recent.keep_last((end - last.map_or(first, |last| last + 1)) as usize);
     }
 
     pub(crate) fn recent(&self) -> &Recent<R::Entry> {
