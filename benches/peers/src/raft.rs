@@ -40,7 +40,7 @@ use crate::docs;
 use crate::machine::Machine;
 use crate::stats::Random;
 use crate::stats::median;
-use crate::table::number;
+use crate::table::with_range;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -239,7 +239,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
 }
 
-/// Returns entries per second by case, store and round.
+/// Returns thousands of entries per second by case, store and round.
 fn measure_all(options: &Options, dir: &Path) -> Result<Vec<Vec<Vec<f64>>>> {
     let turn = Duration::from_millis(options.turn);
     let mut rates = vec![vec![Vec::new(); Store::ALL.len()]; CASES.len()];
@@ -253,7 +253,7 @@ fn measure_all(options: &Options, dir: &Path) -> Result<Vec<Vec<Vec<f64>>>> {
                 fs::create_dir(&path)?;
                 let rate = measure(&*Store::ALL[i].open(&path)?, writers, count, turn)
                     .with_context(|| Store::ALL[i].name())?;
-                rates[case][i].push(rate);
+                rates[case][i].push(rate / 1e3);
                 fs::remove_dir_all(path)?;
             }
         }
@@ -301,13 +301,6 @@ fn text(machine: &Machine, options: &Options, rates: &[Vec<Vec<f64>>]) -> String
         options.rounds.max(1),
         options.turn
     )
-}
-
-fn with_range(rates: &[f64]) -> String {
-    let thousands: Vec<f64> = rates.iter().map(|rate| rate / 1000.0).collect();
-    let least = thousands.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = thousands.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{} ({}–{})", number(median(&thousands)), number(least), number(most))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::contest::Report;
 use crate::contest::Row;
 use crate::goals::Judgement;
 use crate::goals::judge;
+use crate::stats::median;
 use crate::workload::Workload;
 
 /// All goals, a line for each case.
@@ -112,6 +113,13 @@ fn with_spread(row: &Row) -> String {
     let (least, most) = row.spread();
     let [median, least, most] = [row.median, least, most].map(number);
     if least == most { median } else { format!("{median} ({least}–{most})") }
+}
+
+/// The median of some values, with the least and the greatest.
+pub(crate) fn with_range(values: &[f64]) -> String {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    format!("{} ({}–{})", number(median(values)), number(least), number(most))
 }
 
 /// A number with three digits that count.

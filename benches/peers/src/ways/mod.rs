@@ -33,7 +33,7 @@ use crate::raw::file::FileState;
 use crate::stats::Random;
 use crate::stats::median;
 use crate::stats::quantile;
-use crate::table::number;
+use crate::table::with_range;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -261,12 +261,6 @@ fn text(machine: &Machine, load: &str, options: &Options, figures: &[Vec<Figures
          rounds,\nwith the least and the greatest in parentheses.\n\n{rates}\n{p99}",
         options.rounds.max(1)
     )
-}
-
-fn with_range(values: &[f64]) -> String {
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{} ({}–{})", number(median(values)), number(least), number(most))
 }
 
 #[cfg(test)]
