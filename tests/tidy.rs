@@ -61,6 +61,24 @@ const OPENRAFT_ROOMS: [&str; 6] = [
 ];
 const OPENRAFT_0_10_ROOMS: [&str; 5] = ["record", "reader", "store", "storage", "lib"];
 const RAFT_RS_ROOMS: [&str; 4] = ["record", "store", "node", "lib"];
+/// Those of the log of groups.
+const GROUPS_ROOMS: [&str; 15] = [
+    "error",    // what goes wrong
+    "config",   // the log's settings, and those of space
+    "number",   // numbers as bytes
+    "record",   // the records in the log
+    "callback", // callers' callbacks, on the log's thread
+    "entry",    // callers' entries
+    "index",    // what is alive, and where
+    "changes",  // what callers ask for, as records
+    "wake",     // when there is space to reclaim
+    "shared",   // the log, its lock and its index
+    "reclaim",  // gives space back
+    "batch",    // changes that are made together
+    "store",    // the groups
+    "holders",  // who has how much
+    "lib",      // names it all
+];
 /// Those of the importer.
 const IMPORT_ROOMS: [&str; 10] = [
     "error",   // what stops an import
@@ -76,12 +94,13 @@ const IMPORT_ROOMS: [&str; 10] = [
 ];
 
 /// The crates, by the directories of their sources, and their rooms.
-const HOUSES: [(&str, &[&str]); 6] = [
+const HOUSES: [(&str, &[&str]); 7] = [
     ("src", &ROOMS),
     ("adapters/raft-core/src", &RAFT_CORE_ROOMS),
     ("adapters/openraft/src", &OPENRAFT_ROOMS),
     ("adapters/openraft-0-10/src", &OPENRAFT_0_10_ROOMS),
     ("adapters/raft-rs/src", &RAFT_RS_ROOMS),
+    ("groups/src", &GROUPS_ROOMS),
     ("import/src", &IMPORT_ROOMS),
 ];
 

@@ -18,6 +18,7 @@ mod context;
 mod curves;
 mod docs;
 mod goals;
+mod groups;
 mod machine;
 mod memory;
 mod peer;
@@ -125,6 +126,9 @@ enum Command {
 
     /// Measures raft's entries through this crate's raft store, through raft-log, and as plain records.
     Raft(raft::Options),
+
+    /// Measures many groups in one log, through chunked-wal-groups and through raft-engine.
+    Groups(groups::Options),
 }
 
 fn main() -> Result<()> {
@@ -137,6 +141,7 @@ fn main() -> Result<()> {
         }
         Some(Command::Scale(scale)) => return scale::run(scale),
         Some(Command::Ways(ways)) => return ways::run(ways),
+        Some(Command::Groups(groups)) => return groups::run(groups),
         Some(Command::Raft(raft)) => return raft::run(raft),
         None => {}
     }

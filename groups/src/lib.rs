@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod batch;
+mod callback;
+mod changes;
+mod config;
+mod entry;
+mod error;
+mod holders;
+mod index;
+mod number;
+mod reclaim;
+mod record;
+mod shared;
+mod store;
+mod wake;
+
+pub use batch::GroupBatch;
+pub use config::Config;
+pub use entry::LogEntry;
+pub use error::Error;
+pub use holders::{Holder, SpaceStats};
+pub use record::{GroupCallback, GroupWal, NoState, Record};
+pub use store::GroupLog;

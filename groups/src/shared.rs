@@ -1,0 +1,208 @@
+//! [`Shared`]: the log and the index, for callers and for the thread that reclaims space.
+//!
+//! - Whoever changes the index holds the log's lock, so the order of the changes is the order in the log.
+//! - No thread waits for the worker while it holds the lock, except in a rotation whose file isn't ready.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use chunked_wal::{
+    Batch, ChunkedWal, Error as WalError, Flush, Progress, ProgressHandle, Segment, TryFlushError, WalReader,
+    WalRecord,
+};
+use parking_lot::{Mutex, RwLock};
+
+use crate::callback;
+use crate::changes::{Change, Plan};
+use crate::config::Config;
+use crate::entry::{LogEntry, decode};
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::record::{GroupWal, NoState, Record};
+use crate::wake::Wake;
+
+/// Appended and not yet written: with more than this, a caller first waits for room in the queue.
+const UNWRITTEN_MAX: u64 = 4 << 20;
+
+/// How long each commit waits while space is reclaimed too slowly.
+const COMMIT_WAIT: Duration = Duration::from_millis(1);
+
+/// What the clones and the reclaimer share.
+pub(crate) struct Shared {
+    /// `None` once it is closed. Locked before `index`.
+    pub(crate) wal: Mutex<Option<ChunkedWal<GroupWal>>>,
+    pub(crate) index: RwLock<Index>,
+    pub(crate) reader: WalReader<GroupWal>,
+    pub(crate) progress: ProgressHandle,
+    pub(crate) config: Config,
+    /// Where the log ended when it was opened.
+    pub(crate) opened_at: u64,
+    /// Bytes that were appended anew since then.
+    pub(crate) moved: AtomicU64,
+    /// Whether callers append faster than space is reclaimed.
+    pub(crate) lags: AtomicBool,
+    pub(crate) wake: Wake,
+}
+
+impl Shared {
+    /// Makes the changes and does what comes after them, under one lock.
+    pub(crate) fn apply<T>(
+        &self,
+        changes: Vec<Change>,
+        then: impl FnOnce(&mut ChunkedWal<GroupWal>) -> Result<T, WalError>,
+    ) -> Result<T> {
+        self.slow_down();
+        self.with_room(|wal| {
+            let batch = Plan::of(changes, &self.index.read())?;
+            self.append(wal, &batch)?;
+            Ok(then(wal)?)
+        })
+    }
+
+    /// Does `work` under the lock once the queue has room, so that no append waits for it.
+    pub(crate) fn with_room<T>(
+        &self,
+        work: impl FnOnce(&mut ChunkedWal<GroupWal>) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            let mut guard = self.wal.lock();
+            let wal = guard.as_mut().ok_or(WalError::Closed)?;
+            let Progress { appended, written, .. } = wal.progress();
+            if appended - written < UNWRITTEN_MAX {
+                return work(wal);
+            }
+            // Hands over what is appended: without that, nothing would make room.
+            match wal.try_flush(Flush::Write, None) {
+                Ok(()) => return work(wal),
+                Err(TryFlushError::Failed(error)) => return Err(error.into()),
+                Err(TryFlushError::Full(_)) => {}
+            }
+            if callback::is_running() {
+                // The log's thread would wait for itself.
+                return Err(WalError::WouldDeadlock { method: "commit" }.into());
+            }
+            let room = wal.room();
+            drop(guard);
+            pollster::block_on(room);
+        }
+    }
+
+    /// Appends the records, all or none, and applies them to the index.
+    pub(crate) fn append(&self, wal: &mut ChunkedWal<GroupWal>, batch: &Batch<GroupWal>) -> Result<()> {
+        let records = batch.records();
+        if records.is_empty() {
+            return Ok(());
+        }
+        if wal.is_open_chunk_full() {
+            wal.close_open_chunk_with(NoState)?;
+            self.note_lag();
+            self.wake.wake();
+        }
+        let one;
+        let many;
+        let segments = match records {
+            [record] => {
+                one = [wal.append(record)?];
+                &one[..]
+            }
+            _ => {
+                many = wal.append_batch(batch)?;
+                &many[..]
+            }
+        };
+        let chunk = wal.open_chunk_id();
+        let mut index = self.index.write();
+        let alive_before = index.alive();
+        for (record, at) in records.iter().zip(segments) {
+            if let WalRecord::Action(record) = record {
+                let refused = |error| WalError::StateMachine {
+                    chunk_id: chunk,
+                    offset: at.offset,
+                    source: Arc::new(error),
+                };
+                index.record(record, chunk, *at).map_err(refused)?;
+            }
+        }
+        let alive = index.alive();
+        drop(index);
+        // Something became void.
+        if alive < alive_before && self.on_disk_size() > self.config.allowed(alive) {
+            self.wake.wake();
+        }
+        Ok(())
+    }
+
+    /// Returns where these entries are now.
+    pub(crate) fn places(
+        &self,
+        group: u64,
+        indexes: Range<u64>,
+        max_bytes: u64,
+    ) -> Result<Vec<(u64, Segment)>> {
+        let index = self.index.read();
+        let Some((found, bounds)) = index.group(group).and_then(|found| Some((found, found.bounds()?)))
+        else {
+            return Ok(Vec::new());
+        };
+        if indexes.start < bounds.start {
+            return Err(Error::Purged { group, index: indexes.start, first: bounds.start });
+        }
+        let mut bytes = 0_u64;
+        let entries = found.entries(indexes.start).take_while(|(index, _)| *index < indexes.end);
+        let within = entries.take_while(|(_, at)| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(at.size);
+            is_first || bytes <= max_bytes
+        });
+        Ok(within.collect())
+    }
+
+    pub(crate) fn read_entries<E: LogEntry>(&self, group: u64, places: &[(u64, Segment)]) -> Result<Vec<E>> {
+        let read = |(index, at): &(u64, Segment)| match self.reader.read_record(*at)? {
+            WalRecord::Action(
+                Record::Entry { group: of, index: nth, payload }
+                | Record::Moved { group: of, index: nth, payload },
+            ) if (of, nth) == (group, *index) => decode(group, *at, &payload),
+            _ => Err(misplaced(*at)),
+        };
+        places.iter().map(read).collect()
+    }
+
+    /// The bytes that were appended since the log was opened, those anew among them, and only those.
+    pub(crate) fn appended_and_moved(&self) -> (u64, u64) {
+        (self.progress.progress().appended - self.opened_at, self.moved.load(Relaxed))
+    }
+
+    /// The bytes from the oldest chunk to the end.
+    pub(crate) fn on_disk_size(&self) -> u64 {
+        self.progress.progress().appended.saturating_sub(self.reader.start())
+    }
+
+    /// Notes whether callers append faster than space is reclaimed.
+    pub(crate) fn note_lag(&self) {
+        let limit = self.config.limit(self.index.read().alive());
+        self.lags.store(self.on_disk_size() > limit, Relaxed);
+    }
+
+    /// Waits a moment if callers append faster than space is reclaimed.
+    pub(crate) fn slow_down(&self) {
+        if self.lags.load(Relaxed) && !callback::is_running() {
+            std::thread::sleep(COMMIT_WAIT);
+        }
+    }
+}
+
+/// The index says that another record is there: a bug of this crate.
+pub(crate) fn misplaced(at: Segment) -> Error {
+    WalError::NotInLog { offset: at.offset, size: at.size, start: 0, end: 0 }.into()
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
