@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use chunked_wal::{Batch, ChunkId, Error as WalError, Flush, Segment, WalRecord};
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex};
 
 use crate::error::Result;
 use crate::index::Index;
@@ -22,7 +22,7 @@ use crate::record::{GroupWal, Record};
 use crate::shared::Shared;
 
 /// The bytes that are appended anew under one lock: callers wait that long at most.
-const STEP_BYTES: u64 = 64 << 10;
+const STEP_BYTES: u64 = 32 << 10;
 
 /// The bytes that are appended anew before a sync, so that a caller's sync has little of them to write.
 const UNSYNCED_MAX: u64 = 1 << 20;
@@ -141,30 +141,30 @@ impl Shared {
 
     /// Appends what is still alive of these records anew, and waits for a sync if asked.
     fn take(&self, step: Step, sync: bool) -> Result<()> {
-        let ticket = self.with_room(|wal| {
-            let batch: Batch<GroupWal> = {
-                let index = self.index.read();
-                let alive = step.records.into_iter().filter(|(record, at)| index.is_alive(record, *at));
-                alive.map(|(record, _)| WalRecord::Action(again(record, &index))).collect()
-            };
-            let before = wal.progress().appended;
-            self.append(wal, &batch)?;
-            self.moved.fetch_add(wal.progress().appended - before, Relaxed);
-            Ok(sync.then(|| wal.flush_ticket(Flush::Sync)).transpose()?)
-        })?;
+        let mut wal = self.log()?;
+        let batch: Batch<GroupWal> = {
+            let index = self.index.read();
+            let alive = step.records.into_iter().filter(|(record, at)| index.is_alive(record, *at));
+            alive.map(|(record, _)| WalRecord::Action(again(record, &index))).collect()
+        };
+        let before = wal.progress().appended;
+        self.append(&mut wal, &batch)?;
+        self.moved.fetch_add(wal.progress().appended - before, Relaxed);
+        let ticket = sync.then(|| wal.flush_ticket(Flush::Sync)).transpose()?;
+        // To a caller that waits, instead of to the next step.
+        MappedMutexGuard::unlock_fair(wal);
         Ok(ticket.map_or(Ok(()), |ticket| ticket.wait())?)
     }
 
     /// Removes the oldest chunk, in which nothing is alive. The log makes everything durable first, so that what was
     /// appended anew is on the disk before the chunk goes.
     fn remove(&self, chunk: ChunkId) -> Result<()> {
-        self.with_room(|wal| {
-            let mut drained = false;
-            let ids = wal.drain_closed_chunks_while(|_| !std::mem::replace(&mut drained, true));
-            debug_assert_eq!(ids, [chunk]);
-            self.index.write().forget(chunk);
-            Ok(wal.remove_chunks(ids)?)
-        })
+        let mut wal = self.log()?;
+        let mut drained = false;
+        let ids = wal.drain_closed_chunks_while(|_| !std::mem::replace(&mut drained, true));
+        debug_assert_eq!(ids, [chunk]);
+        self.index.write().forget(chunk);
+        Ok(wal.remove_chunks(ids)?)
     }
 }
 

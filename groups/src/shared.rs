@@ -14,7 +14,7 @@ use chunked_wal::{
     Batch, ChunkedWal, Error as WalError, Flush, Progress, ProgressHandle, Segment, TryFlushError, WalReader,
     WalRecord,
 };
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard, RwLock};
 
 use crate::callback;
 use crate::changes::{Change, Plan};
@@ -56,28 +56,24 @@ impl Shared {
         then: impl FnOnce(&mut ChunkedWal<GroupWal>) -> Result<T, WalError>,
     ) -> Result<T> {
         self.slow_down();
-        self.with_room(|wal| {
-            let batch = Plan::of(changes, &self.index.read())?;
-            self.append(wal, &batch)?;
-            Ok(then(wal)?)
-        })
+        let mut wal = self.log()?;
+        let batch = Plan::of(changes, &self.index.read())?;
+        self.append(&mut wal, &batch)?;
+        Ok(then(&mut wal)?)
     }
 
-    /// Does `work` under the lock once the queue has room, so that no append waits for it.
-    pub(crate) fn with_room<T>(
-        &self,
-        work: impl FnOnce(&mut ChunkedWal<GroupWal>) -> Result<T>,
-    ) -> Result<T> {
+    /// Locks the log once the queue has room, so that no append waits for it.
+    pub(crate) fn log(&self) -> Result<MappedMutexGuard<'_, ChunkedWal<GroupWal>>> {
         loop {
-            let mut guard = self.wal.lock();
-            let wal = guard.as_mut().ok_or(WalError::Closed)?;
+            let guard = self.wal.lock();
+            let mut wal = MutexGuard::try_map(guard, Option::as_mut).map_err(|_closed| WalError::Closed)?;
             let Progress { appended, written, .. } = wal.progress();
             if appended - written < UNWRITTEN_MAX {
-                return work(wal);
+                return Ok(wal);
             }
             // Hands over what is appended: without that, nothing would make room.
             match wal.try_flush(Flush::Write, None) {
-                Ok(()) => return work(wal),
+                Ok(()) => return Ok(wal),
                 Err(TryFlushError::Failed(error)) => return Err(error.into()),
                 Err(TryFlushError::Full(_)) => {}
             }
@@ -86,7 +82,7 @@ impl Shared {
                 return Err(WalError::WouldDeadlock { method: "commit" }.into());
             }
             let room = wal.room();
-            drop(guard);
+            drop(wal);
             pollster::block_on(room);
         }
     }

@@ -68,6 +68,12 @@ impl Places {
     /// Takes an entry out; returns where it was.
     pub(crate) fn remove(&mut self, index: u64) -> Option<Segment> {
         let at = self.position(index)?;
+        let run = &mut self.runs[at];
+        if index == run.first
+            && let Some(segment) = run.pop_front()
+        {
+            return Some(segment);
+        }
         let run = self.runs.remove(at);
         let (left, rest) = run.split(index);
         let (only, right) = rest?.split(index + 1);

@@ -61,6 +61,21 @@ impl Run {
         (part(self.first, &mut self.segments().take(before)), part(index, &mut self.segments().skip(before)))
     }
 
+    /// Takes the first entry of several: without decoding the others, because reclaiming does this for each entry.
+    pub(crate) fn pop_front(&mut self) -> Option<Segment> {
+        let mut segments = self.segments();
+        let (first, second) = (segments.next()?, segments.next()?);
+        let taken = self.items.len() - segments.items.len();
+        let mut head = Vec::new();
+        push_number(&mut head, 1);
+        push_number(&mut head, second.size / UNIT);
+        self.items.splice(..taken, head);
+        self.span -= ((second.offset - self.offset) / UNIT) as u32;
+        self.sizes -= (first.size / UNIT) as u32;
+        (self.first, self.offset, self.count) = (self.first + 1, second.offset, self.count - 1);
+        Some(first)
+    }
+
     /// The index after the last entry.
     pub(crate) fn next(&self) -> u64 {
         self.first + u64::from(self.count)
