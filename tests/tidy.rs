@@ -62,7 +62,7 @@ const OPENRAFT_ROOMS: [&str; 6] = [
 const OPENRAFT_0_10_ROOMS: [&str; 5] = ["record", "reader", "store", "storage", "lib"];
 const RAFT_RS_ROOMS: [&str; 4] = ["record", "store", "node", "lib"];
 /// Those of the log of groups.
-const GROUPS_ROOMS: [&str; 15] = [
+const GROUPS_ROOMS: [&str; 17] = [
     "error",    // what goes wrong
     "config",   // the log's settings, and those of space
     "number",   // numbers as bytes
@@ -71,6 +71,8 @@ const GROUPS_ROOMS: [&str; 15] = [
     "entry",    // callers' entries
     "index",    // what is alive, and where
     "changes",  // what callers ask for, as records
+    "open",     // chunks read side by side
+    "reserve",  // space for a full disk
     "wake",     // when there is space to reclaim
     "shared",   // the log, its lock and its index
     "reclaim",  // gives space back

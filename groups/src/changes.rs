@@ -46,6 +46,16 @@ pub(crate) fn after(group: u64, index: u64) -> Result<u64> {
     index.checked_add(1).ok_or(Error::IndexTooLarge { group })
 }
 
+impl Change {
+    /// Whether it makes records void, and nothing else.
+    pub(crate) fn only_voids(&self) -> bool {
+        match self {
+            Change::Truncate { .. } | Change::Purge { .. } | Change::Destroy { .. } => true,
+            Change::Append { .. } | Change::State { .. } => false,
+        }
+    }
+}
+
 /// Makes records of changes, as the index will be after the changes before each.
 pub(crate) struct Plan<'i> {
     index: &'i Index,

@@ -45,6 +45,11 @@ impl Config {
         ((alive as f64 * self.space_factor) as u64).saturating_add(self.wal.chunk_max_size)
     }
 
+    /// As [`allowed`](Self::allowed), on a full disk: as little as can be had without copying everything for it.
+    pub(crate) fn allowed_when_full(&self, alive: u64) -> u64 {
+        alive.saturating_add(alive / 10).saturating_add(self.wal.chunk_max_size)
+    }
+
     /// The bytes above which commits wait.
     pub(crate) fn limit(&self, alive: u64) -> u64 {
         self.allowed(alive).saturating_add(self.wal.chunk_max_size)

@@ -27,8 +27,11 @@ const STEP_BYTES: u64 = 32 << 10;
 /// The bytes that are appended anew before a sync, so that a caller's sync has little of them to write.
 const UNSYNCED_MAX: u64 = 1 << 20;
 
-/// How long the thread waits after a failure, such as a full disk, before it tries again without being woken.
+/// How long the thread waits after a failure before it tries again without being woken.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long it waits for space, of which the removed chunks give some a little later, and other programs may.
+const RETRY_FULL: Duration = Duration::from_millis(50);
 
 /// The thread. Dropping it stops it and waits for its end.
 #[derive(Debug)]
@@ -72,7 +75,8 @@ fn run(shared: &Shared) {
     let mut pause = None;
     while shared.wake.wait(pause) {
         pause = match shared.reclaim() {
-            Ok(()) => None,
+            Ok(()) if shared.reserve.take() => None,
+            Ok(()) => Some(RETRY_FULL),
             Err(error) => {
                 // Waiting would not help.
                 shared.lags.store(false, Relaxed);
@@ -105,7 +109,11 @@ impl Shared {
     fn oldest_to_reclaim(&self) -> Option<(ChunkId, u64)> {
         let oldest = self.wal.lock().as_ref()?.closed_chunk_stats().into_iter().next()?;
         let index = self.index.read();
-        let too_much = self.on_disk_size() > self.config.allowed(index.alive());
+        let allowed = match self.reserve.full() {
+            None => self.config.allowed(index.alive()),
+            Some(_) => self.config.allowed_when_full(index.alive()),
+        };
+        let too_much = self.on_disk_size() > allowed;
         (too_much || index.alive_in(oldest.chunk_id) == 0).then_some((oldest.chunk_id, oldest.global_end))
     }
 
@@ -148,7 +156,7 @@ impl Shared {
             alive.map(|(record, _)| WalRecord::Action(again(record, &index))).collect()
         };
         let before = wal.progress().appended;
-        self.append(&mut wal, &batch)?;
+        self.append(&mut wal, &batch, true)?;
         self.moved.fetch_add(wal.progress().appended - before, Relaxed);
         let ticket = sync.then(|| wal.flush_ticket(Flush::Sync)).transpose()?;
         // To a caller that waits, instead of to the next step.

@@ -116,6 +116,16 @@ impl Record {
         }
     }
 
+    /// The record for the index, which needs no payload.
+    pub(crate) fn without_payload(mut self) -> Self {
+        if let Record::Entry { payload, .. } | Record::Moved { payload, .. } | Record::State { payload, .. } =
+            &mut self
+        {
+            *payload = Vec::new();
+        }
+        self
+    }
+
     /// The user's bytes.
     pub(crate) fn payload(&self) -> &[u8] {
         match self {

@@ -23,6 +23,7 @@ use crate::entry::{LogEntry, decode};
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::record::{GroupWal, NoState, Record};
+use crate::reserve::Reserve;
 use crate::wake::Wake;
 
 /// Appended and not yet written: with more than this, a caller first waits for room in the queue.
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) opened_at: u64,
     /// Bytes that were appended anew since then.
     pub(crate) moved: AtomicU64,
+    pub(crate) reserve: Reserve,
     /// Whether callers append faster than space is reclaimed.
     pub(crate) lags: AtomicBool,
     pub(crate) wake: Wake,
@@ -56,9 +58,13 @@ impl Shared {
         then: impl FnOnce(&mut ChunkedWal<GroupWal>) -> Result<T, WalError>,
     ) -> Result<T> {
         self.slow_down();
+        let only_voids = changes.iter().all(Change::only_voids);
+        if let Some(full) = self.reserve.full().filter(|_| !only_voids) {
+            return Err(full.into());
+        }
         let mut wal = self.log()?;
         let batch = Plan::of(changes, &self.index.read())?;
-        self.append(&mut wal, &batch)?;
+        self.append(&mut wal, &batch, only_voids)?;
         Ok(then(&mut wal)?)
     }
 
@@ -87,33 +93,54 @@ impl Shared {
         }
     }
 
-    /// Appends the records, all or none, and applies them to the index.
-    pub(crate) fn append(&self, wal: &mut ChunkedWal<GroupWal>, batch: &Batch<GroupWal>) -> Result<()> {
-        let records = batch.records();
-        if records.is_empty() {
+    /// Appends the records, all or none, and applies them to the index. Records that help to free space have the reserve
+    /// if the disk is full.
+    pub(crate) fn append(
+        &self,
+        wal: &mut ChunkedWal<GroupWal>,
+        batch: &Batch<GroupWal>,
+        frees_space: bool,
+    ) -> Result<()> {
+        if batch.is_empty() {
             return Ok(());
         }
+        let mut appended = self.try_append(wal, batch);
+        if let Err(error @ WalError::StorageFull { .. }) = &appended {
+            self.reserve.give_up(error.clone());
+            self.wake.wake();
+            if frees_space {
+                appended = self.try_append(wal, batch);
+            }
+        }
+        self.apply_to_index(wal, batch, &appended?)
+    }
+
+    fn try_append(
+        &self,
+        wal: &mut ChunkedWal<GroupWal>,
+        batch: &Batch<GroupWal>,
+    ) -> Result<Vec<Segment>, WalError> {
         if wal.is_open_chunk_full() {
             wal.close_open_chunk_with(NoState)?;
             self.note_lag();
             self.wake.wake();
         }
-        let one;
-        let many;
-        let segments = match records {
-            [record] => {
-                one = [wal.append(record)?];
-                &one[..]
-            }
-            _ => {
-                many = wal.append_batch(batch)?;
-                &many[..]
-            }
-        };
+        match batch.records() {
+            [record] => Ok(vec![wal.append(record)?]),
+            _ => wal.append_batch(batch),
+        }
+    }
+
+    fn apply_to_index(
+        &self,
+        wal: &ChunkedWal<GroupWal>,
+        batch: &Batch<GroupWal>,
+        segments: &[Segment],
+    ) -> Result<()> {
         let chunk = wal.open_chunk_id();
         let mut index = self.index.write();
         let alive_before = index.alive();
-        for (record, at) in records.iter().zip(segments) {
+        for (record, at) in batch.records().iter().zip(segments) {
             if let WalRecord::Action(record) = record {
                 let refused = |error| WalError::StateMachine {
                     chunk_id: chunk,

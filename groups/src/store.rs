@@ -19,9 +19,11 @@ use crate::batch::GroupBatch;
 use crate::config::Config;
 use crate::entry::{LogEntry, decode};
 use crate::error::{Error, Result};
-use crate::index::{Group, Index};
+use crate::index::Group;
+use crate::open::open;
 use crate::reclaim::Reclaimer;
 use crate::record::{GroupWal, Record};
+use crate::reserve::Reserve;
 use crate::shared::{Shared, misplaced};
 use crate::wake::Wake;
 
@@ -59,7 +61,7 @@ impl<E: LogEntry> GroupLog<E> {
         Self::open_with(options, config.space_factor)
     }
 
-    /// As [`open`](Self::open), with the log's own options, and the [`space_factor`](Config::space_factor).
+    /// As [`open`](Self::open), with the log's own options, except [`replay`](OpenOptions::replay), and the [`space_factor`](Config::space_factor).
     ///
     /// # Errors
     ///
@@ -67,9 +69,9 @@ impl<E: LogEntry> GroupLog<E> {
     pub fn open_with(options: OpenOptions<GroupWal>, space_factor: f64) -> Result<Self> {
         let config = Config { wal: options.config().clone(), space_factor };
         config.validate()?;
-        let mut index = Index::default();
-        let wal = options.open(&mut index)?;
-        index.check()?;
+        let storage = options.on_storage().clone();
+        let (wal, index) = open(options)?;
+        let reserve = Reserve::of(&config.wal, storage)?;
         let opened_at = wal.progress().appended;
         let shared = Arc::new(Shared {
             reader: wal.reader(),
@@ -79,6 +81,7 @@ impl<E: LogEntry> GroupLog<E> {
             config,
             opened_at,
             moved: AtomicU64::new(0),
+            reserve,
             lags: AtomicBool::new(false),
             wake: Wake::default(),
         });

@@ -152,6 +152,11 @@ impl<W: WalTypes> OpenOptions<W> {
         self
     }
 
+    /// Returns the storage that the log will be on, for files of a program's own beside the log.
+    pub fn on_storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
     /// Takes the lock of the log's directory without opening the log. Creates a missing directory.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! [`Index`]: what is alive, and where. The state that the log is replayed into.
+//! [`Index`]: what is alive, and where. What the log is replayed into.
 //!
 //! ```text
 //! Index ─► Group: first index, its record's place, the state's place, Places ─► Runs ─► items
@@ -8,7 +8,7 @@
 //! - A record is alive if the index has its place. Nothing else decides: an old copy of a record, and an entry that was
 //!   truncated, purged or destroyed, are at places that the index does not have.
 //! - The records of the log, applied in order, lead to the same index whether the oldest chunks are there or not.
-//!   [The page](https://docs.rs/chunked-wal-groups) about the order of reclaiming says why.
+//!   `docs/design/groups.md` says why.
 
 mod chunks;
 mod places;
@@ -18,12 +18,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
-use chunked_wal::{ChunkId, Segment, StateMachine, WalRecord};
+use chunked_wal::{ChunkId, Segment};
 
 use self::chunks::Chunks;
 use self::places::Places;
 use crate::error::{Error, Result};
-use crate::record::{GroupWal, NoState, Record};
+use crate::record::Record;
 
 /// Where a record is; its size is 0 if there is none. Half as large as an optional [`Segment`], because there are two in
 /// each group.
@@ -215,19 +215,4 @@ pub(crate) struct OutOfOrder {
     group: u64,
     index: u64,
     old: u64,
-}
-
-impl StateMachine<GroupWal> for Index {
-    type Error = OutOfOrder;
-
-    fn apply(&mut self, record: &WalRecord<GroupWal>, chunk: ChunkId, at: Segment) -> Result<(), OutOfOrder> {
-        match record {
-            WalRecord::Action(record) => self.record(record, chunk, at),
-            WalRecord::Checkpoint(NoState) => Ok(()),
-        }
-    }
-
-    fn checkpoint(&self) -> NoState {
-        NoState
-    }
 }

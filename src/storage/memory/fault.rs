@@ -109,7 +109,6 @@ pub enum FaultHow {
     ///
     /// The same for a directory: its names are still seen, and later syncs succeed without making them
     /// durable, unless one of them is changed again (for example renamed away and back).
-    /// durable, unless one of them is changed again (renamed away and back, for example).
     SyncLies,
 
     /// A listing leaves out an existing name: the `n`-th in order, counted around. Real file systems do
