@@ -62,7 +62,7 @@ const OPENRAFT_ROOMS: [&str; 6] = [
 const OPENRAFT_0_10_ROOMS: [&str; 5] = ["record", "reader", "store", "storage", "lib"];
 const RAFT_RS_ROOMS: [&str; 4] = ["record", "store", "node", "lib"];
 /// Those of the log of groups.
-const GROUPS_ROOMS: [&str; 17] = [
+const GROUPS_ROOMS: [&str; 18] = [
     "error",    // what goes wrong
     "config",   // the log's settings, and those of space
     "number",   // numbers as bytes
@@ -79,6 +79,7 @@ const GROUPS_ROOMS: [&str; 17] = [
     "batch",    // changes that are made together
     "store",    // the groups
     "holders",  // who has how much
+    "inspect",  // the same, for another process's log
     "lib",      // names it all
 ];
 /// Those of the importer.

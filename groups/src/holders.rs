@@ -3,6 +3,7 @@
 use chunked_wal::ChunkId;
 
 use crate::entry::LogEntry;
+use crate::index::{Group, Index};
 use crate::store::GroupLog;
 
 /// What a group holds.
@@ -11,6 +12,10 @@ use crate::store::GroupLog;
 pub struct Holder {
     /// The group.
     pub group: u64,
+    /// The index of its first entry, whether there is one or not.
+    pub first: u64,
+    /// The index of its next entry.
+    pub next: u64,
     /// The bytes of its records that are alive.
     pub bytes: u64,
     /// The oldest chunk with such a record. It is no pin: once it is the log's oldest, the record moves.
@@ -40,16 +45,7 @@ impl<E: LogEntry> GroupLog<E> {
         let shared = self.shared();
         let chunks = self.chunks();
         let index = shared.index.read();
-        let holder = |(group, found): (&u64, &crate::index::Group)| {
-            let (bytes, oldest) = found.held()?;
-            let at = chunks.partition_point(|chunk| chunk.0 <= oldest);
-            let oldest_chunk = chunks.get(at.saturating_sub(1)).copied().unwrap_or_default();
-            Some(Holder { group: *group, bytes, oldest_chunk })
-        };
-        let mut holders: Vec<_> = index.groups().iter().filter_map(holder).collect();
-        drop(index);
-        holders.sort_unstable_by_key(|holder| (u64::MAX - holder.bytes, holder.group));
-        holders
+        holders_of(&index, &chunks)
     }
 
     /// The ids of all chunks, oldest first; none once the log is closed.
@@ -69,4 +65,18 @@ impl<E: LogEntry> GroupLog<E> {
         let appended = appended.saturating_sub(moved);
         SpaceStats { log, alive, allowed: shared.config.allowed(alive), appended, moved }
     }
+}
+
+/// The holders, the largest first, in a log of these chunks, oldest first.
+pub(crate) fn holders_of(index: &Index, chunks: &[ChunkId]) -> Vec<Holder> {
+    let holder = |(group, found): (&u64, &Group)| {
+        let (bytes, oldest) = found.held()?;
+        let bounds = found.bounds().unwrap_or_default();
+        let at = chunks.partition_point(|chunk| chunk.0 <= oldest);
+        let oldest_chunk = chunks.get(at.saturating_sub(1)).copied().unwrap_or_default();
+        Some(Holder { group: *group, first: bounds.start, next: bounds.end, bytes, oldest_chunk })
+    };
+    let mut holders: Vec<_> = index.groups().iter().filter_map(holder).collect();
+    holders.sort_unstable_by_key(|holder| (u64::MAX - holder.bytes, holder.group));
+    holders
 }
