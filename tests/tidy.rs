@@ -37,11 +37,12 @@ const ROOMS: [&str; 27] = [
 ];
 
 /// Those of the adapters, each a crate of its own.
-const RAFT_CORE_ROOMS: [&str; 12] = [
+const RAFT_CORE_ROOMS: [&str; 13] = [
     "types",      // a raft library's types
     "error",      // what goes wrong
     "places",     // where each entry is
     "record",     // the records in the log
+    "indexer",    // the index of each checkpoint, for other programs
     "recent",     // the newest entries in memory
     "state",      // what the log is replayed into, the index among it
     "reader",     // entries, from memory or from the log
@@ -242,17 +243,20 @@ fn every_room_is_there_and_known() {
     }
 }
 
-/// The README shows what the adapter's README shows, where it is compiled and run.
+/// Pages show what the adapters' READMEs show, where it is compiled and run.
 #[test]
-fn the_store_in_the_readme_is_the_one_that_is_tested() {
+fn the_stores_that_pages_show_are_those_that_are_tested() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let Ok(tested) = fs::read_to_string(root.join("adapters/openraft/README.md")) else { return };
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let begins = "```rust,ignore\n";
-    let shown = &readme[readme.find(begins).unwrap() + begins.len()..];
-    let shown = &shown[..shown.find("```").unwrap()];
-    assert!(shown.contains("LogStore::"));
-    assert!(tested.contains(&format!("```rust\n{shown}```")));
+    for (page, adapter) in [("README.md", "openraft"), ("docs/guide/raft.md", "openraft-0-10")] {
+        let tested = root.join("adapters").join(adapter).join("README.md");
+        let Ok(tested) = fs::read_to_string(tested) else { return };
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        let begins = "```rust,ignore\n";
+        let shown = &text[text.find(begins).unwrap() + begins.len()..];
+        let shown = &shown[..shown.find("```").unwrap()];
+        assert!(shown.contains("LogStore::"), "{page}");
+        assert!(tested.contains(&format!("```rust\n{shown}```")), "{page}");
+    }
 }
 
 #[test]

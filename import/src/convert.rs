@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::{fmt, io};
 
 use chunked_wal::raw::{Payload, Raw};
-use chunked_wal::{WalRecord, WalTypes};
+use chunked_wal::{ChunkId, Segment, WalRecord, WalTypes};
 use chunked_wal_02::wal::wal_record::CHECKPOINT_RECORD_TYPE;
 use chunked_wal_02::{WALRecord as OldRecord, WalTypes as OldTypes};
 use serde_json::{Map, Value};
@@ -51,6 +51,10 @@ pub trait Convert {
         payload: &[u8],
         new: &mut Vec<WalRecord<Self::New>>,
     ) -> Result<(), BoxError>;
+
+    /// Called for each record that [`record`](Self::record) has pushed, in their order, with its place in the new log:
+    /// before the next old record is converted.
+    fn placed(&mut self, _chunk_id: ChunkId, _place: Segment) {}
 
     /// Called after the last record.
     ///

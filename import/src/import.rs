@@ -120,7 +120,10 @@ fn write<C: Convert>(source: &Source, dir: &Path, mut convert: C) -> Result<()> 
                 (Step::Chunk(checkpoint), None) => {
                     wal = Some(ChunkedWal::open(config(dir, chunk_len_max), &mut First(checkpoint))?);
                 }
-                (Step::Record(record), Some(wal)) => drop(wal.append(&record)?),
+                (Step::Record(record), Some(wal)) => {
+                    let place = wal.append(&record)?;
+                    convert.placed(wal.open_chunk_id(), place);
+                }
                 // A log starts with a chunk.
                 (Step::Record(_), None) => {}
             }
@@ -187,7 +190,10 @@ fn check<C: Convert>(source: &Source, dir: &Path, mut convert: C, report: &mut R
         let place = record.place.clone();
         convert_record(&mut convert, record, &mut steps)?;
         for step in steps.drain(..) {
-            new.compare(&place, &step)?;
+            let (chunk_id, segment) = new.compare(&place, &step)?;
+            if matches!(step, Step::Record(_)) {
+                convert.placed(chunk_id, segment);
+            }
         }
         last = Some(place);
         Ok(())
@@ -221,7 +227,8 @@ impl NewRecords {
         Ok(NewRecords { records, chunk: None, count: 0, start, end: start, expected: Vec::new() })
     }
 
-    fn compare<W: WalTypes>(&mut self, old: &Place, step: &Step<W>) -> Result<()> {
+    /// Compares the next record; returns its place.
+    fn compare<W: WalTypes>(&mut self, old: &Place, step: &Step<W>) -> Result<(ChunkId, Segment)> {
         let Some(next) = self.records.next() else { return Err(self.differs(old, "it ends")) };
         let (chunk, segment, record) = next?;
         let starts_chunk = self.chunk.replace(chunk) != Some(chunk);
@@ -247,7 +254,7 @@ impl NewRecords {
         }
         self.count += 1;
         self.end = segment.offset + segment.size;
-        Ok(())
+        Ok((chunk, segment))
     }
 
     /// Checks that nothing follows.

@@ -119,8 +119,8 @@ pub(crate) fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) 
 }
 
 /// A map from names of at most 31 bytes to values, of at most 15 pairs.
-pub(crate) fn map<const N: usize>(pairs: [(&str, Vec<u8>); N]) -> Vec<u8> {
-    let mut bytes = vec![0x80 | N as u8];
+pub(crate) fn map(pairs: Vec<(&str, Vec<u8>)>) -> Vec<u8> {
+    let mut bytes = vec![0x80 | pairs.len() as u8];
     for (name, value) in pairs {
         bytes.push(0xa0 | name.len() as u8);
         bytes.extend_from_slice(name.as_bytes());
@@ -137,6 +137,17 @@ pub(crate) fn nil() -> Vec<u8> {
 pub(crate) fn uint(number: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     push_uint(&mut bytes, number);
+    bytes
+}
+
+/// Bytes, which must be fewer than 4 GiB.
+pub(crate) fn bin(content: &[u8]) -> Vec<u8> {
+    let len = content.len() as u32;
+    let mut bytes = match u8::try_from(len) {
+        Ok(len) => vec![0xc4, len],
+        Err(_) => [&[0xc6], &len.to_be_bytes()[..]].concat(),
+    };
+    bytes.extend_from_slice(content);
     bytes
 }
 

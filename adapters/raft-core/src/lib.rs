@@ -2,6 +2,7 @@
 
 pub mod blocking;
 mod error;
+mod indexer;
 mod operations;
 mod places;
 mod reader;
@@ -13,6 +14,7 @@ mod store;
 mod types;
 
 pub use error::{AppendError, OpenError};
+pub use indexer::{Change, Indexer};
 pub use places::ChunkIndex;
 pub use reader::LogReader;
 pub use record::{Action, Checkpoint, Meta, RaftWal};

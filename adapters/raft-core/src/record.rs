@@ -171,9 +171,14 @@ impl<R: RaftTypes> Encode for Checkpoint<R> {
     fn encode<W: Write>(&self, mut w: W) -> io::Result<usize> {
         let meta = self.meta.encode(&mut w)?;
         let Some(index) = &self.index else { return Ok(meta) };
-        w.write_all(&[INDEX])?;
-        Ok(meta + 1 + index.write(w)?)
+        Ok(meta + write_index(index, w)?)
     }
+}
+
+/// Writes an index with its tag, and returns the length of both.
+pub(crate) fn write_index(index: &ChunkIndex, mut w: impl Write) -> io::Result<usize> {
+    w.write_all(&[INDEX])?;
+    Ok(1 + index.write(w)?)
 }
 
 impl<R: RaftTypes> Decode for Checkpoint<R> {

@@ -22,7 +22,8 @@ use chunked_wal::{
 use parking_lot::RwLock;
 
 use crate::error::OpenError;
-use crate::places::{ChunkIndex, Places};
+use crate::indexer::{Change, Indexer};
+use crate::places::ChunkIndex;
 use crate::reader::LogReader;
 use crate::record::{Action, Checkpoint, RaftWal};
 use crate::state::State;
@@ -225,21 +226,15 @@ fn read_index<R: RaftTypes>(
     wal: &ChunkedWal<RaftWal<R>>,
     chunk_id: ChunkId,
 ) -> Result<Arc<ChunkIndex>, Error> {
-    let mut places = Places::default();
+    let mut indexer = Indexer::default();
     for read in wal.reader().records_from(chunk_id.offset())? {
         match read? {
             (id, _, _) if id != chunk_id => break,
-            (_, place, WalRecord::Action(Action::Entry(entry))) => {
-                places.push(R::index(&R::log_id(&entry)), place);
-            }
-            (_, _, WalRecord::Action(Action::Truncate { since, .. })) => places.truncate(since),
-            (_, _, WalRecord::Action(Action::Purge(upto))) => {
-                places.purge(R::index(&upto).saturating_add(1));
-            }
-            _ => {}
+            (_, place, WalRecord::Action(action)) => indexer.apply(Change::of(&action), chunk_id, place),
+            (_, _, WalRecord::Checkpoint(_)) => {}
         }
     }
-    Ok(places.open_index().unwrap_or_default())
+    Ok(indexer.index())
 }
 
 impl<R: RaftTypes> fmt::Debug for LogStore<R> {

@@ -3,8 +3,9 @@
 
 use std::sync::mpsc::{Sender, channel};
 
-use chunked_wal::{Config, Error};
-use chunked_wal_raft::{CacheStats, LogStore, RaftTypes, blocking};
+use chunked_wal::codeq::Encode;
+use chunked_wal::{Config, Error, WalRecord};
+use chunked_wal_raft::{Action, CacheStats, Change, Indexer, LogStore, RaftTypes, blocking};
 
 /// Commands are texts; a log id is a term and an index.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +70,50 @@ fn user_data_comes_back_after_a_reopen_and_a_purge_of_its_record() {
     store.save_user_data(None).unwrap();
     store.close().unwrap();
     assert_eq!(user_data(&Blocking::open(config(&dir)).unwrap()), None);
+}
+
+/// Checks the index of each checkpoint after the first, as a program that writes the records itself would make it.
+fn assert_indexed(store: &Blocking, checkpoints_min: usize) {
+    let (mut indexer, mut checkpoints) = (Indexer::default(), 0);
+    for record in store.get_ref().wal().records() {
+        let (chunk_id, place, record) = record.unwrap();
+        let change = match record {
+            WalRecord::Checkpoint(checkpoint) => {
+                let (mut expected, mut found) = (Vec::new(), Vec::new());
+                checkpoint.meta.encode(&mut expected).unwrap();
+                indexer.write(&mut expected).unwrap();
+                checkpoint.encode(&mut found).unwrap();
+                // The first one is about a chunk that may be gone.
+                assert!(checkpoints == 0 || found == expected, "{checkpoint:?}, {indexer:?}");
+                checkpoints += 1;
+                continue;
+            }
+            WalRecord::Action(Action::Entry(entry)) => Change::Entry(entry.0.1),
+            WalRecord::Action(Action::Truncate { since, .. }) => Change::Truncate(since),
+            WalRecord::Action(Action::Purge((_, index))) => Change::Purge(index),
+            WalRecord::Action(_) => Change::Nothing,
+        };
+        indexer.apply(change, chunk_id, place);
+    }
+    assert!(checkpoints >= checkpoints_min, "{checkpoints}");
+}
+
+#[test]
+fn an_indexer_makes_the_index_of_each_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Blocking::open(config(&dir)).unwrap();
+    append(&mut store, 0..30);
+    store.truncate(24).unwrap();
+    append(&mut store, 24..50);
+    store.truncate(49).unwrap();
+    store.save_vote((2, 1)).unwrap();
+    append(&mut store, 49..70);
+    assert_indexed(&store, 6);
+    // Of the entries in the chunk of this purge, its index keeps none.
+    store.purge((3, 90)).unwrap();
+    append(&mut store, 91..130);
+    store.get_ref().wal().wait_idle().unwrap();
+    assert_indexed(&store, 4);
 }
 
 #[test]

@@ -17,18 +17,11 @@ use clap::Parser;
 struct Args {
     #[command(flatten)]
     import: ImportArgs,
-    /// Leave out raft-log's user data, which are not carried over; the report shows them
-    #[arg(long)]
-    without_user_data: bool,
 }
 
 fn main() -> ExitCode {
-    let args = match parse::<Args>() {
-        Ok(args) => args,
-        Err(code) => return code,
-    };
-    run(&args.import, || {
-        let convert = ToOpenraft::<LogWal>::new();
-        if args.without_user_data { convert.without_user_data() } else { convert }
-    })
+    match parse::<Args>() {
+        Ok(args) => run(&args.import, ToOpenraft::<LogWal>::new),
+        Err(code) => code,
+    }
 }

@@ -7,28 +7,31 @@
 //! Append(log id, entry)                 3 | entry
 //! TruncateAfter(log id)                 4 | [index after it, log id]
 //! PurgeUpto(log id)                     5 | log id
-//! state, at a chunk's start             vote, committed, purged, last, first
-//! state, elsewhere                      what makes the one state the other: mostly nothing
+//! state, at a chunk's start             vote, committed, purged, last, first, user data; index of the chunk before it
+//! state, elsewhere                      what makes the one state the other: 6 | user data, or those above
 //! ```
 //!
-//! The right side is MessagePack with the names of fields, and the bytes of votes, log ids and entries are those that
-//! [`OpenraftTypes`] returns.
+//! The right side is MessagePack with the names of fields, except the index. The bytes of votes, log ids and entries are
+//! those that [`OpenraftTypes`] returns; user data are the bytes that their codec wrote.
 
 mod log_wal;
 mod state;
 
+use std::collections::VecDeque;
 use std::{fmt, io};
 
-use chunked_wal::WalRecord;
+use chunked_wal::codeq::Encode;
 use chunked_wal::raw::{Payload, Raw};
+use chunked_wal::{ChunkId, Segment, WalRecord};
 use chunked_wal_02::{WALRecord as OldRecord, WalTypes as OldTypes};
+use chunked_wal_raft::{Change, Indexer};
 use raft_log::{RaftLogAction, RaftWalTypes};
 use serde_json::{Map, Value};
 
 use self::state::State;
 use crate::convert::{Convert, OldFormat};
 use crate::error::BoxError;
-use crate::msgpack::{map, nil, push_uint, uint};
+use crate::msgpack::{bin, map, nil, push_uint, uint};
 
 pub use self::log_wal::{LogId, LogWal, Vote};
 
@@ -41,6 +44,7 @@ const COMMITTED: u8 = 2;
 const ENTRY: u8 = 3;
 const TRUNCATE: u8 = 4;
 const PURGE: u8 = 5;
+const USER_DATA: u8 = 6;
 
 /// Types of raft-log that have the contents of openraft's types.
 ///
@@ -82,12 +86,13 @@ pub trait OpenraftTypes: raft_log::Types {
 /// # Ok::<(), chunked_wal_import::Error>(())
 /// ```
 ///
-/// raft-log's user data are not carried over: an import fails if the log ends with some, unless it is told to
-/// leave it out.
+/// raft-log's user data become those of the new log, as the bytes that their codec wrote.
 pub struct ToOpenraft<T: OpenraftTypes> {
     state: State<T>,
     counts: Counts,
-    leaves_out_user_data: bool,
+    /// What the new records do whose places are not known yet.
+    unplaced: VecDeque<Change>,
+    indexer: Indexer,
 }
 
 /// How many records of each kind there were.
@@ -104,13 +109,19 @@ struct Counts {
 impl<T: OpenraftTypes> ToOpenraft<T> {
     /// Makes the converter.
     pub fn new() -> Self {
-        ToOpenraft { state: State::default(), counts: Counts::default(), leaves_out_user_data: false }
+        ToOpenraft {
+            state: State::default(),
+            counts: Counts::default(),
+            unplaced: VecDeque::new(),
+            indexer: Indexer::default(),
+        }
     }
 
-    /// Leaves out raft-log's user data; [`notes`](Convert::notes) has it.
-    pub fn without_user_data(mut self) -> Self {
-        self.leaves_out_user_data = true;
-        self
+    fn push(&mut self, tag: u8, value: Vec<u8>, change: Change, new: &mut Vec<WalRecord<Raw>>) {
+        let mut payload = value;
+        payload.insert(0, tag);
+        new.push(WalRecord::Action(Payload(payload)));
+        self.unplaced.push_back(change);
     }
 
     fn action(&mut self, action: RaftLogAction<T>, new: &mut Vec<WalRecord<Raw>>) -> Result<(), BoxError> {
@@ -122,8 +133,8 @@ impl<T: OpenraftTypes> ToOpenraft<T> {
             RaftLogAction::Append(log_id, payload) => {
                 self.counts.entries += 1;
                 let entry = T::entry(&log_id, &payload)?;
+                self.push(ENTRY, entry, Change::Entry(T::log_index(&log_id)), new);
                 self.state.append(log_id)?;
-                new.push(tagged(ENTRY, entry));
             }
             RaftLogAction::Commit(log_id) => {
                 self.counts.commits += 1;
@@ -142,13 +153,13 @@ impl<T: OpenraftTypes> ToOpenraft<T> {
     }
 
     fn vote(&mut self, vote: T::Vote, new: &mut Vec<WalRecord<Raw>>) -> Result<(), BoxError> {
-        new.push(tagged(VOTE, T::vote(&vote)?));
+        self.push(VOTE, T::vote(&vote)?, Change::Nothing, new);
         self.state.vote = Some(vote);
         Ok(())
     }
 
     fn commit(&mut self, committed: Option<T::LogId>, new: &mut Vec<WalRecord<Raw>>) -> Result<(), BoxError> {
-        new.push(tagged(COMMITTED, optional::<T>(committed.as_ref())?));
+        self.push(COMMITTED, optional::<T>(committed.as_ref())?, Change::Nothing, new);
         self.state.committed = committed;
         Ok(())
     }
@@ -160,19 +171,32 @@ impl<T: OpenraftTypes> ToOpenraft<T> {
     ) -> Result<(), BoxError> {
         // raft-log accepts a truncation beyond the last entry, and does nothing.
         if let Some(since) = self.state.truncate_after(left.clone())? {
-            new.push(truncation::<T>(since, left.as_ref())?);
+            self.void_from(since, left, new)?;
         }
+        Ok(())
+    }
+
+    /// Voids the entries from the index `since` on; `left` is the last one before them.
+    fn void_from(
+        &mut self,
+        since: u64,
+        left: Option<T::LogId>,
+        new: &mut Vec<WalRecord<Raw>>,
+    ) -> io::Result<()> {
+        let mut pair = vec![0x92];
+        push_uint(&mut pair, since);
+        pair.extend(optional::<T>(left.as_ref())?);
+        self.push(TRUNCATE, pair, Change::Truncate(since), new);
         Ok(())
     }
 
     fn purge(&mut self, upto: T::LogId, new: &mut Vec<WalRecord<Raw>>) -> Result<(), BoxError> {
         // A snapshot of a later leader replaces entries of an earlier one.
         if self.state.is_voided_by_purge(&upto) {
-            let purged = self.state.purged.clone();
-            new.push(truncation::<T>(self.state.first, purged.as_ref())?);
+            self.void_from(self.state.first, self.state.purged.clone(), new)?;
             self.state.void_all();
         }
-        new.push(tagged(PURGE, T::log_id(&upto)?));
+        self.push(PURGE, T::log_id(&upto)?, Change::Purge(T::log_index(&upto)), new);
         self.state.purge(upto)?;
         Ok(())
     }
@@ -189,12 +213,29 @@ impl<T: OpenraftTypes> ToOpenraft<T> {
         if self.state.committed.as_ref() != state.committed() {
             self.commit(state.committed().cloned(), new)?;
         }
-        self.state.user_data = state.user_data.clone();
+        if self.state.user_data != state.user_data {
+            self.state.user_data = state.user_data.clone();
+            self.push(USER_DATA, self.user_data()?.unwrap_or_else(nil), Change::Nothing, new);
+        }
         Ok(self.state.must_be(state)?)
     }
 
-    /// The adapters' checkpoint.
-    fn meta(&self) -> io::Result<Payload> {
+    /// The user data in MessagePack, if there are some.
+    fn user_data(&self) -> io::Result<Option<Vec<u8>>> {
+        let Some(user_data) = &self.state.user_data else { return Ok(None) };
+        let mut bytes = Vec::new();
+        user_data.encode(&mut bytes)?;
+        Ok(Some(bin(&bytes)))
+    }
+
+    /// The adapters' checkpoint: the state, and the index of the chunk before it.
+    fn new_checkpoint(&self) -> io::Result<Payload> {
+        let mut payload = self.meta()?;
+        self.indexer.write(&mut payload)?;
+        Ok(Payload(payload))
+    }
+
+    fn meta(&self) -> io::Result<Vec<u8>> {
         let State { vote, committed, purged, last, first, .. } = &self.state;
         let vote = match vote {
             Some(vote) => T::vote(vote)?,
@@ -202,13 +243,15 @@ impl<T: OpenraftTypes> ToOpenraft<T> {
         };
         let committed = optional::<T>(committed.as_ref())?;
         let (purged, last) = (optional::<T>(purged.as_ref())?, optional::<T>(last.as_ref())?);
-        Ok(Payload(map([
+        let mut fields = vec![
             ("vote", vote),
             ("committed", committed),
             ("purged", purged),
             ("last", last),
             ("first", uint(*first)),
-        ])))
+        ];
+        fields.extend(self.user_data()?.map(|user_data| ("user_data", user_data)));
+        Ok(map(fields))
     }
 }
 
@@ -234,7 +277,7 @@ impl<T: OpenraftTypes> Convert for ToOpenraft<T> {
         } else {
             self.state = State::started(&old);
         }
-        Ok(self.meta()?)
+        Ok(self.new_checkpoint()?)
     }
 
     fn record(
@@ -249,14 +292,14 @@ impl<T: OpenraftTypes> Convert for ToOpenraft<T> {
         }
     }
 
-    fn finish(&mut self) -> Result<(), BoxError> {
-        self.state.must_be_complete()?;
-        if self.state.user_data.is_some() && !self.leaves_out_user_data {
-            return Err("it has user data, which an import does not carry over; to leave it out, use \
-                        --without-user-data, or `without_user_data` in a program"
-                .into());
+    fn placed(&mut self, chunk_id: ChunkId, place: Segment) {
+        if let Some(change) = self.unplaced.pop_front() {
+            self.indexer.apply(change, chunk_id, place);
         }
-        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), BoxError> {
+        Ok(self.state.must_be_complete()?)
     }
 
     fn notes(&self) -> Map<String, Value> {
@@ -276,9 +319,6 @@ impl<T: OpenraftTypes> Convert for ToOpenraft<T> {
             notes.insert("first_index".into(), indexes.start.into());
             notes.insert("last_index".into(), (indexes.end - 1).into());
         }
-        if let Some(user_data) = &self.state.user_data {
-            notes.insert("user_data".into(), format!("{user_data:?}").into());
-        }
         notes
     }
 
@@ -286,19 +326,6 @@ impl<T: OpenraftTypes> Convert for ToOpenraft<T> {
         // raft-log's actions have the types 0 to 4.
         OldFormat { types: T::IN_WORDS, checksummed: 0..=5 }
     }
-}
-
-fn tagged(tag: u8, value: Vec<u8>) -> WalRecord<Raw> {
-    let mut payload = value;
-    payload.insert(0, tag);
-    WalRecord::Action(Payload(payload))
-}
-
-fn truncation<T: OpenraftTypes>(since: u64, last: Option<&T::LogId>) -> io::Result<WalRecord<Raw>> {
-    let mut pair = vec![0x92];
-    push_uint(&mut pair, since);
-    pair.extend(optional::<T>(last)?);
-    Ok(tagged(TRUNCATE, pair))
 }
 
 fn optional<T: OpenraftTypes>(log_id: Option<&T::LogId>) -> io::Result<Vec<u8>> {

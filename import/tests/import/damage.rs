@@ -74,9 +74,10 @@ fn start(path: &Path) -> u64 {
 #[test]
 fn a_torn_tail_is_left_out_and_reported() {
     let place = Place::new();
-    let mut log = OldLog::open(&place.old(), 4);
+    let mut log = OldLog::open(&place.old(), 7);
     log.vote(1);
     log.append_texts(1, 0..6);
+    log.save_user_data(Some(300));
     log.commit(1, 3);
     drop(log);
     cut_at_each_byte(&place, ToOpenraft::<LogWal>::new);

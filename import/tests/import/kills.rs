@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use chunked_wal_import::{Error, Import, LogWal, ToOpenraft};
 
 use crate::common::{Numbers, Place, Snapshot, untouched};
-use crate::old_raft::{OldLog, write_all_kinds};
+use crate::new_raft::with_0_9;
+use crate::old_raft::{OldLog, leader, write_all_kinds};
 
 /// How often the command is killed.
 const KILLS: u64 = 30;
@@ -38,8 +39,12 @@ fn remove(path: &Path) {
 fn a_killed_import_is_run_again() {
     let place = Place::new();
     let mut log = OldLog::open(&place.old(), 500);
-    log.append_texts(1, 0..5_000);
+    log.save_user_data(Some(3));
+    log.append_texts(1, 0..3_000);
+    log.save_user_data(Some(300));
+    log.append_texts(1, 3_000..5_000);
     drop(log);
+    let user_data = rmp_serde::to_vec_named(&leader(300)).unwrap();
     let before = Snapshot::of(&place.old());
     let started = Instant::now();
     assert!(start(&place).wait().unwrap().success());
@@ -73,6 +78,7 @@ fn a_killed_import_is_run_again() {
         }
         compare(&place);
         assert!(!place.staging().exists());
+        assert_eq!(with_0_9::seen(&place.new_log()).user_data.as_ref(), Some(&user_data));
     }
     assert!(unfinished > KILLS / 3, "{unfinished} unfinished, {finished} finished");
     assert!(before == Snapshot::of(&place.old()), "the old directory was changed");

@@ -6,5 +6,6 @@ mod command;
 mod common;
 mod damage;
 mod kills;
+mod new_raft;
 mod old_raft;
 mod raft;

@@ -109,6 +109,11 @@ impl OldLog {
         self.0.commit(Named(log_id(term, index))).unwrap();
     }
 
+    /// Saves a leader's id as the user data.
+    pub(crate) fn save_user_data(&mut self, term: Option<u64>) {
+        self.0.save_user_data(term.map(|term| Named(leader(term)))).unwrap();
+    }
+
     pub(crate) fn purge(&mut self, term: u64, index: u64) {
         self.0.purge(Named(log_id(term, index))).unwrap();
         self.sync();
@@ -150,6 +155,7 @@ pub(crate) struct Seen {
     pub(crate) committed: String,
     pub(crate) purged: String,
     pub(crate) last: String,
+    pub(crate) user_data: Option<Vec<u8>>,
     pub(crate) entries: Vec<String>,
 }
 
@@ -169,6 +175,7 @@ pub(crate) fn seen(dir: &Path) -> Seen {
         committed: of(state.committed()),
         purged: of(state.purged()),
         last: of(state.last()),
+        user_data: state.user_data.as_ref().map(|data| rmp_serde::to_vec_named(&data.0).unwrap()),
         entries,
     }
 }

@@ -1,54 +1,30 @@
-//! raft-log's logs, opened by the adapter for openraft 0.9 after the import.
+//! raft-log's logs, opened by the adapters for openraft after the import.
 
 use std::fs;
 use std::io;
-use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use chunked_wal::Config;
+use chunked_wal::{ChunkId, ChunkedWal, Config};
 use chunked_wal_import::raft_log::api::raft_log_writer::RaftLogWriter;
 use chunked_wal_import::raft_log::{self, Types};
 use chunked_wal_import::{Error, Import, LogWal, OpenraftTypes, Report, ToOpenraft};
-use chunked_wal_openraft::LogStore;
+use chunked_wal_openraft::Limits;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
-use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, RaftLogReader};
+use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId};
 use serde::Serialize;
 
 use crate::common::{Numbers, Place, chunks, copy, untouched};
+use crate::new_raft::with_0_9::{LogStore, Texts};
+use crate::new_raft::{run, seen as seen_new, with_0_10};
 use crate::old_raft::{Named, OldLog, Seen, json, leader, log_id, seen, write_all_kinds};
-
-openraft::declare_raft_types!(
-    /// Commands are texts.
-    pub(crate) Texts: D = String, R = ()
-);
 
 /// How many logs are written at random.
 const RANDOM_LOGS: u64 = 40;
 
 fn import(place: &Place) -> Result<Report, Error> {
     untouched(&place.old(), || Import::new(place.old(), place.new_log()).run(ToOpenraft::<LogWal>::new))
-}
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-}
-
-/// What raft sees of the new log, with the adapter of openraft 0.9.
-fn seen_new(dir: &Path) -> Seen {
-    run(async {
-        let mut store = LogStore::<Texts>::open(Config::new(dir)).unwrap();
-        let state = store.get_log_state().await.unwrap();
-        let entries = store.try_get_log_entries(..).await.unwrap();
-        Seen {
-            vote: json(&store.read_vote().await.unwrap()),
-            committed: json(&store.read_committed().await.unwrap()),
-            purged: json(&state.last_purged_log_id),
-            last: json(&state.last_log_id),
-            entries: entries.iter().map(json).collect(),
-        }
-    })
 }
 
 /// What raft sees of the old log, from a copy.
@@ -174,31 +150,92 @@ fn a_state_in_mid_chunk_is_imported() {
         log.vote(2);
         log.purge(2, 40);
         log.append_texts(2, 41..45);
-        log.0.save_user_data(None).unwrap();
+        log.save_user_data(None);
         log.append_texts(2, 45..50);
     });
     assert_eq!(report.notes["states"], 1);
 }
 
 #[test]
-fn user_data_is_left_out_only_on_request() {
+fn user_data_are_the_same() {
+    let user_data = |term| Some(rmp_serde::to_vec_named(&leader(term)).unwrap());
+    let (place, _) = assert_same(|old| {
+        let mut log = OldLog::open(old, 5);
+        log.append_texts(1, 0..3);
+        log.save_user_data(Some(8));
+        log.append_texts(1, 3..9);
+        log.save_user_data(Some(300));
+    });
+    assert_eq!(seen_new(&place.new_log()).user_data, user_data(300));
+    // The record with the user data is in a chunk that a purge has removed: only checkpoints have them.
+    let (place, _) = assert_same(|old| {
+        let mut log = OldLog::open(old, 5);
+        log.save_user_data(Some(8));
+        log.append_texts(1, 0..30);
+        log.purge(1, 20);
+    });
+    assert!(chunks(&place.old())[0] > place.old().join(ChunkId(0).file_name()));
+    assert_eq!(seen_new(&place.new_log()).user_data, user_data(8));
+    let (place, _) = assert_same(|old| {
+        let mut log = OldLog::open(old, 5);
+        log.save_user_data(Some(8));
+        log.append_texts(1, 0..9);
+        log.save_user_data(None);
+    });
+    assert_eq!(seen_new(&place.new_log()).user_data, None);
+}
+
+/// A crash of the old program may cut its log off anywhere in the record with the user data.
+#[test]
+fn user_data_of_a_torn_record_are_those_before_it() {
+    let write = |old: &Path| {
+        let mut log = OldLog::open(old, 100);
+        log.save_user_data(Some(8));
+        log.append_texts(1, 0..3);
+        log.sync();
+    };
     let place = Place::new();
-    let mut log = OldLog::open(&place.old(), 5);
-    log.append_texts(1, 0..3);
-    log.0.save_user_data(Some(Named(leader(8)))).unwrap();
-    log.append_texts(1, 3..9);
-    drop(log);
-    let error = import(&place).unwrap_err();
-    assert!(matches!(error, Error::NotFinished { .. }), "{error}");
-    assert!(error.to_string().contains("--without-user-data"), "{error}");
-    place.assert_nothing_new();
-    let expected = seen_old(&place);
-    let without = || ToOpenraft::<LogWal>::new().without_user_data();
-    let report = Import::new(place.old(), place.new_log()).run(without).unwrap();
+    write(&place.old());
+    let newest = chunks(&place.old()).pop().unwrap();
+    let before = fs::metadata(&newest).unwrap().len();
+    OldLog::open(&place.old(), 100).save_user_data(Some(300));
+    let whole = fs::read(&newest).unwrap();
+    let expected = seen_old(&place).user_data;
+    assert_eq!(expected, Some(rmp_serde::to_vec_named(&leader(300)).unwrap()));
+    for len in before..=whole.len() as u64 {
+        fs::write(&newest, &whole[..len as usize]).unwrap();
+        import(&place).unwrap();
+        let is_whole = len == whole.len() as u64;
+        let term = if is_whole { 300 } else { 8 };
+        let seen = seen_new(&place.new_log());
+        assert_eq!(seen.user_data, Some(rmp_serde::to_vec_named(&leader(term)).unwrap()), "cut to {len}");
+        assert_eq!(seen.entries.len(), 3);
+        fs::remove_dir_all(place.new_log()).unwrap();
+    }
+}
+
+/// Each checkpoint has the index of the chunk before it, so that the store need not read closed chunks.
+#[test]
+fn opening_an_imported_log_reads_no_closed_chunk() {
+    let (place, _) = assert_same(write_all_kinds);
+    let files = chunks(&place.new_log());
+    let store = LogStore::<Texts>::open(Config::new(place.new_log())).unwrap();
+    let closed = store.wal().closed_chunk_stats();
+    assert!(closed.len() > 5 && closed.iter().all(|stat| stat.checkpoint.index.is_some()), "{closed:?}");
+    store.close().unwrap();
+    let expected = seen_new(&place.new_log());
+    // Damage in a record after the first one is noticed by whoever reads the record.
+    for (file, stat) in files.iter().zip(&closed).filter(|(_, stat)| stat.records_count > 1) {
+        let sound = fs::read(file).unwrap();
+        let mut damaged = sound.clone();
+        damaged[usize::try_from(stat.size).unwrap() - 20] ^= 1;
+        fs::write(file, damaged).unwrap();
+        let options = || ChunkedWal::options(Config::new(place.new_log()));
+        drop(LogStore::<Texts>::open_with(options(), Limits::default()).unwrap());
+        assert!(LogStore::<Texts>::open_verified(options(), Limits::default()).is_err(), "{file:?}");
+        fs::write(file, sound).unwrap();
+    }
     assert_eq!(seen_new(&place.new_log()), expected);
-    let bytes: String =
-        rmp_serde::to_vec_named(&leader(8)).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(report.notes["user_data"], bytes);
 }
 
 #[test]
@@ -224,9 +261,12 @@ fn chunks_that_are_lost_are_noticed() {
 fn opening_an_old_directory_names_the_importer() {
     let place = Place::new();
     write_all_kinds(&place.old());
-    let error = LogStore::<Texts>::open(Config::new(place.old())).unwrap_err();
-    for words in ["raft-log", "chunked-wal 0.2", "chunked-wal-import"] {
-        assert!(error.to_string().contains(words), "{error}");
+    let with_0_9 = LogStore::<Texts>::open(Config::new(place.old())).unwrap_err();
+    let with_0_10 = with_0_10::LogStore::<with_0_10::Texts>::open(Config::new(place.old())).unwrap_err();
+    for error in [with_0_9, with_0_10] {
+        for words in ["raft-log", "chunked-wal 0.2", "chunked-wal-import"] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
     }
     // Nothing was lost by the mistake.
     import(&place).unwrap();
@@ -259,7 +299,7 @@ fn write_at_random(dir: &Path, numbers: &mut Numbers) {
                 term += 1;
                 log.purge(term, next + numbers.below(5));
             }
-            _ if numbers.below(2) > 0 => drop(log.0.save_user_data(None)),
+            _ if numbers.below(2) > 0 => log.save_user_data([None, Some(term)][numbers.below(2) as usize]),
             _ => {
                 drop(log);
                 log = OldLog::open(dir, records_in_a_chunk);
