@@ -13,6 +13,7 @@ CONSTANTS
     Last,       \* the last place of a file
     Entries,    \* the log has no more entries than this
     Downs,      \* the number of crashes and kills
+    Crashes,    \* whether there are crashes, or kills alone
     Faults,     \* the number of syncs that fail
     Batches,    \* whether batches of two are appended
     Removals,   \* whether chunks are removed
@@ -53,7 +54,7 @@ WriteAgain(F, f, places) == [F EXCEPT ![f].dirty = @ \cup places]
 Cut(F, f, from) ==
     LET gone == {p \in from .. Last : F[f].cache[p] # Zero} IN
     [F EXCEPT ![f].cache = [p \in Place |-> IF p \in gone THEN Zero ELSE @[p]],
-              ![f].disk = [p \in Place |-> IF p \in gone THEN @[p] \cup {Zero} ELSE @[p]],
+              ![f].disk = [p \in Place |-> IF p \in gone THEN @[p] \cup {Zero, Torn} ELSE @[p]],
               ![f].dirty = @ \cup gone]
 
 Synced(F, f) ==
@@ -159,13 +160,12 @@ Found(n) == At(Holder(n), n - Start(Holder(n)))
 
 -----------------------------------------------------------------------------
 NoRemoval == [step |-> "none", asked |-> 0, next |-> 0, file |-> 0]
-NoCut == [file |-> 0, from |-> 0]
 
 \* No process.
 Down ==
     [pc |-> "down", live |-> <<>>, written |-> 0, synced |-> 0, marked |-> FALSE, stage |-> "none",
      first |-> FALSE, unopened |-> FALSE, next |-> 0, dir |-> "durable", moving |-> 0, spares |-> {}, fresh |-> {},
-     removal |-> NoRemoval, cut |-> NoCut]
+     removal |-> NoRemoval, cuts |-> {}]
 
 Init ==
     /\ files = [f \in Files |-> [cache |-> [p \in Place |-> Zero], disk |-> [p \in Place |-> {Zero}], dirty |-> {}]]
@@ -174,7 +174,7 @@ Init ==
     /\ h = [log |-> <<>>, acked |-> 0, first |-> 1, removal |-> NoRemoval, downs |-> 0, faults |-> 0]
 
 \* What was only in memory is gone with the process, and no recovery may find it.
-Written == IF w.pc \in {"up", "closing"} THEN SubSeq(h.log, 1, w.written) ELSE h.log
+Written == IF w.pc \in {"up", "closing", "closed"} THEN SubSeq(h.log, 1, w.written) ELSE h.log
 
 \* After the first failure nothing more is done: "the first failure is final".
 Fail ==
@@ -254,7 +254,7 @@ Sync ==
 WriteMark ==
     /\ w.stage = "open" /\ ~w.marked
     /\ w.written = w.synced
-    /\ w.dir = "durable"
+    /\ w.dir # "pending"
     /\ files' = Write(files, Open.file, PlaceOf(w.written + 1), Mark(Salt))
     /\ w' = [w EXCEPT !.marked = TRUE]
     /\ UNCHANGED <<names, h>>
@@ -299,12 +299,13 @@ NameChunk ==
     /\ names' = Rename(names, Open.file, Open.start)
     /\ IF w.first THEN w' = [w EXCEPT !.stage = "first", !.dir = "pending"] /\ UNCHANGED h
        ELSE /\ w' = [w EXCEPT !.stage = "open", !.dir = "pending", !.synced = w.written,
-                              !.cut = CutAfterSeal(w.live[Len(w.live) - 1])]
+                              !.cuts = @ \cup {CutAfterSeal(w.live[Len(w.live) - 1])}]
             /\ Acknowledge(w.written)
     /\ UNCHANGED files
 
+\* The housekeeper may have removals left, and cuts.
 Close ==
-    /\ Closing /\ w.stage = "open" /\ w.dir = "durable" /\ w.removal.step = "none" /\ w.cut = NoCut
+    /\ Closing /\ w.stage = "open" /\ w.dir # "pending" /\ w.removal.step # "asked"
     /\ w.written = w.synced /\ w.written = Len(h.log)
     /\ files' = Write(files, Open.file, PlaceOf(w.written + 1), ClosingMark(Salt))
     /\ w' = [w EXCEPT !.pc = "closing"]
@@ -312,14 +313,22 @@ Close ==
 
 SyncClose ==
     /\ w.pc = "closing"
-    /\ \/ files' = Synced(files, Open.file) /\ w' = Down /\ UNCHANGED h
+    /\ \/ files' = Synced(files, Open.file) /\ w' = [w EXCEPT !.pc = "closed"] /\ UNCHANGED h
        \/ files' = NotSynced(files, Open.file) /\ Fail
     /\ UNCHANGED names
+
+\* A removal that has failed is left to the next process.
+Exit ==
+    /\ w.pc = "closed"
+    /\ w.dir = "durable" /\ w.cuts = {} /\ w.removal.step \in {"none", "failed"}
+    /\ w' = Down
+    /\ UNCHANGED <<files, names, h>>
 
 -----------------------------------------------------------------------------
 (* The housekeeper. `w.dir` is the lock on names: "moving" while the        *)
 (* housekeeper has an unsynced change, "pending" while a new chunk's name   *)
-(* is not durable; neither allows another change.                           *)
+(* is not durable; "undoing" while a new file is given up. None of them     *)
+(* allows another change.                                                   *)
 
 SyncNames ==
     /\ w.dir = "pending"
@@ -332,9 +341,9 @@ SyncNames ==
     /\ UNCHANGED files
 
 CutChunk ==
-    /\ w.cut # NoCut
-    /\ files' = Cut(files, w.cut.file, w.cut.from)
-    /\ w' = [w EXCEPT !.cut = NoCut]
+    /\ \E cut \in w.cuts :
+        /\ files' = Cut(files, cut.file, cut.from)
+        /\ w' = [w EXCEPT !.cuts = @ \ {cut}]
     /\ UNCHANGED <<names, h>>
 
 MakeSpare ==
@@ -356,7 +365,7 @@ HandOverRemoval ==
 
 RenameRemoved ==
     /\ w.removal.step = "handed over"
-    /\ w.cut = NoCut
+    /\ \A cut \in w.cuts : cut.file # w.removal.file
     /\ w.dir = "durable"
     /\ names' = Rename(names, w.removal.file, Spare)
     /\ w' = [w EXCEPT !.removal.step = "renamed", !.dir = "moving", !.moving = w.removal.file]
@@ -386,9 +395,15 @@ SyncMove ==
           /\ IF w.removal.step = "renamed"
              THEN /\ names' = NamesNotSynced(names)
                   /\ w' = [w EXCEPT !.dir = "durable", !.moving = 0, !.removal.step = "failed"]
-             ELSE /\ names' = Rename(NamesNotSynced(names), w.moving, Absent)
-                  /\ w' = [w EXCEPT !.dir = "durable", !.moving = 0]
+             ELSE /\ names' = NamesNotSynced(names)
+                  /\ w' = [w EXCEPT !.dir = "undoing"]
     /\ UNCHANGED files
+
+UndoSpare ==
+    /\ w.dir = "undoing"
+    /\ names' = Rename(names, w.moving, Absent)
+    /\ w' = [w EXCEPT !.dir = "durable", !.moving = 0]
+    /\ UNCHANGED <<files, h>>
 
 -----------------------------------------------------------------------------
 (* Crashes, and kills, after which the operating system still has all.      *)
@@ -422,7 +437,7 @@ Kill ==
     /\ UNCHANGED <<files, names>>
 
 Crash ==
-    /\ IsRunning /\ h.downs < Downs
+    /\ Crashes /\ IsRunning /\ h.downs < Downs
     /\ \E left \in Left : files' = left.files /\ names' = left.names
     /\ w' = Down
     /\ h' = [h EXCEPT !.downs = @ + 1, !.log = Written]
@@ -468,6 +483,14 @@ RepairNames ==
           \/ names' = NamesNotSynced(names) /\ Fail
        /\ UNCHANGED files
 
+\* A crash came before the cut of a closed chunk.
+CutMissed ==
+    /\ w.pc = "named"
+    /\ \E f \in Named \ {Newest} :
+        /\ \E p \in End(f) + 1 .. Last : At(f, p) # Zero
+        /\ files' = Cut(files, f, End(f) + 1)
+    /\ UNCHANGED <<names, w, h>>
+
 \* Reading the records back would prove nothing: they may be in the page cache only.
 RewriteRecords ==
     /\ w.pc = "named"
@@ -478,10 +501,14 @@ RewriteRecords ==
         \/ doubtful # {} /\ files' = NotSynced(files, Newest) /\ Fail
     /\ UNCHANGED names
 
+\* A frame after the mark may be torn and yet have a sound header: ADR 4.
+MayBeTorn(f, end) == Ending(f) = "marked" /\ \E p \in end + 1 .. Last : At(f, p) = Torn
+
 \* A mark that replaces a mark is synced, because the other may be a closing mark.
 WriteEnd ==
     /\ w.pc = "rewritten"
-    /\ \E f \in {Newest} : \E end \in {End(f)} : \E ending \in {Ending(f)} :
+    /\ \E f \in {Newest} : \E end \in {End(f)} :
+       \E ending \in {Ending(f)} \cup (IF MayBeTorn(f, end) THEN {"torn"} ELSE {}) :
         IF ending \in {"marked", "closed", "zeros"}
         THEN /\ files' = Write(files, f, end, Mark(At(f, 0).salt))
              /\ w' = [Down EXCEPT !.pc = IF ending = "zeros" THEN "opened" ELSE "ending"]
@@ -520,6 +547,8 @@ Running ==
     \/ SyncChunk
     \/ NameChunk
     \/ Close
+
+Housekeeping ==
     \/ SyncNames
     \/ CutChunk
     \/ MakeSpare
@@ -527,14 +556,17 @@ Running ==
     \/ RenameRemoved
     \/ RenameRemovedAgain
     \/ SyncMove
+    \/ UndoSpare
 
 OpeningOrClosing ==
     \/ SyncClose
+    \/ Exit
     \/ AdoptHead
     \/ AdoptName
     \/ AdoptSync
     \/ Judge
     \/ RepairNames
+    \/ CutMissed
     \/ RewriteRecords
     \/ WriteEnd
     \/ SyncEnd
@@ -542,6 +574,7 @@ OpeningOrClosing ==
 
 Next ==
     \/ IF w.pc = "up" THEN Running ELSE OpeningOrClosing
+    \/ w.pc \in {"up", "closing", "closed"} /\ Housekeeping
     \/ Kill
     \/ Crash
 

@@ -27,6 +27,7 @@ recovery='--test recovery recovery::'
 damage='--test recovery damage::'
 flush='--test flush'
 format='--lib format::'
+traces='-p chunked-wal-protocol --test traces'
 table=$copy/table
 missed=0
 printf 'mutation\ttest\toutcome\n' >"$table"
@@ -231,6 +232,11 @@ mutation 'a dropped ticket leaves its waker' src/flush/ticket.rs \
     's/            positions\.forget_task\(\*mode, \*offset, entry\);/            let _left = (positions, mode, offset, entry);/' '--test flush tickets'
 mutation 'a turn for room is not passed on' src/flush/progress.rs \
     's/(self\.room_tasks\.forget\(0, entry\);\n)\s+self\.wake\(&self\.room_tasks, 0, 1\);/$1/' '--lib flush::room'
+# Steps in a wrong order, which a crash shows seldom or never, and a trace at once.
+mutation 'trace: a file is cut after its removal' $jobs \
+    's/(        if let Some\(cut\) = self\.cuts\.pop_front\(\) \{\n            return Some\(Job::Cut\(cut\)\);\n        \}\n)(.*?)(        let make = self)/$2$1$3/s' "$traces"
+mutation 'trace: a chunk is named while another name is not durable' $rotate \
+    's/        let names = naming\.lock\(\)\?;\n        self\.name_chunk\(&spare, &path\)\?;/        self.name_chunk(\&spare, \&path)?;\n        let names = naming.lock()?;/' "$traces"
 mutation 'a snapshot ahead of its log' src/shared/snapshot.rs \
     's/        durable\.wait\(\)\?;/        drop(durable);/' '--test log shared::'
 mutation 'reads that overlap starve commits' src/shared/state.rs \
