@@ -382,6 +382,29 @@ mutation 'monitor: a pause before the first look' "$watcher" \
 mutation 'monitor: looks for ever after one change' "$watcher" \
     's/if !is_new \{/if false {/' '--lib monitor::tests::watching::a_look_causes'
 
+# Groups.
+groups='-p chunked-wal-groups --test crash'
+group_index=groups/src/index/mod.rs
+reclaim=groups/src/reclaim.rs
+mutation 'groups: an index decides what is alive, not a place' $group_index \
+    's/group\.places\.segment\(\*index\) == Some\(at\)/group.places.segment(*index).is_some()/' "$groups"
+mutation 'groups: a state is not carried along' $group_index \
+    's/Record::State \{ \.\. \} => group\.state_at == Place::new\(at\),/Record::State { .. } => false,/' "$groups"
+mutation 'groups: bounds are carried along as they were' $reclaim \
+    's/first: now\.start, next: now\.end/first: first.min(now.start), next: next.min(now.end)/' "$groups"
+mutation 'groups: a moved entry voids those after it' $group_index \
+    's/(let old = found\.places\.remove\(index\);)/$1 found.places.truncate(index, |dead| chunks.subtract_run(dead));/' "$groups"
+mutation 'groups: a moved entry is a new one' $reclaim \
+    's/=> Record::Moved \{ group, index, payload \}/=> Record::Entry { group, index, payload }/' "$groups"
+mutation 'groups: a destroyed group comes back' groups/src/changes.rs \
+    's/(                self\.bounds\.insert\(group, None\);\n)\s+self\.push\(Record::Destroy \{ group \}\);/$1/' "$groups"
+mutation 'groups: a chunk goes with what is alive in it' $reclaim \
+    's/if self\.index\.read\(\)\.alive_in\(chunk\) > 0 \{\n(\s+)(\/\/ Stopped)/if false {\n$1$2/; s/step\.bytes >= STEP_BYTES/step.bytes >= 1/; s/        self\.take\(step, false\)\n/        Ok(())\n/' "$groups"
+mutation 'groups: a batch in pieces' groups/src/shared.rs \
+    's/_ => wal\.append_batch\(batch\),/records => records.iter().map(|record| wal.append(record)).collect(),/' "$groups"
+mutation 'groups: a full disk is not helped' groups/src/reserve.rs \
+    's/self\.storage\.remove\(&self\.path\)\n*( *)\{\n\s+log::warn!\("the reserve .* can.t be removed/std::io::Result::Ok(())$1 {\n            log::warn!("the reserve {} can\x27t be removed/' '-p chunked-wal-groups --test faults'
+
 echo
 column -t -s $'\t' "$table"
 exit $((missed > 0))

@@ -143,7 +143,10 @@ fn hot(log: &dyn Groups, dir: &Path, groups: u64) -> Result<Figures> {
         ("disk ÷ alive payloads, at the end", disk_of(dir)? as f64 / alive as f64),
         ("disk ÷ alive payloads, at most", disk_max.load(Relaxed) as f64 / alive as f64),
         ("groups that the application is asked to compact", asked.load(Relaxed) as f64),
-        ("longest call that reclaims, on a thread of the application, ms", longest_reclaim.load(Relaxed) as f64 / 1e3),
+        (
+            "longest call that reclaims, on a thread of the application, ms",
+            longest_reclaim.load(Relaxed) as f64 / 1e3,
+        ),
     ])
 }
 
