@@ -581,6 +581,9 @@ Next ==
 vars == <<files, names, w, h>>
 Spec == Init /\ [][Next]_vars
 
+\* A constraint of a model in which an error needs many steps, and then one kill.
+KillsAreLate == h.downs > 0 => h.acked = Entries
+
 -----------------------------------------------------------------------------
 (* The promises, as durability.md numbers them. Those on what a recovery    *)
 (* finds are looked at when it has its verdict.                             *)
