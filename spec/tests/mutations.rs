@@ -235,7 +235,7 @@ const REMOVALS: [Mutation; 10] = [
         "Valid(f, p) ==",
         ["IsFrame(At(f, p)) /\\ At(f, p).salt = At(f, 0).salt", "IsFrame(At(f, p))"],
         "removals",
-        "RecoveredIsPrefix",
+        "NoCrashIsDamage",
     ),
     mutation(
         "a failed removal is only synced again",
