@@ -61,7 +61,15 @@ const OPENRAFT_ROOMS: [&str; 6] = [
     "lib",     // names it all
 ];
 const OPENRAFT_0_10_ROOMS: [&str; 5] = ["record", "reader", "store", "storage", "lib"];
-const RAFT_RS_ROOMS: [&str; 4] = ["record", "store", "node", "lib"];
+const OPENRAFT_GROUPS_ROOMS: [&str; 5] = ["record", "reader", "store", "storage", "lib"];
+const RAFT_RS_ROOMS: [&str; 6] = [
+    "ready",  // what a member needs of its store
+    "record", // the records in the log
+    "store",  // one group in one log
+    "group",  // one of many groups in one log
+    "node",   // a member
+    "lib",    // names it all
+];
 /// Those of the log of groups.
 const GROUPS_ROOMS: [&str; 18] = [
     "error",    // what goes wrong
@@ -98,11 +106,12 @@ const IMPORT_ROOMS: [&str; 10] = [
 ];
 
 /// The crates, by the directories of their sources, and their rooms.
-const HOUSES: [(&str, &[&str]); 7] = [
+const HOUSES: [(&str, &[&str]); 8] = [
     ("src", &ROOMS),
     ("adapters/raft-core/src", &RAFT_CORE_ROOMS),
     ("adapters/openraft/src", &OPENRAFT_ROOMS),
     ("adapters/openraft-0-10/src", &OPENRAFT_0_10_ROOMS),
+    ("adapters/openraft-groups/src", &OPENRAFT_GROUPS_ROOMS),
     ("adapters/raft-rs/src", &RAFT_RS_ROOMS),
     ("groups/src", &GROUPS_ROOMS),
     ("import/src", &IMPORT_ROOMS),

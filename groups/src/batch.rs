@@ -71,8 +71,8 @@ impl<'l, E: LogEntry> GroupBatch<'l, E> {
         Ok(())
     }
 
-    /// Voids the entries after `index`. Without such entries, nothing changes. To void all entries, truncate after
-    /// the one before the first.
+    /// Voids the entries after `index`. Without such entries, nothing changes. To void all entries, truncate
+    /// [from](Self::truncate_from) the first one.
     ///
     /// # Errors
     ///
@@ -80,6 +80,13 @@ impl<'l, E: LogEntry> GroupBatch<'l, E> {
     pub fn truncate_after(&mut self, group: u64, index: u64) -> Result<()> {
         self.changes.push(Change::Truncate { group, index: after(group, index)? });
         Ok(())
+    }
+
+    /// Voids the entry `index` and those after it: all entries, if it is the first one. Without such entries, nothing
+    /// changes. [`Error::Purged`](crate::Error::Purged) comes from the commit, as for
+    /// [`truncate_after`](Self::truncate_after).
+    pub fn truncate_from(&mut self, group: u64, index: u64) {
+        self.changes.push(Change::Truncate { group, index });
     }
 
     /// Gives up the entries up to `upto`, that one included. If the group has no entry after `upto`, its next entry is

@@ -180,6 +180,15 @@ impl<E: LogEntry> GroupLog<E> {
         self.shared.index.read().groups().keys().copied().collect()
     }
 
+    /// Resolves once a commit would not have to wait for room in the log's queue, or for the file of the next chunk:
+    /// for callers whose thread must not block.
+    pub async fn room(&self) {
+        let room = self.shared.wal.lock().as_ref().map(ChunkedWal::room);
+        if let Some(room) = room {
+            room.await;
+        }
+    }
+
     /// Makes everything appended so far durable, and waits for that.
     ///
     /// # Errors

@@ -20,12 +20,19 @@
 //! | hard state, conf state | actions |
 //! | a persistent ready | the callback of `flush(Sync)`, with the ready's number |
 //! | first index, term of the one before | a compaction is an action, and in every checkpoint |
-//! | a snapshot | not stored here: the log holds entries. Install a snapshot, then `compact` up to it |
+//! | a snapshot | not stored by [`LogStore`]. Install a snapshot, then `compact` up to it. [`GroupStore`] stores it |
+//!
+//! [`GroupStore`] is the same for one of many groups that share a log of `chunked-wal-groups`, and stores snapshots
+//! too. The example `groups` runs a thousand of them in each of three processes.
 
+mod group;
 mod node;
+mod ready;
 mod record;
 mod store;
 
+pub use group::{GroupEntry, GroupMeta, GroupState, GroupStore, Groups};
 pub use node::Node;
-pub use record::{Action, Meta, RaftLog, ReadyPersisted};
+pub use ready::{ReadyPersisted, ReadyStore};
+pub use record::{Action, Meta, RaftLog};
 pub use store::LogStore;

@@ -3,12 +3,13 @@
 
 use std::io;
 use std::io::{Read, Write};
-use std::sync::mpsc::Sender;
 
+use chunked_wal::WalTypes;
 use chunked_wal::codeq::{Decode, Encode};
-use chunked_wal::{Callback, Error, WalTypes};
 use protobuf::Message;
 use raft::eraftpb::{ConfState, Entry, HardState};
+
+use crate::ready::ReadyPersisted;
 
 /// The types of the log.
 #[derive(Debug)]
@@ -65,11 +66,11 @@ impl Decode for Action {
 }
 
 /// A message needs its length to be found again.
-fn encode_message(message: &impl Message, w: impl Write) -> io::Result<usize> {
+pub(crate) fn encode_message(message: &impl Message, w: impl Write) -> io::Result<usize> {
     message.write_to_bytes()?.encode(w)
 }
 
-fn decode_message<M: Message>(r: impl Read) -> io::Result<M> {
+pub(crate) fn decode_message<M: Message>(r: impl Read) -> io::Result<M> {
     Ok(M::parse_from_bytes(&Vec::<u8>::decode(r)?)?)
 }
 
@@ -98,20 +99,5 @@ impl Decode for Meta {
         let (compacted, last) = Decode::decode(&mut r)?;
         let (hard_state, conf_state) = (decode_message(&mut r)?, decode_message(r)?);
         Ok(Meta { hard_state, conf_state, compacted, last })
-    }
-}
-
-/// The callback: sends the number of a ready, once it is persistent, to raft's thread.
-#[derive(Debug)]
-pub struct ReadyPersisted {
-    /// `Ready::number`.
-    pub number: u64,
-    /// The receiver's channel. It has no bound, so that it never blocks the log's thread.
-    pub to: Sender<Result<u64, Error>>,
-}
-
-impl Callback for ReadyPersisted {
-    fn complete(self, result: Result<(), Error>) {
-        let _raft_is_gone = self.to.send(result.map(|()| self.number));
     }
 }

@@ -8,7 +8,8 @@ use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::util::limit_size;
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
-use crate::record::{Action, Meta, RaftLog, ReadyPersisted};
+use crate::ready::{ReadyPersisted, ReadyStore, other};
+use crate::record::{Action, Meta, RaftLog};
 
 /// The state that the log is replayed into.
 #[derive(Debug, Default)]
@@ -148,8 +149,24 @@ impl LogStore {
     }
 }
 
-fn other(error: Error) -> raft::Error {
-    raft::Error::Store(StorageError::Other(error.into()))
+impl ReadyStore for LogStore {
+    fn append(
+        &mut self,
+        snapshot: &Snapshot,
+        entries: Vec<Entry>,
+        hard_state: Option<&HardState>,
+        persisted: ReadyPersisted,
+    ) -> raft::Result<()> {
+        if !snapshot.is_empty() {
+            // None comes from a member that has such a store.
+            return Err(other("this store holds no snapshots"));
+        }
+        LogStore::append(self, entries, hard_state, persisted).map_err(other)
+    }
+
+    fn last_snapshot(&self) -> raft::Result<Option<Snapshot>> {
+        Ok(None)
+    }
 }
 
 impl Storage for LogStore {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use chunked_wal::storage::MemoryStorage;
 use chunked_wal::{ChunkedWal, Config};
-use chunked_wal_raft_rs::{LogStore, Node};
-use raft::Storage;
+use chunked_wal_groups::GroupWal;
+use chunked_wal_raft_rs::{GroupStore, Groups, LogStore, Node, ReadyStore};
+use raft::{GetEntriesContext, Storage};
 
 fn open(disk: &MemoryStorage) -> LogStore {
     let mut config = Config::new("/log");
@@ -15,17 +16,29 @@ fn open(disk: &MemoryStorage) -> LogStore {
     LogStore::open(options, &[1, 2, 3]).unwrap()
 }
 
-struct Cluster {
-    disks: Vec<MemoryStorage>,
-    nodes: Vec<Option<Node>>,
+fn open_groups(disk: &MemoryStorage) -> Groups {
+    let mut config = chunked_wal_groups::Config::new("/log");
+    config.wal.chunk_max_size = 1024;
+    let options = ChunkedWal::<GroupWal>::options(config.wal).storage(Arc::new(disk.clone()));
+    Groups::open_with(options, 1.3).unwrap()
 }
 
-impl Cluster {
-    fn new() -> Self {
+fn open_group(disk: &MemoryStorage) -> GroupStore {
+    GroupStore::open(&open_groups(disk), 7, &[1, 2, 3]).unwrap()
+}
+
+struct Cluster<S: ReadyStore> {
+    open: fn(&MemoryStorage) -> S,
+    disks: Vec<MemoryStorage>,
+    nodes: Vec<Option<Node<S>>>,
+}
+
+impl<S: ReadyStore> Cluster<S> {
+    fn new(open: fn(&MemoryStorage) -> S) -> Self {
         let disks: Vec<_> = (0..3).map(|_| MemoryStorage::default()).collect();
         let node = |(id, disk)| Some(Node::new(id, open(disk)).unwrap());
         let nodes = (1..).zip(&disks).map(node).collect();
-        Cluster { disks, nodes }
+        Cluster { open, disks, nodes }
     }
 
     /// Lets time pass and messages go, until something is so.
@@ -81,13 +94,22 @@ impl Cluster {
     }
 
     fn restart(&mut self, at: usize) {
-        self.nodes[at] = Some(Node::new(at as u64 + 1, open(&self.disks[at])).unwrap());
+        self.nodes[at] = Some(Node::new(at as u64 + 1, (self.open)(&self.disks[at])).unwrap());
     }
 }
 
 #[test]
 fn committed_entries_survive_crashes_of_the_leader() {
-    let mut cluster = Cluster::new();
+    survive(open);
+}
+
+#[test]
+fn committed_entries_of_a_group_survive_crashes_of_the_leader() {
+    survive(open_group);
+}
+
+fn survive<S: ReadyStore>(open: fn(&MemoryStorage) -> S) {
+    let mut cluster = Cluster::new(open);
     let mut n = 0;
     for _ in 0..5 {
         cluster.propose(n, n + 10);
@@ -110,7 +132,7 @@ fn committed_entries_survive_crashes_of_the_leader() {
 
 #[test]
 fn compaction_lets_chunks_go_and_keeps_the_rest() {
-    let mut cluster = Cluster::new();
+    let mut cluster = Cluster::new(open);
     cluster.propose(0, 100);
     cluster.applied(100);
     let store = cluster.nodes[1].as_mut().unwrap().store();
@@ -123,15 +145,81 @@ fn compaction_lets_chunks_go_and_keeps_the_rest() {
     let store = open(&cluster.disks[1]);
     assert_eq!(store.first_index().unwrap(), last - 19);
     assert_eq!(store.term(last - 20).unwrap(), term);
-    let entries = store.entries(last - 19, last + 1, None, raft::GetEntriesContext::empty(false)).unwrap();
+    let entries = store.entries(last - 19, last + 1, None, GetEntriesContext::empty(false)).unwrap();
     assert_eq!(entries.len(), 20);
     assert!(store.term(last - 21).is_err() && store.term(last + 1).is_err());
+}
+
+#[test]
+fn a_snapshot_takes_the_place_of_its_entries() {
+    let mut cluster = Cluster::new(open_group);
+    cluster.propose(0, 60);
+    cluster.applied(60);
+    let node = cluster.nodes[1].as_mut().unwrap();
+    node.save_snapshot().unwrap();
+    cluster.propose(60, 70);
+    cluster.applied(70);
+    // It starts with what is in the snapshot, and applies the rest again.
+    cluster.crash(1);
+    cluster.restart(1);
+    assert!(cluster.nodes[1].as_ref().unwrap().applied().len() >= 60);
+    cluster.applied(70);
+    let store = cluster.nodes[1].as_mut().unwrap().store();
+    let first = store.first_index().unwrap();
+    assert!(first > 60, "{first}");
+    let context = || GetEntriesContext::empty(false);
+    let compacted = store.entries(first - 1, first + 1, None, context()).unwrap_err();
+    assert_eq!(compacted, raft::Error::Store(raft::StorageError::Compacted));
+    let last = store.last_index().unwrap();
+    assert_eq!(store.entries(first, last + 1, None, context()).unwrap().len() as u64, last + 1 - first);
+    assert_eq!(store.entries(first, last + 1, 1, context()).unwrap().len(), 1, "at least one");
+    assert!(store.term(first - 1).is_ok() && store.term(first - 2).is_err() && store.term(last + 1).is_err());
+}
+
+/// With entries that the others have not.
+#[test]
+fn a_member_that_was_away_gets_a_snapshot() {
+    let mut cluster = Cluster::new(open_group);
+    cluster.propose(0, 10);
+    cluster.applied(10);
+    let away = cluster.leader();
+    // No one hears of these.
+    for n in 0..5 {
+        cluster.nodes[away].as_mut().unwrap().propose(vec![200 + n]).unwrap();
+    }
+    cluster.nodes[away].as_mut().unwrap().run().unwrap();
+    cluster.nodes[away].as_mut().unwrap().store().log().sync().unwrap();
+    cluster.crash(away);
+    cluster.propose(10, 60);
+    cluster.applied(60);
+    for node in cluster.nodes.iter_mut().flatten() {
+        node.save_snapshot().unwrap();
+    }
+    cluster.restart(away);
+    cluster.applied(60);
+    let store = cluster.nodes[away].as_mut().unwrap().store();
+    assert!(store.last_snapshot().unwrap().is_some());
+    cluster.propose(60, 65);
+    cluster.applied(65);
+    cluster.crash(away);
+    cluster.restart(away);
+    assert!(cluster.nodes[away].as_ref().unwrap().applied().len() >= 60);
+    cluster.applied(65);
 }
 
 /// Until its callback comes, a follower has not promised anything.
 #[test]
 fn nothing_is_answered_for_before_it_is_durable() {
-    let mut cluster = Cluster::new();
+    promise(open);
+}
+
+#[test]
+fn no_group_answers_before_it_is_durable() {
+    promise(open_group);
+}
+
+fn promise<S: ReadyStore>(open: fn(&MemoryStorage) -> S) {
+    let mut cluster = Cluster::new(open);
     let leader = cluster.leader();
     let others: Vec<usize> = (0..3).filter(|at| *at != leader).collect();
     for at in &others {

@@ -73,6 +73,7 @@ pub struct Model {
 pub enum Change {
     Append(u64, Vec<Entry>),
     State(u64, u64),
+    /// The entries from this index on are void.
     Truncate(u64, u64),
     Purge(u64, u64),
     Destroy(u64),
@@ -102,9 +103,8 @@ impl Model {
                 self.made += 1;
                 Change::State(group, self.made)
             }
-            13..15 if found.bounds.is_some() && next > 1 => {
-                let after = (next - 1).saturating_sub(dice.below(4));
-                Change::Truncate(group, after.max(first.saturating_sub(1)))
+            13..15 if found.bounds.is_some() => {
+                Change::Truncate(group, next.saturating_sub(dice.below(4)).max(first))
             }
             15..19 => Change::Purge(group, (first + dice.below(8)).min(next + 2)),
             19 => Change::Destroy(group),
@@ -125,10 +125,10 @@ impl Model {
                 }
             }
             Change::State(group, state) => self.groups.entry(*group).or_default().state = Some(*state),
-            Change::Truncate(group, after) => {
+            Change::Truncate(group, from) => {
                 let group = self.groups.entry(*group).or_default();
-                group.entries.split_off(&(after + 1));
-                group.bounds = group.bounds.map(|(first, next)| (first, next.min(after + 1)));
+                group.entries.split_off(from);
+                group.bounds = group.bounds.map(|(first, next)| (first, next.min(*from)));
             }
             Change::Purge(group, upto) => {
                 let group = self.groups.entry(*group).or_default();
@@ -169,7 +169,9 @@ pub fn commit(log: &GroupLog<Entry>, changes: &[Change]) -> Result<FlushTicket, 
         match change {
             Change::Append(group, entries) => batch.append(*group, entries)?,
             Change::State(group, state) => batch.set_state(*group, state)?,
-            Change::Truncate(group, after) => batch.truncate_after(*group, *after)?,
+            // In either of the two ways.
+            Change::Truncate(group, from) if from % 2 == 1 => batch.truncate_after(*group, from - 1)?,
+            Change::Truncate(group, from) => batch.truncate_from(*group, *from),
             Change::Purge(group, upto) => batch.purge(*group, *upto)?,
             Change::Destroy(group) => batch.destroy(*group),
         }
