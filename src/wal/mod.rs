@@ -17,6 +17,7 @@ mod open;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::DerefMut;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -415,6 +416,11 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// The error of the write or sync, after which the log is poisoned. [`Error::WouldDeadlock`] inside a callback.
     pub fn sync(&mut self) -> Result<()> {
         self.hand_over.sync(self.end())
+    }
+
+    /// Returns the log's directory, as [`Config::dir`] named it.
+    pub fn dir(&self) -> &Path {
+        &self.config.dir
     }
 
     /// Returns the offsets up to which records are appended, written and synced.

@@ -1,0 +1,125 @@
+//! Stores that are away, slow, or fail: nothing is lost, nothing is there twice, and no write waits.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use chunked_wal::storage::MemoryStorage;
+use chunked_wal_archive::object_store::memory::InMemory;
+use chunked_wal_archive::{Archiver, Error};
+
+use crate::common::{
+    Deed, FaultyStore, LONG, TestLog, attach, compare, original_on, random, restore_all, small, until,
+};
+
+const DIR: &str = "/log";
+
+#[test]
+fn one_request_in_three_fails_and_nothing_is_lost_or_there_twice() {
+    for seed in 0..20 {
+        let memory = Arc::new(InMemory::new());
+        let store = FaultyStore::new(&memory, move |n| match random(seed, n) % 9 {
+            0 => Deed::Fail,
+            1 => Deed::DoAndFail,
+            2 => Deed::FailAndDoLater,
+            _ => Deed::Do,
+        });
+        let storage = MemoryStorage::default();
+        let mut log = TestLog::open(Path::new(DIR), Arc::new(storage.clone())).unwrap();
+        let archiver = attach(&log, &storage, store.clone());
+        for _ in 0..12 {
+            log.append(7).unwrap();
+            archiver.wait_archived(log.end(), LONG).unwrap();
+            store.do_late();
+        }
+        assert!(archiver.status().failures > 20, "{:?}", archiver.status());
+        let dir = tempfile::tempdir().unwrap();
+        let restored = dir.path().join("log");
+        assert_eq!(restore_all(memory, &restored).unwrap().end, log.end());
+        assert_eq!(compare(&restored, original_on(&storage, Path::new(DIR))), 84);
+    }
+}
+
+#[test]
+fn a_store_that_is_away_costs_no_write_and_is_caught_up_with() {
+    let memory = Arc::new(InMemory::new());
+    let away = Arc::new(AtomicBool::new(true));
+    let is_away = away.clone();
+    let store = FaultyStore::new(&memory, move |_| if is_away.load(SeqCst) { Deed::Fail } else { Deed::Do });
+    let storage = MemoryStorage::default();
+    let mut log = TestLog::open(Path::new(DIR), Arc::new(storage.clone())).unwrap();
+    let archiver = attach(&log, &storage, store);
+    let started = Instant::now();
+    for _ in 0..200 {
+        log.append(5).unwrap();
+    }
+    // A disk in memory takes milliseconds for this.
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let error = archiver.wait_archived(log.end(), Duration::from_millis(50)).unwrap_err();
+    assert!(matches!(&error, Error::NotYet { end: 0, last_error: Some(_) }), "{error}");
+    assert_eq!(archiver.archived_upto(), 0);
+    away.store(false, SeqCst);
+    archiver.wait_archived(log.end(), LONG).unwrap();
+    assert_eq!(archiver.status().last_error, None);
+    let dir = tempfile::tempdir().unwrap();
+    let restored = dir.path().join("log");
+    assert_eq!(restore_all(memory, &restored).unwrap().end, log.end());
+    assert_eq!(compare(&restored, original_on(&storage, Path::new(DIR))), 1000);
+}
+
+#[test]
+fn each_byte_goes_up_once_and_little_else() {
+    let memory = Arc::new(InMemory::new());
+    let store = FaultyStore::new(&memory, |_| Deed::Do);
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = TestLog::on_disk(&dir.path().join("log"));
+    let options = Archiver::of_log(&log.wal).pause(Duration::from_millis(20)).part_bytes(64 << 10);
+    let archiver = options.start(store.clone()).unwrap();
+    // Much more than a manifest in each pause.
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(1) {
+        log.append(400).unwrap();
+    }
+    archiver.wait_archived(log.end(), LONG).unwrap();
+    let status = archiver.close(LONG).unwrap();
+    let seals = 40 * log.wal.closed_chunk_stats().len() as u64;
+    assert_eq!(status.log_bytes, log.end() + seals, "no byte goes up twice");
+    let put: u64 = store.puts.lock().unwrap().iter().map(|(_, size)| size).sum();
+    assert!(put - status.uploaded_bytes < 500, "all but the claim is counted: {put} {status:?}");
+}
+
+#[test]
+fn records_that_were_removed_too_early_are_an_error_or_skipped_on_request() {
+    let memory = Arc::new(InMemory::new());
+    let dir = tempfile::tempdir().unwrap();
+    let log_dir = dir.path().join("log");
+    let mut log = TestLog::on_disk(&log_dir);
+    log.append(10).unwrap();
+    let archiver = small(Archiver::of_log(&log.wal)).start(memory.clone()).unwrap();
+    archiver.wait_archived(log.end(), LONG).unwrap();
+    let archived = archiver.close(LONG).unwrap().end;
+    log.append(100).unwrap();
+    let old = log.wal.drain_closed_chunks_while(|_| true);
+    log.wal.remove_chunks(old).unwrap();
+    log.wal.wait_idle().unwrap();
+    let start = log.wal.open_chunk_id().0;
+    let archiver = small(Archiver::of_log(&log.wal)).start(memory.clone()).unwrap();
+    until(|| archiver.error().is_some());
+    let error = archiver.error().unwrap();
+    assert!(matches!(error, Error::Missing { from, to } if from == archived && to == start), "{error}");
+    drop(archiver);
+
+    let skipping = small(Archiver::of_log(&log.wal)).on_missing(chunked_wal_archive::OnMissing::Skip);
+    let archiver = skipping.start(memory.clone()).unwrap();
+    archiver.wait_archived(log.end(), LONG).unwrap();
+    let error = restore_all(memory.clone(), &dir.path().join("all")).unwrap_err();
+    assert!(matches!(error, Error::NotInArchive { .. }), "{error}");
+    let archive = chunked_wal_archive::Archive::new(memory);
+    let verified = archive.verify(&Default::default()).unwrap();
+    assert_eq!((verified.missing, verified.findings), (vec![(archived, start)], vec![]));
+    let newest = dir.path().join("newest");
+    archive.restore(Default::default(), Default::default(), &newest, &Default::default()).unwrap();
+    assert_eq!(compare(&newest, crate::common::original_in(&log_dir)), log.count.0);
+}
