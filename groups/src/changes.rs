@@ -46,14 +46,11 @@ pub(crate) fn after(group: u64, index: u64) -> Result<u64> {
     index.checked_add(1).ok_or(Error::IndexTooLarge { group })
 }
 
-impl Change {
-    /// Whether it makes records void, and nothing else.
-    pub(crate) fn only_voids(&self) -> bool {
-        match self {
-            Change::Truncate { .. } | Change::Purge { .. } | Change::Destroy { .. } => true,
-            Change::Append { .. } | Change::State { .. } => false,
-        }
-    }
+/// Whether the changes make records void, and append no entries. They may set states too, which say what was purged.
+pub(crate) fn free_space(changes: &[Change]) -> bool {
+    let is_state = |change: &Change| matches!(change, Change::State { .. });
+    let appends = |change: &Change| matches!(change, Change::Append { .. });
+    !changes.iter().any(appends) && (changes.is_empty() || !changes.iter().all(is_state))
 }
 
 /// Makes records of changes, as the index will be after the changes before each.

@@ -17,7 +17,7 @@ use chunked_wal::{
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard, RwLock};
 
 use crate::callback;
-use crate::changes::{Change, Plan};
+use crate::changes::{Change, Plan, free_space};
 use crate::config::Config;
 use crate::entry::{LogEntry, decode};
 use crate::error::{Error, Result};
@@ -58,13 +58,13 @@ impl Shared {
         then: impl FnOnce(&mut ChunkedWal<GroupWal>) -> Result<T, WalError>,
     ) -> Result<T> {
         self.slow_down();
-        let only_voids = changes.iter().all(Change::only_voids);
-        if let Some(full) = self.reserve.full().filter(|_| !only_voids) {
+        let frees_space = free_space(&changes);
+        if let Some(full) = self.reserve.full().filter(|_| !frees_space) {
             return Err(full.into());
         }
         let mut wal = self.log()?;
         let batch = Plan::of(changes, &self.index.read())?;
-        self.append(&mut wal, &batch, only_voids)?;
+        self.append(&mut wal, &batch, frees_space)?;
         Ok(then(&mut wal)?)
     }
 

@@ -59,8 +59,13 @@ fn on_a_full_disk_purging_brings_space_back() {
     for _ in 0..3 {
         assert!(append(&log, 5, 4).is_err(), "entries are refused, whichever group's");
     }
+    let mut state = log.batch();
+    state.set_state(1000, &1).unwrap();
+    assert!(state.write().is_err(), "a state alone frees nothing");
     let mut batch = log.batch();
     batch.purge(1000, next - 2).unwrap();
+    // The state says what was purged.
+    batch.set_state(1000, &2).unwrap();
     batch.ticket().unwrap().wait().unwrap();
     until_it_takes_entries(&log, 1000, next);
     // All of it again, by destroying.
