@@ -22,8 +22,8 @@ use openraft::type_config::alias::{LogIdOf, VoteOf};
 use openraft::{LogIdOptionExt, LogState, OptionalSend, RaftLogReader, RaftTypeConfig};
 
 use crate::reader::LogReader;
-use crate::record::RaftEntry;
-use crate::store::LogStore;
+use crate::record::{RaftEntry, State};
+use crate::store::{Batch, LogStore};
 
 /// openraft's callback for durable entries. It gets an error if it is dropped, because the entries were refused.
 struct Flushed<C: RaftTypeConfig>(Option<IOFlushed<C>>);
@@ -90,13 +90,20 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
 
     async fn save_vote(&mut self, vote: &VoteOf<C>) -> Result<(), io::Error> {
         let vote = Some(vote.clone());
-        let saved = self.save(|state, _| Ok(state.vote = vote), |batch| batch.ticket());
-        Ok(saved.await?.await?)
+        let change = |state: &mut State<C>, _: &mut Batch<'_, C>| {
+            state.vote = vote;
+            Ok(())
+        };
+        let ticket = self.save(change, |batch| batch.ticket()).await?;
+        Ok(ticket.await?)
     }
 
     async fn save_committed(&mut self, committed: Option<LogIdOf<C>>) -> Result<(), io::Error> {
-        let saved = self.save(|state, _| Ok(state.committed = committed), |batch| batch.write());
-        Ok(saved.await?)
+        let change = |state: &mut State<C>, _: &mut Batch<'_, C>| {
+            state.committed = committed;
+            Ok(())
+        };
+        Ok(self.save(change, |batch| batch.write()).await?)
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogIdOf<C>>, io::Error> {
@@ -142,13 +149,11 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
         if self.reader.state.read().purged.index() >= Some(upto.index) {
             return Ok(());
         }
-        let saved = self.save(
-            |state, batch| {
-                batch.purge(group, upto.index)?;
-                Ok(state.purged = Some(upto))
-            },
-            |batch| batch.write(),
-        );
-        Ok(saved.await?)
+        let change = |state: &mut State<C>, batch: &mut Batch<'_, C>| {
+            batch.purge(group, upto.index)?;
+            state.purged = Some(upto);
+            Ok(())
+        };
+        Ok(self.save(change, |batch| batch.write()).await?)
     }
 }

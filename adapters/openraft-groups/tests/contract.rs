@@ -5,6 +5,7 @@ mod common;
 
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use chunked_wal::storage::{Fault, FaultHow, MemoryStorage, OpKind};
 use chunked_wal_openraft_groups::LogStore;
@@ -83,6 +84,28 @@ fn a_failed_disk_fails_what_waits_and_everything_after() {
         store.truncate_after(Some(log_id(1, 1))).await.unwrap_err();
         disk.heal();
         store.blocking_append(entries(1, 3..4)).await.expect_err("a failure is final");
+    });
+}
+
+/// The disk is full: the entries that a snapshot has are given up, and then others are taken.
+#[test]
+fn on_a_full_disk_a_purge_brings_space_back() {
+    run(async {
+        let disk = MemoryStorage::default();
+        disk.set_capacity(Some(128 << 10));
+        let mut store = new(&disk);
+        let mut next = 0;
+        while store.blocking_append([entry(1, next, "an entry")]).await.is_ok() {
+            next += 1;
+        }
+        store.save_vote(&Vote::new(1, 1)).await.unwrap_err();
+        store.purge(log_id(1, next - 2)).await.unwrap();
+        let begun = Instant::now();
+        while store.blocking_append([entry(1, next, "an entry")]).await.is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", store.log().space());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(store.get_log_state().await.unwrap().last_purged_log_id, Some(log_id(1, next - 2)));
     });
 }
 
