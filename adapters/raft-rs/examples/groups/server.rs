@@ -310,6 +310,10 @@ impl Member {
             }
         }
         self.answered = applied.len();
+        if !self.node.leads() {
+            // Nobody knows what becomes of the others. Without an answer, their connections close.
+            self.writes.clear();
+        }
         if self.answered >= self.in_snapshot + SNAPSHOT_AFTER {
             self.in_snapshot = self.answered;
             self.node.save_snapshot()?;
