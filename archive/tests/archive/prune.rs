@@ -118,7 +118,7 @@ fn prunes_and_pins_between_an_archivers_manifests_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, memory) = archived(dir.path());
     let archiver = small(Archiver::of_log(&log.wal)).start(memory.clone()).unwrap();
-    for round in 0..40 {
+    for round in 0..40_u64 {
         log.append(8).unwrap();
         let status = archive(&memory).status().unwrap();
         archive(&memory).pin("round", status.sealed_upto.max(status.start)).unwrap();
