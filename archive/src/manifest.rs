@@ -267,6 +267,17 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_without_its_seal_may_not_be_removed_from_the_log() {
+        let mut manifest = Manifest::empty();
+        assert_eq!(manifest.sealed_upto(), 0);
+        let all_records = object(320, 5);
+        manifest.objects.push(all_records.clone());
+        assert_eq!((manifest.end(), manifest.sealed_upto()), (368, 320));
+        manifest.objects.push(Object { from: 48, to: 88, end: 368, sealed: true, ..all_records });
+        assert_eq!((manifest.end(), manifest.sealed_upto()), (368, 368));
+    }
+
+    #[test]
     fn a_later_format_is_refused() {
         let later = encode(&Manifest { format: FORMAT + 1, ..Manifest::empty() });
         let error = Manifest::decode("m", &later).unwrap_err();
