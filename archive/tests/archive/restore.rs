@@ -112,7 +112,7 @@ fn a_restore_cut_at_any_operation_goes_on_and_reads_no_part_twice() {
             continue;
         };
         // The last try before had read all but the last parts.
-        assert!(restored.kept_bytes > 3 * restored.downloaded_bytes, "{restored:?}");
+        assert!(restored.kept_bytes > restored.downloaded_bytes, "{restored:?}");
         break;
     }
     assert!(failed > 3, "{failed}");
