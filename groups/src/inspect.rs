@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use chunked_wal::raw::Listing;
-use chunked_wal::{Error as WalError, ReadUpTo, WalReader, WalRecord};
+use chunked_wal::{ReadUpTo, WalReader, WalRecord};
 
 use crate::error::Result;
 use crate::holders::{Holder, holders_of};
 use crate::index::Index;
-use crate::record::{GroupWal, NoState};
+use crate::record::GroupWal;
 
 /// How many times a log is read whose chunks are removed meanwhile.
 const ATTEMPTS: usize = 5;
@@ -57,15 +57,8 @@ fn attempt(dir: &Path) -> Result<Inspection> {
     let mut index = Index::default();
     for read in reader.records() {
         let (chunk, at, record) = read?;
-        match record {
-            WalRecord::Action(record) => {
-                index.record(&record, chunk, at).map_err(|error| WalError::StateMachine {
-                    chunk_id: chunk,
-                    offset: at.offset,
-                    source: std::sync::Arc::new(error),
-                })?
-            }
-            WalRecord::Checkpoint(NoState) => {}
+        if let WalRecord::Action(record) = record {
+            index.record(&record, chunk, at)?;
         }
     }
     index.check()?;

@@ -6,7 +6,6 @@
 //!           chunk 3, chunk 6, …  ┘
 //! ```
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
 use std::thread::{available_parallelism, scope};
 
@@ -46,12 +45,7 @@ pub(crate) fn open(options: OpenOptions<GroupWal>) -> Result<(ChunkedWal<GroupWa
 }
 
 fn apply(index: &mut Index, chunk: ChunkId, read: Read) -> Result<()> {
-    for (record, at) in read {
-        let refused =
-            |error| WalError::StateMachine { chunk_id: chunk, offset: at.offset, source: Arc::new(error) };
-        index.record(&record, chunk, at).map_err(refused)?;
-    }
-    Ok(())
+    read.iter().try_for_each(|(record, at)| index.record(record, chunk, *at))
 }
 
 /// Reads the chunks on several threads; `each` gets them in order.

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
@@ -142,12 +141,7 @@ impl Shared {
         let alive_before = index.alive();
         for (record, at) in batch.records().iter().zip(segments) {
             if let WalRecord::Action(record) = record {
-                let refused = |error| WalError::StateMachine {
-                    chunk_id: chunk,
-                    offset: at.offset,
-                    source: Arc::new(error),
-                };
-                index.record(record, chunk, *at).map_err(refused)?;
+                index.record(record, chunk, *at)?;
             }
         }
         let alive = index.alive();
@@ -184,6 +178,26 @@ impl Shared {
         Ok(within.collect())
     }
 
+    /// Reads what `find` finds. If its chunk is reclaimed in between, it is elsewhere by then, and is found again.
+    pub(crate) fn read_found<P: PartialEq, T>(
+        &self,
+        find: impl Fn() -> Result<P>,
+        read: impl Fn(&P) -> Result<T>,
+    ) -> Result<T> {
+        let mut found = find()?;
+        loop {
+            match read(&found) {
+                Err(error @ Error::Wal(WalError::NotInLog { .. })) => {
+                    let before = std::mem::replace(&mut found, find()?);
+                    if found == before {
+                        return Err(error);
+                    }
+                }
+                read => return read,
+            }
+        }
+    }
+
     pub(crate) fn read_entries<E: LogEntry>(&self, group: u64, places: &[(u64, Segment)]) -> Result<Vec<E>> {
         let read = |(index, at): &(u64, Segment)| match self.reader.read_record(*at)? {
             WalRecord::Action(
@@ -193,6 +207,21 @@ impl Shared {
             _ => Err(misplaced(*at)),
         };
         places.iter().map(read).collect()
+    }
+
+    /// Reads a group's state, if it has one.
+    pub(crate) fn read_state<E: LogEntry>(
+        &self,
+        group: u64,
+        place: Option<Segment>,
+    ) -> Result<Option<E::State>> {
+        let Some(at) = place else { return Ok(None) };
+        match self.reader.read_record(at)? {
+            WalRecord::Action(Record::State { group: of, payload }) if of == group => {
+                decode(group, at, &payload).map(Some)
+            }
+            _ => Err(misplaced(at)),
+        }
     }
 
     /// The bytes that were appended since the log was opened, those anew among them, and only those.
@@ -220,7 +249,7 @@ impl Shared {
 }
 
 /// The index says that another record is there: a bug of this crate.
-pub(crate) fn misplaced(at: Segment) -> Error {
+fn misplaced(at: Segment) -> Error {
     WalError::NotInLog { offset: at.offset, size: at.size, start: 0, end: 0 }.into()
 }
 

@@ -12,19 +12,19 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use chunked_wal::{ChunkedWal, Error as WalError, Flush, OpenOptions, Progress, WalRecord};
+use chunked_wal::{ChunkedWal, Error as WalError, Flush, OpenOptions, Progress};
 use parking_lot::{Mutex, RwLock};
 
 use crate::batch::GroupBatch;
 use crate::config::Config;
-use crate::entry::{LogEntry, decode};
-use crate::error::{Error, Result};
+use crate::entry::LogEntry;
+use crate::error::Result;
 use crate::index::Group;
 use crate::open::open;
 use crate::reclaim::Reclaimer;
-use crate::record::{GroupWal, Record};
+use crate::record::GroupWal;
 use crate::reserve::Reserve;
-use crate::shared::{Shared, misplaced};
+use crate::shared::Shared;
 use crate::wake::Wake;
 
 /// The logs of many groups in one log: one directory, one worker, one sync for all.
@@ -54,14 +54,15 @@ impl<E: LogEntry> GroupLog<E> {
     ///
     /// # Errors
     ///
-    /// [`Error::Wal`], as [`ChunkedWal::open`]; [`Error::EntryMissing`] if chunk files are missing;
-    /// [`Error::InvalidConfig`].
+    /// [`Error::Wal`](crate::Error::Wal), as [`ChunkedWal::open`]; [`Error::EntryMissing`](crate::Error::EntryMissing) if chunk files are missing;
+    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig).
     pub fn open(config: Config) -> Result<Self> {
         let options = ChunkedWal::options(config.wal.clone());
         Self::open_with(options, config.space_factor)
     }
 
-    /// As [`open`](Self::open), with the log's own options, except [`replay`](OpenOptions::replay), and the [`space_factor`](Config::space_factor).
+    /// As [`open`](Self::open), with the log's own options, except [`replay`](OpenOptions::replay), and the
+    /// [`space_factor`](Config::space_factor).
     ///
     /// # Errors
     ///
@@ -110,51 +111,20 @@ impl<E: LogEntry> GroupLog<E> {
     ///
     /// # Errors
     ///
-    /// [`Error::Purged`] if the first index is before the group's first; [`Error::Wal`]; [`Error::Decode`].
+    /// [`Error::Purged`](crate::Error::Purged) if the first index is before the group's first; [`Error::Wal`](crate::Error::Wal); [`Error::Decode`](crate::Error::Decode).
     pub fn entries(&self, group: u64, indexes: Range<u64>, max_bytes: u64) -> Result<Vec<E>> {
-        let mut places = self.shared.places(group, indexes.clone(), max_bytes)?;
-        loop {
-            match self.shared.read_entries(group, &places) {
-                Err(Error::Wal(WalError::NotInLog { .. })) => {
-                    // Their chunk was reclaimed after they were found. Found again, they are elsewhere.
-                    let before = std::mem::replace(
-                        &mut places,
-                        self.shared.places(group, indexes.clone(), max_bytes)?,
-                    );
-                    if before == places {
-                        return self.shared.read_entries(group, &places);
-                    }
-                }
-                read => return read,
-            }
-        }
+        let find = || self.shared.places(group, indexes.clone(), max_bytes);
+        self.shared.read_found(find, |places| self.shared.read_entries(group, places))
     }
 
     /// Returns a group's state; `None` if it has none, or doesn't exist.
     ///
     /// # Errors
     ///
-    /// [`Error::Wal`]; [`Error::Decode`].
+    /// [`Error::Wal`](crate::Error::Wal); [`Error::Decode`](crate::Error::Decode).
     pub fn state(&self, group: u64) -> Result<Option<E::State>> {
-        let place = || self.shared.index.read().group(group).and_then(Group::state);
-        let mut found = place();
-        while let Some(at) = found {
-            match self.shared.reader.read_record(at) {
-                // As in `entries`.
-                Err(error @ WalError::NotInLog { .. }) => {
-                    found = place();
-                    if found == Some(at) {
-                        return Err(error.into());
-                    }
-                }
-                Ok(WalRecord::Action(Record::State { group: of, payload })) if of == group => {
-                    return decode(group, at, &payload).map(Some);
-                }
-                Ok(_) => return Err(misplaced(at)),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(None)
+        let find = || Ok(self.shared.index.read().group(group).and_then(Group::state));
+        self.shared.read_found(find, |place| self.shared.read_state::<E>(group, *place))
     }
 
     /// Returns the indexes of a group's first and last entry; `None` without entries.
@@ -193,7 +163,7 @@ impl<E: LogEntry> GroupLog<E> {
     ///
     /// # Errors
     ///
-    /// [`Error::Wal`].
+    /// [`Error::Wal`](crate::Error::Wal).
     pub fn sync(&self) -> Result<()> {
         Ok(self.shared.apply(Vec::new(), |wal| wal.flush_ticket(Flush::Sync))?.wait()?)
     }

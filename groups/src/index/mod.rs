@@ -17,8 +17,9 @@ mod run;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
+use std::sync::Arc;
 
-use chunked_wal::{ChunkId, Segment};
+use chunked_wal::{ChunkId, Error as WalError, Segment};
 
 use self::chunks::Chunks;
 use self::places::Places;
@@ -137,14 +138,15 @@ impl Index {
     ///
     /// # Errors
     ///
-    /// If the record can't come after those before it.
-    pub(crate) fn record(&mut self, record: &Record, chunk: ChunkId, at: Segment) -> Result<(), OutOfOrder> {
+    /// [`chunked_wal::Error::StateMachine`], if the record can't come after those before it.
+    pub(crate) fn record(&mut self, record: &Record, chunk: ChunkId, at: Segment) -> Result<()> {
         let Index { groups, chunks } = self;
         match *record {
             Record::Entry { group, index, .. } => {
                 let found = groups.entry(group).or_default();
                 if let Some(old) = found.places.segment(index) {
-                    return Err(OutOfOrder { group, index, old: old.offset });
+                    let source = Arc::new(OutOfOrder { group, index, old: old.offset });
+                    return Err(WalError::StateMachine { chunk_id: chunk, offset: at.offset, source }.into());
                 }
                 found.next = index.saturating_add(1);
                 found.places.insert(index, at);
@@ -211,7 +213,7 @@ impl Index {
 /// A log has a record that none of its writers could have appended there.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("entry {index} of group {group} is a second one, the first is at {old}")]
-pub(crate) struct OutOfOrder {
+struct OutOfOrder {
     group: u64,
     index: u64,
     old: u64,
