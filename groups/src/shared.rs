@@ -138,7 +138,6 @@ impl Shared {
     ) -> Result<()> {
         let chunk = wal.open_chunk_id();
         let mut index = self.index.write();
-        let alive_before = index.alive();
         for (record, at) in batch.records().iter().zip(segments) {
             if let WalRecord::Action(record) = record {
                 index.record(record, chunk, *at)?;
@@ -146,8 +145,7 @@ impl Shared {
         }
         let alive = index.alive();
         drop(index);
-        // Something became void.
-        if alive < alive_before && self.on_disk_size() > self.config.allowed(alive) {
+        if self.on_disk_size() > self.config.allowed(alive) {
             self.wake.wake();
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! [`Wake`]: the reclaiming thread sleeps until there is work.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -33,17 +33,18 @@ impl Wake {
         self.asked.lock().stop
     }
 
-    /// Waits for work, or until the time is over if there is one; false once the thread is to end.
-    pub(crate) fn wait(&self, time: Option<Duration>) -> bool {
+    /// Waits for work, or first for a pause in which no work is begun; false once the thread is to end.
+    pub(crate) fn wait(&self, pause: Option<Duration>) -> bool {
         let mut asked = self.asked.lock();
-        while !asked.work && !asked.stop {
-            match time {
-                Some(time) => {
-                    if self.changed.wait_for(&mut asked, time).timed_out() {
-                        break;
-                    }
+        match pause {
+            Some(pause) => {
+                let until = Instant::now() + pause;
+                while !asked.stop && !self.changed.wait_until(&mut asked, until).timed_out() {}
+            }
+            None => {
+                while !asked.work && !asked.stop {
+                    self.changed.wait(&mut asked);
                 }
-                None => self.changed.wait(&mut asked),
             }
         }
         asked.work = false;
