@@ -183,6 +183,8 @@ pub(crate) struct FaultyStore {
     late: Mutex<Vec<(Name, PutPayload, PutOptions)>>,
     /// Name and size of each object put, in the order of the puts that were done.
     pub(crate) puts: Mutex<Vec<(String, u64)>>,
+    /// The name of each object read, in the order of the reads that were done.
+    pub(crate) gets: Mutex<Vec<String>>,
 }
 
 impl fmt::Debug for FaultyStore {
@@ -209,6 +211,7 @@ impl FaultyStore {
             hangs: AtomicU64::new(0),
             late: Mutex::default(),
             puts: Mutex::default(),
+            gets: Mutex::default(),
         })
     }
 
@@ -295,7 +298,10 @@ impl ObjectStore for FaultyStore {
 
     async fn get_opts(&self, name: &Name, options: GetOptions) -> StoreResult<GetResult> {
         match self.begin().await {
-            Deed::Do => self.memory.get_opts(name, options).await,
+            Deed::Do => {
+                self.gets.lock().unwrap().push(name.to_string());
+                self.memory.get_opts(name, options).await
+            }
             Deed::DoAndHang => {
                 self.hang().await;
                 Err(failed())

@@ -98,24 +98,28 @@ fn a_restore_cut_at_any_operation_goes_on_and_reads_no_part_twice() {
     let dir = tempfile::tempdir().unwrap();
     let (log, memory) = archived(dir.path());
     let target = dir.path().join("restored");
-    let mut failed = 0;
+    let (mut failed, mut parts) = (0, Vec::new());
     let mut retry = eager();
     retry.give_up_after = Some(std::time::Duration::ZERO);
     for at in 1.. {
         // From this operation on, the store is away.
         let store = FaultyStore::new(&memory, move |n| if n >= at { Deed::Fail } else { Deed::Do });
-        let archive = Archive::with_retry(store, retry.clone());
+        let archive = Archive::with_retry(store.clone(), retry.clone());
         let result = archive.restore(RestoreFrom::Oldest, RestoreTo::Latest, &target, &Progress::default());
+        parts.extend(store.gets.lock().unwrap().drain(..).filter(|name| name.starts_with("objects/")));
         let Ok(restored) = result else {
             failed += 1;
             assert!(!target.exists());
             continue;
         };
-        // The last try before had read all but the last parts.
         assert!(restored.kept_bytes > restored.downloaded_bytes, "{restored:?}");
         break;
     }
     assert!(failed > 3, "{failed}");
+    let read = parts.len();
+    parts.sort_unstable();
+    parts.dedup();
+    assert_eq!(read, parts.len(), "a part was read twice");
     assert_eq!(compare(&target, original_in(&dir.path().join("log"))), log.count.0);
     let again = restore(&memory, RestoreFrom::Oldest, RestoreTo::Latest, &target);
     assert!(matches!(again, Err(Error::Exists { .. })), "{again:?}");
