@@ -40,8 +40,11 @@ impl Reserve {
         let reserve = Reserve { storage, path, bytes, is_given_up, full: Mutex::new(None) };
         match reserve.make() {
             Ok(()) => {}
-            Err(source) if is_full(&source) => reserve.give_up(reserve.error(source)),
-            Err(source) => return Err(reserve.error(source)),
+            Err(source) if is_full(&source) => {
+                let (path, source) = (reserve.path.clone(), Arc::new(source));
+                reserve.give_up(WalError::StorageFull { path, needed: bytes, source });
+            }
+            Err(source) => return Err(io_error("allocate", &reserve.path, source)),
         }
         Ok(reserve)
     }
@@ -91,10 +94,6 @@ impl Reserve {
             made => made?,
         };
         file.allocate(self.bytes)
-    }
-
-    fn error(&self, source: io::Error) -> WalError {
-        io_error("allocate", &self.path, source)
     }
 }
 

@@ -95,6 +95,19 @@ fn a_full_disk_is_opened_and_purged() {
     until_it_takes_entries(&log, 1000, 1);
 }
 
+#[test]
+fn a_disk_without_room_for_the_reserve_is_a_full_disk() {
+    let disk = MemoryStorage::default();
+    open(&disk, 32 << 10).unwrap().close().unwrap();
+    disk.remove_file("/log/groups.reserve").unwrap();
+    disk.set_capacity(Some(disk.used()));
+    let log = open(&disk, 32 << 10).unwrap();
+    let refused = append(&log, 1, 1);
+    assert!(matches!(refused, Err(Error::Wal(WalError::StorageFull { .. }))), "{refused:?}");
+    disk.set_capacity(None);
+    until_it_takes_entries(&log, 1, 1);
+}
+
 /// Each operation of the disk fails once: after that, what was acknowledged is there.
 #[test]
 fn no_failure_loses_what_was_acknowledged() {
