@@ -26,8 +26,8 @@ pub struct Retry {
     pub pause_max: Duration,
     /// An attempt that takes longer has failed. Default: 60 s.
     pub attempt_timeout: Duration,
-    /// After this long, a failure is returned; `None`: never. An [`Archiver`](crate::Archiver) never gives up, whatever
-    /// this says. Default: 30 s.
+    /// A request that has failed for this long returns its error; with `None`, it is tried for ever. An
+    /// [`Archiver`](crate::Archiver) ignores this, and tries for ever. Default: 30 s.
     pub give_up_after: Option<Duration>,
 }
 

@@ -60,7 +60,7 @@ fn read_all(
             let (send, receive) = sync_channel(AHEAD);
             scope.spawn(move || {
                 let mine = chunks.iter().skip(nth).step_by(threads);
-                // Nobody receives after an error.
+                // After an error, the receiver is gone.
                 let _unreceived =
                     mine.copied().try_for_each(|(chunk, end)| send_chunk(reader, chunk, end, &send));
             });
@@ -81,7 +81,7 @@ fn read_all(
 /// A part of a chunk; `None` after the last one.
 type Piece = Result<Option<Read>, WalError>;
 
-/// Sends a chunk in pieces; an error if nobody receives them.
+/// Sends a chunk in pieces; an error if the receiver is gone.
 fn send_chunk(
     reader: &WalReader<GroupWal>,
     chunk: ChunkId,

@@ -1,6 +1,6 @@
 //! [`Shared`]: the log and the index, for callers and for the thread that reclaims space.
 //!
-//! - Whoever changes the index holds the log's lock, so the order of the changes is the order in the log.
+//! - The index is changed under the log's lock only, so the order of the changes is the order in the log.
 //! - No thread waits for the worker while it holds the lock, except in a rotation whose file isn't ready.
 
 use std::fmt;

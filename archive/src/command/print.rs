@@ -11,7 +11,7 @@ use crate::archiver::ArchiverStatus;
 use crate::progress::Progress;
 use crate::restore::Restored;
 
-/// Prints one line. Whoever closes a pipe early has seen enough.
+/// Prints one line. If the reader has closed the pipe, the line is lost, and that is no failure.
 fn out(line: impl std::fmt::Display) {
     let _output_closed = writeln!(std::io::stdout(), "{line}");
 }

@@ -106,7 +106,7 @@ impl Others {
     }
 }
 
-/// Runs a future on a runtime of one thread: whatever blocks it is noticed.
+/// Runs a future on a runtime of one thread, so that a call that blocks the thread stops the test.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }

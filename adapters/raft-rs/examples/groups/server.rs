@@ -228,7 +228,7 @@ impl Server {
 
     fn write(&mut self, question: Frame, answer: Sender<Frame>) -> Outcome<()> {
         let member = self.member(question.number)?;
-        // Only where it leads: elsewhere raft would pass the write on, and nobody would know of it.
+        // Only the leader proposes. Another member would pass the write on to the leader, and get no answer for the client.
         if member.node.leads() && member.node.propose(question.bytes.clone()).is_ok() {
             member.writes.insert(question.bytes, answer);
             self.awake.insert(question.number);
@@ -311,7 +311,7 @@ impl Member {
         }
         self.answered = applied.len();
         if !self.node.leads() {
-            // Nobody knows what becomes of the others. Without an answer, their connections close.
+            // The other writes may be committed or lost: they get no answer, and their connections close.
             self.writes.clear();
         }
         if self.answered >= self.in_snapshot + SNAPSHOT_AFTER {
