@@ -232,7 +232,11 @@ fn a_directory_that_is_removed_under_a_running_log_is_noticed() {
         let segment = wal.append_and_apply("a".to_string(), &mut list).unwrap();
         wal.sync().unwrap();
         assert_eq!(wal.read_record(segment).unwrap(), action("a"), "the open file is still there");
-        let noticed = wal.close_open_chunk(&list).map(drop).and_then(|()| wal.sync());
+        let noticed = match wal.close_open_chunk(&list).map(drop).and_then(|()| wal.sync()) {
+            // The worker may have failed before the sync was asked for.
+            Err(Error::Poisoned { cause }) => Err((*cause).clone()),
+            noticed => noticed,
+        };
         match noticed {
             Err(Error::Io { op, source, .. }) => {
                 assert_eq!(op, if ready { "rename" } else { "create" });
