@@ -13,7 +13,7 @@ use chunked_wal_import::chunked_wal_02::{self, WAL};
 use chunked_wal_import::{AsIs, Each, Error, Import, LogWal, ToOpenraft};
 use codeq::{Decode, Encode};
 
-use crate::common::{Place, chunks, untouched};
+use crate::common::{Place, chunks, once_unlocked, untouched};
 
 /// An action without a checksum: its type, and a text with its length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,9 +106,10 @@ pub(crate) fn write_texts(dir: &Path, texts: &[&str]) {
     let mut config = chunked_wal_02::Config::new(dir.display());
     config.chunk_max_records = Some(4);
     let mut state = Texts::default();
-    let mut wal =
-        chunked_wal_02::ChunkedWal::<OldTexts>::open(Arc::new(config), &mut state, Arc::new(|_, _| {}))
-            .unwrap();
+    let config = Arc::new(config);
+    let mut wal = once_unlocked(|| {
+        chunked_wal_02::ChunkedWal::<OldTexts>::open(config.clone(), &mut state, Arc::new(|_, _| {}))
+    });
     for text in texts {
         let record = chunked_wal_02::WALRecord::Action(Text((*text).into()));
         wal.append(&record).unwrap();

@@ -1,9 +1,9 @@
 //! What the tests share: directories that are compared as a whole.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
+use std::{fs, io};
 
 use tempfile::TempDir;
 
@@ -36,6 +36,19 @@ impl Place {
         let names: Vec<_> =
             fs::read_dir(self.root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["old"]);
+    }
+}
+
+/// Opens an old log again. A process that another test has begun has the lock too, until it becomes another program.
+pub(crate) fn once_unlocked<T>(mut open: impl FnMut() -> io::Result<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && begun.elapsed() < Duration::from_secs(10) => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            opened => return opened.unwrap(),
+        }
     }
 }
 

@@ -16,6 +16,8 @@ use raft_log::{Config, RaftLog, Types};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::common::once_unlocked;
+
 pub(crate) type OldLogId = openraft_0_10::LogId<LeaderId<u64, u64>>;
 pub(crate) type OldVote = openraft_0_10::Vote<LeaderId<u64, u64>>;
 pub(crate) type OldPayload = EntryPayload<String, u64, BasicNode>;
@@ -88,7 +90,8 @@ impl OldLog {
     pub(crate) fn open(dir: &Path, records_in_a_chunk: usize) -> Self {
         let mut config = Config::new(dir.display());
         config.wal.chunk_max_records = Some(records_in_a_chunk);
-        OldLog(RaftLog::open(Arc::new(config)).unwrap())
+        let config = Arc::new(config);
+        OldLog(once_unlocked(|| RaftLog::open(config.clone())))
     }
 
     pub(crate) fn vote(&mut self, term: u64) {
