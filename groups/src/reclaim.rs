@@ -74,12 +74,14 @@ impl Drop for Reclaimer {
 fn run(shared: &Shared) {
     let mut pause = None;
     while shared.wake.wait(pause) {
-        pause = match shared.reclaim() {
-            Ok(()) if shared.reserve.take() => None,
-            Ok(()) => Some(RETRY_FULL),
+        let reclaimed = shared.reclaim();
+        shared.is_stuck.store(!matches!(reclaimed, Ok(Reclaimed::All)), Relaxed);
+        shared.note_lag();
+        pause = match reclaimed {
+            Ok(Reclaimed::All) if shared.reserve.take() => None,
+            Ok(Reclaimed::All) => Some(RETRY_FULL),
+            Ok(Reclaimed::UpToPin) => Some(RETRY),
             Err(error) => {
-                // Waiting would not help.
-                shared.lags.store(false, Relaxed);
                 log::warn!("the space of the oldest chunk can't be reclaimed, tried again later: {error}");
                 Some(RETRY)
             }
@@ -87,22 +89,32 @@ fn run(shared: &Shared) {
     }
 }
 
+/// How far the oldest chunks were reclaimed.
+enum Reclaimed {
+    /// As far as they are to be, or as far as a log that is being closed gets.
+    All,
+    /// Up to a chunk that a pin or a subscriber needs.
+    UpToPin,
+}
+
 impl Shared {
     /// Reclaims the oldest chunks, until there is no more space than there may be.
-    fn reclaim(&self) -> Result<()> {
+    fn reclaim(&self) -> Result<Reclaimed> {
         while !self.wake.is_stopped() {
-            let Some((chunk, end)) = self.oldest_to_reclaim() else { return Ok(()) };
+            let Some((chunk, end)) = self.oldest_to_reclaim() else { break };
             if self.index.read().alive_in(chunk) > 0 {
                 self.move_alive(chunk, end)?;
             }
             if self.index.read().alive_in(chunk) > 0 {
                 // Stopped in the middle.
-                return Ok(());
+                break;
             }
-            self.remove(chunk)?;
+            if !self.remove(chunk)? {
+                return Ok(Reclaimed::UpToPin);
+            }
             self.note_lag();
         }
-        Ok(())
+        Ok(Reclaimed::All)
     }
 
     /// The oldest chunk and its end, if it is closed and to be reclaimed.
@@ -165,14 +177,18 @@ impl Shared {
     }
 
     /// Removes the oldest chunk, in which nothing is alive. The log makes everything durable first, so that what was
-    /// appended anew is on the disk before the chunk goes.
-    fn remove(&self, chunk: ChunkId) -> Result<()> {
+    /// appended anew is on the disk before the chunk goes. `false` if the log keeps the chunk for somebody.
+    fn remove(&self, chunk: ChunkId) -> Result<bool> {
         let mut wal = self.log()?;
         let mut drained = false;
         let ids = wal.drain_closed_chunks_while(|_| !std::mem::replace(&mut drained, true));
+        if ids.is_empty() {
+            return Ok(false);
+        }
         debug_assert_eq!(ids, [chunk]);
         self.index.write().forget(chunk);
-        Ok(wal.remove_chunks(ids)?)
+        wal.remove_chunks(ids)?;
+        Ok(true)
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) reserve: Reserve,
     /// Whether callers append faster than space is reclaimed.
     pub(crate) lags: AtomicBool,
+    /// Whether the last attempt to reclaim ended at a pin or a failure: it would not help if callers waited.
+    pub(crate) is_stuck: AtomicBool,
     pub(crate) wake: Wake,
 }
 
@@ -103,12 +105,12 @@ impl Shared {
         if batch.is_empty() {
             return Ok(());
         }
-        let mut appended = self.try_append(wal, batch);
+        let mut appended = self.try_append(wal, batch, frees_space);
         if let Err(error @ WalError::StorageFull { .. }) = &appended {
             self.reserve.give_up(error.clone());
             self.wake.wake();
             if frees_space {
-                appended = self.try_append(wal, batch);
+                appended = self.try_append(wal, batch, frees_space);
             }
         }
         self.apply_to_index(wal, batch, &appended?)
@@ -118,12 +120,14 @@ impl Shared {
         &self,
         wal: &mut ChunkedWal<GroupWal>,
         batch: &Batch<GroupWal>,
+        frees_space: bool,
     ) -> Result<Vec<Segment>, WalError> {
         if wal.is_open_chunk_full() {
             wal.close_open_chunk_with(NoState)?;
             self.note_lag();
             self.wake.wake();
         }
+        wal.ignore_budget(frees_space);
         match batch.records() {
             [record] => Ok(vec![wal.append(record)?]),
             _ => wal.append_batch(batch),
@@ -235,7 +239,7 @@ impl Shared {
     /// Notes whether callers append faster than space is reclaimed.
     pub(crate) fn note_lag(&self) {
         let limit = self.config.limit(self.index.read().alive());
-        self.lags.store(self.on_disk_size() > limit, Relaxed);
+        self.lags.store(self.on_disk_size() > limit && !self.is_stuck.load(Relaxed), Relaxed);
     }
 
     /// Waits a moment if callers append faster than space is reclaimed.

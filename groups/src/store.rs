@@ -84,6 +84,7 @@ impl<E: LogEntry> GroupLog<E> {
             moved: AtomicU64::new(0),
             reserve,
             lags: AtomicBool::new(false),
+            is_stuck: AtomicBool::new(false),
             wake: Wake::default(),
         });
         let reclaimer = Arc::new(Reclaimer::start(shared.clone())?);
