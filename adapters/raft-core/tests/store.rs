@@ -72,6 +72,31 @@ fn user_data_comes_back_after_a_reopen_and_a_purge_of_its_record() {
     assert_eq!(user_data(&Blocking::open(config(&dir)).unwrap()), None);
 }
 
+#[test]
+fn at_the_hard_budget_entries_are_refused_and_a_purge_makes_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(&dir).chunk_max_size(4096);
+    config.hard_budget = 20 << 12;
+    let mut store = Blocking::open(config).unwrap();
+    let mut next = 0;
+    let error = loop {
+        let (durable, wait) = channel();
+        match store.append(entries(next..next + 1), durable) {
+            Ok(()) => wait.recv().unwrap().unwrap(),
+            Err(error) => break error,
+        }
+        next += 1;
+    };
+    assert!(error.to_string().contains("`hard_budget` allows 81920"), "{error:?}");
+    assert!(next > 500, "{next}");
+    // What raft can't do without is not refused.
+    store.save_vote((7, 1)).unwrap();
+    store.truncate(next - 5).unwrap();
+    store.purge((1, next - 10)).unwrap();
+    append(&mut store, next - 5..next + 100);
+    store.close().unwrap();
+}
+
 /// Checks the index of each checkpoint after the first, as a program that writes the records itself would make it.
 fn assert_indexed(store: &Blocking, checkpoints_min: usize) {
     let (mut indexer, mut checkpoints) = (Indexer::default(), 0);
