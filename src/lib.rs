@@ -79,6 +79,8 @@
 //! - [`FlushTicket`] waits for one flush, [`ProgressHandle`] waits for an offset, and [`WalReader`] reads records;
 //!   each works on any thread.
 //! - [`PinnedReader`] reads the log as it was at one moment; chunks that it may read are not removed.
+//! - [`WalPin`] and [`Subscriber`] keep the log from an offset on, and [`ChunkedWal::holders`] shows who keeps it;
+//!   [`Config::soft_budget`] and [`Config::hard_budget`] bound what it takes of the disk.
 //! - [`Error`] has every failure. After a failed write or sync, a log returns [`Poisoned`](Error::Poisoned) until it is
 //!   opened again. On a full disk, a log returns [`StorageFull`](Error::StorageFull), and works again once there is
 //!   space.
@@ -117,6 +119,7 @@
 #[cfg(feature = "blob")]
 pub mod blob;
 mod chunk;
+mod clock;
 #[cfg(feature = "serde")]
 pub mod codec;
 mod config;
@@ -131,6 +134,7 @@ mod format;
 pub mod monitor;
 mod panics;
 mod payload;
+mod pin;
 mod position;
 mod random;
 pub mod raw;
@@ -154,13 +158,14 @@ pub use crate::config::{ClosedReads, Compression, Config, IdleMark};
 pub use crate::directory::WalLock;
 #[cfg(feature = "blob")]
 pub use crate::error::NoBlob;
-pub use crate::error::{Damage, Error, Foreign, Proof, Result, SnapshotFault};
+pub use crate::error::{Damage, Error, Foreign, PinFault, Proof, Result, SnapshotFault};
 pub use crate::flush::{Flush, FlushMetrics, FlushSender, FlushTicket, Latency, Progress, ProgressHandle};
 #[cfg(feature = "monitor")]
 pub use crate::monitor::WalMonitor;
 #[cfg(feature = "bytes")]
 pub use crate::payload::BytesPayload;
 pub use crate::payload::PayloadRef;
+pub use crate::pin::{Holder, HolderKind, PinOptions, PinState, SubscribeOptions, Subscriber, WalPin};
 pub use crate::position::{ChunkId, Segment};
 pub use crate::reader::{Follow, PinnedReader, ReadOnlyOptions, ReadUpTo, Records, WalReader};
 pub use crate::record::{

@@ -405,6 +405,27 @@ mutation 'groups: a batch in pieces' groups/src/shared.rs \
 mutation 'groups: a full disk is not helped' groups/src/reserve.rs \
     's/self\.storage\.remove\(&self\.path\)\n*( *)\{\n\s+log::warn!\("the reserve .* can.t be removed/std::io::Result::Ok(())$1 {\n            log::warn!("the reserve {} can\x27t be removed/' '-p chunked-wal-groups --test faults'
 
+pins='--test log pins'
+subscribers='--test crash subscribers'
+mutation 'pins: a drain passes them' src/pin/pins.rs \
+    's/if holds\.iter\(\)\.any\(\|hold\| hold\.needs\(chunk\) && !hold\.may_break\(chunk\)\)/if false/' "$pins"
+mutation 'pins: one breaks although another one holds' src/pin/pins.rs \
+    's/hold\.needs\(chunk\) && !hold\.may_break\(chunk\)\)/hold.needs(chunk)) \&\& !holds.iter().any(|hold| hold.needs(chunk) \&\& hold.may_break(chunk))/' "$pins"
+mutation 'pins: the time in which there was nothing to read counts' src/pin/pins.rs \
+    's/self\.moved\.elapsed\(\)\.min\(chunk\.closed\.elapsed\(\)\)/self.moved.elapsed()/' "$pins"
+mutation 'pins: the budget does not count drained chunks' src/wal/budget.rs \
+    's/removed\.or_else\(drained\)/None.or_else(|| drained().filter(|_| false)).or(removed.filter(|_| false))/' "$pins"
+mutation 'subscribers: the log relies on a place that it has not synced' src/pin/pins.rs \
+    's/pins\.rely\(hold, chunk\)\?;/let _ = Pins::rely;/' "$subscribers"
+mutation 'subscribers: a notice without a sync' src/pin/file.rs \
+    's/(Notice::POSITION\)\?;\n\s*)file\.sync\(\)/$1Ok(())/' "$subscribers"
+mutation 'subscribers: a place without a sync' src/pin/file.rs \
+    's/(cursor\.position\(\)\)\?;\n\s*)file\.sync\(\)/$1Ok(())/' "$subscribers"
+mutation 'subscribers: one slot' src/format/cursor.rs \
+    's/self\.sequence % 2 \* SLOT/SLOT/' "$subscribers"
+mutation 'subscribers: a name without a sync' src/pin/subscriber.rs \
+    's/storage\.sync_dir\(dir\)\.map_err\(\|e\| Error::io\("sync directory", dir, e\)\)\?;/let _ = (storage, dir);/' "$subscribers"
+
 echo
 column -t -s $'\t' "$table"
 exit $((missed > 0))

@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room, each imports only from those above it.
-const ROOMS: [&str; 27] = [
+const ROOMS: [&str; 29] = [
     "position", // offsets, chunk ids, names
     "error",
     "panics",    // what goes wrong, with chunk ids
     "sync",      // locks and atomics, or a model checker's
     "random",    // numbers that differ
+    "clock",     // the time of day
     "format",    // bytes only; names damage with the words of `error`
     "codec",     // a user's types through serde
     "config",    // knows how long a header is
@@ -23,6 +24,7 @@ const ROOMS: [&str; 27] = [
     "flush",     // from buffer to disk
     "recovery",  // from directory to log
     "reader",    // concurrent reads
+    "pin",       // who keeps the log, and for how long
     "wal",       // the facade
     "shared",    // the facade for many threads
     "snapshot",  // the whole state beside the log

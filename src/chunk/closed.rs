@@ -1,6 +1,7 @@
 //! What is kept of a closed chunk while the log is open: a few words, no file handle of its own.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::ChunkFile;
 use crate::position::ChunkId;
@@ -14,6 +15,8 @@ pub(crate) struct ClosedChunk<C> {
     pub(crate) records: u64,
     /// The state after its last record, which is also its successor's first record.
     pub(crate) checkpoint: C,
+    /// When it was closed, or found by an open.
+    pub(crate) since: Instant,
 }
 
 impl<C: Clone> ClosedChunk<C> {

@@ -189,6 +189,21 @@ pub struct Config {
     #[cfg_attr(feature = "serde", serde(with = "text::time"))]
     pub flush_batch_wait: Duration,
 
+    /// From how many bytes on the disk on the log gives up pins: a drain that meets a breakable
+    /// [pin](crate::WalPin) or [subscriber](crate::Subscriber) breaks it. Counts like `hard_budget`. Default: unlimited
+    /// (`u64::MAX`).
+    #[cfg_attr(feature = "serde", serde(with = "text::limit"))]
+    pub soft_budget: u64,
+
+    /// The most bytes that the log takes on the disk: its chunks, until their files are removed, and, at their most,
+    /// the space reserved in the open chunk and the spares. When the log takes all of it, actions are refused with
+    /// [`Error::OverBudget`]; the last record may exceed it. Checkpoints and rotations are not refused, because a
+    /// program may need them before it can remove chunks; nor are appends after
+    /// [`ignore_budget`](crate::ChunkedWal::ignore_budget). At least `chunk_max_size` times two more than what is
+    /// reserved: with the defaults, 5 chunks of 64 MiB. Default: unlimited (`u64::MAX`).
+    #[cfg_attr(feature = "serde", serde(with = "text::limit"))]
+    pub hard_budget: u64,
+
     /// Whether opening cuts off a torn tail. If false, opening a log with a torn tail returns
     /// [`Error::TornTail`]. Default: true.
     pub truncate_torn_tail: bool,
@@ -241,6 +256,8 @@ impl Config {
             flush_batch_max_items: 65_536,
             flush_batch_max_bytes: 8 * MIB,
             flush_batch_wait: Duration::ZERO,
+            soft_budget: u64::MAX,
+            hard_budget: u64::MAX,
             truncate_torn_tail: true,
             spare_chunks: 2,
             zero_ahead_bytes: 256 * KIB,
@@ -292,6 +309,16 @@ impl Config {
                 });
             }
         }
+        let least = self.bytes_ahead().saturating_add(self.chunk_max_size.saturating_mul(2));
+        for (field, value) in [("soft_budget", self.soft_budget), ("hard_budget", self.hard_budget)] {
+            if value < least {
+                return Err(Error::InvalidConfig {
+                    field,
+                    value: value.to_string(),
+                    allowed: format!("{least} or more, with this `chunk_max_size` and these `spare_chunks`"),
+                });
+            }
+        }
         if self.file_mode & !0o777 != 0 || self.file_mode & 0o600 != 0o600 {
             return Err(Error::InvalidConfig {
                 field: "file_mode",
@@ -321,6 +348,12 @@ impl Config {
     /// The path of a chunk's file.
     pub fn chunk_path(&self, id: ChunkId) -> PathBuf {
         self.dir.join(id.file_name())
+    }
+
+    /// The most bytes that the log's files take for records that are not there yet: the open chunk's, and spares, of
+    /// which one is made ahead even if none is kept.
+    pub(crate) fn bytes_ahead(&self) -> u64 {
+        self.chunk_file_size().saturating_mul(1 + self.spare_chunks.max(1))
     }
 
     /// The bytes that a chunk's file is given ahead of writing: the size at which the chunk is full,

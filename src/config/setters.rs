@@ -27,6 +27,8 @@ setters! {
     flush_batch_max_items: u64,
     flush_batch_max_bytes: u64,
     flush_batch_wait: Duration,
+    soft_budget: u64,
+    hard_budget: u64,
     truncate_torn_tail: bool,
     spare_chunks: u64,
     zero_ahead_bytes: u64,

@@ -50,6 +50,8 @@ fn each_default_is_the_one_that_the_documents_name() {
         flush_batch_max_items,
         flush_batch_max_bytes,
         flush_batch_wait,
+        soft_budget,
+        hard_budget,
         truncate_torn_tail,
         spare_chunks,
         zero_ahead_bytes,
@@ -60,6 +62,7 @@ fn each_default_is_the_one_that_the_documents_name() {
         file_mode,
     } = Config::new("x");
     assert_eq!((chunk_max_records, flush_batch_wait), (u64::MAX, Duration::ZERO));
+    assert_eq!((soft_budget, hard_budget), (u64::MAX, u64::MAX));
     assert_eq!(flush_batch_max_items, 65_536);
     for (field, default) in [
         ("chunk_max_size", size(chunk_max_size)),
@@ -71,6 +74,8 @@ fn each_default_is_the_one_that_the_documents_name() {
         ("flush_batch_max_items", "65,536".to_string()),
         ("flush_batch_max_bytes", size(flush_batch_max_bytes)),
         ("flush_batch_wait", "zero".to_string()),
+        ("soft_budget", "unlimited (`u64::MAX`)".to_string()),
+        ("hard_budget", "unlimited (`u64::MAX`)".to_string()),
         ("truncate_torn_tail", truncate_torn_tail.to_string()),
         ("spare_chunks", spare_chunks.to_string()),
         ("zero_ahead_bytes", size(zero_ahead_bytes)),
@@ -114,6 +119,8 @@ fn each_setting_is_set_by_the_method_of_its_name() {
         .flush_batch_max_items(7)
         .flush_batch_max_bytes(8)
         .flush_batch_wait(Duration::from_nanos(9))
+        .soft_budget(13)
+        .hard_budget(14)
         .truncate_torn_tail(false)
         .spare_chunks(10)
         .zero_ahead_bytes(11)
@@ -133,6 +140,8 @@ fn each_setting_is_set_by_the_method_of_its_name() {
         flush_batch_max_items: 7,
         flush_batch_max_bytes: 8,
         flush_batch_wait: Duration::from_nanos(9),
+        soft_budget: 13,
+        hard_budget: 14,
         truncate_torn_tail: false,
         spare_chunks: 10,
         zero_ahead_bytes: 11,

@@ -68,7 +68,7 @@ pub(crate) fn list(storage: &dyn Storage, dir: &Path) -> Result<Listing> {
             Some(FileName::Chunk(id)) => listing.chunks.push(id),
             Some(FileName::Away(id)) => listing.away.push(id),
             Some(FileName::Spare) => listing.spares.push(dir.join(name)),
-            Some(FileName::Lock) => {}
+            Some(FileName::Lock | FileName::Subscribers) => {}
             None => listing.foreign.push(dir.join(name)),
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! names      r-00_..._000.wal   a chunk                  LOCK               the lock
+//!            subscribers/       places of subscribers
 //!            r-00_....wal.away  a chunk being renamed    spare-….tmp        a file to use again
 //!
 //! writer     lock ─► list ─► put_back ─► adopt ─► open_chunk, rename_anew
@@ -38,4 +39,4 @@ pub use lock::WalLock;
 pub(crate) use names::LOCK_NAME;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use names::away_name;
-pub(crate) use names::spare_name;
+pub(crate) use names::{SUBSCRIBERS_NAME, spare_name};

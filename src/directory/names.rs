@@ -8,6 +8,9 @@ use crate::random::random_u64;
 /// The file that is locked.
 pub(crate) const LOCK_NAME: &str = "LOCK";
 
+/// The directory of the subscribers' places.
+pub(crate) const SUBSCRIBERS_NAME: &str = "subscribers";
+
 const AWAY_SUFFIX: &str = ".away";
 const SPARE_PREFIX: &str = "spare-";
 const SPARE_SUFFIX: &str = ".tmp";
@@ -20,6 +23,7 @@ pub(super) enum FileName {
     Away(ChunkId),
     Spare,
     Lock,
+    Subscribers,
 }
 
 impl FileName {
@@ -28,6 +32,10 @@ impl FileName {
         let name = name.to_str()?;
         if name == LOCK_NAME {
             return Some(FileName::Lock);
+        }
+        // The name of a directory.
+        if name.strip_suffix('/') == Some(SUBSCRIBERS_NAME) {
+            return Some(FileName::Subscribers);
         }
         if is_spare(name) {
             return Some(FileName::Spare);
@@ -66,9 +74,16 @@ mod tests {
         assert_eq!(parse(&away_name(ChunkId(8))), Some(FileName::Away(ChunkId(8))));
         assert_eq!(parse(&spare_name()), Some(FileName::Spare));
         assert_eq!(parse(LOCK_NAME), Some(FileName::Lock));
-        for name in
-            ["", "LOCK.away", "spare-0.tmp", "spare-00000000000000g0.tmp", "spare-.tmp", "r-.wal.away"]
-        {
+        assert_eq!(parse("subscribers/"), Some(FileName::Subscribers));
+        for name in [
+            "",
+            "LOCK.away",
+            "subscribers",
+            "spare-0.tmp",
+            "spare-00000000000000g0.tmp",
+            "spare-.tmp",
+            "r-.wal.away",
+        ] {
             assert_eq!(parse(name), None, "{name}");
         }
     }

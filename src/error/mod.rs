@@ -9,6 +9,7 @@ mod foreign;
 mod holder;
 #[cfg(feature = "blob")]
 mod no_blob;
+mod pin;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use foreign::Foreign;
 pub(crate) use holder::lock_holder;
 #[cfg(feature = "blob")]
 pub use no_blob::NoBlob;
+pub use pin::PinFault;
 pub use snapshot::SnapshotFault;
 #[cfg(feature = "cli")]
 pub(crate) use words::old_log_advice;
@@ -321,6 +323,29 @@ pub enum Error {
         source: Arc<io::Error>,
     },
 
+    /// The log takes as much of the disk as [`Config::hard_budget`](crate::Config::hard_budget) allows. The log goes on
+    /// once chunks are removed.
+    #[error("the log in '{}' takes {used} bytes of the disk, and `hard_budget` allows {budget}; nothing was appended, and all accepted records are kept. Remove old chunks{}, or raise the budget", path.display(), words::held_by(held_by.as_deref()))]
+    OverBudget {
+        /// The log's directory.
+        path: PathBuf,
+        /// The bytes that the log takes, space reserved ahead and spare files included.
+        used: u64,
+        /// The hard budget, in bytes.
+        budget: u64,
+        /// The name of the pin that is farthest behind, if there is one.
+        held_by: Option<String>,
+    },
+
+    /// A pin can't be set, moved or opened again.
+    #[error("pin '{name}': {reason}")]
+    Pin {
+        /// The name of the pin or subscriber.
+        name: String,
+        /// What is wrong with it.
+        reason: PinFault,
+    },
+
     /// The reference leads to no blob of this store.
     #[cfg(feature = "blob")]
     #[error("[{offset}, +{length}) of blob chunk {chunk_id:08x} is no blob here: {reason}")]
@@ -465,6 +490,8 @@ impl Error {
             Error::OutOfBlob { .. } => io::ErrorKind::InvalidInput,
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
             Error::Snapshot { reason, .. } => reason.io_kind(),
+            Error::Pin { reason, .. } => reason.io_kind(),
+            Error::OverBudget { .. } => io::ErrorKind::QuotaExceeded,
             Error::NotAChunk { .. }
             | Error::EndMissing { .. }
             | Error::Corrupt { .. }

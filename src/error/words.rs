@@ -33,6 +33,11 @@ pub(super) fn io_advice(op: &str, error: &io::Error) -> &'static str {
     }
 }
 
+/// Who keeps old chunks from being removed, to follow on "remove old chunks".
+pub(super) fn held_by(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!(", which pin '{name}' keeps (see `holders`)"))
+}
+
 /// Which writer holds the lock at `path`, as far as the system reports it at this moment.
 pub(super) fn lock_holder_now(path: &Path) -> Cow<'static, str> {
     match lock_holder(path) {

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -223,6 +224,16 @@ impl Housekeeper {
     pub(crate) fn end_pins(&self) {
         self.state.lock().pins.end();
         self.changed.notify_all();
+    }
+
+    /// The oldest chunk that is still to be removed.
+    pub(crate) fn oldest_removal(&self) -> Option<ChunkId> {
+        self.state.lock().removals.front().map(|chunk| chunk.id())
+    }
+
+    /// Where pinned readers start: the chunk, how many, and since when the first of them does.
+    pub(crate) fn reader_pins(&self) -> Vec<(ChunkId, u64, Instant)> {
+        self.state.lock().pins.starts()
     }
 
     fn count_pins(&self, state: &Jobs) {

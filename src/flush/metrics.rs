@@ -40,6 +40,12 @@ pub struct FlushMetrics {
     pub pinned_reader_count: u64,
     /// Removals that wait now for pinned readers to be dropped.
     pub pinned_removal_count: u64,
+    /// [Pins](crate::WalPin) and [subscribers](crate::Subscriber) that held the log when it last drained.
+    pub pin_count: u64,
+    /// Bytes of the log from the pin that was farthest behind, when the log last drained, to its end.
+    pub pinned_bytes: u64,
+    /// Pins and subscribers that broke.
+    pub broken_pin_count: u64,
     /// For how long the sync under way has been under way now, in microseconds; 0 if there is none. A disk that
     /// hangs shows here while it hangs; [`sync`](Self::sync) counts a sync only once it is done.
     pub sync_age_us: u64,
@@ -87,6 +93,9 @@ pub(crate) struct Metrics {
     pub(crate) callback_panic_count: Counter,
     pub(crate) pinned_reader_count: Level,
     pub(crate) pinned_removal_count: Level,
+    pub(crate) pin_count: Level,
+    pub(crate) pinned_bytes: Level,
+    pub(crate) broken_pin_count: Counter,
     pub(crate) sync_under_way: SyncUnderWay,
     pub(crate) queue_wait: Histogram,
     pub(crate) write: Histogram,
@@ -133,6 +142,17 @@ impl Metrics {
                 Unit::Count,
                 "Removals that wait for pinned readers",
             ),
+            pin_count: registry.level(
+                "chunked_wal_pins",
+                Unit::Count,
+                "Pins and subscribers, at the last drain",
+            ),
+            pinned_bytes: registry.level(
+                "chunked_wal_pinned_bytes",
+                Unit::Bytes,
+                "Bytes from the pin that was farthest behind to the log's end, at the last drain",
+            ),
+            broken_pin_count: counter("chunked_wal_broken_pins_total", "Pins and subscribers that broke"),
             sync_under_way: SyncUnderWay::shown_as(registry.moment(
                 "chunked_wal_sync_started_timestamp_seconds",
                 "When the sync under way has started, in seconds since 1970; 0 if there is none",
@@ -163,6 +183,9 @@ impl Metrics {
             callback_panic_count: self.callback_panic_count.load(Relaxed),
             pinned_reader_count: self.pinned_reader_count.load(Relaxed),
             pinned_removal_count: self.pinned_removal_count.load(Relaxed),
+            pin_count: self.pin_count.load(Relaxed),
+            pinned_bytes: self.pinned_bytes.load(Relaxed),
+            broken_pin_count: self.broken_pin_count.load(Relaxed),
             sync_age_us: self.sync_under_way.age_us(),
             queue_wait: self.queue_wait.latency(),
             write: self.write.latency(),

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Weak;
+use std::time::Instant;
 
 use super::Housekeeper;
 use crate::position::ChunkId;
@@ -14,19 +15,19 @@ use crate::position::ChunkId;
 /// The pins of a log.
 #[derive(Debug, Default)]
 pub(super) struct Pins {
-    /// How many start at each chunk.
-    starts: BTreeMap<ChunkId, u64>,
+    /// How many start at each chunk, and since when.
+    starts: BTreeMap<ChunkId, (u64, Instant)>,
     /// The log is closed, so nothing is read any more.
     ended: bool,
 }
 
 impl Pins {
     pub(super) fn add(&mut self, from: ChunkId) {
-        *self.starts.entry(from).or_default() += 1;
+        self.starts.entry(from).or_insert_with(|| (0, Instant::now())).0 += 1;
     }
 
     pub(super) fn remove(&mut self, from: ChunkId) {
-        if let Some(count) = self.starts.get_mut(&from) {
+        if let Some((count, _)) = self.starts.get_mut(&from) {
             *count -= 1;
             if *count == 0 {
                 self.starts.remove(&from);
@@ -44,7 +45,11 @@ impl Pins {
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.starts.values().sum()
+        self.starts.values().map(|(count, _)| count).sum()
+    }
+
+    pub(super) fn starts(&self) -> Vec<(ChunkId, u64, Instant)> {
+        self.starts.iter().map(|(from, (count, since))| (*from, *count, *since)).collect()
     }
 }
 

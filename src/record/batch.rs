@@ -49,6 +49,10 @@ impl<W: WalTypes> Batch<W> {
         self.records.push(record);
     }
 
+    pub(crate) fn has_action(&self) -> bool {
+        self.records.iter().any(|record| matches!(record, WalRecord::Action(_)))
+    }
+
     /// The records, in the order in which they are appended.
     pub fn records(&self) -> &[WalRecord<W>] {
         &self.records

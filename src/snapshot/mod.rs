@@ -71,7 +71,7 @@
 //!
 //! The two newest snapshots are kept, and the log from the older one on. If the newest snapshot is damaged later, the
 //! older one and the records after it give the same state; [`Restored::damaged`] reports the damage. So the first
-//! snapshot removes no chunks.
+//! snapshot removes no chunks. A [pin](ChunkedWal::pin) named `snapshots` keeps other drains from removing them.
 //!
 //! # On a full disk
 //!
@@ -104,6 +104,7 @@ use self::file::FileName;
 use crate::directory::WalLock;
 use crate::error::{Error, Result, SnapshotFault};
 use crate::flush::{Inside, ProgressHandle};
+use crate::pin::WalPin;
 use crate::position::ChunkId;
 use crate::record::{StateMachine, WalTypes};
 use crate::shared::SharedWal;
@@ -127,6 +128,8 @@ pub struct Snapshots {
     progress: ProgressHandle,
     /// Upgraded while files change. Weak, because forgotten snapshots must not keep the log locked.
     lock: Weak<WalLock>,
+    /// At [`unneeded_before`](Self::unneeded_before), so that no drain takes what a snapshot needs.
+    pin: WalPin,
     /// Held while a snapshot is written.
     turn: Mutex<()>,
     /// Locked only for a moment, never while the program's closure runs.
@@ -228,7 +231,7 @@ impl Snapshots {
     /// snapshot is durable on return. Removes all older snapshots except the newest of them, and nothing from the log.
     ///
     /// For programs that copy their state in their own way; otherwise use [`take`](Self::take). Afterwards the program
-    /// may drain the chunks that end at or before [`unneeded_before`](Self::unneeded_before).
+    /// can drain the chunks that end at or before [`unneeded_before`](Self::unneeded_before).
     ///
     /// # Errors
     ///
@@ -258,6 +261,7 @@ impl Snapshots {
             write(file)
         })?;
         let kept = self.kept.lock().add(offset);
+        self.pin.advance(self.unneeded_before().max(self.pin.offset()))?;
         self.files.remove_older_but(&kept);
         Ok(())
     }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::{Files, Kept, Snapshots, file, offsets};
 use crate::error::{Error, Result, SnapshotFault};
+use crate::pin::PinOptions;
 use crate::position::{ChunkId, Segment};
 use crate::record::{StateMachine, WalRecord, WalTypes};
 use crate::recovery::Replay;
@@ -95,12 +96,14 @@ impl Snapshots {
         // The loaded snapshot and the one before it, which was not read. Newer ones are damaged.
         let mut kept: Vec<_> = found.into_iter().filter(|offset| *offset <= from).take(2).collect();
         kept.reverse();
+        let pin = log.pin("snapshots", log.reader().start(), PinOptions::new().unbreakable())?;
         let snapshots = Snapshots {
             files,
             log_id: log.log_id(),
             progress: log.progress_handle(),
             lock: Arc::downgrade(log.lock()),
             turn: Mutex::default(),
+            pin,
             kept: Mutex::new(Kept { offsets: kept, is_certain: false }),
         };
         if let Some(Loaded { path, offset, len }) = &loaded {

@@ -1,14 +1,16 @@
 //! The chunks of a log as its owner handles them: full, closed, drained, removed.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Instant;
 
 use super::ChunkedWal;
 use super::head::Head;
 use crate::chunk::{ChunkFile, ChunkStat, ClosedChunk, FrameEncoder, OpenChunk, OpenChunkState, Staged};
+use crate::clock::unix_ms;
 use crate::error::{Error, Result};
 use crate::flush::{ChunkBeginning, Flush, Inside, Rotation, Spare};
 use crate::format::{DataCrc, FEATURE_EARLIER_LIFE, HEADER_LEN, Header, SEAL_LEN, Salt, Transform};
+use crate::pin::Ahead;
 use crate::position::ChunkId;
 use crate::random::random_u64;
 use crate::record::{StateMachine, WalRecord, WalTypes};
@@ -205,7 +207,8 @@ impl<W: WalTypes> ChunkedWal<W> {
             if let Head::Open(old) = before {
                 let (file, end, records) = (old.file.clone(), old.end(), old.records());
                 self.view.files.keep(file.clone());
-                chunks.closed.insert(old.id(), Arc::new(ClosedChunk { file, end, records, checkpoint }));
+                let closed = ClosedChunk { file, end, records, checkpoint, since: Instant::now() };
+                chunks.closed.insert(old.id(), Arc::new(closed));
             }
             chunks.open = Some(file);
         }
@@ -216,18 +219,38 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Drains closed chunks, oldest first, while `f` returns true, and returns their ids, oldest first. `f` gets the
     /// checkpoint of the state after the chunk's last record.
     ///
+    /// Stops before a chunk that a [pin](Self::pin) or a [subscriber](Self::subscriber) needs, unless that may
+    /// [break](crate::PinOptions): then it breaks. [`holders`](Self::holders) shows where the pins are. For the
+    /// subscribers, this reads a directory, and syncs a small file of each subscriber for which chunks go.
+    ///
     /// Drained chunks can't be read any more, but are still on disk: until they are [removed](Self::remove_chunks), a
     /// reopened log has them again. If the disk was full when the log was opened, and no chunk is open, the newest
     /// chunk stays, because only a successor could have its state.
     pub fn drain_closed_chunks_while(&mut self, mut f: impl FnMut(&W::Checkpoint) -> bool) -> Vec<ChunkId> {
-        let mut ids = Vec::new();
+        let before = self.drained.len();
+        self.drain_while(|chunk| f(&chunk.checkpoint));
+        self.drained.iter().skip(before).map(|file| file.id()).collect()
+    }
+
+    /// Drains closed chunks, oldest first, while `f` returns true and no pin needs them.
+    pub(super) fn drain_while(&mut self, mut f: impl FnMut(&ClosedChunk<W::Checkpoint>) -> bool) {
+        let (pins, appended) = (self.pins.clone(), self.end());
+        let mut drain = pins.drain();
         loop {
             // Asked without the lock: `f` is the user's and may read the log.
             let first = self.view.chunks.read().drainable();
-            let Some(chunk) = first.filter(|chunk| f(&chunk.checkpoint)) else { return ids };
+            let Some(chunk) = first.filter(|chunk| f(chunk)) else { return };
+            let ahead = Ahead {
+                end: chunk.end,
+                closed: chunk.since,
+                appended,
+                is_over_budget: self.budget.is_over_soft(chunk.id().offset(), appended),
+            };
+            if !drain.may_take(&ahead) {
+                return;
+            }
             self.view.drain(&chunk);
             self.drained.push_back(chunk.file.clone());
-            ids.push(chunk.id());
         }
     }
 
@@ -298,10 +321,4 @@ impl<W: WalTypes> ChunkedWal<W> {
     pub(super) fn end(&self) -> u64 {
         self.head.open().map_or_else(|| self.shared.positions.appended(), OpenChunk::end)
     }
-}
-
-/// Now, in milliseconds since 1970; 0 for a clock before that.
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

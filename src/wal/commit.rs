@@ -108,12 +108,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Drains and removes the chunks that end at or before the global offset `offset`, and all chunks that were
     /// drained earlier.
     pub(crate) fn remove_chunks_before(&mut self, offset: u64) -> Result<Vec<ChunkId>> {
-        loop {
-            let oldest = self.view.chunks.read().drainable().filter(|chunk| chunk.end <= offset);
-            let Some(chunk) = oldest else { break };
-            self.view.drain(&chunk);
-            self.drained.push_back(chunk.file.clone());
-        }
+        self.drain_while(|chunk| chunk.end <= offset);
         let ids: Vec<_> = self.drained.iter().map(|file| file.id()).collect();
         self.remove_chunks(ids.clone())?;
         Ok(ids)

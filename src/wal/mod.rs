@@ -9,10 +9,12 @@
 //! - A call blocks in three places only: on a full queue, in a rotation without a ready spare, and in the methods
 //!   that wait. `docs/design/architecture.md` has a table of all calls, with their awaited forms.
 
+mod budget;
 mod chunks;
 mod commit;
 mod head;
 mod open;
+mod pins;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 
+use self::budget::Budget;
 use self::head::Head;
 use crate::chunk::{ChunkFile, OpenChunk, TailWriter};
 use crate::config::Config;
@@ -31,7 +34,9 @@ use crate::flush::{
     Flush, FlushMetrics, FlushTicket, HandOver, Inside, Pipeline, Progress, ProgressHandle, RoomWait,
     SlowSyncWatch, SpareAsked,
 };
+use crate::format::Kind;
 use crate::panics::{catch, report};
+use crate::pin::Pins;
 use crate::position::Segment;
 use crate::reader::{LogView, PinnedReader, Records, WalReader};
 use crate::record::{Batch, Callback, Encoded, StateMachine, ToPayload, WalRecord, WalTypes, apply};
@@ -101,6 +106,8 @@ pub struct ChunkedWal<W: WalTypes> {
     last_segment: Segment,
     /// Drained and not yet removed, oldest first.
     drained: VecDeque<Arc<ChunkFile>>,
+    pins: Arc<Pins>,
+    budget: Budget,
     log_id: [u8; 16],
     report: RecoveryReport,
     threads: Option<[JoinHandle<()>; 2]>,
@@ -131,7 +138,7 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// # Errors
     ///
     /// On an error nothing is appended. [`Error::Encode`], [`Error::RecordTooLarge`], [`Error::StorageFull`]
-    /// (try again once there is space), [`Error::OffsetsUsedUp`], [`Error::Poisoned`], [`Error::Io`]. A
+    /// (try again once there is space), [`Error::OverBudget`] for an action, [`Error::OffsetsUsedUp`], [`Error::Poisoned`], [`Error::Io`]. A
     /// panic of the codec reaches the caller.
     pub fn append(&mut self, record: &WalRecord<W>) -> Result<Segment> {
         self.stage(record)?;
@@ -160,6 +167,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         action: W::Action,
         state_machine: &mut SM,
     ) -> Result<Segment> {
+        self.check_budget()?;
         self.try_close_full_chunk(state_machine)?;
         self.append_applied(action, || state_machine)
     }
@@ -227,6 +235,7 @@ impl<W: WalTypes> ChunkedWal<W> {
         batch: &Batch<W>,
         state_machine: &mut SM,
     ) -> Result<Vec<Segment>> {
+        self.check_budget()?;
         self.try_close_full_chunk(state_machine)?;
         if batch.is_empty() {
             return self.shared.positions.check().map(|()| Vec::new());
@@ -256,6 +265,9 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Encodes the records of a batch, of at least one, after the last record, to be accepted or not; returns their
     /// segments.
     fn stage_batch(&mut self, batch: &Batch<W>) -> Result<Vec<Segment>> {
+        if batch.has_action() {
+            self.check_budget()?;
+        }
         let Config { max_record_size, max_batch_size, .. } = self.config;
         self.stage_by(|open, tail, synced| {
             open.stage_batch(batch.records(), tail, synced, max_record_size, max_batch_size)
@@ -272,6 +284,9 @@ impl<W: WalTypes> ChunkedWal<W> {
     /// Encodes a record after the last one, to be accepted or not.
     #[inline]
     fn stage(&mut self, record: &impl ToPayload) -> Result<()> {
+        if record.kind() == Kind::Action {
+            self.check_budget()?;
+        }
         let max_record_size = self.config.max_record_size;
         self.stage_by(|open, tail, synced| open.stage(record, tail, synced, max_record_size))
     }

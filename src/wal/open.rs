@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use super::ChunkedWal;
+use super::budget::Budget;
 use super::head::Head;
 use crate::chunk::{
     ChunkFile, ChunkWriter, OpenChunk, OpenChunkState, OpenFiles, Tail, TailWriter, spare_piece,
@@ -19,6 +20,7 @@ use crate::flush::{
     BatchLimit, Flush, HandOver, Housekeeper, HousekeeperConfig, Metrics, OnSlowSync, Pipeline, Positions,
     Queue, Quiet, SlowSyncWatch, Worker, spawn_worker,
 };
+use crate::pin::Pins;
 use crate::position::Segment;
 use crate::random::random_u64;
 use crate::reader::{Chunks, LogView};
@@ -408,6 +410,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             }
         };
         let tail = TailWriter::new(end, config.open_buffer_max_bytes, config.flush_queue_max_bytes);
+        let budget = Budget::new(&config);
         let shared = Arc::new(new_pipeline(&config, &storage, end, spares, tail.tail().clone()));
         let view = Arc::new(LogView::new(
             shared.positions.clone(),
@@ -420,6 +423,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             usize::try_from(config.read_buffer_size).unwrap_or(usize::MAX),
             Arc::downgrade(&shared.housekeeper),
         ));
+        let pins = Arc::new(Pins::new(storage.clone(), &config.dir, log_id, shared.metrics.clone()));
         let worker = Arc::new(Mutex::new(Worker {
             shared: shared.clone(),
             storage,
@@ -447,6 +451,8 @@ impl<W: WalTypes> ChunkedWal<W> {
             previous_crc,
             last_segment,
             drained: VecDeque::new(),
+            pins,
+            budget,
             log_id,
             report,
             threads: Some(threads),

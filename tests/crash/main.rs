@@ -4,3 +4,4 @@ mod common;
 mod crash;
 mod golden;
 mod snapshots;
+mod subscribers;

@@ -11,6 +11,7 @@ mod encoded;
 mod fixtures;
 mod model;
 mod payloads;
+mod pins;
 mod said;
 mod shared;
 mod shared_waits;

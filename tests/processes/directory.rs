@@ -193,6 +193,7 @@ fn a_log_whose_spare_is_ready_needs_no_descriptor_to_rotate_or_remove() {
     append(&mut wal, &mut list, "the first of the next");
     wal.sync().unwrap();
     let drained = wal.drain_closed_chunks_while(|_| true);
+    assert!(!drained.is_empty());
     wal.remove_chunks(drained).unwrap();
     wal.sync().unwrap();
     // A spare can't be made now, which harms nothing.

@@ -9,6 +9,7 @@ mod directory;
 mod kills;
 mod logger;
 mod ship;
+mod subscribers;
 
 use std::process::Command;
 

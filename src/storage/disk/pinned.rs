@@ -36,10 +36,10 @@ impl PinnedDir {
         Ok(PinnedDir { path: path.to_owned(), dir, file_mode: Mode::from_raw_mode(file_mode as _) })
     }
 
-    /// The name at the end of a path in this directory.
+    /// The path from this directory on, of a file in it or below it.
     fn name<'a>(&self, path: &'a Path) -> io::Result<&'a OsStr> {
-        match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) if parent == self.path => Ok(name),
+        match path.strip_prefix(&self.path) {
+            Ok(name) if name != Path::new("") => Ok(name.as_os_str()),
             _ => {
                 let what = format!("'{}' is not in '{}'", path.display(), self.path.display());
                 Err(io::Error::new(ErrorKind::InvalidInput, what))
@@ -56,6 +56,11 @@ impl PinnedDir {
             }
         }
     }
+
+    /// A directory below this one.
+    fn open_dir(&self, dir: &Path) -> io::Result<File> {
+        self.open_at(self.name(dir)?, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
 }
 
 impl Storage for PinnedDir {
@@ -68,11 +73,17 @@ impl Storage for PinnedDir {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        if dir != self.path {
-            return directories::list(dir);
-        }
+        let below;
+        let handle = if dir == self.path {
+            &self.dir
+        } else {
+            // A missing one is found missing also by a process that has no descriptor left.
+            rustix::fs::statat(&self.dir, self.name(dir)?, AtFlags::SYMLINK_NOFOLLOW)?;
+            below = self.open_dir(dir)?;
+            &below
+        };
         let mut names = Vec::new();
-        for entry in Dir::read_from(&self.dir)? {
+        for entry in Dir::read_from(handle)? {
             let entry = entry?;
             let bytes = entry.file_name().to_bytes();
             if bytes == b"." || bytes == b".." {
@@ -81,7 +92,7 @@ impl Storage for PinnedDir {
             let mut name = OsStr::from_bytes(bytes).to_owned();
             let kind = match entry.file_type() {
                 FileType::Unknown => {
-                    let stat = rustix::fs::statat(&self.dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+                    let stat = rustix::fs::statat(handle, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
                     FileType::from_raw_mode(stat.st_mode)
                 }
                 known => known,
@@ -131,7 +142,12 @@ impl Storage for PinnedDir {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        if dir == self.path { self.dir.sync_all() } else { directories::sync(dir) }
+        if dir == self.path { self.dir.sync_all() } else { self.open_dir(dir)?.sync_all() }
+    }
+
+    fn in_dir(&self, dir: &Path, file_mode: u32) -> io::Result<Option<Arc<dyn Storage>>> {
+        let file_mode = Mode::from_raw_mode(file_mode as _);
+        Ok(Some(Arc::new(PinnedDir { path: dir.to_owned(), dir: self.open_dir(dir)?, file_mode })))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {

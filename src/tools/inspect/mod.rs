@@ -5,7 +5,7 @@ mod html;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use serde_json::{Value, json};
@@ -17,6 +17,8 @@ use super::repair::ways;
 use super::survey::{is_open, survey, unnamed};
 use super::{Tool, print};
 use crate::directory::Unnamed;
+use crate::format::Cursor;
+use crate::pin::{StoredHolder, stored_holders};
 use crate::position::ChunkId;
 use crate::raw::{ChunkPlace, Listing, RawChunk};
 
@@ -62,7 +64,8 @@ pub(super) fn run(tool: &Tool, args: &InspectArgs) -> Result<Outcome, Failure> {
     let row = |(id, look)| Row { id, look, header: header_of(id, &mut headers) };
     let rows: Vec<Row> = log.chunks.into_iter().map(row).collect();
     let unnamed = unnamed(tool, &args.dir, &listing, is_open);
-    let report = Report { dir: &args.dir, listing: &listing, is_open, log_id, rows: &rows, unnamed };
+    let holders = stored_holders(&*tool.storage, &args.dir)?;
+    let report = Report { dir: &args.dir, listing: &listing, is_open, log_id, rows: &rows, unnamed, holders };
     match &args.html {
         Some(path) => write_page(&args.dir, path, &html::page(&report, &ways))?,
         None if args.report.is_json() => print::all(format!("{:#}\n", report.json()).as_bytes())?,
@@ -141,6 +144,8 @@ struct Report<'a> {
     rows: &'a [Row],
     /// The spare that continues the log.
     unnamed: Option<Unnamed>,
+    /// The subscribers. Other pins are in the memory of the log's process alone.
+    holders: Vec<StoredHolder>,
 }
 
 impl Row {
@@ -254,6 +259,9 @@ impl Report<'_> {
         if let Some(unnamed) = &self.unnamed {
             line(format!("unnamed    {}", unnamed.text()));
         }
+        for holder in &self.holders {
+            line(format!("subscriber {}", self.holder_text(holder)));
+        }
         let name = |path: &PathBuf| print::name(path.file_name().unwrap_or_default());
         let foreign: Vec<_> = self.listing.foreign.iter().map(name).collect();
         line(format!("foreign    {}", if foreign.is_empty() { "none".into() } else { foreign.join(", ") }));
@@ -261,6 +269,35 @@ impl Report<'_> {
             let _infallible = write!(text, "\nDAMAGED: {damage}\n");
         }
         text
+    }
+
+    /// The end of the last record.
+    fn end(&self) -> u64 {
+        self.rows.last().map_or(0, |row| row.look.data_end)
+    }
+
+    fn holder_text(&self, holder: &StoredHolder) -> String {
+        let StoredHolder { name, cursor, state } = holder;
+        let Some(cursor) = cursor else { return format!("{name}: its file is damaged: holds every chunk") };
+        let stored = rfc3339(stored(cursor)).unwrap_or_else(|| "-".into());
+        let bytes = print::bytes(self.end().saturating_sub(cursor.offset));
+        format!("{name}: {state}, at offset {}, {bytes} behind, moved {stored}", cursor.offset)
+    }
+
+    fn holder_json(&self, holder: &StoredHolder) -> Value {
+        let StoredHolder { name, cursor, state } = holder;
+        let limit = |limit: u64| (limit != u64::MAX).then_some(limit);
+        json!({
+            "name": name,
+            "state": state.to_string(),
+            "damaged": cursor.is_none(),
+            "offset": cursor.map(|cursor| cursor.offset),
+            "bytes_behind": cursor.map(|cursor| self.end().saturating_sub(cursor.offset)),
+            "moved": cursor.and_then(|cursor| rfc3339(stored(&cursor))),
+            "max_bytes": cursor.and_then(|cursor| limit(cursor.max_bytes)),
+            "max_age_ms": cursor.and_then(|cursor| limit(cursor.max_age_ms)),
+            "breakable": cursor.map(|cursor| !cursor.is_unbreakable),
+        })
     }
 
     fn json(&self) -> Value {
@@ -281,6 +318,7 @@ impl Report<'_> {
             "unnamed": self.unnamed.as_ref().map(|unnamed| print::path(&unnamed.path)),
             "spares": self.listing.spares.iter().map(print::path).collect::<Vec<_>>(),
             "foreign": self.listing.foreign.iter().map(print::path).collect::<Vec<_>>(),
+            "subscribers": self.holders.iter().map(|holder| self.holder_json(holder)).collect::<Vec<_>>(),
             "damage": self.damage().collect::<Vec<_>>(),
         })
     }
@@ -301,6 +339,12 @@ impl Report<'_> {
             "lz4_share": row.lz4(),
         })
     }
+}
+
+/// When a subscriber was moved or opened.
+fn stored(cursor: &Cursor) -> SystemTime {
+    let since = Duration::from_millis(cursor.stored_ms);
+    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// The id with all its digits, as in the file's name.
