@@ -1,8 +1,7 @@
 //! What is wrong with a pin.
 
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
+use std::{fmt, io};
 
 /// Why a pin can't be set, moved or opened again.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,7 +27,7 @@ use crate::error::Result;
 /// wal.close_open_chunk(&Nothing)?;
 /// let follower = wal.pin("follower 3", 0, PinOptions::new())?;
 /// assert!(wal.drain_closed_chunks_while(|_| true).is_empty());
-/// assert_eq!(wal.holders()[0].name, "follower 3");
+/// assert_eq!(wal.holders()?[0].name, "follower 3");
 ///
 /// follower.advance(copied)?;
 /// assert_eq!(wal.drain_closed_chunks_while(|_| true).len(), 1);

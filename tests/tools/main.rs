@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
-use chunked_wal::{ChunkId, Config, Flush};
+use chunked_wal::{ChunkId, Config, Flush, PinOptions, Subscriber};
 use common::on_disk::config;
 use common::*;
 use tempfile::TempDir;
@@ -282,11 +282,44 @@ fn inspect_shows_chunks_and_what_else_there_is() {
           "open_by_writer": false,
           "records": 9,
           "spares": [],
+          "subscribers": [],
           "torn_tail": null,
           "unnamed": null
         }"#,
     );
     assert_eq!(snapshot(dir.path()), before);
+}
+
+#[test]
+fn inspect_shows_the_subscribers_and_how_far_they_are_behind() {
+    let dir = three_chunks();
+    let subscribe =
+        |name| Subscriber::options(dir.path(), name).pin(PinOptions::new().max_bytes(1000)).open();
+    subscribe("indexer").unwrap().advance(272).unwrap();
+    subscribe("copy").unwrap();
+    let broken = dir.path().join("subscribers/broken");
+    fs::create_dir(&broken).unwrap();
+    fs::write(broken.join("cursor"), [1; 12288]).unwrap();
+    let ran = run(&["inspect", "."], dir.path());
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let lines: Vec<_> =
+        masked(&ran.out).lines().filter(|l| l.starts_with("subscr")).map(String::from).collect();
+    let expected = [
+        "subscriber broken: its file is damaged, so the whole log is kept",
+        "subscriber copy: holds, at offset 0, 416 B behind, moved 2000-01-01T00:00:00Z",
+        "subscriber indexer: holds, at offset 272, 144 B behind, moved 2000-01-01T00:00:00Z",
+    ];
+    assert_eq!(lines, expected);
+    assert!(ran.out.contains("foreign    none"), "{}", ran.out);
+
+    let json: serde_json::Value =
+        serde_json::from_str(&run(&["inspect", "--json", "."], dir.path()).out).unwrap();
+    let holders = &json["subscribers"];
+    assert_eq!((&holders[0]["damaged"], &holders[0]["offset"]), (&true.into(), &serde_json::Value::Null));
+    assert_eq!((&holders[1]["name"], &holders[1]["state"]), (&"copy".into(), &"holds".into()));
+    assert_eq!((&holders[2]["bytes_behind"], &holders[2]["max_bytes"]), (&144.into(), &1000.into()));
+    let page = run(&["inspect", "--html", "-", "."], dir.path()).out;
+    assert!(page.contains("indexer: holds, at offset 272"), "{page}");
 }
 
 #[test]

@@ -86,11 +86,14 @@ fn facts(report: &Report<'_>) -> String {
         (Some(first), Some(last)) => format!("{} to {}", first.id.0, last.look.data_end),
         _ => "none".into(),
     };
+    let subscribers: Vec<String> =
+        report.holders.iter().map(|holder| escape(&report.holder_text(holder))).collect();
     let facts = [
         ("Log id", format!("<code>{}</code>", report.log_id().unwrap_or_else(|| "unknown".into()))),
         ("Offsets", offsets),
         ("Writer", if report.is_open { "a process has it open" } else { "none" }.into()),
         ("Spare files", report.listing.spares.len().to_string()),
+        ("Subscribers", if subscribers.is_empty() { "none".into() } else { subscribers.join("<br>") }),
         ("Files of others", if foreign.is_empty() { "none".into() } else { foreign.join(", ") }),
     ];
     let rows: String = facts.iter().map(|(what, fact)| format!("<dt>{what}</dt><dd>{fact}</dd>\n")).collect();

@@ -278,7 +278,9 @@ impl Report<'_> {
 
     fn holder_text(&self, holder: &StoredHolder) -> String {
         let StoredHolder { name, cursor, state } = holder;
-        let Some(cursor) = cursor else { return format!("{name}: its file is damaged: holds every chunk") };
+        let Some(cursor) = cursor else {
+            return format!("{name}: its file is damaged, so the whole log is kept");
+        };
         let stored = rfc3339(stored(cursor)).unwrap_or_else(|| "-".into());
         let bytes = print::bytes(self.end().saturating_sub(cursor.offset));
         format!("{name}: {state}, at offset {}, {bytes} behind, moved {stored}", cursor.offset)
