@@ -72,6 +72,34 @@ fn votes_and_truncations_are_durable_when_they_return() {
     });
 }
 
+/// A crash that comes a moment later would not show it: by then another sync may have made the vote durable.
+#[test]
+fn a_vote_or_a_truncation_waits_for_its_sync() {
+    run(async {
+        let disk = MemoryStorage::default();
+        let mut store = new(&disk);
+        store.blocking_append(entries(1, 0..5)).await.unwrap();
+        for truncates in [false, true] {
+            disk.pause_syncs(true);
+            let returned = {
+                let vote = Vote::new(3, 2);
+                let change = async {
+                    if truncates {
+                        store.truncate_after(Some(log_id(1, 2))).await
+                    } else {
+                        store.save_vote(&vote).await
+                    }
+                };
+                let returned = Texts::timeout(Duration::from_millis(100), change).await;
+                // Before anything may fail: closing waits for the disk.
+                disk.pause_syncs(false);
+                returned
+            };
+            assert!(returned.is_err(), "truncates: {truncates}");
+        }
+    });
+}
+
 #[test]
 fn a_failed_disk_fails_what_waits_and_everything_after() {
     run(async {
