@@ -182,7 +182,9 @@ mutation 'a name is trusted that a failed sync may have left in the cache' src/r
 mutation 'a removal is only synced again' $housekeeper \
     's/filter\(\|_\| before\.is_some\(\)\)/filter(|_| false)/' '--test recovery a_removal'
 mutation 'a spare of an earlier process keeps its name' src/recovery/repair.rs \
-    's/_ if is_wanted && storage\.rename_new\(path, &renamed\)\.is_ok\(\) =>/_ if is_wanted =>/; s/kept\.push\(renamed\)/kept.push(path.clone())/' '--test recovery a_removal'
+    's/match storage\.rename_new\(path, &renamed\) \{/match io::Result::Ok(()) {/; s/\.push\(renamed\)/.push(path.clone())/g' '--test recovery a_removal'
+mutation 'a surplus spare is removed before its sync' src/recovery/repair.rs \
+    's/Ok\(\(\)\) => spares\.surplus\.push\(renamed\),/Ok(()) => remove_at_once(storage, \&renamed, header.is_some())?,/' '--test recovery a_removed_chunk'
 mutation 'a chunk that a crash caught without its name stays so' src/wal/open.rs \
     's/    found\.put_back\(&\*storage, &dir\)\?;\n//' '--test recovery an_open'
 mutation 'a name that is proven is made anew' src/recovery/repair.rs \

@@ -1,6 +1,6 @@
 //! The writes of an open: everything replayed becomes durable, and the newest chunk fit to go on.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::{Newest, Recovered, RecoveryReport, Verdict};
@@ -57,6 +57,7 @@ impl<W: WalTypes> Recovered<W> {
             rename_anew(storage, &config.dir, ChunkId(newest.header.chunk_id))?;
         }
         sync_dir(storage, &config.dir)?;
+        spares.surplus.iter().for_each(|path| warn_if_left(path, storage.remove(path)));
         mends.iter().try_for_each(|mend| mend.apply(storage))?;
         cuts.iter().for_each(|cut| cut.apply(storage));
         let newest = match newest {
@@ -71,7 +72,7 @@ impl<W: WalTypes> Recovered<W> {
             let persisted = ChunkPersisted { chunk_id: id, start: id.0, synced: chunk.end };
             notify(persisted, chunk.checkpoint.as_ref());
         }
-        Ok(Repaired { closed, newest, begin_with, spares, report })
+        Ok(Repaired { closed, newest, begin_with, spares: spares.kept, report })
     }
 }
 
@@ -93,40 +94,63 @@ impl MissedCut {
     }
 }
 
-/// Keeps as many spares as wanted and removes the others; returns those kept.
+/// The spares, all of them with new names that are not durable yet.
+struct Spares {
+    /// To be used again.
+    kept: Vec<PathBuf>,
+    /// To be removed once the new names are durable.
+    surplus: Vec<PathBuf>,
+}
+
+/// Gives each spare another name, and chooses as many as wanted to be kept.
 ///
-/// A spare that is kept gets another name. If the sync of its removal or its making failed, the disk may still have
-/// the old name, or none, and only a change makes the next sync cover it; and a chunk's records are acknowledged while
-/// it has only its spare's name for certain. After a crash in the middle of a rename a file may have both names: it
-/// must not be overwritten as a spare while it is a chunk, nor be two spares.
-fn tidy_spares(storage: &dyn Storage, config: &Config, listing: &Listing) -> Result<Vec<PathBuf>> {
+/// If the sync of a spare's removal or of its making failed, the disk may still have the old name, or none, and only a
+/// change makes the next sync cover it. A chunk's records are acknowledged while it has only its spare's name for certain.
+/// And a surplus spare must not go before the sync: if that failed and dropped the change, no name would be left to
+/// change again, and a chunk that was removed could come back.
+///
+/// After a crash in the middle of a rename a file may have both names: it must not be overwritten as a spare while it
+/// is a chunk, nor be two spares.
+fn tidy_spares(storage: &dyn Storage, config: &Config, listing: &Listing) -> Result<Spares> {
     let wanted = usize::try_from(config.spare_chunks).unwrap_or(usize::MAX);
-    let (mut kept, mut lives): (Vec<PathBuf>, Vec<Option<u64>>) = (Vec::new(), Vec::new());
+    let mut spares = Spares { kept: Vec::new(), surplus: Vec::new() };
+    let mut lives: Vec<Option<u64>> = Vec::new();
     for path in &listing.spares {
         let header = read_header(storage, path);
         let is_a_chunk =
             header.is_some_and(|header| listing.chunks.binary_search(&ChunkId(header.chunk_id)).is_ok());
         // Of files without a header one is kept: two may be one.
         let life = header.map(|header| header.salt);
-        let is_kept = lives.contains(&life);
-        let is_wanted = kept.len() < wanted && !is_a_chunk && !is_kept;
+        let is_wanted = lives.len() < wanted && !is_a_chunk && !lives.contains(&life);
         let renamed = config.dir.join(spare_name());
-        match header {
-            _ if is_wanted && storage.rename_new(path, &renamed).is_ok() => {
+        match storage.rename_new(path, &renamed) {
+            Ok(()) if is_wanted => {
                 lives.push(life);
-                kept.push(renamed);
+                spares.kept.push(renamed);
             }
-            // Or there is no space for another name.
-            _ => match storage.remove(path) {
-                Ok(()) => {}
-                Err(e) if header.is_some() && e.kind() != ErrorKind::NotFound => {
-                    return Err(Error::io("remove", path, e));
-                }
-                Err(error) => log::warn!("a spare file can't be removed: '{}': {error}", path.display()),
-            },
+            Ok(()) => spares.surplus.push(renamed),
+            Err(_) => remove_at_once(storage, path, header.is_some())?,
         }
     }
-    Ok(kept)
+    Ok(spares)
+}
+
+/// Removes a spare for whose new name there may be no space. Under its old name a file that was a chunk's can't stay:
+/// the disk may still have the name of the chunk.
+fn remove_at_once(storage: &dyn Storage, path: &Path, was_a_chunk: bool) -> Result<()> {
+    match storage.remove(path) {
+        Err(e) if was_a_chunk && e.kind() != ErrorKind::NotFound => Err(Error::io("remove", path, e)),
+        removed => {
+            warn_if_left(path, removed);
+            Ok(())
+        }
+    }
+}
+
+fn warn_if_left(path: &Path, removed: io::Result<()>) {
+    if let Err(error) = removed {
+        log::warn!("a spare file can't be removed: '{}': {error}", path.display());
+    }
 }
 
 impl<C> Newest<C> {

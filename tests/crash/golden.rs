@@ -574,8 +574,9 @@ fn removed_files_become_spares_and_spares_become_chunks() {
           write r-464 16@104
           sync r-464
         open for 0 spares
-          remove spare-*
+          rename spare-* -> spare-*
           sync dir
+          remove spare-*
           write r-464 16@104
           sync r-464
           write r-464 16@104

@@ -185,6 +185,41 @@ fn with_spares(disk: &Disk, spare_chunks: u64) -> chunked_wal::Config {
     config
 }
 
+/// Opens the log after any power loss, and expects its oldest chunk to be the same each time.
+fn starts_with(disk: &Disk, oldest: ChunkId, what: &str) {
+    for seed in 0..CRASHES {
+        let (wal, _) = disk.on(disk.storage.crash(seed)).open();
+        assert_eq!(wal.closed_chunk_stats()[0].chunk_id, oldest, "{what}, crash {seed}");
+    }
+}
+
+#[test]
+fn a_removed_chunk_stays_removed_if_an_open_gives_its_file_up_and_its_sync_fails() {
+    for spare_chunks in [0, 1] {
+        let (disk, mut wal, _) = log_of(5, spare_chunks);
+        // Killed between the rename and the sync.
+        disk.storage.fail(Fault::new(OpKind::SyncDir, 0, FaultHow::Io).sticky());
+        let removed = drain(&mut wal, 1);
+        wal.remove_chunks(removed.clone()).unwrap();
+        wal.wait_idle().unwrap_err();
+        let disk = disk.on(disk.storage.kill());
+        disk.storage.fail(lying());
+        let failed = disk.try_open();
+        assert!(matches!(failed, Err(Error::Io { op: "sync directory", .. })), "{failed:?}");
+        drop(failed);
+
+        let disk = disk.on(disk.storage.kill());
+        let (wal, _) = disk.open();
+        let oldest = wal.closed_chunk_stats()[0].chunk_id;
+        assert!(oldest > removed[0]);
+        starts_with(&disk, oldest, "as it was opened");
+        let spares = disk.storage.files("/log").iter().filter(|name| name.starts_with("spare-")).count();
+        assert!(spares <= 1, "{spares}");
+        wal.close().unwrap();
+        starts_with(&disk, oldest, "after a close");
+    }
+}
+
 #[test]
 fn failed_removals_leave_no_files() {
     for how in [FaultHow::Io, FaultHow::DoneButIo, FaultHow::SyncLies] {

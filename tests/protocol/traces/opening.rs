@@ -38,7 +38,8 @@ impl Replay {
     pub(crate) fn open_operation(&mut self, event: &Event) -> Result<(), Rejected> {
         match event {
             Event::Rename(file, named) => self.rename_opening(*file, *named)?,
-            Event::Remove(file) if self.state.w.pc == Pc::Judged => self.give_up(*file)?,
+            // A surplus spare: its new name is durable.
+            Event::Remove(file) if self.state.w.pc == Pc::Named => self.give_up(*file)?,
             Event::SyncDir(done) => self.sync_dir_opening(*done)?,
             Event::Write(file, at, bytes) => self.write_opening(*file, *at, bytes)?,
             Event::Sync(file, done) => self.sync_opening(*file, *done)?,

@@ -10,13 +10,10 @@ use chunked_wal::{
 
 use crate::frame::{CHECKPOINT, PAYLOAD};
 use crate::storage::Recorded;
-use crate::tape::{Cut, DIR, Ended, Event, Tape, new_disk};
+use crate::tape::{At, Cut, DIR, Ended, Event, Tape, new_disk};
 
 /// A chunk of these runs has no more entries than this, so that its file has a place for each.
 const CHUNK_ENTRIES: usize = 9;
-
-/// More spares than a run has.
-const SPARES_KEPT: u64 = 64;
 
 /// The last place of a file.
 pub(crate) const LAST: usize = 12;
@@ -94,6 +91,8 @@ struct Run {
     tape: Arc<Tape>,
     disk: MemoryStorage,
     ids: u64,
+    /// Whether chunks are begun and removed, and little else happens.
+    is_of_removals: bool,
 }
 
 /// A process that has the log open.
@@ -107,7 +106,7 @@ struct Process {
 /// Does a run, and returns what has happened.
 pub(crate) fn run(seed: u64) -> Vec<Event> {
     let disk = new_disk().unwrap_or_default();
-    let mut run = Run { dice: Dice(seed), tape: Arc::default(), disk, ids: 0 };
+    let mut run = Run { dice: Dice(seed), tape: Arc::default(), disk, ids: 0, is_of_removals: seed % 8 == 7 };
     for _ in 0..2 + run.dice.below(4) {
         run.live();
     }
@@ -119,20 +118,23 @@ impl Run {
     fn live(&mut self) {
         let seed = if self.dice.below(3) == 0 { self.dice.below(2) } else { self.dice.next() };
         let cut = (self.dice.below(4) > 0).then(|| Cut {
-            at: self.dice.below(60),
-            how: if self.dice.below(3) == 0 { Ended::Killed } else { Ended::PowerLost },
+            at: match self.dice.below(8) {
+                0 => At::SyncOfRemoval,
+                1..5 if self.is_of_removals => At::SyncOfRemoval,
+                _ => At::Operation(self.dice.below(60)),
+            },
+            how: if (self.dice.below(3) == 0) != self.is_of_removals { Ended::Killed } else { Ended::PowerLost },
             seed,
         });
         self.tape.start(&self.disk, cut);
-        let mut spare_chunks = self.dice.below(3);
         if self.dice.below(4) == 0 {
             let kind = if self.dice.below(2) == 0 { OpKind::Sync } else { OpKind::SyncDir };
-            if kind == OpKind::SyncDir {
-                // Or else an open removes a spare, and the sync of that fails: a limit in durability.md.
-                spare_chunks = SPARES_KEPT;
-            }
             self.disk.fail(Fault::new(kind, self.dice.below(12), FaultHow::SyncLies));
+        } else if self.is_of_removals && self.dice.below(2) == 0 {
+            // The first is that of the open.
+            self.disk.fail(Fault::new(OpKind::SyncDir, 0, FaultHow::SyncLies));
         }
+        let spare_chunks = self.dice.below(3);
         if let Some(mut process) = self.open(spare_chunks) {
             for _ in 0..self.dice.below(30) {
                 if self.tape.left().is_some() || self.step(&mut process).is_err() {
@@ -181,7 +183,8 @@ impl Run {
 
     fn step(&mut self, process: &mut Process) -> Result<(), Error> {
         let Process { wal, entries, .. } = process;
-        match self.dice.below(20) {
+        let choice = if self.is_of_removals { 12 + self.dice.below(8) } else { self.dice.below(20) };
+        match choice {
             0..=5 if *entries < CHUNK_ENTRIES => {
                 let id = self.id();
                 self.tape.push(Event::Append(vec![id]));

@@ -92,12 +92,21 @@ impl Named {
 /// When and how a process is to end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cut {
-    /// Before this operation, counted from 0.
-    pub(crate) at: u64,
+    /// When.
+    pub(crate) at: At,
     /// How.
     pub(crate) how: Ended,
     /// Which disk a power loss leaves.
     pub(crate) seed: u64,
+}
+
+/// Before which operation a process is to end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum At {
+    /// The one with this number, counted from 0.
+    Operation(u64),
+    /// The first sync of the directory after a chunk's file was renamed to a spare.
+    SyncOfRemoval,
 }
 
 /// The events so far, and the files by name.
@@ -194,7 +203,7 @@ impl Tape {
     ) -> std::io::Result<T> {
         let mut inner = self.inner.lock();
         if let Some(Cut { at, how, seed }) = inner.cut
-            && at == inner.operations
+            && inner.is_at(at, &act)
         {
             inner.end(how, seed);
         }
@@ -241,6 +250,17 @@ impl Inner {
             // A directory's sync fails on another thread than the worker's, which learns of it a little later.
             if matches!(act_failed, Some(Event::Sync(..))) {
                 self.failed = self.events.pop();
+            }
+        }
+    }
+
+    /// Whether the next operation is that one.
+    fn is_at(&self, at: At, next: &Act<'_>) -> bool {
+        match at {
+            At::Operation(number) => number == self.operations,
+            At::SyncOfRemoval => {
+                let renamed = matches!(self.events.last(), Some(Event::Rename(_, Named::Spare)));
+                matches!(next, Act::SyncDir) && renamed && !self.is_opening
             }
         }
     }
