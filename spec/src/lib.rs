@@ -52,7 +52,17 @@ pub struct Explored {
     pub actions: BTreeMap<String, usize>,
 }
 
-/// The folder with `Log.tla`.
+/// The specification that a model is of, by the model's folder.
+pub fn spec_of(model: &Path) -> &'static str {
+    let is_in = |folder: &str| model.iter().any(|part| part == folder);
+    match (is_in("groups"), is_in("archive")) {
+        (true, _) => "Groups.tla",
+        (_, true) => "Archive.tla",
+        _ => "Log.tla",
+    }
+}
+
+/// The folder with the specifications.
 pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }

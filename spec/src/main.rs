@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use chunked_wal_spec::{Outcome, check, read};
+use chunked_wal_spec::{Outcome, check, read, spec_of};
 
 fn main() -> ExitCode {
     let mut paths: Vec<String> = std::env::args().skip(1).collect();
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let mut success = !paths.is_empty();
     for path in paths {
         let started = Instant::now();
-        let outcome = match (read("Log.tla"), std::fs::read_to_string(&path)) {
+        let outcome = match (read(spec_of(path.as_ref())), std::fs::read_to_string(&path)) {
             (Ok(spec), Ok(model)) => check(&spec, &model, states_max),
             (Err(error), _) | (_, Err(error)) => Outcome::Invalid(error.to_string()),
         };
