@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread::scope;
 
-use chunked_wal_protocol::explore::{Bounds, actions_of, explore, explore_with};
-use chunked_wal_protocol::{Frame, Pc, Process, RemovalStep, Stage, State};
+use chunked_wal_protocol::explore::{actions_of, explore, explore_with};
+use chunked_wal_protocol::{Bounds, Frame, Pc, Process, RemovalStep, Stage, State};
 
 /// All models together have at least this many states.
 const STATES_MIN: usize = 1_000_000;

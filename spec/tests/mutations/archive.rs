@@ -101,10 +101,7 @@ const OTHERS: [Mutation; 6] = [
     mutation(
         "archive: a prune deletes what its own manifest leaves out, in effect or not",
         "Pruned ==",
-        [
-            "PruneFrom(o.prune.at)",
-            "o' = [o EXCEPT !.prune.pc = \"sweeping\"] /\\ UNCHANGED store",
-        ],
+        ["PruneFrom(o.prune.at)", "o' = [o EXCEPT !.prune.pc = \"sweeping\"] /\\ UNCHANGED store"],
         "archive/small/prunes",
         "NamedIsThere",
     ),

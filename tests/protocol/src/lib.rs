@@ -7,17 +7,24 @@
 //! running   the steps of the appender, the worker and the housekeeper
 //! opening   crashes, and the steps of an open
 //! promises  the invariants
-//! explore   all steps from a state, and all states within bounds
+//! bounds    all steps from a state, within a model's bounds
+//! explore   all states of a model
+//!
+//! groups    spec/Groups.tla
+//! archive   spec/Archive.tla
 //! ```
 //!
 //! - A function that is named after an action of `Log.tla` returns the state after it, or `None` where the action's
-//!   guards don't hold. Bounds of the model (how many entries, crashes, faults) are no guards: `explore` has them.
+//!   guards don't hold. Bounds of the model (how many entries, crashes, faults) are no guards: `bounds` has them.
 //! - `spec/tests/models.rs` counts the states of both, and how often each action is taken: a difference is an error in
 //!   one of them.
 //! - No part of the log's code is used here, and the log uses no part of this.
 
+pub mod archive;
+mod bounds;
 pub mod disk;
 pub mod explore;
+pub mod groups;
 mod opening;
 mod promises;
 mod reading;
@@ -26,6 +33,7 @@ mod running;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+pub use self::bounds::Bounds;
 pub use self::disk::{Crc, File, Frame, Name, Names};
 pub use self::promises::PROMISES;
 

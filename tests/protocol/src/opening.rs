@@ -1,6 +1,6 @@
 //! Crashes and kills, and the steps of an open: durability.md, "Open".
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::reading::Ending;
@@ -334,6 +334,3 @@ impl State {
         Some(self)
     }
 }
-
-/// How often each action was taken.
-pub(crate) type Counts = BTreeMap<&'static str, usize>;

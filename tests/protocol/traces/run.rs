@@ -123,7 +123,11 @@ impl Run {
                 1..5 if self.is_of_removals => At::SyncOfRemoval,
                 _ => At::Operation(self.dice.below(60)),
             },
-            how: if (self.dice.below(3) == 0) != self.is_of_removals { Ended::Killed } else { Ended::PowerLost },
+            how: if (self.dice.below(3) == 0) != self.is_of_removals {
+                Ended::Killed
+            } else {
+                Ended::PowerLost
+            },
             seed,
         });
         self.tape.start(&self.disk, cut);
