@@ -12,7 +12,7 @@ use crate::chain::{Chain, now_ms};
 use crate::error::{Error, Result};
 use crate::manifest::{INDEXES, Manifest, Named, OBJECTS, Object};
 use crate::progress::Progress;
-use crate::restore::{self, RestoreFrom, RestoreTo, Restored};
+use crate::restore::{self, Places, RestoreFrom, RestoreTo, Restored};
 use crate::runtime::block_on;
 use crate::store::{Retry, Store};
 
@@ -188,10 +188,11 @@ impl Archive {
         let mut before = None;
         for (id, parts) in &chunks {
             let only = BTreeMap::from([(*id, parts.clone())]);
-            let fetched = restore::fetch(store, &manifest, &only, temporary.path(), progress).await;
+            let (manifest, dir) = (&manifest, temporary.path());
+            let fetched = Places { store, manifest, dir, progress, whole: None }.fill(&only).await;
             let path = temporary.path().join(chunked_wal::ChunkId(*id).file_name());
-            let checked = fetched.and_then(|(bytes, _)| {
-                verified.bytes += bytes;
+            let checked = fetched.and_then(|placed| {
+                verified.bytes += placed.downloaded;
                 restore::check(temporary.path(), *id, parts, u64::MAX)
             });
             let linked = checked.and_then(|checked| {

@@ -19,6 +19,20 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> 
     new()?.block_on(future)
 }
 
+/// Runs work that blocks on a thread of its own, side by side with the futures.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime shuts down.
+            Err(_) => Err(Error::Ended),
+        },
+    }
+}
+
 /// Runs the future until it is done or `stop` is notified; then it is dropped, and the result is `None`.
 pub(crate) async fn unless<T>(stop: &Notify, future: impl Future<Output = T>) -> Option<T> {
     let (mut stopped, mut future) = (pin!(stop.notified()), pin!(future));

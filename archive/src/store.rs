@@ -10,6 +10,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
@@ -101,11 +102,11 @@ impl Store {
     }
 
     /// Returns an object's bytes; `None` if there is no such object.
-    pub(crate) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
+    pub(crate) async fn get(&self, name: &str) -> Result<Option<Bytes>> {
         let path = Path::from(name);
         let get = || async {
             match self.store.get(&path).await {
-                Ok(found) => Ok(Some(found.bytes().await?.to_vec())),
+                Ok(found) => Ok(Some(found.bytes().await?)),
                 Err(StoreError::NotFound { .. }) => Ok(None),
                 Err(error) => Err(error),
             }
