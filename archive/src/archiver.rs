@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! claim an epoch ─► read durable bytes ─► put parts, side by side ─► publish a manifest ─► archived_upto
-//!                        ▲                                                    │
-//!                        └────────── pause, unless more is waiting ◄──────────┘
+//!                    ▲         │
+//!                    └─ pause ◄┘ once all is read
 //! ```
 //!
 //! - The thread never touches the log: no append, sync or rotation waits for it.
-//! - An object is in a manifest only after the store has acknowledged it.
+//! - An object is in a manifest only after the store has acknowledged it, and every earlier one.
 //! - A store that fails is tried again without end; the log's files are the queue.
+//! - Without anything to publish, the archiver looks from time to time whether it was fenced.
+
+mod task;
 
 use std::fmt;
 use std::path::Path;
@@ -18,17 +21,15 @@ use std::time::{Duration, Instant};
 
 use chunked_wal::storage::Storage;
 use chunked_wal::{ChunkedWal, WalTypes};
-use futures_util::StreamExt;
-use futures_util::stream::iter;
 use object_store::ObjectStore;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use crate::chain::Chain;
 use crate::error::{Error, Result};
-use crate::log::{Limits, Log, Part, Place};
-use crate::manifest::{Manifest, Object};
+use crate::log::{Log, Place};
 use crate::store::{Retry, Store};
+use task::Task;
 
 /// What to do if the log removed chunks before they were archived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +50,7 @@ pub struct ArchiverOptions {
     pause: Duration,
     part_bytes: u64,
     uploads: usize,
+    fence_check: Duration,
     on_missing: OnMissing,
 }
 
@@ -60,6 +62,7 @@ impl ArchiverOptions {
             pause: Duration::from_millis(250),
             part_bytes: 8 << 20,
             uploads: 4,
+            fence_check: Duration::from_secs(10),
             on_missing: OnMissing::default(),
         }
     }
@@ -71,7 +74,8 @@ impl ArchiverOptions {
         self
     }
 
-    /// The largest part, in bytes. The archiver holds as many in memory as it uploads side by side. Default: 8 MiB.
+    /// The largest part, in bytes. The archiver holds as many in memory as it uploads side by side, and one more that it
+    /// reads meanwhile: 40 MiB by default. Default: 8 MiB.
     pub fn part_bytes(mut self, bytes: u64) -> Self {
         self.part_bytes = bytes.max(1);
         self
@@ -80,6 +84,13 @@ impl ArchiverOptions {
     /// How many parts to upload side by side. Default: 4.
     pub fn uploads(mut self, uploads: usize) -> Self {
         self.uploads = uploads.max(1);
+        self
+    }
+
+    /// How often an archiver with nothing to publish looks whether another one has taken over. One request each time.
+    /// Default: 10 s.
+    pub fn fence_check(mut self, period: Duration) -> Self {
+        self.fence_check = period;
         self
     }
 
@@ -110,12 +121,8 @@ impl ArchiverOptions {
         let shared = Arc::new(Shared::default());
         let store = patient(store, self.retry.clone(), &shared);
         let dir = self.place.dir.clone();
-        let task = Task {
-            chain: Chain { store },
-            log: Log::new(self.place.clone()),
-            options: self,
-            shared: shared.clone(),
-        };
+        let log = Arc::new(Mutex::new(Log::new(self.place.clone())));
+        let task = Task { chain: Chain { store }, log, options: self, shared: shared.clone() };
         let thread = std::thread::Builder::new().name("wal-archiver".into());
         let thread = thread.spawn(move || task.run()).map_err(Error::io("start a thread for", &dir))?;
         Ok(Archiver { shared, thread: Some(thread) })
@@ -157,8 +164,10 @@ struct State {
     status: ArchiverStatus,
     /// Why the thread has ended: `Ok` if it was closed.
     ended: Option<Result<()>>,
-    /// Looks that found no more than was archived at once.
-    looks: u64,
+    /// How many looks at the log have started. Each reads until nothing more is durable.
+    looks_started: u64,
+    /// The last look of which everything is archived.
+    look_archived: u64,
 }
 
 #[derive(Debug, Default)]
@@ -286,13 +295,14 @@ impl Archiver {
         let deadline = Instant::now() + timeout;
         let mut state = self.shared.state.lock();
         // A look that is under way may miss the last bytes.
-        let looks = state.looks + 2;
-        while state.ended.is_none() && state.looks < looks && Instant::now() < deadline {
+        let look = state.looks_started + 1;
+        while state.ended.is_none() && state.look_archived < look && Instant::now() < deadline {
             self.shared.look.notify_one();
             let soon = Instant::now() + Duration::from_millis(20);
             let _changed_or_not = self.shared.changed.wait_until(&mut state, soon.min(deadline));
         }
-        let (status, ended, is_done) = (state.status.clone(), state.ended.clone(), state.looks >= looks);
+        let (status, ended, is_done) =
+            (state.status.clone(), state.ended.clone(), state.look_archived >= look);
         drop(state);
         self.stop();
         match ended {
@@ -316,125 +326,5 @@ impl Archiver {
 impl Drop for Archiver {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// What the thread does.
-struct Task {
-    chain: Chain,
-    log: Log,
-    options: ArchiverOptions,
-    shared: Arc<Shared>,
-}
-
-/// Ends the waits, even if the thread panics.
-struct Ending(Arc<Shared>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.state.lock().ended.get_or_insert(Err(Error::Ended));
-        self.0.changed.notify_all();
-    }
-}
-
-impl Task {
-    fn run(mut self) {
-        let shared = self.shared.clone();
-        let _ending = Ending(shared.clone());
-        let result = match crate::runtime::new() {
-            Ok(runtime) => {
-                let result = runtime.block_on(crate::runtime::unless(&shared.stop, self.archive()));
-                // A put that hangs doesn't keep the program from ending.
-                runtime.shutdown_background();
-                result
-            }
-            Err(error) => Some(Err(error)),
-        };
-        if let Some(Err(error)) = &result {
-            log::error!("archiving '{}' has stopped: {error}", self.log.dir().display());
-        }
-        shared.state.lock().ended = Some(result.unwrap_or(Ok(())));
-    }
-
-    async fn archive(&mut self) -> Result<()> {
-        let mut manifest = self.chain.claim().await?;
-        self.check_log(&mut manifest).await?;
-        self.update(&manifest, 0, 0);
-        loop {
-            let started = Instant::now();
-            let new = self.archive_next(&mut manifest).await?;
-            if new < self.options.uploads {
-                self.update(&manifest, 0, 0);
-                let pause = self.options.pause.saturating_sub(started.elapsed());
-                let _asked_or_not = tokio::time::timeout(pause, self.shared.look.notified()).await;
-            }
-        }
-    }
-
-    /// Waits for the log, and compares it with the archive.
-    async fn check_log(&self, manifest: &mut Manifest) -> Result<()> {
-        let id = loop {
-            match self.log.id() {
-                Ok(Some(id)) => break id,
-                Err(error) if !error.is_no_directory() => return Err(error),
-                _ => tokio::time::sleep(self.options.pause).await,
-            }
-        };
-        let dir = self.log.dir().to_owned();
-        if manifest.log_id.is_empty() {
-            manifest.log_id = id;
-        } else if manifest.log_id != id {
-            return Err(Error::OtherLog { archive: manifest.log_id.clone(), log: id, dir });
-        }
-        match manifest.objects.last() {
-            Some(last) if !self.log.agrees(last)? => {
-                Err(Error::Diverged { dir, offset: last.chunk + last.from })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Uploads and publishes the next parts; returns how many.
-    async fn archive_next(&mut self, manifest: &mut Manifest) -> Result<usize> {
-        let limits = Limits { part_bytes: self.options.part_bytes, parts: self.options.uploads };
-        let skips = self.options.on_missing == OnMissing::Skip;
-        let parts = self.log.next(manifest.objects.last(), limits, skips)?;
-        if parts.is_empty() {
-            return Ok(0);
-        }
-        let count = parts.len();
-        let objects = self.upload(parts, manifest).await?;
-        let log_bytes = objects.iter().map(Object::bytes).sum();
-        let mut uploaded = log_bytes;
-        *manifest = self.chain.publish(manifest.clone(), &objects, &mut uploaded).await?;
-        self.update(manifest, log_bytes, uploaded);
-        self.chain.delete_old(manifest).await?;
-        Ok(count)
-    }
-
-    async fn upload(&self, parts: Vec<Part>, manifest: &Manifest) -> Result<Vec<Object>> {
-        let store = &self.chain.store;
-        let puts = parts.into_iter().map(|Part { mut object, bytes }| async move {
-            object.epoch = manifest.epoch;
-            store.put(&object.name(&manifest.log_id), &bytes.into()).await.map(|()| object)
-        });
-        let done: Vec<Result<Object>> = iter(puts).buffered(self.options.uploads).collect().await;
-        done.into_iter().collect()
-    }
-
-    fn update(&self, manifest: &Manifest, log_bytes: u64, uploaded: u64) {
-        let mut state = self.shared.state.lock();
-        let status = &mut state.status;
-        status.epoch = manifest.epoch;
-        (status.end, status.sealed_upto) = (manifest.end(), manifest.sealed_upto());
-        status.log_bytes += log_bytes;
-        status.uploaded_bytes += uploaded;
-        if log_bytes > 0 {
-            status.last_error = None;
-        } else {
-            state.looks += 1;
-        }
-        drop(state);
-        self.shared.changed.notify_all();
     }
 }

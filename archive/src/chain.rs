@@ -112,9 +112,7 @@ impl Chain {
             if self.store.create(&Manifest::name(next.number), &bytes).await? {
                 *uploaded += bytes.len() as u64;
                 // The number may have been free only because later archivers have deleted it.
-                if self.store.exists(&epoch_name(epoch + 1)).await? {
-                    return Err(Error::Fenced { epoch, by: epoch + 1 });
-                }
+                self.check_claims(epoch).await?;
                 return Ok(next);
             }
             // A prune or a pin came between, or another archiver.
@@ -125,13 +123,25 @@ impl Chain {
         }
     }
 
-    /// Deletes manifests that nothing needs any more. `published` was published by the archiver that calls this.
-    pub(crate) async fn delete_old(&self, published: &Manifest) -> Result<()> {
+    /// Checks that no archiver has claimed the epoch after this one.
+    pub(crate) async fn check_claims(&self, epoch: u64) -> Result<()> {
+        let by = epoch + 1;
+        if self.store.exists(&epoch_name(by)).await? { Err(Error::Fenced { epoch, by }) } else { Ok(()) }
+    }
+
+    /// Deletes manifests that nothing needs any more, if there may be many: a listing costs as much as a put.
+    /// `published` was published by the archiver that calls this, `deleted_at` is the number of the last call that
+    /// deleted.
+    pub(crate) async fn delete_old(&self, published: &Manifest, deleted_at: &mut u64) -> Result<()> {
+        if published.number < *deleted_at + KEPT {
+            return Ok(());
+        }
         for name in self.store.list(MANIFESTS).await? {
             if Manifest::number_in(&name).is_some_and(|number| number + KEPT <= published.number) {
                 self.store.delete(&name).await?;
             }
         }
+        *deleted_at = published.number;
         Ok(())
     }
 

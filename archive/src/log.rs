@@ -51,13 +51,6 @@ pub(crate) struct Part {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// How much to read at a time.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) part_bytes: u64,
-    pub(crate) parts: usize,
-}
-
 #[derive(Debug)]
 pub(crate) struct Log {
     place: Place,
@@ -78,10 +71,6 @@ impl Log {
         Log { place, reader: None }
     }
 
-    pub(crate) fn dir(&self) -> &Path {
-        &self.place.dir
-    }
-
     /// The log's id in hexadecimal digits; `None` if there is no chunk yet.
     pub(crate) fn id(&self) -> Result<Option<String>> {
         for id in self.chunks()? {
@@ -94,23 +83,18 @@ impl Log {
         Ok(None)
     }
 
-    /// Reads the next durable bytes after the archive's last object, in parts. None if all is archived.
+    /// Reads the next durable bytes after the archive's last object: of one chunk, and at most `part_bytes`. `None` if
+    /// all is archived.
     pub(crate) fn next(
         &mut self,
         last: Option<&Object>,
-        limits: Limits,
+        part_bytes: u64,
         skip_missing: bool,
-    ) -> Result<Vec<Part>> {
-        let Some(durable) = self.durable_end()? else { return Ok(Vec::new()) };
+    ) -> Result<Option<Part>> {
+        let Some(durable) = self.durable_end()? else { return Ok(None) };
         let chunks = self.chunks_after(last, durable)?;
-        let mut parts: Vec<Part> = Vec::new();
-        while parts.len() < limits.parts {
-            let last = parts.last().map(|part| &part.object).or(last);
-            let Some(wanted) = wanted(last, &chunks, durable, skip_missing)? else { break };
-            let Some(part) = self.read_part(&wanted, limits.part_bytes, last)? else { break };
-            parts.push(part);
-        }
-        Ok(parts)
+        let Some(wanted) = wanted(last, &chunks, durable, skip_missing)? else { return Ok(None) };
+        self.read_part(&wanted, part_bytes, last)
     }
 
     /// Whether the log still has the bytes of an archived object, or has removed the chunk. A log removes its oldest

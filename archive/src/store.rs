@@ -8,12 +8,13 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::{Error, Result};
 
@@ -157,10 +158,10 @@ impl Store {
         let started = Instant::now();
         let mut pause = self.retry.pause_min;
         loop {
-            let timeout = self.retry.attempt_timeout;
-            let result = match tokio::time::timeout(timeout, attempt()).await {
+            let limit = self.retry.attempt_timeout;
+            let result = match timeout(limit, attempt()).await {
                 Ok(result) => result,
-                Err(_) => Err(timed_out(timeout)),
+                Err(_) => Err(timed_out(limit)),
             };
             let source = match result {
                 Ok(done) => return Ok(done),
@@ -176,7 +177,7 @@ impl Store {
             if let Some(on_failure) = &self.on_failure {
                 on_failure(&error);
             }
-            tokio::time::sleep(pause).await;
+            sleep(pause).await;
             pause = (pause * 2).min(self.retry.pause_max);
         }
     }

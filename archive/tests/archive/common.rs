@@ -166,6 +166,8 @@ pub(crate) enum Deed {
     DoAndFail,
     /// Reports a failure, and does it later: at [`FaultyStore::do_late`].
     FailAndDoLater,
+    /// Does it, some milliseconds later.
+    DoSlowly,
     /// Never answers. The rest too, as if the process had been killed.
     Hang,
     /// Does it, and never answers.
@@ -180,6 +182,10 @@ pub(crate) struct FaultyStore {
     plan: Plan,
     pub(crate) operations: AtomicU64,
     hangs: AtomicU64,
+    /// Puts of names with this prefix wait.
+    pub(crate) held: Mutex<Option<&'static str>>,
+    /// How many objects are being put, and the most that were at a time.
+    putting: Mutex<(u64, u64)>,
     late: Mutex<Vec<(Name, PutPayload, PutOptions)>>,
     /// Name and size of each object put, in the order of the puts that were done.
     pub(crate) puts: Mutex<Vec<(String, u64)>>,
@@ -209,6 +215,8 @@ impl FaultyStore {
             plan: Box::new(plan),
             operations: AtomicU64::new(0),
             hangs: AtomicU64::new(0),
+            held: Mutex::default(),
+            putting: Mutex::default(),
             late: Mutex::default(),
             puts: Mutex::default(),
             gets: Mutex::default(),
@@ -222,6 +230,28 @@ impl FaultyStore {
             std::cmp::Ordering::Equal => deed,
             std::cmp::Ordering::Greater => Deed::Hang,
         })
+    }
+
+    /// The most objects that were put at a time.
+    pub(crate) fn putting_max(&self) -> u64 {
+        self.putting.lock().unwrap().1
+    }
+
+    /// How many objects are being put.
+    pub(crate) fn putting(&self) -> u64 {
+        self.putting.lock().unwrap().0
+    }
+
+    fn holds(&self, name: &Name) -> bool {
+        self.held.lock().unwrap().is_some_and(|prefix| name.as_ref().starts_with(prefix))
+    }
+
+    fn count_putting(&self, name: &Name, change: i64) {
+        if name.as_ref().starts_with("objects/") {
+            let (now, max) = &mut *self.putting.lock().unwrap();
+            *now = now.saturating_add_signed(change);
+            *max = (*max).max(*now);
+        }
     }
 
     pub(crate) fn hangs(&self) -> bool {
@@ -240,8 +270,10 @@ impl FaultyStore {
     async fn begin(&self) -> Deed {
         let n = self.operations.fetch_add(1, SeqCst) + 1;
         let deed = (self.plan)(n);
-        if deed == Deed::Hang {
-            self.hang().await;
+        match deed {
+            Deed::Hang => self.hang().await,
+            Deed::DoSlowly => tokio::time::sleep(Duration::from_millis(5)).await,
+            _ => {}
         }
         deed
     }
@@ -264,7 +296,12 @@ impl ObjectStore for FaultyStore {
         payload: PutPayload,
         options: PutOptions,
     ) -> StoreResult<PutResult> {
+        self.count_putting(name, 1);
         let deed = self.begin().await;
+        while self.holds(name) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.count_putting(name, -1);
         match deed {
             Deed::Fail => return Err(failed()),
             Deed::FailAndDoLater => {
@@ -298,7 +335,7 @@ impl ObjectStore for FaultyStore {
 
     async fn get_opts(&self, name: &Name, options: GetOptions) -> StoreResult<GetResult> {
         match self.begin().await {
-            Deed::Do => {
+            Deed::Do | Deed::DoSlowly => {
                 self.gets.lock().unwrap().push(name.to_string());
                 self.memory.get_opts(name, options).await
             }
@@ -332,7 +369,7 @@ impl ObjectStore for FaultyStore {
                 self.hangs.fetch_add(1, SeqCst);
                 futures_util::stream::pending().boxed()
             }
-            Deed::Do => self.memory.list(prefix),
+            Deed::Do | Deed::DoSlowly => self.memory.list(prefix),
             _ => once(async { Err(failed()) }).boxed(),
         }
     }

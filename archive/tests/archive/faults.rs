@@ -11,7 +11,7 @@ use chunked_wal_archive::object_store::memory::InMemory;
 use chunked_wal_archive::{Archiver, Error};
 
 use crate::common::{
-    Deed, FaultyStore, LONG, TestLog, attach, compare, original_on, random, restore_all, small, until,
+    Deed, FaultyStore, LONG, TestLog, attach, compare, names, original_on, random, restore_all, small, until,
 };
 
 const DIR: &str = "/log";
@@ -69,6 +69,66 @@ fn a_store_that_is_away_costs_no_write_and_is_caught_up_with() {
     let restored = dir.path().join("log");
     assert_eq!(restore_all(memory, &restored).unwrap().end, log.end());
     assert_eq!(compare(&restored, original_on(&storage, Path::new(DIR))), 1000);
+}
+
+#[test]
+fn parts_go_up_side_by_side_and_never_more_than_may_be() {
+    let memory = Arc::new(InMemory::new());
+    let store = FaultyStore::new(&memory, |_| Deed::DoSlowly);
+    let storage = MemoryStorage::default();
+    let mut log = TestLog::open(Path::new(DIR), Arc::new(storage.clone())).unwrap();
+    log.append(200).unwrap();
+    let archiver = attach(&log, &storage, store.clone());
+    archiver.wait_archived(log.end(), LONG).unwrap();
+    assert_eq!(store.putting_max(), 3);
+    let puts = store.puts.lock().unwrap();
+    let objects = puts.iter().filter(|(name, _)| name.starts_with("objects/"));
+    assert!(objects.clone().count() > 20 && objects.clone().all(|(_, size)| *size <= 700));
+}
+
+#[test]
+fn the_next_parts_go_up_while_a_manifest_is_published() {
+    let memory = Arc::new(InMemory::new());
+    let store = FaultyStore::new(&memory, |_| Deed::Do);
+    let storage = MemoryStorage::default();
+    let mut log = TestLog::open(Path::new(DIR), Arc::new(storage.clone())).unwrap();
+    let archiver = attach(&log, &storage, store.clone());
+    log.append(1).unwrap();
+    archiver.wait_archived(log.end(), LONG).unwrap();
+    let before = archiver.status();
+    *store.held.lock().unwrap() = Some("manifests/");
+    let parts = names(&memory, "objects").len();
+    for more in 1..=5 {
+        log.append(1).unwrap();
+        until(|| names(&memory, "objects").len() >= parts + more);
+    }
+    assert_eq!(archiver.status().end, before.end, "reported before it was published");
+    *store.held.lock().unwrap() = None;
+    archiver.wait_archived(log.end(), LONG).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let restored = dir.path().join("log");
+    assert_eq!(restore_all(memory, &restored).unwrap().end, log.end());
+    assert_eq!(compare(&restored, original_on(&storage, Path::new(DIR))), 6);
+}
+
+#[test]
+fn what_was_read_before_the_log_removed_the_rest_is_archived() {
+    let memory = Arc::new(InMemory::new());
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = TestLog::on_disk(&dir.path().join("log"));
+    log.append(100).unwrap();
+    let store = FaultyStore::new(&memory, |_| Deed::Do);
+    *store.held.lock().unwrap() = Some("objects/");
+    let archiver = small(Archiver::of_log(&log.wal)).start(store.clone()).unwrap();
+    until(|| store.putting() == 3);
+    let old = log.wal.drain_closed_chunks_while(|_| true);
+    log.wal.remove_chunks(old).unwrap();
+    log.wal.wait_idle().unwrap();
+    *store.held.lock().unwrap() = None;
+    until(|| archiver.error().is_some());
+    let error = archiver.error().unwrap();
+    let end = archiver.status().end;
+    assert!(matches!(error, Error::Missing { from, .. } if from == end && end > 0), "{end}: {error}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 
 use chunked_wal::storage::MemoryStorage;
 use chunked_wal_archive::object_store::memory::InMemory;
@@ -40,6 +41,32 @@ fn the_earlier_of_two_archivers_stops_with_an_error_of_its_own() {
     assert_eq!(compare(&restored, original_on(&storage, Path::new(DIR))), 45);
 }
 
+/// Without a record to archive, and without a log to read.
+#[test]
+fn an_idle_archiver_learns_that_it_was_fenced_and_asks_no_more_often_than_it_should() {
+    const PERIOD: Duration = Duration::from_millis(40);
+    let dir = tempfile::tempdir().unwrap();
+    let memory = Arc::new(InMemory::new());
+    let store = FaultyStore::new(&memory, |_| Deed::Do);
+    let log = TestLog::on_disk(&dir.path().join("log"));
+    let places = [log.wal.dir().to_owned(), dir.path().join("none")];
+    for place in places {
+        let options = small(Archiver::of_directory(&place)).fence_check(PERIOD);
+        let first = options.clone().start(store.clone()).unwrap();
+        until(|| first.status().epoch > 0 || !place.exists());
+        let started = Instant::now();
+        store.gets.lock().unwrap().clear();
+        std::thread::sleep(6 * PERIOD);
+        let asked = store.gets.lock().unwrap().iter().filter(|name| name.starts_with("epochs/")).count();
+        let periods = started.elapsed().div_duration_f64(PERIOD) as usize;
+        assert!((1..=periods + 1).contains(&asked), "{asked} times in {periods} periods");
+        assert!(first.error().is_none());
+        let _second = options.start(store.clone()).unwrap();
+        until(|| first.error().is_some());
+        assert!(matches!(first.error(), Some(Error::Fenced { .. })), "{:?}", first.error());
+    }
+}
+
 /// The first archiver hangs at each operation, a second one takes over and archives so much that the first one's
 /// manifests are deleted, and the first one wakes.
 #[test]
@@ -66,7 +93,8 @@ fn an_archiver_that_wakes_after_another_has_taken_over_changes_nothing() {
         });
         let reported = first.status().end;
         let second = attach(&log, &storage, memory.clone());
-        for _ in 0..20 {
+        // Old manifests are deleted after each 16 new ones.
+        for _ in 0..36 {
             log.append(2).unwrap();
             second.wait_archived(log.end(), LONG).unwrap();
         }
