@@ -12,6 +12,8 @@
 //! - Without anything to publish, the archiver looks from time to time whether it was fenced.
 
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::Path;
@@ -118,14 +120,19 @@ impl ArchiverOptions {
     ///
     /// [`Error::Io`] if the system has no thread for it.
     pub fn start(self, store: Arc<dyn ObjectStore>) -> Result<Archiver> {
-        let shared = Arc::new(Shared::default());
-        let store = patient(store, self.retry.clone(), &shared);
         let dir = self.place.dir.clone();
-        let log = Arc::new(Mutex::new(Log::new(self.place.clone())));
-        let task = Task { chain: Chain { store }, log, options: self, shared: shared.clone() };
+        let task = self.task(store);
+        let shared = task.shared.clone();
         let thread = std::thread::Builder::new().name("wal-archiver".into());
         let thread = thread.spawn(move || task.run()).map_err(Error::io("start a thread for", &dir))?;
         Ok(Archiver { shared, thread: Some(thread) })
+    }
+
+    fn task(self, store: Arc<dyn ObjectStore>) -> Task {
+        let shared = Arc::new(Shared::default());
+        let chain = Chain { store: patient(store, self.retry.clone(), &shared) };
+        let log = Arc::new(Mutex::new(Log::new(self.place.clone())));
+        Task { chain, log, options: self, shared }
     }
 }
 

@@ -88,7 +88,7 @@ impl Task {
         shared.state.lock().ended = Some(result.unwrap_or(Ok(())));
     }
 
-    async fn archive(&self) -> Result<()> {
+    pub(super) async fn archive(&self) -> Result<()> {
         let mut manifest = self.chain.claim().await?;
         let mut fence = Fence { epoch: manifest.epoch, checked: Instant::now() };
         self.check_log(&mut manifest, &mut fence).await?;
