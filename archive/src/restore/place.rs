@@ -38,6 +38,10 @@ const REQUESTS: usize = 32;
 /// Bytes of parts that are in memory at a time.
 const BYTES_MAX: u32 = 48 << 20;
 
+/// How many parts are hashed and written side by side: while one is hashed, another is written. A file takes one write at
+/// a time, and more threads would only wait for it.
+const PUTS: usize = 2;
+
 /// A chunk all of whose parts are in their places.
 #[derive(Debug)]
 pub(crate) struct Whole {
@@ -83,7 +87,7 @@ impl Places<'_> {
     /// [`Error::Ended`] if nobody takes the chunks any more.
     pub(crate) async fn fill(self, chunks: &Chunks) -> Result<Placed> {
         self.progress.add_total(chunks.values().flatten().map(Object::bytes).sum());
-        let room = Semaphore::new(BYTES_MAX as usize);
+        let (room, puts) = (Semaphore::new(BYTES_MAX as usize), Semaphore::new(PUTS));
         let parts = chunks.iter().flat_map(|(chunk, parts)| {
             let target = self.open(*chunk, parts.len()).map(Arc::new);
             parts.iter().map(move |part| (part, target.clone()))
@@ -92,7 +96,7 @@ impl Places<'_> {
             let target = target?;
             let bytes = part.bytes().min(u64::from(BYTES_MAX)) as u32;
             let _room = room.acquire_many(bytes).await.map_err(|_closed| Error::Ended)?;
-            let placed = self.bring(part, &target).await?;
+            let placed = self.bring(part, &target, &puts).await?;
             self.progress.add(part.bytes());
             if target.missing.fetch_sub(1, AcqRel) == 1
                 && let Some(whole) = &self.whole
@@ -120,7 +124,7 @@ impl Places<'_> {
         Ok(Target { chunk, path, file, len, missing, is_synced: self.whole.is_some() })
     }
 
-    async fn bring(&self, part: &Object, target: &Arc<Target>) -> Result<Placed> {
+    async fn bring(&self, part: &Object, target: &Arc<Target>, puts: &Semaphore) -> Result<Placed> {
         if part.to <= target.len {
             let (target, part) = (target.clone(), part.clone());
             let kept = part.bytes();
@@ -130,6 +134,7 @@ impl Places<'_> {
         }
         let name = part.name(&self.manifest.log_id);
         let bytes = super::found(self.store, &name).await?;
+        let _turn = puts.acquire().await.map_err(|_closed| Error::Ended)?;
         let (target, part) = (target.clone(), part.clone());
         let downloaded = part.bytes();
         blocking(move || target.put(&part, &name, &bytes)).await?;
