@@ -428,6 +428,35 @@ mutation 'subscribers: one slot' src/format/cursor.rs \
 mutation 'subscribers: a name without a sync' src/pin/subscriber.rs \
     's/storage\.sync_dir\(dir\)\.map_err\(\|e\| Error::io\("sync directory", dir, e\)\)\?;/let _ = (storage, dir);/' "$subscribers"
 
+# The archive.
+archive='-p chunked-wal-archive --test archive'
+place=archive/src/restore/place.rs
+archiver=archive/src/archiver/task.rs
+mutation 'archive: a part is restored without a look at its hash' $place \
+    's/super::check_hash\(name, bytes, part\)\?;/if !self.is_synced { super::check_hash(name, bytes, part)?; }/' "$archive restore::a_damaged"
+mutation 'archive: a part is verified without a look at its hash' $place \
+    's/super::check_hash\(name, bytes, part\)\?;/if self.is_synced { super::check_hash(name, bytes, part)?; }/' "$archive restore::a_damaged"
+mutation 'archive: what an interrupted restore has left is taken as it is' $place \
+    's/Ok\(sha256\(&bytes\) == part\.sha256\)/Ok(true)/' "$archive restore::a_restore_cut"
+mutation 'archive: a restore keeps all files open' archive/src/restore/check.rs \
+    's/(        file\.sync\(\)\.map_err[^;]*;\n)/$1        std::mem::forget(file);\n/' "$archive restore::a_restore_of"
+mutation 'archive: a prune deletes what the highest manifest names' archive/src/archive.rs \
+    's/Ok\(Some\(Manifest \{ objects, \.\.latest\.clone\(\) \}\)\)/let next = Manifest { objects, ..latest.clone() };\n            self.sweep(\&next).await?;\n            Ok(Some(next))/' "$archive prune::"
+mutation 'archive: the next archiver uploads the last part again' $archiver \
+    's/self\.parts\(manifest\.objects\.last\(\)\.cloned\(\)\)/self.parts(manifest.objects.iter().rev().nth(1).cloned())/' "$archive faults::"
+mutation 'archive: a look for a later epoch is left out after a manifest' archive/src/chain.rs \
+    's/                self\.check_claims\(epoch\)\.await\?;\n//' "$archive writers::"
+mutation 'archive: a manifest of a later archiver is taken for a prune' archive/src/chain.rs \
+    's/if base\.epoch != epoch \{/if false {/' "$archive writers::"
+mutation 'archive: an idle archiver never asks whether it was fenced' $archiver \
+    's/(look_archived = look;.*)self\.check_fence\(&mut fence\)\.await\?;/$1/s' "$archive writers::"
+mutation 'archive: a claim or a manifest replaces another' archive/src/store.rs \
+    's/PutMode::Create\.into\(\)/PutMode::Overwrite.into()/' "$archive writers::"
+mutation 'archive: a part is published before those before it' $archiver \
+    's/puts\.buffered\(/puts.buffer_unordered(/' "$archive faults::"
+mutation 'archive: a part that is not full ends no look' $archiver \
+    's/object\.sealed \|\| object\.bytes\(\) == part_bytes/true/' "$archive faults::"
+
 echo
 column -t -s $'\t' "$table"
 exit $((missed > 0))

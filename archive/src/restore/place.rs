@@ -10,6 +10,7 @@
 //!   larger. There are more requests than large parts fit into that, because small parts are all latency.
 //! - A file is open from the first of its parts until it is synced, so there are never many.
 
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -105,14 +106,24 @@ impl Places<'_> {
             }
             Ok::<_, Error>(placed)
         });
-        let mut brought = iter(brought).buffer_unordered(REQUESTS);
+        let mut failed = None;
+        let is_over = Cell::new(false);
+        let mut brought = iter(brought.take_while(|_| !is_over.get())).buffer_unordered(REQUESTS);
         let mut sum = Placed::default();
         while let Some(placed) = brought.next().await {
-            let Placed { downloaded, kept } = placed?;
-            sum.downloaded += downloaded;
-            sum.kept += kept;
+            match placed {
+                Ok(Placed { downloaded, kept }) => {
+                    sum.downloaded += downloaded;
+                    sum.kept += kept;
+                }
+                // Parts that were read are still put, so that the next restore need not read them again.
+                Err(error) => {
+                    is_over.set(true);
+                    failed.get_or_insert(error);
+                }
+            }
         }
-        Ok(sum)
+        failed.map_or(Ok(sum), Err)
     }
 
     fn open(&self, chunk: u64, parts: usize) -> Result<Target> {

@@ -153,6 +153,54 @@ fn each_byte_goes_up_once_and_little_else() {
 }
 
 #[test]
+fn an_archiver_that_goes_on_uploads_no_byte_twice() {
+    let memory = Arc::new(InMemory::new());
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = TestLog::on_disk(&dir.path().join("log"));
+    let mut uploaded = 0;
+    for records in [1, 5, 40, 2, 30, 1] {
+        let archiver = small(Archiver::of_log(&log.wal)).start(memory.clone()).unwrap();
+        log.append(records).unwrap();
+        archiver.wait_archived(log.end(), LONG).unwrap();
+        uploaded += archiver.close(LONG).unwrap().log_bytes;
+    }
+    let seals = 40 * log.wal.closed_chunk_stats().len() as u64;
+    assert_eq!(uploaded, log.end() + seals);
+    // Names sort by chunk and position.
+    let parts = names(&memory, "objects").into_iter().map(|name| {
+        let fields: Vec<u64> =
+            name.split(['/', '-']).skip(2).take(3).map(|field| field.parse().unwrap()).collect();
+        (fields[0], fields[1], fields[2])
+    });
+    let mut parts: Vec<_> = parts.collect();
+    parts.sort_unstable();
+    for two in parts.windows(2) {
+        let ((chunk, _, to), (next, from, _)) = (two[0], two[1]);
+        assert_eq!(from, if next == chunk { to } else { 0 }, "{two:?}");
+    }
+}
+
+/// One look makes one part, however fast the log grows meanwhile.
+#[test]
+fn a_log_that_grows_is_looked_at_after_each_pause_only() {
+    let memory = Arc::new(InMemory::new());
+    let storage = MemoryStorage::default();
+    let mut log = TestLog::open(Path::new(DIR), Arc::new(storage.clone())).unwrap();
+    let options = Archiver::of_log(&log.wal).storage(Arc::new(storage)).pause(Duration::from_millis(100));
+    let archiver = options.start(memory.clone()).unwrap();
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(500) {
+        log.append(1).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let looks = 2 + started.elapsed().as_millis() as usize / 100;
+    let chunks = 1 + log.wal.closed_chunk_stats().len();
+    let parts = names(&memory, "objects").len();
+    assert!(parts <= looks + chunks, "{parts} parts in {looks} looks of {chunks} chunks");
+    drop(archiver);
+}
+
+#[test]
 fn records_that_were_removed_too_early_are_an_error_or_skipped_on_request() {
     let memory = Arc::new(InMemory::new());
     let dir = tempfile::tempdir().unwrap();

@@ -101,7 +101,7 @@ fn a_restore_cut_at_any_operation_goes_on_and_reads_no_part_twice() {
     let (mut failed, mut parts) = (0, Vec::new());
     let mut retry = eager();
     retry.give_up_after = Some(std::time::Duration::ZERO);
-    for at in 1.. {
+    for at in 1..1000 {
         // From this operation on, the store is away.
         let store = FaultyStore::new(&memory, move |n| if n >= at { Deed::Fail } else { Deed::Do });
         let archive = Archive::with_retry(store.clone(), retry.clone());
@@ -123,6 +123,34 @@ fn a_restore_cut_at_any_operation_goes_on_and_reads_no_part_twice() {
     assert_eq!(compare(&target, original_in(&dir.path().join("log"))), log.count.0);
     let again = restore(&memory, RestoreFrom::Oldest, RestoreTo::Latest, &target);
     assert!(matches!(again, Err(Error::Exists { .. })), "{again:?}");
+}
+
+/// A process may have 1024 files open, and a log may have more chunks.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_restore_of_many_chunks_has_few_files_open() {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    let dir = tempfile::tempdir().unwrap();
+    let memory = Arc::new(InMemory::new());
+    let mut log = TestLog::on_disk(&dir.path().join("log"));
+    while log.wal.closed_chunk_stats().len() < 300 {
+        log.append(50).unwrap();
+    }
+    small(Archiver::of_log(&log.wal)).start(memory.clone()).unwrap().close(crate::common::LONG).unwrap();
+    let restored = dir.path().join("restored");
+    let (most, staging) = (Rc::new(Cell::new(0)), dir.path().join("restored.restoring"));
+    let seen = most.clone();
+    let progress = Progress::new(move |_, _| {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let open = open.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+        seen.set(seen.get().max(open.filter(|path| path.starts_with(&staging)).count()));
+    });
+    let archive = Archive::with_retry(memory, eager());
+    archive.restore(RestoreFrom::Oldest, RestoreTo::Latest, &restored, &progress).unwrap();
+    assert!((1..150).contains(&most.get()), "{}", most.get());
+    assert_eq!(compare(&restored, original_in(&dir.path().join("log"))), log.count.0);
 }
 
 #[test]
