@@ -11,6 +11,7 @@
 //! - A store that fails is tried again without end; the log's files are the queue.
 //! - Without anything to publish, the archiver looks from time to time whether it was fenced.
 
+mod holder;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chunked_wal::storage::Storage;
-use chunked_wal::{ChunkedWal, WalTypes};
+use chunked_wal::{ChunkedWal, PinOptions, SubscribeOptions, Subscriber, WalPin, WalTypes};
 use object_store::ObjectStore;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
@@ -31,7 +32,11 @@ use crate::chain::Chain;
 use crate::error::{Error, Result};
 use crate::log::{Log, Place};
 use crate::store::{Retry, Store};
+use holder::{Held, Holder};
 use task::Task;
+
+/// The name of the pin or subscriber that keeps the log until it is archived.
+pub(crate) const SUBSCRIBER: &str = "archive";
 
 /// What to do if the log removed chunks before they were archived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,11 +59,13 @@ pub struct ArchiverOptions {
     uploads: usize,
     fence_check: Duration,
     on_missing: OnMissing,
+    holder: Holder,
 }
 
 impl ArchiverOptions {
-    pub(crate) fn new(place: Place) -> Self {
+    fn new(place: Place, holder: Holder) -> Self {
         ArchiverOptions {
+            holder,
             place,
             retry: Retry::default(),
             pause: Duration::from_millis(250),
@@ -102,6 +109,27 @@ impl ArchiverOptions {
         self
     }
 
+    /// Keeps the log by this pin, of the same log, until it is archived. Default for a log that is open in this process: a
+    /// pin named `archive` from the oldest chunk on, without a cap.
+    pub fn pin(mut self, pin: WalPin) -> Self {
+        self.holder = Holder::Pin(Arc::new(pin));
+        self
+    }
+
+    /// Keeps the log by this subscriber until it is archived, also while no archiver runs. Default for a log that another
+    /// process may have open: one named `archive`, without a cap. A subscriber that has broken starts over.
+    pub fn subscriber(mut self, subscriber: SubscribeOptions) -> Self {
+        self.holder = Holder::Subscriber(subscriber);
+        self
+    }
+
+    /// Doesn't keep the log. The program must drain only what [`Archiver::archived_upto`] allows, or the archive lacks
+    /// records.
+    pub fn without_pin(mut self) -> Self {
+        self.holder = Holder::Nothing;
+        self
+    }
+
     /// What to do if the log removed chunks before they were archived.
     pub fn on_missing(mut self, on_missing: OnMissing) -> Self {
         self.on_missing = on_missing;
@@ -121,18 +149,23 @@ impl ArchiverOptions {
     /// [`Error::Io`] if the system has no thread for it.
     pub fn start(self, store: Arc<dyn ObjectStore>) -> Result<Archiver> {
         let dir = self.place.dir.clone();
+        let pin = match &self.holder {
+            Holder::Pin(pin) => Some(pin.clone()),
+            _ => None,
+        };
         let task = self.task(store);
         let shared = task.shared.clone();
         let thread = std::thread::Builder::new().name("wal-archiver".into());
         let thread = thread.spawn(move || task.run()).map_err(Error::io("start a thread for", &dir))?;
-        Ok(Archiver { shared, thread: Some(thread) })
+        Ok(Archiver { shared, thread: Some(thread), _pin: pin })
     }
 
     fn task(self, store: Arc<dyn ObjectStore>) -> Task {
         let shared = Arc::new(Shared::default());
         let chain = Chain { store: patient(store, self.retry.clone(), &shared) };
         let log = Arc::new(Mutex::new(Log::new(self.place.clone())));
-        Task { chain, log, options: self, shared }
+        let held = Held::new(self.holder.clone(), self.place.storage.clone());
+        Task { chain, log, held: Arc::new(Mutex::new(held)), options: self, shared }
     }
 }
 
@@ -211,10 +244,8 @@ struct Shared {
 /// wal.sync()?;
 /// archiver.wait_archived(wal.progress().synced, Duration::from_secs(10))?;
 ///
-/// // Chunks that are archived may be removed.
-/// let upto = archiver.archived_upto();
-/// let mut chunks = wal.closed_chunk_stats().into_iter();
-/// let old = wal.drain_closed_chunks_while(|_| chunks.next().is_some_and(|chunk| chunk.global_end <= upto));
+/// // A drain stops at what isn't archived.
+/// let old = wal.drain_closed_chunks_while(|_| true);
 /// wal.remove_chunks(old)?;
 /// archiver.close(Duration::from_secs(10))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -224,6 +255,8 @@ struct Shared {
 pub struct Archiver {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// One that stopped by itself keeps the log, too: what comes next is not archived.
+    _pin: Option<Arc<WalPin>>,
 }
 
 impl fmt::Debug for Archiver {
@@ -235,6 +268,8 @@ impl fmt::Debug for Archiver {
 impl Archiver {
     /// Archives an open log, with the default settings. Never blocks, and never makes the log wait.
     ///
+    /// A pin named `archive` keeps the log from shrinking until it is archived, for as long as the archiver is there.
+    ///
     /// # Errors
     ///
     /// As [`ArchiverOptions::start`].
@@ -245,13 +280,19 @@ impl Archiver {
     /// The settings of an archiver of an open log.
     pub fn of_log<W: WalTypes>(wal: &ChunkedWal<W>) -> ArchiverOptions {
         let progress = Some(wal.progress_handle());
-        ArchiverOptions::new(Place { progress, ..Place::new(wal.dir()) })
+        let place = Place { progress, ..Place::new(wal.dir()) };
+        // The log's start is in the log.
+        let pin = wal.pin(SUBSCRIBER, wal.reader().start(), PinOptions::new()).ok();
+        ArchiverOptions::new(place, pin.map_or(Holder::Nothing, |pin| Holder::Pin(Arc::new(pin))))
     }
 
     /// The settings of an archiver of a log that another process may have open; it is only read. Records are archived
     /// once the files prove them to be durable. If there is no log yet, the archiver waits for one.
+    ///
+    /// A [subscriber](Subscriber) named `archive` keeps the log from shrinking until it is archived, also while no
+    /// archiver runs. For its file, the archiver writes to the log's directory.
     pub fn of_directory(dir: &Path) -> ArchiverOptions {
-        ArchiverOptions::new(Place::new(dir))
+        ArchiverOptions::new(Place::new(dir), Holder::Subscriber(Subscriber::options(dir, SUBSCRIBER)))
     }
 
     /// Returns the offset up to which whole chunks are durable in the archive: chunks that end at or before it may be

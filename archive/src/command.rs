@@ -30,6 +30,8 @@ struct Command {
 enum Action {
     /// Archive what a log makes durable, until interrupted; another process may have the log open
     Run(RunArgs),
+    /// Keep a log no longer until it is archived. For when `run` is not going to run again
+    Release(ReleaseArgs),
     /// Show what an archive has
     Status(StoreArg),
     /// Restore a log into a new directory
@@ -52,10 +54,16 @@ struct StoreArg {
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// The directory of the log, which is only read
+    /// The directory of the log. In it, the subscriber `archive` keeps the log from shrinking until it is archived
     log: PathBuf,
     #[command(flatten)]
     store: StoreArg,
+    /// Only read the log, and don't keep it: it may remove chunks before they are archived
+    #[arg(long)]
+    no_pin: bool,
+    /// Keep the log no longer once its end is more than this many bytes after what is archived
+    #[arg(long, value_name = "N", conflicts_with = "no_pin")]
+    pin_max_bytes: Option<u64>,
     /// Archive what is durable by now, and end
     #[arg(long)]
     once: bool,
@@ -68,6 +76,12 @@ struct RunArgs {
     /// How long to wait between two looks at the log
     #[arg(long, value_parser = humantime::parse_duration, default_value = "250ms", value_name = "TIME")]
     pause: Duration,
+}
+
+#[derive(Debug, Args)]
+struct ReleaseArgs {
+    /// The directory of the log
+    log: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +190,7 @@ impl Command {
         let json = self.json;
         match &self.action {
             Action::Run(args) => run::run(args, json)?,
+            Action::Release(args) => run::release(&args.log)?,
             Action::Status(args) => print::status(&args.archive()?.status()?, json),
             Action::Restore(args) => {
                 let progress = print::bar();

@@ -74,13 +74,22 @@ pub enum Error {
 
     /// The log removed chunks before they were archived.
     #[error(
-        "the log removed the chunks from offset {from} to {to} before they were archived; drain only what the archive has (`archived_upto`), or archive on without these records (`on_missing`, `--skip-missing`)"
+        "the log removed the chunks from offset {from} to {to} before they were archived; keep the log by a pin, which is the default, or archive on without these records (`on_missing`, `--skip-missing`)"
     )]
     Missing {
         /// The end of the archive.
         from: u64,
         /// The beginning of the log.
         to: u64,
+    },
+
+    /// The log can't be kept until it is archived.
+    #[error(
+        "the log can't be kept for its archive: {source}; archive without a pin (`without_pin`, `--no-pin`) if this directory may not be written to"
+    )]
+    Pin {
+        /// The log's error.
+        source: chunked_wal::Error,
     },
 
     /// The log can't be read.
@@ -191,7 +200,7 @@ impl Error {
     pub fn status(&self) -> u8 {
         match self {
             Error::Damaged { .. } | Error::Diverged { .. } | Error::OtherLog { .. } => 2,
-            Error::Log(error) => log_status(error),
+            Error::Log(error) | Error::Pin { source: error } => log_status(error),
             Error::Io { source, .. } => io_status(source),
             Error::NoArchive { .. } => 6,
             Error::NotInArchive { .. } | Error::NoPin { .. } | Error::Missing { .. } => 7,

@@ -21,7 +21,7 @@
 //!    removed first, and replay skips those that are left when a crash cut the removal short (see
 //!    [`State`]).
 //! 4. The store waits for these removals.
-//! 5. Only now other snapshots are removed. So no snapshot is removed while a chunk starts with its
+//! 5. Only now other snapshots are removed, unless somebody else keeps a chunk, as an archiver does. So no snapshot is removed while a chunk starts with its
 //!    name: every checkpoint in the log is at the ground or after it, and names the snapshot of the
 //!    ground. Replay never finds the name of a removed snapshot.
 //!
@@ -125,15 +125,23 @@ impl Store {
 
     /// Takes a snapshot if the log has grown long.
     pub(crate) fn snapshot_if_due(&mut self) -> Outcome<()> {
-        if self.closed_chunks() >= CLOSED_CHUNKS_MAX {
+        if self.closed_chunks() - self.chunks_held() >= CLOSED_CHUNKS_MAX {
             self.snapshot()?;
         }
         Ok(())
     }
 
+    /// The closed chunks that the newest snapshot covers, and that somebody else keeps: an archiver, for
+    /// example.
+    pub(crate) fn chunks_held(&self) -> usize {
+        let covered = self.state.snapshot().map_or(0, |id| id.applied);
+        let chunks = self.wal.closed_chunk_stats();
+        chunks.iter().take_while(|chunk| chunk.checkpoint.applied <= covered).count()
+    }
+
     /// Removes the chunks that the newest snapshot covers, and then older snapshots, once no chunk is
     /// left that could start with the name of one. Returns the number of removed chunks.
-    fn remove_superfluous(&mut self) -> Outcome<usize> {
+    pub(crate) fn remove_superfluous(&mut self) -> Outcome<usize> {
         let snapshot = self.state.snapshot();
         let covered = snapshot.map_or(0, |id| id.applied);
         // A closed chunk's checkpoint is the state after its last record. If the snapshot covers that
@@ -143,7 +151,9 @@ impl Store {
         self.wal.remove_chunks(chunks)?;
         // If a chunk could not be removed, this fails, and the snapshots stay, too.
         self.wal.wait_idle()?;
-        snapshot::remove_all_but(&self.dir, snapshot)?;
+        if self.chunks_held() == 0 {
+            snapshot::remove_all_but(&self.dir, snapshot)?;
+        }
         Ok(count)
     }
 

@@ -26,7 +26,10 @@ pub(super) fn directories(storage: &dyn Storage, dir: &Path) -> Result<Vec<PathB
     let dir = dir.join(SUBSCRIBERS_NAME);
     let names = match storage.list(&dir) {
         Ok(names) => names,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // A file of that name is somebody else's.
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         Err(e) => return Err(Error::io("list", dir, e)),
     };
     let name = |name: std::ffi::OsString| {

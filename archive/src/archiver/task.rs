@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::holder::Held;
 use super::{ArchiverOptions, OnMissing, Shared};
 use crate::chain::Chain;
 use crate::error::{Error, Result};
@@ -33,6 +34,7 @@ const OBJECTS_MAX: usize = 64;
 pub(super) struct Task {
     pub(super) chain: Chain,
     pub(super) log: Arc<Mutex<Log>>,
+    pub(super) held: Arc<Mutex<Held>>,
     pub(super) options: ArchiverOptions,
     pub(super) shared: Arc<Shared>,
 }
@@ -92,6 +94,7 @@ impl Task {
         let mut manifest = self.chain.claim().await?;
         let mut fence = Fence { epoch: manifest.epoch, checked: Instant::now() };
         self.check_log(&mut manifest, &mut fence).await?;
+        self.let_go(&manifest).await?;
         self.update(&manifest, 0, 0);
         let (sender, receiver) = channel(OBJECTS_MAX);
         let upload = self.upload_all(&manifest, sender);
@@ -249,7 +252,19 @@ impl Task {
         let mut uploaded = log_bytes;
         *manifest = self.chain.publish(manifest.clone(), new, &mut uploaded).await?;
         self.update(manifest, log_bytes, uploaded);
+        if let Err(error) = self.let_go(manifest).await {
+            // The log is kept longer than it need be, and the next manifest is another occasion.
+            let mut state = self.shared.state.lock();
+            state.status.failures += 1;
+            state.status.last_error = Some(error.to_string());
+        }
         Ok(())
+    }
+
+    /// Keeps the log from what is not archived on.
+    async fn let_go(&self, manifest: &Manifest) -> Result<()> {
+        let (held, offset) = (self.held.clone(), manifest.sealed_upto());
+        blocking(move || held.lock().let_go_before(offset)).await
     }
 
     fn update(&self, manifest: &Manifest, log_bytes: u64, uploaded: u64) {

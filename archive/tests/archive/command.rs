@@ -36,6 +36,13 @@ fn run_status_restore_verify_prune() {
         [&"restore", &store, &restored, &"--from", &"oldest", &"--to", &newest, &"--json"];
     assert_eq!(json(&run(&args))["end"].as_u64(), Some(end));
     assert_eq!(compare(&restored, original_in(&log_dir)), 60);
+    // The log is kept for the next run, until it is released.
+    let place = log_dir.join("subscribers/archive/cursor");
+    assert!(place.exists());
+    assert_eq!(code(&run(&[&"release", &log_dir])), 0);
+    assert!(!place.exists());
+    assert_eq!(code(&run(&[&"run", &log_dir, &store, &"--once", &"--no-pin"])), 0);
+    assert!(!place.exists());
     assert_eq!(code(&run(&[&"pin", &store, &"all", &"100"])), 0);
     assert_eq!(json(&run(&[&"prune", &store, &"--keep-bytes", &"1", &"--json"]))["start"], 0);
     assert_eq!(code(&run(&[&"unpin", &store, &"all"])), 0);

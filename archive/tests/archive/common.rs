@@ -115,6 +115,7 @@ pub(crate) fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(dir).unwrap();
     let mut files: Vec<_> = entries
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
         .map(|path| (path.file_name().unwrap().to_str().unwrap().to_string(), std::fs::read(path).unwrap()))
         .filter(|(name, _)| ChunkId::parse_file_name(name).is_some())
         .collect();

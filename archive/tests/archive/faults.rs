@@ -119,7 +119,7 @@ fn what_was_read_before_the_log_removed_the_rest_is_archived() {
     log.append(100).unwrap();
     let store = FaultyStore::new(&memory, |_| Deed::Do);
     *store.held.lock().unwrap() = Some("objects/");
-    let archiver = small(Archiver::of_log(&log.wal)).start(store.clone()).unwrap();
+    let archiver = small(Archiver::of_log(&log.wal)).without_pin().start(store.clone()).unwrap();
     until(|| store.putting() == 3);
     let old = log.wal.drain_closed_chunks_while(|_| true);
     log.wal.remove_chunks(old).unwrap();

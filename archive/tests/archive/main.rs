@@ -6,6 +6,7 @@ mod command;
 mod common;
 mod crash;
 mod faults;
+mod holding;
 mod kills;
 mod prune;
 mod restore;

@@ -133,7 +133,8 @@ fn any_number_of_archivers_that_take_over_from_each_other_lose_nothing() {
             3 => Deed::FailAndDoLater,
             _ => Deed::Do,
         });
-        archivers.push((small(Archiver::of_directory(&log_dir)).start(store.clone()).unwrap(), store));
+        let options = small(Archiver::of_directory(&log_dir)).fence_check(Duration::from_millis(100));
+        archivers.push((options.start(store.clone()).unwrap(), store));
         for step in 0..10 {
             log.append(random(round, step) % 9).unwrap();
             for (_, store) in &archivers {
@@ -149,8 +150,8 @@ fn any_number_of_archivers_that_take_over_from_each_other_lose_nothing() {
     let end = log.end();
     until(|| last.status().end >= end);
     archivers.iter().for_each(|(_, store)| store.do_late());
-    let ended = archivers.iter().filter(|(archiver, _)| archiver.error().is_some()).count();
-    assert_eq!(ended, 24);
+    // One that has nothing to publish looks from time to time.
+    until(|| archivers.iter().filter(|(archiver, _)| archiver.error().is_some()).count() == 24);
     for (archiver, _) in &archivers[..24] {
         assert!(matches!(archiver.error(), Some(Error::Fenced { .. })), "{:?}", archiver.error());
     }
