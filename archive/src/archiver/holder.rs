@@ -21,7 +21,7 @@ pub(super) enum Held {
     Nothing,
     Pin(Arc<WalPin>),
     /// Opened once the log is there, and no other archiver has it.
-    Subscriber(SubscribeOptions, Option<Subscriber>),
+    Subscriber(SubscribeOptions, Option<Box<Subscriber>>),
 }
 
 impl Held {
@@ -43,7 +43,7 @@ impl Held {
                 let subscriber = match open {
                     Some(subscriber) => subscriber,
                     None => match options.clone().open() {
-                        Ok(subscriber) => open.insert(subscriber),
+                        Ok(subscriber) => open.insert(Box::new(subscriber)),
                         // An archiver that has been fenced, and does not know it yet, still has it.
                         Err(WalError::Pin { reason: PinFault::InUse { .. }, .. }) => return Ok(()),
                         // A log that is about to be made, or was moved away.
