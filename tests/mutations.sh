@@ -437,7 +437,7 @@ mutation 'archive: a part is restored without a look at its hash' $place \
 mutation 'archive: a part is verified without a look at its hash' $place \
     's/super::check_hash\(name, bytes, part\)\?;/if self.is_synced { super::check_hash(name, bytes, part)?; }/' "$archive restore::a_damaged"
 mutation 'archive: what an interrupted restore has left is taken as it is' $place \
-    's/Ok\(sha256\(&bytes\) == part\.sha256\)/Ok(true)/' "$archive restore::a_restore_cut"
+    's/Ok\(sha256\(&bytes\) == part\.sha256\)/Ok(true)/' "$archive restore::a_part"
 mutation 'archive: a restore keeps all files open' archive/src/restore/check.rs \
     's/(        file\.sync\(\)\.map_err[^;]*;\n)/$1        std::mem::forget(file);\n/' "$archive restore::a_restore_of"
 mutation 'archive: a prune deletes what the highest manifest names' archive/src/archive.rs \
@@ -454,8 +454,8 @@ mutation 'archive: a claim or a manifest replaces another' archive/src/store.rs 
     's/PutMode::Create\.into\(\)/PutMode::Overwrite.into()/' "$archive writers::"
 mutation 'archive: a part is published before those before it' $archiver \
     's/puts\.buffered\(/puts.buffer_unordered(/' "$archive faults::"
-mutation 'archive: a part that is not full ends no look' $archiver \
-    's/object\.sealed \|\| object\.bytes\(\) == part_bytes/true/' "$archive faults::"
+mutation 'archive: no pause between two looks' $archiver \
+    's/let next = reading\.started \+ self\.options\.pause;/let next = reading.started;/' "$archive faults::"
 
 echo
 column -t -s $'\t' "$table"

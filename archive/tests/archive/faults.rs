@@ -6,12 +6,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
+use chunked_wal::ChunkedWal;
 use chunked_wal::storage::MemoryStorage;
 use chunked_wal_archive::object_store::memory::InMemory;
 use chunked_wal_archive::{Archiver, Error};
 
 use crate::common::{
-    Deed, FaultyStore, LONG, TestLog, attach, compare, names, original_on, random, restore_all, small, until,
+    Count, Deed, FaultyStore, LONG, TestLog, attach, compare, config, names, original_on, random,
+    restore_all, small, until,
 };
 
 const DIR: &str = "/log";
@@ -185,13 +187,16 @@ fn an_archiver_that_goes_on_uploads_no_byte_twice() {
 fn a_log_that_grows_is_looked_at_after_each_pause_only() {
     let memory = Arc::new(InMemory::new());
     let storage = MemoryStorage::default();
-    let mut log = TestLog::open(Path::new(DIR), Arc::new(storage.clone())).unwrap();
+    let mut config = config(Path::new(DIR));
+    config.chunk_max_size = 1 << 20;
+    let mut count = Count::default();
+    let wal = ChunkedWal::options(config).storage(Arc::new(storage.clone())).open(&mut count).unwrap();
+    let mut log = TestLog { wal, count };
     let options = Archiver::of_log(&log.wal).storage(Arc::new(storage)).pause(Duration::from_millis(100));
     let archiver = options.start(memory.clone()).unwrap();
     let started = Instant::now();
     while started.elapsed() < Duration::from_millis(500) {
         log.append(1).unwrap();
-        std::thread::sleep(Duration::from_millis(1));
     }
     let looks = 2 + started.elapsed().as_millis() as usize / 100;
     let chunks = 1 + log.wal.closed_chunk_stats().len();

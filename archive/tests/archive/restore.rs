@@ -125,6 +125,27 @@ fn a_restore_cut_at_any_operation_goes_on_and_reads_no_part_twice() {
     assert!(matches!(again, Err(Error::Exists { .. })), "{again:?}");
 }
 
+#[test]
+fn a_part_that_an_interrupted_restore_left_damaged_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, memory) = archived(dir.path());
+    let [target, staging] = ["restored", "restored.restoring"].map(|name| dir.path().join(name));
+    let mut retry = eager();
+    retry.give_up_after = Some(std::time::Duration::ZERO);
+    let away = FaultyStore::new(&memory, |n| if n >= 15 { Deed::Fail } else { Deed::Do });
+    let archive = Archive::with_retry(away, retry);
+    archive.restore(RestoreFrom::Oldest, RestoreTo::Latest, &target, &Progress::default()).unwrap_err();
+    let left: Vec<_> = files(&staging).into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
+    assert!(left.len() > 1, "{}", left.len());
+    for (name, mut bytes) in left {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(staging.join(name), bytes).unwrap();
+    }
+    restore(&memory, RestoreFrom::Oldest, RestoreTo::Latest, &target).unwrap();
+    assert_eq!(compare(&target, original_in(&dir.path().join("log"))), log.count.0);
+}
+
 /// A process may have 1024 files open, and a log may have more chunks.
 #[test]
 #[cfg(target_os = "linux")]
