@@ -333,7 +333,7 @@ pub enum Error {
         used: u64,
         /// The hard budget, in bytes.
         budget: u64,
-        /// The name of the pin that is farthest behind, if there is one.
+        /// The name of the pin that is farthest behind, if it keeps a closed chunk.
         held_by: Option<String>,
     },
 

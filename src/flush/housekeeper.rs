@@ -226,9 +226,10 @@ impl Housekeeper {
         self.changed.notify_all();
     }
 
-    /// The oldest chunk that is still to be removed.
-    pub(crate) fn oldest_removal(&self) -> Option<ChunkId> {
-        self.state.lock().removals.front().map(|chunk| chunk.id())
+    /// The oldest chunk that is still to be removed, and how many there are.
+    pub(crate) fn removals(&self) -> (Option<ChunkId>, usize) {
+        let state = self.state.lock();
+        (state.removals.front().map(|chunk| chunk.id()), state.removals.len())
     }
 
     /// Where pinned readers start: the chunk, how many, and since when the first of them does.

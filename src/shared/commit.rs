@@ -158,6 +158,9 @@ impl<W: WalTypes, SM: StateMachine<W> + Clone> Core<W, SM> {
             return Some(Err(Error::EmptyBatch));
         }
         self.attempt(Wants::Append, asked, |wal| {
+            if batch.as_ref().is_some_and(Batch::has_action) {
+                wal.check_budget()?;
+            }
             if wal.is_open_chunk_full() {
                 wal.close_open_chunk_with(self.read(SM::checkpoint))?;
             }
@@ -173,6 +176,8 @@ impl<W: WalTypes, SM: StateMachine<W>> Core<W, SM> {
     /// Takes the action and commits it, unless it would wait.
     fn try_commit(&self, action: &mut Option<W::Action>, asked: &mut SpareAsked) -> Option<Result<Commit>> {
         self.attempt(Wants::Append, asked, |wal| {
+            // First, so that an action that is refused starts no chunk.
+            wal.check_budget()?;
             if wal.is_open_chunk_full() {
                 wal.close_open_chunk_with(self.read(SM::checkpoint))?;
             }

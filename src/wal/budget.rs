@@ -10,6 +10,7 @@
 use super::ChunkedWal;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::format::SEAL_LEN;
 use crate::record::WalTypes;
 
 /// The budget of an open log.
@@ -31,18 +32,39 @@ impl Budget {
         Budget { soft, hard, ahead: config.bytes_ahead(), append_limit, is_ignored: false }
     }
 
-    /// Whether a log whose oldest file starts at `oldest` and that ends at `end` is over the soft budget.
-    pub(super) fn is_over_soft(&self, oldest: u64, end: u64) -> bool {
-        self.used(oldest, end) > self.soft
+    /// Whether a log that ends at `end` is over the soft budget.
+    pub(super) fn is_over_soft(&self, closed: Closed, end: u64) -> bool {
+        self.used(closed, end) > self.soft
     }
 
-    fn used(&self, oldest: u64, end: u64) -> u64 {
-        end.saturating_sub(oldest).saturating_add(self.ahead)
+    /// Takes the seal of a chunk into account that is closed from now on.
+    pub(super) fn note_seal(&mut self) {
+        self.append_limit = self.append_limit.saturating_sub(SEAL_LEN);
     }
 
-    /// The end of a log whose oldest file starts at `oldest`, and which takes all of the hard budget.
-    fn limit(&self, oldest: u64) -> u64 {
-        oldest.saturating_add(self.hard.saturating_sub(self.ahead))
+    fn used(&self, closed: Closed, end: u64) -> u64 {
+        end.saturating_sub(closed.oldest).saturating_add(closed.seals()).saturating_add(self.ahead)
+    }
+
+    /// The global offset at which the log takes all of the hard budget.
+    fn limit(&self, closed: Closed) -> u64 {
+        let rest = self.hard.saturating_sub(self.ahead).saturating_sub(closed.seals());
+        closed.oldest.saturating_add(rest)
+    }
+}
+
+/// The files of closed chunks that count.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Closed {
+    /// The global offset at which the oldest one starts.
+    pub(super) oldest: u64,
+    pub(super) count: usize,
+}
+
+impl Closed {
+    /// The bytes of their seals, which have no offsets.
+    fn seals(self) -> u64 {
+        SEAL_LEN.saturating_mul(self.count as u64)
     }
 }
 
@@ -57,7 +79,7 @@ impl<W: WalTypes> ChunkedWal<W> {
 
     /// Refuses an action once the log takes all of its hard budget.
     #[inline]
-    pub(super) fn check_budget(&mut self) -> Result<()> {
+    pub(crate) fn check_budget(&mut self) -> Result<()> {
         if self.end() < self.budget.append_limit { Ok(()) } else { self.look_at_budget() }
     }
 
@@ -67,28 +89,27 @@ impl<W: WalTypes> ChunkedWal<W> {
         if self.budget.hard == u64::MAX || self.budget.is_ignored {
             return Ok(());
         }
-        loop {
-            let (oldest, end) = (self.oldest_file(), self.end());
-            self.budget.append_limit = self.budget.limit(oldest);
-            if end < self.budget.append_limit {
-                return Ok(());
-            }
-            // As on a full disk: removals under way may make room.
-            if !self.hand_over.wait_for_removals() {
-                return Err(Error::OverBudget {
-                    path: self.config.dir.clone(),
-                    used: self.budget.used(oldest, end),
-                    budget: self.budget.hard,
-                    held_by: self.pins.oldest(),
-                });
-            }
+        // As on a full disk: removals under way may make room. Those that still wait for the worker are seen only then.
+        self.hand_over.wait_for_removals();
+        let (closed, end) = (self.closed_files(), self.end());
+        self.budget.append_limit = self.budget.limit(closed);
+        if end < self.budget.append_limit {
+            return Ok(());
         }
+        Err(Error::OverBudget {
+            path: self.config.dir.clone(),
+            used: self.budget.used(closed, end),
+            budget: self.budget.hard,
+            held_by: self.pins.oldest_before(self.open_chunk_id().offset()),
+        })
     }
 
-    /// The global offset at which the oldest chunk starts whose file is there.
-    fn oldest_file(&self) -> u64 {
-        let removed = self.shared.housekeeper.oldest_removal();
+    /// The closed chunks whose files are there.
+    fn closed_files(&self) -> Closed {
+        let (removed, removals) = self.shared.housekeeper.removals();
         let drained = || self.drained.front().map(|file| file.id());
-        removed.or_else(drained).map_or_else(|| self.view.start(), |id| id.offset())
+        let oldest = removed.or_else(drained).map_or_else(|| self.view.start(), |id| id.offset());
+        let closed = self.view.chunks.read().closed.len();
+        Closed { oldest, count: removals + self.drained.len() + closed }
     }
 }

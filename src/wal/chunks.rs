@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::ChunkedWal;
+use super::budget::Closed;
 use super::head::Head;
 use crate::chunk::{ChunkFile, ChunkStat, ClosedChunk, FrameEncoder, OpenChunk, OpenChunkState, Staged};
 use crate::clock::unix_ms;
@@ -209,6 +210,7 @@ impl<W: WalTypes> ChunkedWal<W> {
                 self.view.files.keep(file.clone());
                 let closed = ClosedChunk { file, end, records, checkpoint, since: Instant::now() };
                 chunks.closed.insert(old.id(), Arc::new(closed));
+                self.budget.note_seal();
             }
             chunks.open = Some(file);
         }
@@ -238,13 +240,17 @@ impl<W: WalTypes> ChunkedWal<W> {
         let mut drain = pins.drain();
         loop {
             // Asked without the lock: `f` is the user's and may read the log.
-            let first = self.view.chunks.read().drainable();
+            let (first, count) = {
+                let chunks = self.view.chunks.read();
+                (chunks.drainable(), chunks.closed.len())
+            };
             let Some(chunk) = first.filter(|chunk| f(chunk)) else { return };
+            let closed = Closed { oldest: chunk.id().offset(), count };
             let ahead = Ahead {
                 end: chunk.end,
                 closed: chunk.since,
                 appended,
-                is_over_budget: self.budget.is_over_soft(chunk.id().offset(), appended),
+                is_over_budget: self.budget.is_over_soft(closed, appended),
             };
             if !drain.may_take(&ahead) {
                 return;

@@ -3,6 +3,7 @@ mod any_storage;
 mod backup;
 mod basics;
 mod batches;
+mod budget;
 mod codecs;
 #[path = "../common/mod.rs"]
 mod common;
