@@ -419,6 +419,12 @@ mutation 'pins: the budget does not count drained chunks' src/wal/budget.rs \
     's/removed\.or_else\(drained\)/None.or_else(|| drained().filter(|_| false)).or(removed.filter(|_| false))/' "$pins"
 mutation 'subscribers: the log relies on a place that it has not synced' src/pin/pins.rs \
     's/pins\.rely\(hold, chunk\)\?;/let _ = Pins::rely;/' "$subscribers"
+mutation 'subscribers: the log relies on a notice that another process wrote' src/pin/pins.rs \
+    's/notice\.filter\(\|notice\| self\.has_told\(dir, \*notice\)\)/*notice/' "$subscribers"
+mutation 'subscribers: the first place in one slot' src/pin/subscriber.rs \
+    's/if cursor\.sequence == cursor\.first_sequence/if false/' "$pins"
+mutation 'budget: seals do not count' src/wal/budget.rs \
+    's/SEAL_LEN\.saturating_mul\(self\.count as u64\)/self.count as u64 * 0/' '--test log budget'
 mutation 'subscribers: a notice without a sync' src/pin/file.rs \
     's/(Notice::POSITION\)\?;\n\s*)file\.sync\(\)/$1Ok(())/' "$subscribers"
 mutation 'subscribers: a place without a sync' src/pin/file.rs \

@@ -172,8 +172,7 @@ impl CursorFile {
                 let notice = notice.filter(|notice| notice.sequence >= cursor.first_sequence);
                 CursorFile::Stored(cursor.at_least(notice), notice)
             }
-            // The first cursor is in the second slot, and was stored before a subscriber was returned. So a cursor that
-            // counted was there for certain only if the first slot has been written as well.
+            // The first cursor is in the second slot. Both slots are written before a new subscriber is returned.
             None if slot(0).iter().take(SLOT as usize).all(|byte| *byte == 0) => CursorFile::New,
             None => CursorFile::Damaged,
         }

@@ -33,8 +33,18 @@ pub(crate) struct Pins {
 struct Held {
     next_id: u64,
     pins: BTreeMap<u64, Named>,
-    /// Which place of each subscriber was seen last, and since when, by their directories.
-    seen: HashMap<PathBuf, (u64, Instant)>,
+    /// The subscribers as this process knows them, by their directories.
+    seen: HashMap<PathBuf, Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    /// The first sequence number and the offset: a reopened subscriber has the same ones.
+    place: (u64, u64),
+    since: Instant,
+    /// The notice that this process has made durable. A notice that is only read may be in the page cache alone,
+    /// because the process that wrote it was killed before its sync, or the sync failed.
+    told: Option<Notice>,
 }
 
 #[derive(Debug)]
@@ -153,9 +163,10 @@ impl Pins {
         Drain { pins: self, holds: None }
     }
 
-    /// The name of the pin that is farthest behind.
-    pub(crate) fn oldest(&self) -> Option<String> {
-        let holds = self.look().ok()?.into_iter().filter(|hold| hold.state != PinState::Broken);
+    /// The name of the pin that is farthest behind, if it is before the global offset `open`.
+    pub(crate) fn oldest_before(&self, open: u64) -> Option<String> {
+        let holds = self.look().ok()?.into_iter();
+        let holds = holds.filter(|hold| hold.state != PinState::Broken && hold.offset < open);
         holds.min_by_key(|hold| hold.offset).map(|hold| hold.name)
     }
 
@@ -196,12 +207,13 @@ impl Pins {
         let mut holds: Vec<_> = held.pins.iter().map(of_pin).collect();
         held.seen.retain(|dir, _| subscribers.iter().any(|(of, _)| of == dir));
         for (dir, stored) in subscribers {
-            let sequence = stored.map_or(0, |(cursor, _)| cursor.sequence);
-            let seen = held.seen.entry(dir.clone()).or_insert((sequence, Instant::now()));
-            if seen.0 != sequence {
-                *seen = (sequence, Instant::now());
+            let place = stored.map_or((0, 0), |(cursor, _)| (cursor.first_sequence, cursor.offset));
+            let now = Instant::now();
+            let seen = held.seen.entry(dir.clone()).or_insert(Seen { place, since: now, told: None });
+            if seen.place != place {
+                (seen.place, seen.since) = (place, now);
             }
-            holds.push(Hold::of_subscriber(dir, stored, seen.1));
+            holds.push(Hold::of_subscriber(dir, stored, seen.since));
         }
         Ok(holds)
     }
@@ -219,7 +231,7 @@ impl Pins {
     /// Breaks a pin, before the chunk goes that it needs, unless it has moved on meanwhile. An error if a subscriber can't
     /// be told.
     fn break_pin(&self, hold: &mut Hold, chunk: &Ahead) -> Result<()> {
-        match &hold.whose {
+        match &mut hold.whose {
             Whose::Pin(id) => {
                 let mut held = self.held.lock();
                 let Some(pin) = held.pins.get_mut(id).filter(|pin| pin.offset < chunk.end) else {
@@ -227,9 +239,11 @@ impl Pins {
                 };
                 pin.is_broken = true;
             }
-            Whose::Subscriber(dir, Some((cursor, _))) => self.tell(dir, cursor, NoticeKind::Broken)?,
-            // It can't be read, so nobody learns it from there.
-            Whose::Subscriber(_, None) => {}
+            Whose::Subscriber(dir, Some((cursor, notice))) => {
+                *notice = Some(self.tell(dir, cursor, NoticeKind::Broken)?);
+            }
+            // It is unbreakable.
+            Whose::Subscriber(_, None) => return Ok(()),
         }
         hold.state = PinState::Broken;
         report(|| self.metrics.broken_pin_count.fetch_add(1, Relaxed));
@@ -244,18 +258,37 @@ impl Pins {
         Ok(())
     }
 
-    fn tell(&self, dir: &Path, cursor: &Cursor, kind: NoticeKind) -> Result<()> {
-        file::tell(&*self.storage, dir, &Notice { sequence: cursor.sequence, offset: cursor.offset, kind })
+    /// Tells a subscriber something about its cursor; returns the notice, which is durable.
+    fn tell(&self, dir: &Path, cursor: &Cursor, kind: NoticeKind) -> Result<Notice> {
+        let notice = Notice { sequence: cursor.sequence, offset: cursor.offset, kind };
+        let note = |told| {
+            if let Some(seen) = self.held.lock().seen.get_mut(dir) {
+                seen.told = told;
+            }
+        };
+        note(None);
+        file::tell(&*self.storage, dir, &notice)?;
+        note(Some(notice));
+        Ok(notice)
+    }
+
+    /// Whether this process has made that notice durable.
+    fn has_told(&self, dir: &Path, notice: Notice) -> bool {
+        self.held.lock().seen.get(dir).is_some_and(|seen| seen.told == Some(notice))
     }
 }
 
 impl Hold {
     fn of_subscriber(dir: PathBuf, stored: Stored, moved: Instant) -> Self {
-        let options = stored.map_or_else(PinOptions::new, |(cursor, _)| PinOptions {
-            max_bytes: cursor.max_bytes,
-            max_age: Duration::from_millis(cursor.max_age_ms),
-            is_unbreakable: cursor.is_unbreakable,
-        });
+        // Of one that can't be read nothing is known, and it could not be told.
+        let options = stored.map_or_else(
+            || PinOptions::new().unbreakable(),
+            |(cursor, _)| PinOptions {
+                max_bytes: cursor.max_bytes,
+                max_age: Duration::from_millis(cursor.max_age_ms),
+                is_unbreakable: cursor.is_unbreakable,
+            },
+        );
         Hold {
             name: name_of(&dir),
             // Of a place that can't be read, every record may be needed.
@@ -313,12 +346,12 @@ impl Drain<'_> {
         if holds.iter().any(|hold| hold.needs(chunk) && !hold.may_break(chunk)) {
             return Ok(false);
         }
-        for hold in holds {
-            if hold.needs(chunk) {
-                pins.break_pin(hold, chunk)?;
-            } else {
-                pins.rely(hold, chunk)?;
-            }
+        // What can fail comes first, and pins in memory last, so that none breaks in vain.
+        for hold in holds.iter_mut().filter(|hold| !hold.needs(chunk)) {
+            pins.rely(hold, chunk)?;
+        }
+        for hold in holds.iter_mut().rev().filter(|hold| hold.needs(chunk)) {
+            pins.break_pin(hold, chunk)?;
         }
         Ok(true)
     }
@@ -335,8 +368,7 @@ impl Pins {
                 && hold.state != PinState::Broken
                 && hold.state != state_of(kind)
             {
-                self.tell(dir, cursor, kind)?;
-                *notice = Some(Notice { sequence: cursor.sequence, offset: cursor.offset, kind });
+                *notice = Some(self.tell(dir, cursor, kind)?);
                 hold.state = state_of(kind);
             }
         }
@@ -347,16 +379,14 @@ impl Pins {
         Ok(holds)
     }
 
-    /// Makes sure that a subscriber's cursor is durable, if the chunk goes because of that cursor.
+    /// Makes sure that a subscriber's cursor is durable, if the chunk goes because of that cursor; or that it has broken.
     fn rely(&self, hold: &mut Hold, chunk: &Ahead) -> Result<()> {
         let Whose::Subscriber(dir, Some((cursor, notice))) = &mut hold.whose else { return Ok(()) };
-        let durable = notice.map_or(0, |notice| notice.offset);
-        if hold.state == PinState::Broken || durable >= chunk.end {
-            return Ok(());
-        }
         let kind = notice.map_or(NoticeKind::Within, |notice| notice.kind);
-        self.tell(dir, cursor, kind)?;
-        *notice = Some(Notice { sequence: cursor.sequence, offset: cursor.offset, kind });
+        let durable = notice.filter(|notice| self.has_told(dir, *notice));
+        if !durable.is_some_and(|durable| kind == NoticeKind::Broken || durable.offset >= chunk.end) {
+            *notice = Some(self.tell(dir, cursor, kind)?);
+        }
         Ok(())
     }
 }

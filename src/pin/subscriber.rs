@@ -240,6 +240,10 @@ impl SubscribeOptions {
         let (dir, asked) = (own, cursor.offset);
         let mut subscriber = Subscriber { name, storage, dir, file, cursor, asked, progress, _lock: lock };
         subscriber.store(cursor)?;
+        if cursor.sequence == cursor.first_sequence {
+            // In both slots: if only one had a cursor, its damage would look like a file that is new.
+            subscriber.store(Cursor { sequence: cursor.sequence.wrapping_add(1), ..cursor })?;
+        }
         let Subscriber { storage, dir, .. } = &subscriber;
         storage.sync_dir(dir).map_err(|e| Error::io("sync directory", dir, e))?;
         Ok(subscriber)

@@ -144,3 +144,36 @@ fn a_crash_leaves_the_subscribers_place_and_every_record_from_there_on() {
     }
     assert!(cuts.len() > 150, "{}", cuts.len());
 }
+
+/// A subscriber is killed before its sync, and then the log's process before its own: the next process that has the log
+/// must not take for durable what only the page cache has.
+#[test]
+fn a_place_that_nobody_has_synced_is_not_relied_on_after_two_kills() {
+    for seed in 0..50 {
+        let disk = Disk::default();
+        let (mut wal, mut words) = disk.open();
+        let mut subscriber = subscribe(&disk);
+        for word in ["first", "second"] {
+            wal.append_and_apply(word.to_string(), &mut words).unwrap();
+            wal.close_open_chunk(&words).unwrap();
+        }
+        wal.sync().unwrap();
+        let to = wal.closed_chunk_stats()[0].global_end;
+        // The kills, as seen from the disk: the writes are done, the syncs are not.
+        disk.storage.fail(Fault::new(OpKind::Sync, 0, FaultHow::Io));
+        subscriber.advance(to).unwrap_err();
+        disk.storage.fail(Fault::new(OpKind::Sync, 0, FaultHow::Io));
+        assert!(wal.drain_closed_chunks_while(|_| true).is_empty());
+        let disk = disk.on(disk.storage.kill());
+
+        let (mut wal, _) = disk.open();
+        let drained = wal.drain_closed_chunks_while(|_| true);
+        assert_eq!(drained.len(), 1);
+        wal.remove_chunks(drained).unwrap();
+        wal.wait_idle().unwrap();
+        let disk = disk.on(disk.storage.crash(seed));
+        let (wal, _) = disk.open();
+        let offset = subscribe(&disk).offset();
+        assert!(wal.reader().start() <= offset, "records from {offset} on are gone, seed {seed}");
+    }
+}

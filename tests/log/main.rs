@@ -13,6 +13,7 @@ mod fixtures;
 mod model;
 mod payloads;
 mod pins;
+mod pins_in_trouble;
 mod said;
 mod shared;
 mod shared_waits;

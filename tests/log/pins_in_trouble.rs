@@ -1,0 +1,94 @@
+//! Pins and subscribers where something goes wrong: a file is damaged, a disk fails, a program starts again and again.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use chunked_wal::storage::{Fault, FaultHow, OpKind};
+use chunked_wal::{Error, PinFault, PinOptions, PinState};
+
+use crate::common::*;
+
+/// Appends records of about a quarter of a chunk, and starts a chunk after each four.
+fn fill(wal: &mut Wal, list: &mut List, chunks: usize) {
+    for _ in 0..chunks {
+        for _ in 0..4 {
+            wal.append_and_apply("x".repeat(900), list).unwrap();
+            list.words.clear();
+        }
+        wal.close_open_chunk(list).unwrap();
+    }
+    wal.sync().unwrap();
+}
+
+fn drain(wal: &mut Wal) -> usize {
+    wal.drain_closed_chunks_while(|_| true).len()
+}
+
+#[test]
+fn a_bit_that_flips_in_the_file_of_a_new_subscriber_is_noticed() {
+    let disk = Disk::default();
+    let (mut wal, mut list) = disk.open();
+    fill(&mut wal, &mut list, 2);
+    drop(wal.subscriber("s").open().unwrap());
+    let path = "/log/subscribers/s/cursor";
+    let whole = disk.storage.read_file(path).unwrap();
+    for bit in 0..8 * whole.len() as u64 {
+        disk.storage.write_file(path, &whole).unwrap();
+        disk.storage.flip_bit(path, bit).unwrap();
+        let holders = wal.holders().unwrap();
+        assert_eq!(holders.len(), 1, "nobody holds the log with bit {bit} flipped");
+    }
+    disk.storage.flip_bit(path, 0).unwrap();
+    assert_eq!(drain(&mut wal), 0);
+}
+
+#[test]
+fn a_subscriber_whose_file_cannot_be_opened_for_once_does_not_lose_its_records() {
+    let disk = Disk::with(|config| config.soft_budget = 20 * 4096);
+    let (mut wal, mut list) = disk.open();
+    let strong = PinOptions::new().unbreakable();
+    let subscriber = wal.subscriber("strong").pin(strong).open().unwrap();
+    fill(&mut wal, &mut list, 30);
+    for kind in [OpKind::List, OpKind::Open, OpKind::Read] {
+        disk.storage.fail(Fault::new(kind, 0, FaultHow::Error(std::io::ErrorKind::Other)));
+        assert_eq!(drain(&mut wal), 0, "{kind:?}");
+        disk.storage.heal();
+    }
+    assert_eq!(wal.reader().start(), subscriber.offset());
+    assert_eq!(wal.flush_metrics().broken_pin_count, 0);
+}
+
+#[test]
+fn a_subscriber_that_is_only_opened_again_stands_still() {
+    let disk = Disk::default();
+    let (mut wal, mut list) = disk.open();
+    let wait = Duration::from_millis(40);
+    let open = |wal: &Wal| wal.subscriber("loops").pin(PinOptions::new().max_age(wait)).open();
+    drop(open(&wal).unwrap());
+    fill(&mut wal, &mut list, 1);
+    // Its program starts, fails, and starts again, without end.
+    let mut drained = 0;
+    for _ in 0..10 {
+        drained += drain(&mut wal);
+        std::thread::sleep(wait / 2);
+        let _started = open(&wal);
+    }
+    assert_eq!(drained, 1);
+    let Err(Error::Pin { reason, .. }) = open(&wal) else { panic!() };
+    assert_eq!(reason, PinFault::Broken { offset: 0 });
+}
+
+#[test]
+fn no_pin_breaks_if_a_subscriber_then_cannot_be_told() {
+    let disk = Disk::default();
+    let (mut wal, mut list) = disk.open();
+    fill(&mut wal, &mut list, 2);
+    let capped = wal.pin("capped", 0, PinOptions::new().max_bytes(1)).unwrap();
+    let mut subscriber = wal.subscriber("s").open().unwrap();
+    subscriber.advance(wal.progress().synced).unwrap();
+    disk.storage.fail(Fault::new(OpKind::Write, 0, FaultHow::Io));
+    assert_eq!(drain(&mut wal), 0);
+    assert_eq!(capped.state(), PinState::Holds);
+    assert_eq!(drain(&mut wal), 2);
+    assert_eq!(capped.state(), PinState::Broken);
+}
