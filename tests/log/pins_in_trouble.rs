@@ -1,10 +1,10 @@
-//! Pins and subscribers where something goes wrong: a file is damaged, a disk fails, a program starts again and again.
+//! Pins and subscribers where something goes wrong: a file is damaged, a disk fails, a directory is renamed.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 
 use chunked_wal::storage::{Fault, FaultHow, OpKind};
-use chunked_wal::{Error, PinFault, PinOptions, PinState};
+use chunked_wal::{Error, PinFault, PinOptions, PinState, Subscriber};
 
 use crate::common::*;
 
@@ -91,4 +91,22 @@ fn no_pin_breaks_if_a_subscriber_then_cannot_be_told() {
     assert_eq!(capped.state(), PinState::Holds);
     assert_eq!(drain(&mut wal), 2);
     assert_eq!(capped.state(), PinState::Broken);
+}
+
+#[test]
+fn a_subscriber_opens_and_goes_on_in_a_directory_that_was_renamed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+    let mut config = chunked_wal::Config::new(&old);
+    config.chunk_max_size = 4096;
+    let mut list = List::default();
+    let mut wal = Wal::open(config, &mut list).unwrap();
+    fill(&mut wal, &mut list, 2);
+    std::fs::rename(&old, &new).unwrap();
+    let opened = wal.subscriber("s").open();
+    assert!(!old.exists(), "a directory was made where the log is no longer");
+    let subscriber = opened.unwrap();
+    assert_eq!(drain(&mut wal), 0);
+    drop(subscriber);
+    assert_eq!(Subscriber::options(&new, "s").open().unwrap().offset(), 0);
 }

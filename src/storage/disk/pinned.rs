@@ -65,7 +65,12 @@ impl PinnedDir {
 
 impl Storage for PinnedDir {
     fn create_dir(&self, dir: &Path) -> io::Result<PathBuf> {
-        directories::create(dir)
+        let Ok(below) = dir.strip_prefix(&self.path) else { return directories::create(dir) };
+        let mut parent = None;
+        for name in below {
+            parent = Some(make_dir(parent.as_ref().unwrap_or(&self.dir), name)?);
+        }
+        Ok(dir.to_owned())
     }
 
     fn resolve_dir(&self, dir: &Path) -> io::Result<PathBuf> {
@@ -166,6 +171,20 @@ impl Storage for PinnedDir {
             },
         )
     }
+}
+
+/// Makes one directory, if it is missing, and makes its name durable.
+fn make_dir(parent: &File, name: &OsStr) -> io::Result<File> {
+    match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o777)) {
+        Err(e) if e != Errno::EXIST => return Err(e.into()),
+        _ => {} // made, by this call or another process
+    }
+    // As in `directories`: the next call makes the name again, unless the directory has files by now.
+    parent.sync_all().inspect_err(|_| {
+        let _also_failed = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR);
+    })?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(parent, name, flags, Mode::empty())?))
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
