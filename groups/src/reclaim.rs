@@ -80,7 +80,11 @@ fn run(shared: &Shared) {
         pause = match reclaimed {
             Ok(Reclaimed::All) if shared.reserve.take() => None,
             Ok(Reclaimed::All) => Some(RETRY_FULL),
-            Ok(Reclaimed::UpToPin) => Some(RETRY),
+            Ok(Reclaimed::UpToPin) => {
+                // Other programs may have given space back.
+                let _again = shared.reserve.take();
+                Some(RETRY)
+            }
             Err(error) => {
                 log::warn!("the space of the oldest chunk can't be reclaimed, tried again later: {error}");
                 Some(RETRY)
@@ -121,9 +125,10 @@ impl Shared {
     fn oldest_to_reclaim(&self) -> Option<(ChunkId, u64)> {
         let oldest = self.wal.lock().as_ref()?.closed_chunk_stats().into_iter().next()?;
         let index = self.index.read();
-        let allowed = match self.reserve.full() {
-            None => self.config.allowed(index.alive()),
-            Some(_) => self.config.allowed_when_full(index.alive()),
+        let allowed = if self.reserve.full().is_some() || self.is_over_budget.load(Relaxed) {
+            self.config.allowed_when_full(index.alive())
+        } else {
+            self.config.allowed(index.alive())
         };
         let too_much = self.on_disk_size() > allowed;
         (too_much || index.alive_in(oldest.chunk_id) == 0).then_some((oldest.chunk_id, oldest.global_end))

@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) lags: AtomicBool,
     /// Whether the last attempt to reclaim ended at a pin or a failure: it would not help if callers waited.
     pub(crate) is_stuck: AtomicBool,
+    /// Whether the last entries were refused because of the hard budget.
+    pub(crate) is_over_budget: AtomicBool,
     pub(crate) wake: Wake,
 }
 
@@ -105,12 +107,12 @@ impl Shared {
         if batch.is_empty() {
             return Ok(());
         }
-        let mut appended = self.try_append(wal, batch, frees_space);
+        let mut appended = self.try_append(wal, batch);
         if let Err(error @ WalError::StorageFull { .. }) = &appended {
             self.reserve.give_up(error.clone());
             self.wake.wake();
             if frees_space {
-                appended = self.try_append(wal, batch, frees_space);
+                appended = self.try_append(wal, batch);
             }
         }
         self.apply_to_index(wal, batch, &appended?)
@@ -120,17 +122,33 @@ impl Shared {
         &self,
         wal: &mut ChunkedWal<GroupWal>,
         batch: &Batch<GroupWal>,
-        frees_space: bool,
     ) -> Result<Vec<Segment>, WalError> {
         if wal.is_open_chunk_full() {
             wal.close_open_chunk_with(NoState)?;
             self.note_lag();
             self.wake.wake();
         }
-        wal.ignore_budget(frees_space);
-        match batch.records() {
-            [record] => Ok(vec![wal.append(record)?]),
+        // Raft can refuse an entry, and can't go on without the other records.
+        let is_entry =
+            |record: &WalRecord<GroupWal>| matches!(record, WalRecord::Action(Record::Entry { .. }));
+        let has_entries = batch.records().iter().any(is_entry);
+        wal.ignore_budget(!has_entries);
+        let appended = match batch.records() {
+            [record] => wal.append(record).map(|segment| vec![segment]),
             _ => wal.append_batch(batch),
+        };
+        if has_entries {
+            self.note_budget(&appended);
+        }
+        appended
+    }
+
+    /// Has more space reclaimed while entries are refused because of the hard budget.
+    fn note_budget(&self, appended: &Result<Vec<Segment>, WalError>) {
+        let is_over = matches!(appended, Err(WalError::OverBudget { .. }));
+        self.is_over_budget.store(is_over, Relaxed);
+        if is_over {
+            self.wake.wake();
         }
     }
 

@@ -85,6 +85,7 @@ impl<E: LogEntry> GroupLog<E> {
             reserve,
             lags: AtomicBool::new(false),
             is_stuck: AtomicBool::new(false),
+            is_over_budget: AtomicBool::new(false),
             wake: Wake::default(),
         });
         let reclaimer = Arc::new(Reclaimer::start(shared.clone())?);
