@@ -272,6 +272,12 @@ impl Housekeeper {
         }
     }
 
+    /// Tries a removal again that has failed, without waiting for it.
+    pub(crate) fn retry_removals(&self) {
+        self.state.lock().retry();
+        self.changed.notify_all();
+    }
+
     /// Waits until no removal is left that could give space back.
     pub(crate) fn wait_removals(&self) {
         let mut state = self.state.lock();

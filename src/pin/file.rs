@@ -32,8 +32,9 @@ pub(super) fn directories(storage: &dyn Storage, dir: &Path) -> Result<Vec<PathB
         }
         Err(e) => return Err(Error::io("list", dir, e)),
     };
+    // Also a link to a directory, whose name is listed without the slash.
     let name = |name: std::ffi::OsString| {
-        name.to_str()?.strip_suffix('/').filter(|name| is_name(name)).map(ToString::to_string)
+        Some(name.to_str()?.trim_end_matches('/').to_string()).filter(|name| is_name(name))
     };
     let mut found: Vec<_> = names.into_iter().filter_map(name).map(|name| dir.join(name)).collect();
     found.sort_unstable();
@@ -71,7 +72,9 @@ pub(super) fn open_or_make(storage: &dyn Storage, dir: &Path) -> Result<Arc<dyn 
 pub(super) fn read(storage: &dyn Storage, dir: &Path) -> io::Result<CursorFile> {
     match storage.open(&cursor_path(dir), Access::Read) {
         Ok(file) => read_open(&*file),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(CursorFile::New),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(CursorFile::New)
+        }
         Err(e) => Err(e),
     }
 }

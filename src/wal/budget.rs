@@ -90,6 +90,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             return Ok(());
         }
         // As on a full disk: removals under way may make room. Those that still wait for the worker are seen only then.
+        self.shared.housekeeper.retry_removals();
         self.hand_over.wait_for_removals();
         let (closed, end) = (self.closed_files(), self.end());
         self.budget.append_limit = self.budget.limit(closed);

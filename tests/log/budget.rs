@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chunked_wal::storage::Storage;
+use chunked_wal::storage::{Fault, FaultHow, OpKind, Storage};
 use chunked_wal::{Error, PinOptions, SharedWal};
 
 use crate::common::*;
@@ -107,4 +107,21 @@ fn many_small_chunks_stay_within_the_budget() {
     wal.sync().unwrap();
     wal.wait_idle().unwrap();
     assert!(on_disk(&disk) <= 20 * 4096, "{} bytes", on_disk(&disk));
+}
+
+#[test]
+fn a_removal_that_failed_once_is_tried_again_before_appends_are_refused_for_ever() {
+    let disk = on_a_budget();
+    let (mut wal, mut list) = disk.open();
+    exhaust(&mut wal, &mut list);
+    let drained = wal.drain_closed_chunks_while(|_| true);
+    disk.storage.fail(Fault::new(OpKind::Rename, 0, FaultHow::Io));
+    disk.storage.fail(Fault::new(OpKind::Remove, 0, FaultHow::Io));
+    wal.remove_chunks(drained).unwrap();
+    // All that this program does is to try again.
+    let taken = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        wal.append(&action("a")).is_ok()
+    });
+    assert!(taken, "{:?}", wal.append(&action("a")));
 }

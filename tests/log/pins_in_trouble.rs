@@ -110,3 +110,23 @@ fn a_subscriber_opens_and_goes_on_in_a_directory_that_was_renamed() {
     drop(subscriber);
     assert_eq!(Subscriber::options(&new, "s").open().unwrap().offset(), 0);
 }
+
+#[test]
+fn a_subscriber_whose_directory_is_a_link_to_another_disk_holds_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, elsewhere) = (dir.path().join("log"), dir.path().join("elsewhere"));
+    let mut config = chunked_wal::Config::new(&log);
+    config.chunk_max_size = 4096;
+    let mut list = List::default();
+    let mut wal = Wal::open(config, &mut list).unwrap();
+    fill(&mut wal, &mut list, 2);
+    std::fs::create_dir_all(log.join("subscribers")).unwrap();
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, log.join("subscribers/s")).unwrap();
+    std::fs::write(log.join("subscribers/readme"), "not a subscriber").unwrap();
+    let subscriber = Subscriber::options(&log, "s").open().unwrap();
+    assert_eq!(wal.holders().unwrap().len(), 1);
+    assert_eq!(drain(&mut wal), 0);
+    drop(subscriber);
+    drop(wal.subscriber("s").open().unwrap());
+}
