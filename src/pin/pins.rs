@@ -240,6 +240,12 @@ impl Pins {
                 pin.is_broken = true;
             }
             Whose::Subscriber(dir, Some((cursor, notice))) => {
+                if let Some(Some((now, of_now))) = self.read(dir)
+                    && now.offset >= chunk.end
+                {
+                    (hold.offset, *cursor, *notice) = (now.offset, now, of_now);
+                    return self.rely(hold, chunk);
+                }
                 *notice = Some(self.tell(dir, cursor, NoticeKind::Broken)?);
             }
             // It is unbreakable.

@@ -1,6 +1,7 @@
 //! Pins and subscribers where something goes wrong: a file is damaged, a disk fails, a directory is renamed.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chunked_wal::storage::{Fault, FaultHow, OpKind};
@@ -91,6 +92,34 @@ fn no_pin_breaks_if_a_subscriber_then_cannot_be_told() {
     assert_eq!(capped.state(), PinState::Holds);
     assert_eq!(drain(&mut wal), 2);
     assert_eq!(capped.state(), PinState::Broken);
+}
+
+#[test]
+fn a_subscriber_that_moves_on_during_the_drain_does_not_break() {
+    let disk = Disk::default();
+    let (mut wal, mut list) = disk.open();
+    fill(&mut wal, &mut list, 2);
+    let mut first = wal.subscriber("first").open().unwrap();
+    first.advance(wal.progress().synced).unwrap();
+    let capped = wal.subscriber("second").pin(PinOptions::new().max_bytes(1)).open().unwrap();
+    let (to, second) = (wal.progress().synced, Mutex::new(Some(capped)));
+    let moved = Arc::new(Mutex::new(None));
+    let keep = moved.clone();
+    // While the drain tells the first one.
+    disk.storage.on_operation(move |op| {
+        if op.kind == OpKind::Write {
+            // Unlocked first, because moving writes too.
+            let taken = second.lock().unwrap().take();
+            if let Some(mut subscriber) = taken {
+                subscriber.advance(to).unwrap();
+                *keep.lock().unwrap() = Some(subscriber);
+            }
+        }
+    });
+    assert_eq!(drain(&mut wal), 2);
+    let second = moved.lock().unwrap().take().unwrap();
+    assert_eq!(second.state().unwrap(), PinState::Holds);
+    assert_eq!(wal.flush_metrics().broken_pin_count, 0);
 }
 
 #[test]
