@@ -14,6 +14,7 @@ CONSTANTS
     Epochs,     \* 1 .. n
     Numbers,    \* of manifests: 1 .. n
     End,        \* the log grows up to here
+    Uploads,    \* parts that an archiver puts side by side
     Kept,       \* manifests that an archiver keeps
     Prunes,     \* the number of prunes
     Pins        \* the number of pins
@@ -53,6 +54,9 @@ Send(put) == store' = [store EXCEPT !.wire = @ \cup {put}]
 IsClaimed(epoch) == epoch \in Epochs /\ store.epochs[epoch] # 0
 IsMade(manifest) == manifest.number \in Manifests
 
+\* The number is taken: by this manifest or another one, which may be deleted since.
+IsAnswered(manifest) == IsMade(manifest) \/ manifest.number < Highest.number
+
 \* Epochs and manifests are made by create-if-absent.
 Deliver ==
     /\ \E put \in store.wire :
@@ -69,7 +73,11 @@ Deliver ==
     /\ UNCHANGED <<log, a, o>>
 
 -----------------------------------------------------------------------------
-Off == [pc |-> "off", by |-> 0, epoch |-> 0, base |-> None, part |-> Part(0, 0, 0), next |-> None, reported |-> 0]
+\* `read` is how far the log was read; `sent` are the parts that were put and are not published, of which the first
+\* `acked` are acknowledged; `new` are those in the manifest `next` that was sent.
+Off ==
+    [pc |-> "off", by |-> 0, epoch |-> 0, base |-> None, read |-> 0, sent |-> <<>>, acked |-> 0, new |-> <<>>,
+     next |-> None, reported |-> 0]
 Idle == [pc |-> "idle", at |-> 0, next |-> None]
 
 Init ==
@@ -124,36 +132,49 @@ ArchivedUpto(manifest) == EndOf(manifest)
 
 Report(x, manifest) ==
     \E upto \in {ArchivedUpto(manifest)} :
-        /\ a' = [a EXCEPT ![x].pc = "up", ![x].base = manifest, ![x].reported = upto]
+        /\ a' = [a EXCEPT ![x].pc = "up", ![x].base = manifest, ![x].reported = upto,
+                          ![x].read = Max({@, EndOf(manifest)})]
         /\ h' = [h EXCEPT !.reported = Max({@, upto}), !.back = @ \/ upto < a[x].reported]
 
 Joined(x) ==
-    /\ a[x].pc = "joining" /\ IsMade(a[x].next)
+    /\ a[x].pc = "joining" /\ IsAnswered(a[x].next)
     /\ IF store.manifests[a[x].next.number] = a[x].next THEN Report(x, a[x].next)
        ELSE a' = [a EXCEPT ![x].pc = "claimed"] /\ UNCHANGED h
     /\ UNCHANGED <<store, log, o>>
 
-\* 3 and 4: what is durable after the last part.
+\* 3 and 4: what is durable after the last part, while others are put and a manifest is published.
 Upload(x) ==
-    /\ a[x].pc = "up" /\ EndOf(a[x].base) < log
-    /\ \E part \in {Part(EndOf(a[x].base), log, a[x].epoch)} :
+    /\ a[x].pc \in {"up", "publishing", "published"}
+    /\ a[x].read < log /\ Len(a[x].sent) < Uploads
+    /\ \E part \in {Part(a[x].read, log, a[x].epoch)} :
         /\ Send(PutPart(part))
-        /\ a' = [a EXCEPT ![x].pc = "uploading", ![x].part = part]
+        /\ a' = [a EXCEPT ![x].read = log, ![x].sent = Append(@, part)]
     /\ UNCHANGED <<log, o, h>>
 
-\* 5. Publish.
+\* In the log's order.
+Acknowledged(x) ==
+    /\ a[x].acked < Len(a[x].sent) /\ a[x].sent[a[x].acked + 1] \in store.parts
+    /\ a' = [a EXCEPT ![x].acked = @ + 1]
+    /\ UNCHANGED <<store, log, o, h>>
+
+\* 5. Publish: parts that are acknowledged, and after which none is missing.
 Publish(x) ==
-    /\ a[x].pc = "uploading" /\ a[x].part \in store.parts
-    /\ Propose(x, "publishing", a[x].base, Append(a[x].base.parts, a[x].part))
+    /\ a[x].pc = "up"
+    /\ \E n \in 1 .. a[x].acked : \E new \in {SubSeq(a[x].sent, 1, n)} :
+       \E next \in {[Following(a[x].base, a[x].epoch, a[x].by) EXCEPT !.parts = @ \o new]} :
+        /\ next.number \in Numbers
+        /\ Send(PutManifest(next))
+        /\ a' = [a EXCEPT ![x].pc = "publishing", ![x].next = next, ![x].new = new, ![x].acked = @ - n,
+                          ![x].sent = SubSeq(@, n + 1, Len(@))]
     /\ UNCHANGED <<log, o, h>>
 
 \* The number may be taken: by a prune or a pin, or by a later archiver.
 Published(x) ==
-    /\ a[x].pc = "publishing" /\ IsMade(a[x].next)
+    /\ a[x].pc = "publishing" /\ IsAnswered(a[x].next)
     /\ IF store.manifests[a[x].next.number] = a[x].next
        THEN a' = [a EXCEPT ![x].pc = "published"] /\ UNCHANGED store
        ELSE IF Highest.epoch # a[x].epoch THEN a' = [a EXCEPT ![x] = Off] /\ UNCHANGED store
-       ELSE Propose(x, "publishing", Highest, Append(Highest.parts, a[x].part))
+       ELSE Propose(x, "publishing", Highest, Highest.parts \o a[x].new)
     /\ UNCHANGED <<log, o, h>>
 
 \* 6. Check.
@@ -165,7 +186,7 @@ Check(x) ==
 
 \* 7. Old manifests, or some of them.
 DeleteOld(x) ==
-    /\ a[x].pc = "up" /\ a[x].part.to > 0
+    /\ a[x].pc = "up" /\ a[x].new # <<>>
     /\ \E n \in Manifests :
         /\ n + Kept <= a[x].base.number
         /\ store' = [store EXCEPT !.manifests[n] = None]
@@ -204,7 +225,7 @@ BeginPrune ==
     /\ UNCHANGED <<log, a>>
 
 Pruned ==
-    /\ o.prune.pc = "proposed" /\ IsMade(o.prune.next)
+    /\ o.prune.pc = "proposed" /\ IsAnswered(o.prune.next)
     /\ PruneFrom(o.prune.at)
     /\ UNCHANGED <<log, a, h>>
 
@@ -238,7 +259,7 @@ BeginPin ==
     /\ UNCHANGED <<log, a>>
 
 Pinned ==
-    /\ o.pin.pc = "proposed" /\ IsMade(o.pin.next)
+    /\ o.pin.pc = "proposed" /\ IsAnswered(o.pin.next)
     /\ IF o.pin.at \in Highest.pins
        THEN /\ h' = [h EXCEPT !.pins = @ \cup {o.pin.at}]
             /\ o' = [o EXCEPT !.pin = Idle]
@@ -255,6 +276,7 @@ Next ==
     \/ \E x \in Archivers : Join(x)
     \/ \E x \in Archivers : Joined(x)
     \/ \E x \in Archivers : Upload(x)
+    \/ \E x \in Archivers : Acknowledged(x)
     \/ \E x \in Archivers : Publish(x)
     \/ \E x \in Archivers : Published(x)
     \/ \E x \in Archivers : Check(x)

@@ -7,7 +7,7 @@ pub(crate) fn all() -> Vec<Mutation> {
     [&ARCHIVERS[..], &OTHERS].concat()
 }
 
-const ARCHIVERS: [Mutation; 9] = [
+const ARCHIVERS: [Mutation; 11] = [
     mutation(
         "archive: a manifest replaces another one of its number",
         "Deliver ==",
@@ -55,10 +55,17 @@ const ARCHIVERS: [Mutation; 9] = [
     ),
     mutation(
         "archive: a manifest before its part is acknowledged",
-        "Publish(x) ==",
-        [" /\\ a[x].part \\in store.parts", ""],
+        "Acknowledged(x) ==",
+        [" /\\ a[x].sent[a[x].acked + 1] \\in store.parts", ""],
         "archive/small/fencing",
         "NamedIsThere",
+    ),
+    mutation(
+        "archive: a part is published before those before it",
+        "Publish(x) ==",
+        ["SubSeq(a[x].sent, 1, n)", "SubSeq(a[x].sent, n, n)"],
+        "archive/small/uploads",
+        "PartsFollow",
     ),
     mutation(
         "archive: a create that was done is taken for another's",
@@ -72,6 +79,16 @@ const ARCHIVERS: [Mutation; 9] = [
         "DeleteOld(x) ==",
         ["n + Kept <=", "n <="],
         "archive/small/fencing",
+        "ReportedIsArchived",
+    ),
+    mutation(
+        "archive: the claims go with old manifests",
+        "DeleteOld(x) ==",
+        [
+            "!.manifests[n] = None]",
+            "!.manifests[n] = None, !.epochs = [e \\in Epochs |-> IF e <= a[x].epoch THEN 0 ELSE store.epochs[e]]]",
+        ],
+        "archive/small/late",
         "ReportedIsArchived",
     ),
 ];

@@ -65,7 +65,9 @@ fn each_error_breaks_a_promise() {
     let (left, missed_ones) = (Mutex::new(next.collect::<Vec<_>>()), Mutex::new(Vec::new()));
     let work = || {
         while let Some(mutation) = { left.lock().unwrap().pop() } {
-            missed_ones.lock().unwrap().extend(missed(mutation));
+            // Before the lock is taken, or else the checks would wait for each other.
+            let missed = missed(mutation);
+            missed_ones.lock().unwrap().extend(missed);
         }
     };
     scope(|scope| {

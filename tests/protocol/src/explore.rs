@@ -72,6 +72,9 @@ pub struct Explored<S> {
     pub broken: Option<(&'static str, S)>,
 }
 
+/// A large model reports after this many states each.
+const PROGRESS: usize = 10_000_000;
+
 /// Looks at every state within the bounds, the nearest first; stops at a promise that is broken.
 pub fn explore<M: Model>(model: &M) -> Explored<M::State> {
     explore_with(model, |_| None)
@@ -90,6 +93,9 @@ pub fn explore_with<M: Model>(
         let mut next = Vec::new();
         for state in layer {
             found.states += 1;
+            if found.states.is_multiple_of(PROGRESS) {
+                println!("{} states so far", found.states);
+            }
             if let Some(promise) = M::broken(&state) {
                 found.broken = Some((promise, state));
                 break;

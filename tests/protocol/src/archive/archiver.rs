@@ -46,10 +46,10 @@ impl State {
     }
 
     /// Sends a manifest that follows on another.
-    fn propose(mut self, x: usize, pc: Pc, base: &Manifest, more: Option<Part>) -> Option<State> {
+    fn propose(mut self, x: usize, pc: Pc, base: &Manifest, new: &[Part]) -> Option<State> {
         let Archiver { by, epoch, .. } = self.archivers[x];
         let mut next = base.following(epoch, by);
-        next.parts.extend(more);
+        next.parts.extend(new);
         if !self.has_number(next.number) {
             return None;
         }
@@ -64,7 +64,7 @@ impl State {
         if highest.epoch > self.archiver(x, Pc::Claimed)?.epoch {
             return Some(self.fenced(x));
         }
-        self.propose(x, Pc::Joining, &highest, None)
+        self.propose(x, Pc::Joining, &highest, &[])
     }
 
     fn report(mut self, x: usize, manifest: Rc<Manifest>) -> State {
@@ -72,6 +72,7 @@ impl State {
         self.told.back |= upto < self.archivers[x].reported;
         self.told.reported = self.told.reported.max(upto);
         self.with(x, |archiver| {
+            archiver.read = archiver.read.max(upto);
             (archiver.pc, archiver.base, archiver.reported) = (Pc::Up, manifest, upto);
         })
     }
@@ -79,43 +80,64 @@ impl State {
     /// `Joined`
     pub fn joined(self, x: usize) -> Option<State> {
         let next = self.archiver(x, Pc::Joining)?.next.clone();
-        if *self.store.manifest(next.number)? == next {
+        if !self.store.is_answered(&next) {
+            return None;
+        }
+        if self.store.manifest(next.number) == Some(&next) {
             return Some(self.report(x, next));
         }
         Some(self.with(x, |archiver| archiver.pc = Pc::Claimed))
     }
 
     /// `Upload`
-    pub fn upload(mut self, x: usize) -> Option<State> {
-        let archiver = self.archiver(x, Pc::Up)?;
-        let part = Part { from: archiver.base.end(), to: self.log, epoch: archiver.epoch };
-        if part.from >= part.to {
+    pub fn upload(mut self, x: usize, uploads: usize) -> Option<State> {
+        let Archiver { pc, read, epoch, .. } = self.archivers[x];
+        let is_running = matches!(pc, Pc::Up | Pc::Publishing | Pc::Published);
+        if !is_running || read >= self.log || self.archivers[x].sent.len() >= uploads {
             return None;
         }
+        let part = Part { from: read, to: self.log, epoch };
         self.store.send(Put::Part(part));
-        Some(self.with(x, |archiver| (archiver.pc, archiver.part) = (Pc::Uploading, Some(part))))
+        Some(self.with(x, |archiver| {
+            archiver.read = part.to;
+            archiver.sent.push(part);
+        }))
     }
 
-    /// `Publish`
-    pub fn publish(self, x: usize) -> Option<State> {
-        let Archiver { part, base, .. } = self.archiver(x, Pc::Uploading)?.clone();
-        if !self.store.parts.contains(&part?) {
+    /// `Acknowledged`
+    pub fn acknowledged(self, x: usize) -> Option<State> {
+        let archiver = &self.archivers[x];
+        let next = archiver.sent.get(archiver.acked)?;
+        if !self.store.parts.contains(next) {
             return None;
         }
-        self.propose(x, Pc::Publishing, &base, part)
+        Some(self.with(x, |archiver| archiver.acked += 1))
+    }
+
+    /// `Publish`, of so many parts.
+    pub fn publish(mut self, x: usize, count: usize) -> Option<State> {
+        let base = self.archiver(x, Pc::Up)?.base.clone();
+        let archiver = &mut self.archivers[x];
+        archiver.acked = archiver.acked.checked_sub(count)?;
+        let new: Vec<Part> = archiver.sent.drain(..count).collect();
+        archiver.new.clone_from(&new);
+        self.propose(x, Pc::Publishing, &base, &new)
     }
 
     /// `Published`
     pub fn published(self, x: usize) -> Option<State> {
-        let Archiver { part, next, epoch, .. } = self.archiver(x, Pc::Publishing)?.clone();
-        if *self.store.manifest(next.number)? == next {
+        let Archiver { new, next, epoch, .. } = self.archiver(x, Pc::Publishing)?.clone();
+        if !self.store.is_answered(&next) {
+            return None;
+        }
+        if self.store.manifest(next.number) == Some(&next) {
             return Some(self.with(x, |archiver| archiver.pc = Pc::Published));
         }
         let highest = self.store.highest();
         if highest.epoch != epoch {
             return Some(self.fenced(x));
         }
-        self.propose(x, Pc::Publishing, &highest, part)
+        self.propose(x, Pc::Publishing, &highest, &new)
     }
 
     /// `Check`
@@ -130,7 +152,7 @@ impl State {
     /// `DeleteOld`, of one manifest.
     pub fn delete_old(mut self, x: usize, number: usize, kept: usize) -> Option<State> {
         let archiver = self.archiver(x, Pc::Up)?;
-        if archiver.part.is_none() || number + kept > archiver.base.number {
+        if archiver.new.is_empty() || number + kept > archiver.base.number {
             return None;
         }
         self.store.manifests.get_mut(number - 1)?.take()?;

@@ -12,6 +12,7 @@ pub struct Bounds {
     pub epochs: usize,
     pub numbers: usize,
     pub end: usize,
+    pub uploads: usize,
     pub kept: usize,
     pub prunes: usize,
     pub pins: usize,
@@ -26,6 +27,7 @@ impl Bounds {
             epochs: upto(model, "Epochs")?,
             numbers: upto(model, "Numbers")?,
             end: number(model, "End")?,
+            uploads: number(model, "Uploads")?,
             kept: number(model, "Kept")?,
             prunes: number(model, "Prunes")?,
             pins: number(model, "Pins")?,
@@ -39,8 +41,9 @@ impl Bounds {
         to("Claimed", s.clone().claimed(x));
         to("Join", s.clone().join(x));
         to("Joined", s.clone().joined(x));
-        to("Upload", s.clone().upload(x));
-        to("Publish", s.clone().publish(x));
+        to("Upload", s.clone().upload(x, self.uploads));
+        to("Acknowledged", s.clone().acknowledged(x));
+        (1..=s.archivers[x].acked).for_each(|count| to("Publish", s.clone().publish(x, count)));
         to("Published", s.clone().published(x));
         to("Check", s.clone().check(x));
         (1..=self.numbers).for_each(|number| to("DeleteOld", s.clone().delete_old(x, number, self.kept)));

@@ -100,6 +100,11 @@ impl Store {
         self.manifests.get(number - 1)?.as_ref()
     }
 
+    /// Whether the number of a manifest that was sent is taken: by this one or another, which may be deleted since.
+    fn is_answered(&self, sent: &Manifest) -> bool {
+        self.manifest(sent.number).is_some() || sent.number < self.highest().number
+    }
+
     /// The manifest with the highest number; one without a number if there is none.
     pub fn highest(&self) -> Rc<Manifest> {
         let highest = self.manifests.iter().rev().flatten().next();
@@ -116,7 +121,6 @@ pub enum Pc {
     Claimed,
     Joining,
     Up,
-    Uploading,
     Publishing,
     Published,
 }
@@ -132,8 +136,14 @@ pub struct Archiver {
     pub epoch: usize,
     /// The manifest that the next one follows on.
     pub base: Rc<Manifest>,
-    /// The part that is uploaded.
-    pub part: Option<Part>,
+    /// How far the log was read.
+    pub read: usize,
+    /// The parts that were put and are not published.
+    pub sent: Vec<Part>,
+    /// How many of these are acknowledged.
+    pub acked: usize,
+    /// The new parts in `next`.
+    pub new: Vec<Part>,
     /// The manifest that was sent.
     pub next: Rc<Manifest>,
     /// `archived_upto`.
@@ -148,7 +158,10 @@ impl Archiver {
             by: By::None,
             epoch: 0,
             base: none.clone(),
-            part: None,
+            read: 0,
+            sent: Vec::new(),
+            acked: 0,
+            new: Vec::new(),
             next: none,
             reported: 0,
         }

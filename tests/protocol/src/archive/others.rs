@@ -45,8 +45,7 @@ impl State {
     pub fn pruned(self) -> Option<State> {
         let Other::Proposed(at, next) = &self.prune else { return None };
         let at = *at;
-        self.store.manifest(next.number)?;
-        self.prune_from(at)
+        if self.store.is_answered(next) { self.prune_from(at) } else { None }
     }
 
     /// `Sweep`, of one part.
@@ -86,7 +85,9 @@ impl State {
     pub fn pinned(mut self) -> Option<State> {
         let Other::Proposed(at, next) = &self.pin else { return None };
         let at = *at;
-        self.store.manifest(next.number)?;
+        if !self.store.is_answered(next) {
+            return None;
+        }
         let highest = self.store.highest();
         if highest.pins.contains(&at) {
             self.told.pins.insert(at);

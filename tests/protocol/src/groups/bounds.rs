@@ -53,11 +53,12 @@ impl Bounds {
         if s.m.pc != Pc::Up {
             return;
         }
+        let chunk = s.open_chunk(self.full);
         for change in self.changes(s) {
-            let Some(one) = s.clone().commit(&[change], self.full) else { continue };
+            let Some(one) = s.clone().commit(&[change], s.id(), chunk) else { continue };
             if self.batches {
                 for second in self.changes(&one) {
-                    let both = s.clone().commit(&[change, second], self.full);
+                    let both = s.clone().commit(&[change, second], s.id(), chunk);
                     self.bounded("CommitBatch", both, visit);
                 }
             }
@@ -86,11 +87,11 @@ impl Model for Bounds {
 
     fn steps(&self, s: &State, visit: &mut dyn FnMut(&'static str, State)) {
         self.commits(s, visit);
-        self.bounded("Sync", s.clone().sync(), visit);
+        self.bounded("Sync", s.clone().sync(s.records.len()), visit);
         if s.m.step.len() < self.step {
             self.bounded("ReadAlive", s.clone().read_alive(), visit);
         }
-        self.bounded("MoveAlive", s.clone().move_alive(self.full), visit);
+        self.bounded("MoveAlive", s.clone().move_alive(s.open_chunk(self.full)), visit);
         self.bounded("LetGo", s.clone().let_go(), visit);
         self.bounded("Remove", s.clone().remove(), visit);
         if s.downs < self.downs {

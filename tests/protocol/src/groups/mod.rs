@@ -179,13 +179,13 @@ pub struct State {
 impl State {
     /// An empty log of so many groups with so many indexes.
     pub fn new(groups: usize, indexes: usize) -> Self {
-        let truth = Rc::new(vec![Rc::new(Truth::none(indexes)); groups]);
+        let truth = (0..groups).map(|_| Rc::new(Truth::none(indexes))).collect();
         State {
             records: Vec::new(),
             durable: 0,
             gone: BTreeSet::new(),
             m: Process { pc: Pc::Up, ..Process::down(groups, indexes) },
-            versions: vec![(0, truth)],
+            versions: vec![(0, Rc::new(truth))],
             acked: 1,
             downs: 0,
         }
@@ -221,7 +221,7 @@ impl State {
     }
 
     /// The oldest chunk that is not given up, if a later one has begun.
-    fn oldest(&self) -> Option<usize> {
+    pub fn oldest(&self) -> Option<usize> {
         let is_given_up = |chunk| self.gone.contains(&chunk) || self.is_drained(chunk);
         let mut kept = self.records.iter().map(|record| record.chunk).filter(|chunk| !is_given_up(*chunk));
         kept.next().filter(|chunk| *chunk < self.newest())
@@ -232,7 +232,7 @@ impl State {
     }
 
     /// What a program reads at a place: 0 without a record, `None` if the record is gone.
-    fn read(&self, place: Place) -> Option<usize> {
+    pub fn read(&self, place: Place) -> Option<usize> {
         if place == 0 {
             return Some(0);
         }
@@ -249,7 +249,7 @@ impl State {
 
 impl Process {
     fn down(groups: usize, indexes: usize) -> Self {
-        let index = vec![Rc::new(Group::none(indexes)); groups];
+        let index = (0..groups).map(|_| Rc::new(Group::none(indexes))).collect();
         Process { pc: Pc::Down, index, read: 0, step: Vec::new(), removals: Vec::new() }
     }
 }

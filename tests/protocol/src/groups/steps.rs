@@ -6,7 +6,7 @@ use super::{Change, Kind, Pc, Place, Process, Record, State, Truth};
 
 impl Truth {
     /// The changes that the group allows.
-    pub(super) fn changes(&self) -> Vec<Change> {
+    pub fn changes(&self) -> Vec<Change> {
         let indexes = self.ids.len();
         let next = if self.has { self.next } else { 1 };
         let mut changes = vec![Change::State];
@@ -21,7 +21,7 @@ impl Truth {
     }
 
     /// The group after a change.
-    pub(super) fn after(&self, change: Change, id: usize) -> Self {
+    pub fn after(&self, change: Change, id: usize) -> Self {
         let mut group = self.clone();
         match change {
             Change::Append(index) => {
@@ -46,8 +46,15 @@ impl Truth {
 }
 
 impl State {
-    pub(super) fn id(&self) -> usize {
+    /// The id of the next commit, in a model with few of them.
+    pub fn id(&self) -> usize {
         100 * self.downs + self.versions.len()
+    }
+
+    /// The chunk of the next record, if a chunk with this many records is full. A batch is in one chunk.
+    pub fn open_chunk(&self, full: usize) -> usize {
+        let newest = self.newest();
+        if self.places_in(newest).count() >= full { newest + 1 } else { newest }
     }
 
     /// The records of a change, as the index is before it.
@@ -66,10 +73,8 @@ impl State {
         kinds.into_iter().map(|kind| (group, kind)).collect()
     }
 
-    /// Appends a batch, and applies it to the index. A batch is in one chunk.
-    fn append(&mut self, records: &[(usize, Kind)], full: usize) {
-        let newest = self.newest();
-        let chunk = if self.places_in(newest).count() >= full { newest + 1 } else { newest };
+    /// Appends a batch, and applies it to the index.
+    fn append(&mut self, records: &[(usize, Kind)], chunk: usize) {
         for (i, (group, kind)) in records.iter().enumerate() {
             let left = records.len() - 1 - i;
             self.records.push(Record { group: *group, kind: *kind, chunk, more: left > 0, left });
@@ -85,8 +90,7 @@ impl State {
     }
 
     /// `Commit`, of one change, and `CommitBatch`, of two.
-    pub fn commit(mut self, changes: &[(usize, Change)], full: usize) -> Option<State> {
-        let id = self.id();
+    pub fn commit(mut self, changes: &[(usize, Change)], id: usize, chunk: usize) -> Option<State> {
         let mut groups = (**self.truth()).clone();
         let (mut records, mut planned) = (Vec::new(), self.clone());
         for (group, change) in changes {
@@ -95,17 +99,18 @@ impl State {
             records.extend(added);
             groups[*group] = Rc::new(groups[*group].after(*change, id));
         }
-        self.append(&records, full);
+        self.append(&records, chunk);
         self.versions.push((self.records.len(), Rc::new(groups)));
         (self.m.pc == Pc::Up).then_some(self)
     }
 
-    /// `Sync`
-    pub fn sync(mut self) -> Option<State> {
-        if self.m.pc != Pc::Up || self.durable == self.records.len() {
+    /// `Sync`, up to this place. In `Groups.tla` that is always the last one.
+    pub fn sync(mut self, upto: Place) -> Option<State> {
+        if self.m.pc != Pc::Up || self.durable >= upto {
             return None;
         }
-        (self.durable, self.acked) = (self.records.len(), self.versions.len());
+        self.durable = upto;
+        self.acked = self.versions.iter().filter(|(end, _)| *end <= upto).count();
         Some(self)
     }
 
@@ -134,14 +139,14 @@ impl State {
     }
 
     /// `MoveAlive`
-    pub fn move_alive(mut self, full: usize) -> Option<State> {
+    pub fn move_alive(mut self, chunk: usize) -> Option<State> {
         if self.m.pc != Pc::Up || self.m.step.is_empty() {
             return None;
         }
         let step = std::mem::take(&mut self.m.step);
         let alive = step.into_iter().filter(|place| self.is_alive(*place));
         let records: Vec<_> = alive.map(|place| self.again(place)).collect();
-        self.append(&records, full);
+        self.append(&records, chunk);
         Some(self)
     }
 
