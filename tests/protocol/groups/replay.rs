@@ -86,6 +86,12 @@ impl Replay {
                 return Ok(count);
             }
         }
+        // The thread is at a later chunk, and the oldest one is still there until its removal is done.
+        while self.state.clone().read_alive().is_none()
+            && let Some(next) = self.state.clone().let_go()
+        {
+            self.step("LetGo", Some(next))?;
+        }
         self.step("ReadAlive", self.state.clone().read_alive())
             .map_err(|why| format!("{:?}: {why}", new[0]))?;
         let next = self.state.clone().move_alive(chunk);
