@@ -1,7 +1,7 @@
 //! Checking the chunks of a log that is put together, one after the other, while later parts are still on their way.
 //!
 //! ```text
-//! parts in place ─► chunk whole ─► every frame checked ─► newest chunk cut ─► synced
+//! parts in place ─► chunk whole ─► every frame checked ─► newest chunk cut ─► synced, some at a time
 //!                                  └─ a thread that may block, in the log's order ─┘
 //! ```
 //!
@@ -21,6 +21,9 @@ use super::place::Whole;
 use crate::error::{Error, Result};
 use crate::manifest::Object;
 
+/// How many files may be checked and wait for their sync. A sync in between makes the disk wait.
+const UNSYNCED_MAX: usize = 64;
+
 /// Checks every frame of every chunk, ends the newest one after the last record at or before `end`, and makes all of it
 /// durable. Returns the end, which is the newest chunk's beginning if it has no such record, and the number of records.
 ///
@@ -36,26 +39,36 @@ pub(super) fn check_all(
     let mut records = 0;
     let mut reached = end;
     let mut before: Option<Checked> = None;
-    let mut early = BTreeMap::new();
+    let (mut early, mut unsynced) = (BTreeMap::new(), Vec::new());
     let newest = chunks.keys().next_back().copied();
     for (chunk, parts) in chunks {
         let is_newest = Some(*chunk) == newest;
-        let Whole { path, file, .. } = next_whole(*chunk, &mut early, &mut whole)?;
+        let next = next_whole(*chunk, &mut early, &mut whole)?;
+        let Whole { path, file, .. } = &next;
         let len = parts.last().map_or(0, |last| last.to);
-        file.set_len(len).map_err(Error::io("truncate", &path))?;
+        file.set_len(len).map_err(Error::io("truncate", path))?;
         let upto = if is_newest { end } else { u64::MAX };
         let checked = check(dir, *chunk, parts, upto)?;
         if let Some(before) = &before {
-            before.check_successor(&checked, &path)?;
+            before.check_successor(&checked, path)?;
         }
         if is_newest && (checked.end < checked.data_end || !checked.sealed) {
-            file.set_len(checked.end - chunk).map_err(Error::io("truncate", &path))?;
+            file.set_len(checked.end - chunk).map_err(Error::io("truncate", path))?;
         }
-        file.sync().map_err(Error::io("sync", &path))?;
         (records, reached) = (records + checked.records, checked.end);
         before = Some(checked);
+        unsynced.push(next);
+        if unsynced.len() >= UNSYNCED_MAX {
+            sync(&mut unsynced)?;
+        }
     }
+    sync(&mut unsynced)?;
     Ok((reached, records))
+}
+
+/// Syncs the files and closes them.
+fn sync(files: &mut Vec<Whole>) -> Result<()> {
+    files.drain(..).try_for_each(|Whole { path, file, .. }| file.sync().map_err(Error::io("sync", &path)))
 }
 
 /// Waits until a chunk is whole. Those that are whole `early` are kept for their turn.
