@@ -32,8 +32,9 @@ pub(crate) struct Reserve {
 impl Reserve {
     /// The reserve of a log whose directory exists. Makes the file if it is missing and there is space for it.
     pub(crate) fn of(config: &WalConfig, storage: Arc<dyn Storage>) -> Result<Self, WalError> {
-        // What is alive in one chunk, with the records of a few purges.
-        let bytes = config.chunk_max_size.saturating_add(config.chunk_max_size / 4);
+        // The next chunk's file, which has up to 64 KiB more for its last record, and the records of a few purges.
+        let more = config.chunk_max_size.clamp(4 << 10, 64 << 10).saturating_add(config.chunk_max_size / 4);
+        let bytes = config.chunk_max_size.saturating_add(more);
         let resolved = storage.resolve_dir(&config.dir);
         let path = resolved.map_err(|source| io_error("resolve", &config.dir, source))?.join(NAME);
         let is_given_up = AtomicBool::new(false);

@@ -128,7 +128,7 @@ impl Shared {
             self.note_lag();
             self.wake.wake();
         }
-        // Raft can refuse an entry, and can't go on without the other records.
+        // Only entries are refused: raft can't go on without the other records.
         let is_entry =
             |record: &WalRecord<GroupWal>| matches!(record, WalRecord::Action(Record::Entry { .. }));
         let has_entries = batch.records().iter().any(is_entry);

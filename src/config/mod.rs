@@ -191,7 +191,7 @@ pub struct Config {
 
     /// From how many bytes on the disk on the log gives up pins: a drain that meets a breakable
     /// [pin](crate::WalPin) or [subscriber](crate::Subscriber) breaks it. Counts like `hard_budget`. Default: unlimited
-    /// (`u64::MAX`).
+    /// (`u64::MAX`); otherwise at most `hard_budget`.
     #[cfg_attr(feature = "serde", serde(with = "text::limit"))]
     pub soft_budget: u64,
 
@@ -318,6 +318,14 @@ impl Config {
                     allowed: format!("{least} or more, with this `chunk_max_size` and these `spare_chunks`"),
                 });
             }
+        }
+        if self.soft_budget != u64::MAX && self.soft_budget > self.hard_budget {
+            return Err(Error::InvalidConfig {
+                field: "soft_budget",
+                value: self.soft_budget.to_string(),
+                allowed: "at most `hard_budget`, or unlimited: above it no drain would find the log"
+                    .to_string(),
+            });
         }
         if self.file_mode & !0o777 != 0 || self.file_mode & 0o600 != 0o600 {
             return Err(Error::InvalidConfig {

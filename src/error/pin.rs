@@ -29,6 +29,14 @@ pub enum PinFault {
         /// The subscriber's file.
         path: PathBuf,
     },
+    /// The subscriber's place, or the one where it is to begin, is after the log's last record: the log is an older copy,
+    /// or lost its end.
+    AheadOfLog {
+        /// The global offset of the place.
+        offset: u64,
+        /// The global offset after the log's last record.
+        end: u64,
+    },
     /// A pin moves forward only.
     Backwards {
         /// The global offset asked for.
@@ -50,7 +58,9 @@ impl PinFault {
         match self {
             PinFault::Broken { .. } => io::ErrorKind::NotFound,
             PinFault::InUse { .. } => io::ErrorKind::WouldBlock,
-            PinFault::OtherLog { .. } | PinFault::Damaged { .. } => io::ErrorKind::InvalidData,
+            PinFault::OtherLog { .. } | PinFault::Damaged { .. } | PinFault::AheadOfLog { .. } => {
+                io::ErrorKind::InvalidData
+            }
             PinFault::Name | PinFault::Backwards { .. } | PinFault::NotDurable { .. } => {
                 io::ErrorKind::InvalidInput
             }
@@ -83,6 +93,11 @@ impl fmt::Display for PinFault {
                 f,
                 "'{}' is damaged, so the subscriber's place is lost; remove the file to start with the oldest record",
                 path.display()
+            ),
+            PinFault::AheadOfLog { offset, end } => write!(
+                f,
+                "it is at offset {offset}, but the log ends at {end}: was the log restored from an older copy? Bring the \
+                 subscriber's data to the log's state, then start over (`start_over`)"
             ),
             PinFault::Backwards { offset, current } => {
                 write!(

@@ -220,7 +220,12 @@ impl Pins {
 
     /// What a subscriber's file has, or that it can't be read; `None` if the log is not kept for it.
     fn read(&self, dir: &Path) -> Option<Stored> {
-        match file::read(&*self.storage, dir) {
+        let found = match file::read(&*self.storage, dir) {
+            // One look while the subscriber moves for the first time could fall between its two slots.
+            Ok(CursorFile::New) => file::read(&*self.storage, dir),
+            found => found,
+        };
+        match found {
             Ok(CursorFile::New) => None,
             Ok(CursorFile::Stored(cursor, _)) if cursor.log_id != self.log_id => None,
             Ok(CursorFile::Stored(cursor, notice)) => Some(Some((cursor, notice))),

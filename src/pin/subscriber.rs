@@ -1,5 +1,6 @@
 //! [`Subscriber`]: a place in a log that outlives its process.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
@@ -12,7 +13,11 @@ use crate::directory::{WalLock, list, log_id_of_most};
 use crate::error::{Error, PinFault, Result};
 use crate::flush::ProgressHandle;
 use crate::format::{Cursor, CursorFile};
+use crate::reader::{Directory, ReadUpTo};
 use crate::storage::{DiskStorage, Storage, StorageFile};
+
+/// The size of the reads that look for the end of a log in its directory.
+const READ_BUFFER_SIZE: usize = 64 << 10;
 
 /// A named place in a log that outlives its process. The log is kept from that place on, whether or not the subscriber
 /// is open.
@@ -52,9 +57,35 @@ pub struct Subscriber {
     cursor: Cursor,
     /// The highest offset that was asked for, durable or not.
     asked: u64,
-    /// Of a log that is open in this process.
-    progress: Option<ProgressHandle>,
+    log: LogEnd,
     _lock: WalLock,
+}
+
+/// How far the log goes.
+enum LogEnd {
+    /// It is open in this process.
+    Open(ProgressHandle),
+    /// Its files say so.
+    Directory(Directory),
+}
+
+impl LogEnd {
+    /// The global offset after the last record, durable or not.
+    fn written(&self) -> u64 {
+        match self {
+            LogEnd::Open(progress) => progress.progress().appended,
+            LogEnd::Directory(directory) => directory.bounds().1,
+        }
+    }
+
+    /// The global offset before which the log is durable, as far as is known. Looks again only if that is before `offset`.
+    fn durable(&self, offset: u64) -> Result<u64> {
+        match self {
+            LogEnd::Open(progress) => Ok(progress.progress().synced),
+            LogEnd::Directory(directory) if directory.durable() >= offset => Ok(directory.durable()),
+            LogEnd::Directory(directory) => directory.refresh().map(|()| directory.durable()),
+        }
+    }
 }
 
 /// How a [`Subscriber`] is opened.
@@ -116,17 +147,15 @@ impl Subscriber {
     /// # Errors
     ///
     /// [`Error::Pin`], and nothing has changed: [`PinFault::Broken`] if the log is kept for this subscriber no longer,
-    /// [`PinFault::Backwards`]; [`PinFault::NotDurable`] for records that are not durable, where the log is open in this
-    /// process. [`Error::Io`], [`Error::StorageFull`]: the next open may find this place or the one before; try again.
+    /// [`PinFault::Backwards`]; [`PinFault::NotDurable`] for records that are not durable, or in another process than the
+    /// log's not proven to be, see [`ReadUpTo::Durable`](crate::ReadUpTo). Errors of a look at the log. [`Error::Io`], [`Error::StorageFull`]: the next open may find this place or the one before; try again.
     pub fn advance(&mut self, offset: u64) -> Result<()> {
         if offset < self.asked {
             return Err(self.fault(PinFault::Backwards { offset, current: self.asked }));
         }
-        if let Some(progress) = &self.progress {
-            let synced = progress.progress().synced;
-            if offset > synced {
-                return Err(self.fault(PinFault::NotDurable { offset, synced }));
-            }
+        let synced = self.log.durable(offset)?;
+        if offset > synced {
+            return Err(self.fault(PinFault::NotDurable { offset, synced }));
         }
         if self.state()? == PinState::Broken {
             return Err(self.fault(PinFault::Broken { offset: self.offset() }));
@@ -176,8 +205,8 @@ impl SubscribeOptions {
         self
     }
 
-    /// Begins as a new subscriber if the existing one has broken or its file is damaged. Without this option, that is an
-    /// error, because records may be missing in between.
+    /// Begins as a new subscriber if the existing one has broken, is after the log's last record, or its file is damaged.
+    /// Without this option, that is an error, because records may be missing in between.
     pub fn start_over(mut self) -> Self {
         self.starts_over = true;
         self
@@ -203,7 +232,8 @@ impl SubscribeOptions {
     /// # Errors
     ///
     /// [`Error::NotFound`] if there is no log; [`Error::Pin`] with [`PinFault::InUse`], [`PinFault::Name`],
-    /// [`PinFault::Broken`], [`PinFault::OtherLog`] or [`PinFault::Damaged`]; [`Error::Io`], [`Error::StorageFull`].
+    /// [`PinFault::Broken`], [`PinFault::OtherLog`], [`PinFault::AheadOfLog`] or [`PinFault::Damaged`]; errors of
+    /// [`WalReader::open_read_only`](crate::WalReader::open_read_only); [`Error::Io`], [`Error::StorageFull`].
     pub fn open(self) -> Result<Subscriber> {
         let SubscribeOptions { dir, name, storage, .. } = &self;
         if !is_name(name) {
@@ -235,10 +265,18 @@ impl SubscribeOptions {
             file = open_or_make(&*storage, &own)?;
             found = read(&*file)?;
         }
-        let cursor = self.cursor(found, log_id, oldest.offset(), &path)?;
-        let SubscribeOptions { name, progress, .. } = self;
-        let (dir, asked) = (own, cursor.offset);
-        let mut subscriber = Subscriber { name, storage, dir, file, cursor, asked, progress, _lock: lock };
+        let log = match &self.progress {
+            Some(progress) => LogEnd::Open(progress.clone()),
+            None => LogEnd::Directory(Directory::open(
+                self.storage.clone(),
+                &resolved,
+                ReadUpTo::Written,
+                READ_BUFFER_SIZE,
+            )?),
+        };
+        let cursor = self.cursor(found, log_id, oldest.offset()..log.written(), &path)?;
+        let (name, dir, asked) = (self.name, own, cursor.offset);
+        let mut subscriber = Subscriber { name, storage, dir, file, cursor, asked, log, _lock: lock };
         subscriber.store(cursor)?;
         if cursor.sequence == cursor.first_sequence {
             // In both slots: if only one had a cursor, its damage would look like a file that is new.
@@ -250,7 +288,8 @@ impl SubscribeOptions {
     }
 
     /// The place to store first.
-    fn cursor(&self, found: CursorFile, log_id: [u8; 16], oldest: u64, path: &Path) -> Result<Cursor> {
+    fn cursor(&self, found: CursorFile, log_id: [u8; 16], kept: Range<u64>, path: &Path) -> Result<Cursor> {
+        let ahead = |offset| self.fault(PinFault::AheadOfLog { offset, end: kept.end });
         let (sequence, goes_on) = match found {
             CursorFile::New => (0, None),
             CursorFile::Stored(cursor, _) if cursor.log_id != log_id => {
@@ -258,19 +297,27 @@ impl SubscribeOptions {
             }
             CursorFile::Stored(cursor, notice) => {
                 let is_broken = notice.is_some_and(|notice| state_of(notice.kind) == PinState::Broken);
-                if is_broken && !self.starts_over {
+                let is_ahead = cursor.offset > kept.end;
+                if !self.starts_over && is_broken {
                     return Err(self.fault(PinFault::Broken { offset: cursor.offset }));
                 }
-                (cursor.sequence, (!is_broken).then_some(cursor))
+                if !self.starts_over && is_ahead {
+                    return Err(ahead(cursor.offset));
+                }
+                (cursor.sequence, (!is_broken && !is_ahead).then_some(cursor))
             }
             CursorFile::Damaged => return Err(self.fault(PinFault::Damaged { path: path.to_owned() })),
         };
         let sequence = sequence.wrapping_add(1);
+        let offset = goes_on.map_or(self.from.unwrap_or(kept.start), |cursor| cursor.offset);
+        if offset > kept.end {
+            return Err(ahead(offset));
+        }
         Ok(Cursor {
             sequence,
             first_sequence: goes_on.map_or(sequence, |cursor| cursor.first_sequence),
             log_id,
-            offset: goes_on.map_or(self.from.unwrap_or(oldest), |cursor| cursor.offset),
+            offset,
             max_bytes: self.pin.max_bytes,
             max_age_ms: u64::try_from(self.pin.max_age.as_millis()).unwrap_or(u64::MAX),
             is_unbreakable: self.pin.is_unbreakable,

@@ -39,6 +39,7 @@ use crate::position::{ALIGN, ChunkId, Segment};
 use crate::record::{WalRecord, WalTypes};
 use crate::storage::{StorageFile, read_full_at};
 
+pub(crate) use directory::Directory;
 pub use directory::ReadUpTo;
 pub use follow::Follow;
 pub use handle::{ReadOnlyOptions, Records, WalReader};

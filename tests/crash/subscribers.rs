@@ -33,7 +33,7 @@ fn work(disk: &Disk) -> Vec<(MemoryStorage, Known)> {
         }
     });
     let (mut wal, mut words) = disk.open();
-    let mut subscriber = subscribe(disk);
+    let mut subscriber = wal.subscriber("s").open().unwrap();
     known.lock().unwrap().is_subscribed = true;
     let mut ends = Vec::new();
     for round in 0..24_usize {

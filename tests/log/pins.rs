@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chunked_wal::snapshot::{Restored, Snapshots};
 use chunked_wal::storage::{Fault, FaultHow, OpKind, Storage};
 use chunked_wal::{
-    Error, HolderKind, PinFault, PinOptions, PinState, ReadUpTo, Segment, SubscribeOptions, Subscriber,
+    Error, HolderKind, PinFault, PinOptions, PinState, Segment, SubscribeOptions, Subscriber, WalReader,
 };
 
 use crate::common::*;
@@ -205,7 +205,8 @@ fn a_subscriber_reads_each_record_once_with_a_follower_of_another_process() {
         wal.close_open_chunk(&list).unwrap();
         wal.sync().unwrap();
         let mut subscriber = subscribe(&disk, "reader").open().unwrap();
-        let mut records = wal.reader().follow(subscriber.offset()).up_to(ReadUpTo::Durable);
+        let options = WalReader::<Words>::read_only_options("/log").storage(Arc::new(disk.storage.clone()));
+        let mut records = options.open().unwrap().follow(subscriber.offset());
         while let Some((_, segment, record)) = records.next_timeout(Duration::ZERO).unwrap() {
             if let chunked_wal::WalRecord::Action(word) = record {
                 read.push(word);

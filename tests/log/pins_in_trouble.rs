@@ -25,6 +25,51 @@ fn drain(wal: &mut Wal) -> usize {
     wal.drain_closed_chunks_while(|_| true).len()
 }
 
+/// In another process than the log's, too: a place that was never written would let go of all records to come.
+#[test]
+fn a_subscriber_does_not_move_past_what_is_durable() {
+    let disk = Disk::default();
+    let (mut wal, mut list) = disk.open();
+    fill(&mut wal, &mut list, 2);
+    let storage = Arc::new(disk.storage.clone());
+    let options = || Subscriber::options("/log", "s").storage(storage.clone());
+    let past = wal.progress().appended + 1;
+    let ahead = |error| matches!(error, Error::Pin { reason: PinFault::AheadOfLog { .. }, .. });
+    assert!(ahead(options().from(past).open().unwrap_err()));
+    assert!(ahead(wal.subscriber("s").from(past).open().unwrap_err()));
+    let mut subscriber = options().open().unwrap();
+    for offset in [past, u64::MAX] {
+        let error = subscriber.advance(offset).unwrap_err();
+        assert!(matches!(error, Error::Pin { reason: PinFault::NotDurable { .. }, .. }), "{error}");
+    }
+    // What becomes durable later is found by another look.
+    fill(&mut wal, &mut list, 1);
+    subscriber.advance(past - 1).unwrap();
+    assert_eq!(drain(&mut wal), 2);
+}
+
+#[test]
+fn a_subscriber_after_the_end_of_an_older_copy_is_told() {
+    let disk = Disk::default();
+    let (mut wal, mut list) = disk.open();
+    fill(&mut wal, &mut list, 1);
+    let copy = disk.on(disk.storage.kill());
+    fill(&mut wal, &mut list, 2);
+    let end = wal.progress().synced;
+    let mut subscriber = wal.subscriber("s").open().unwrap();
+    subscriber.advance(end).unwrap();
+    let place = "/log/subscribers/s/cursor";
+    let (wal, _) = copy.open();
+    drop(wal.subscriber("s").open().unwrap());
+    copy.storage.write_file(place, &disk.storage.read_file(place).unwrap()).unwrap();
+    let elsewhere = || Subscriber::options("/log", "s").storage(Arc::new(copy.storage.clone()));
+    for options in [wal.subscriber("s"), elsewhere()] {
+        let error = options.open().unwrap_err();
+        assert!(error.to_string().contains("was the log restored from an older copy?"), "{error}");
+    }
+    assert_eq!(elsewhere().start_over().open().unwrap().offset(), 0);
+}
+
 #[test]
 fn a_bit_that_flips_in_the_file_of_a_new_subscriber_is_noticed() {
     let disk = Disk::default();

@@ -157,7 +157,7 @@ impl<R: RaftTypes> LogStore<R> {
         let refused = |offset, source| Error::StateMachine { chunk_id, offset, source: Arc::new(source) };
         let end = self.wal.progress().appended;
         state.read().admit(&action).map_err(|source| refused(end, source))?;
-        // Raft can refuse an entry, and can't go on without the other records; a purge gives space back.
+        // Only entries are refused: raft can't go on without the other records, and a purge gives space back.
         self.wal.ignore_budget(!matches!(action, Action::Entry(_)));
         let record = WalRecord::Action(action);
         let place = self.wal.append(&record)?;

@@ -103,7 +103,7 @@ impl LogStore {
     }
 
     fn record(&mut self, action: Action) -> Result<(), Error> {
-        // Without the other records raft can't go on, and a compaction gives space back.
+        // Only entries are refused: raft can't go on without the other records, and a compaction gives space back.
         self.wal.ignore_budget(!matches!(action, Action::Entry(_)));
         self.wal.append_and_apply(action, &mut self.state).map(drop)
     }
