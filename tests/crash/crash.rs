@@ -38,6 +38,9 @@ impl Subject for AnyText {
     }
 }
 
+/// The states of each run of all tests, of which there are several a day.
+const STATES: u64 = 120_000;
+
 fn setting(name: &str, unless_set: u64) -> u64 {
     std::env::var(name).map_or(unless_set, |n| n.parse().expect(name))
 }
@@ -48,7 +51,7 @@ fn passes(result: Result<CrashReport, Box<CrashFailure>>) -> CrashReport {
 
 #[test]
 fn every_cut_leaves_a_log_that_opens_with_all_it_promised() {
-    let states = setting("CRASH_STATES", 200_000);
+    let states = setting("CRASH_STATES", STATES);
     let report = passes(CrashTest::new(AnyText).states(states).seed(setting("CRASH_SEED", 1)).run());
     println!("{report}");
     assert!(report.states >= states);
@@ -74,7 +77,7 @@ fn hostile_disks_lose_nothing_either() {
         |disk| disk.set_evictions(Evictions::Drawn(7)),
         all_covered_switches,
     ];
-    let states = setting("CRASH_STATES", 200_000) / 40;
+    let states = setting("CRASH_STATES", STATES) / 40;
     for switch in switches {
         let test = CrashTest::new(AnyText).states(states).seed(setting("CRASH_SEED", 1)).disk(switch);
         println!("{}", passes(test.run()));
@@ -99,7 +102,7 @@ impl Subject for EqualTexts {
 
 #[test]
 fn equal_records_never_bring_back_abandoned_ones() {
-    let states = setting("CRASH_STATES", 200_000) / 10;
+    let states = setting("CRASH_STATES", STATES) / 10;
     println!("{}", passes(CrashTest::new(EqualTexts).states(states).seed(setting("CRASH_SEED", 1)).run()));
     // Unsynced records in several sectors, one crash or another, and a record of just their size.
     for seed in 0..60 {

@@ -34,7 +34,7 @@ struct Tally {
 
 #[test]
 fn a_crash_anywhere_loses_nothing_acknowledged_and_brings_nothing_back() {
-    let states = setting("CRASH_STATES", 20_000);
+    let states = setting("CRASH_STATES", 12_000);
     let seed = AtomicU64::new(setting("CRASH_SEED", 1) * 1_000_000);
     let tally = Tally::default();
     std::thread::scope(|scope| {
