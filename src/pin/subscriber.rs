@@ -66,7 +66,7 @@ enum LogEnd {
     /// It is open in this process.
     Open(ProgressHandle),
     /// Its files say so.
-    Directory(Directory),
+    Directory(Box<Directory>),
 }
 
 impl LogEnd {
@@ -267,12 +267,12 @@ impl SubscribeOptions {
         }
         let log = match &self.progress {
             Some(progress) => LogEnd::Open(progress.clone()),
-            None => LogEnd::Directory(Directory::open(
+            None => LogEnd::Directory(Box::new(Directory::open(
                 self.storage.clone(),
                 &resolved,
                 ReadUpTo::Written,
                 READ_BUFFER_SIZE,
-            )?),
+            )?)),
         };
         let cursor = self.cursor(found, log_id, oldest.offset()..log.written(), &path)?;
         let (name, dir, asked) = (self.name, own, cursor.offset);
