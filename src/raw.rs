@@ -46,11 +46,12 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use std::{fmt, io};
 
 use codeq::{Decode, Encode};
 
+use crate::clock::from_unix_ms;
 use crate::directory::{FileBytes, WalLock, log_id_of_most, open_chunk, open_chunk_file};
 use crate::error::{Error, Result, Undecodable};
 use crate::format::{Header, Kind, Scan, ScanEnd, find_seal};
@@ -168,8 +169,7 @@ impl RawChunk {
 
     /// When the chunk was started, by the clock of the machine that wrote it; for people only.
     pub fn created(&self) -> SystemTime {
-        let since = Duration::from_millis(self.header.created_ms);
-        SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
+        from_unix_ms(self.header.created_ms)
     }
 
     /// The checksum over the records of the chunk before this one, as that chunk's seal has it. If the two differ,

@@ -21,9 +21,9 @@
 //!    removed first, and replay skips those that are left when a crash cut the removal short (see
 //!    [`State`]).
 //! 4. The store waits for these removals.
-//! 5. Only now other snapshots are removed, unless somebody else keeps a chunk, as an archiver does. So no snapshot is removed while a chunk starts with its
-//!    name: every checkpoint in the log is at the ground or after it, and names the snapshot of the
-//!    ground. Replay never finds the name of a removed snapshot.
+//! 5. Only now other snapshots are removed, and only if no chunk before the ground is left: an archiver
+//!    may keep one. Then every checkpoint in the log is at the ground or after it, and names the
+//!    snapshot of the ground. So replay never finds the name of a removed snapshot.
 //!
 //! Opening ends with steps 3 to 5, which finishes what a crash interrupted. Removals of an earlier
 //! process need no sync here, because opening a log syncs its directory.
@@ -125,7 +125,8 @@ impl Store {
 
     /// Takes a snapshot if the log has grown long.
     pub(crate) fn snapshot_if_due(&mut self) -> Outcome<()> {
-        if self.closed_chunks() - self.chunks_held() >= CLOSED_CHUNKS_MAX {
+        let closed = self.closed_chunks();
+        if closed >= CLOSED_CHUNKS_MAX && closed - self.chunks_held() >= CLOSED_CHUNKS_MAX {
             self.snapshot()?;
         }
         Ok(())

@@ -20,6 +20,11 @@ pub(crate) struct ClosedChunk<C> {
 }
 
 impl<C: Clone> ClosedChunk<C> {
+    /// A chunk that is closed, or found closed, now.
+    pub(crate) fn new(file: Arc<ChunkFile>, end: u64, records: u64, checkpoint: C) -> Self {
+        ClosedChunk { file, end, records, checkpoint, since: Instant::now() }
+    }
+
     pub(crate) fn id(&self) -> ChunkId {
         self.file.id()
     }

@@ -170,7 +170,7 @@ impl Pins {
         holds.min_by_key(|hold| hold.offset).map(|hold| hold.name)
     }
 
-    /// All pins, the oldest first.
+    /// All pins, in any order.
     pub(crate) fn holders(&self, appended: u64) -> Result<Vec<Holder>> {
         let holder = |hold: Hold| Holder {
             kind: hold.kind(),
@@ -180,9 +180,7 @@ impl Pins {
             offset: hold.offset,
             state: hold.state,
         };
-        let mut holders: Vec<_> = self.look()?.into_iter().map(holder).collect();
-        holders.sort_by_key(|holder| holder.offset);
-        Ok(holders)
+        Ok(self.look()?.into_iter().map(holder).collect())
     }
 
     /// All pins now.

@@ -148,7 +148,9 @@ impl Subscriber {
     ///
     /// [`Error::Pin`], and nothing has changed: [`PinFault::Broken`] if the log is kept for this subscriber no longer,
     /// [`PinFault::Backwards`]; [`PinFault::NotDurable`] for records that are not durable, or in another process than the
-    /// log's not proven to be, see [`ReadUpTo::Durable`](crate::ReadUpTo). Errors of a look at the log. [`Error::Io`], [`Error::StorageFull`]: the next open may find this place or the one before; try again.
+    /// log's not proven to be, see [`ReadUpTo::Durable`](crate::ReadUpTo). The errors of
+    /// [`WalReader::refresh`](crate::WalReader::refresh). After [`Error::Io`] or [`Error::StorageFull`] the next open may
+    /// find this place or the one before; try again.
     pub fn advance(&mut self, offset: u64) -> Result<()> {
         if offset < self.asked {
             return Err(self.fault(PinFault::Backwards { offset, current: self.asked }));

@@ -20,7 +20,7 @@ mod void;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -175,13 +175,7 @@ pub(crate) fn recover<W: WalTypes, SM: StateMachine<W>>(
     if let (Some(newest), Some(checkpoint)) = (&newest, &begin_with) {
         let file = Arc::new(ChunkFile::shut(newest.header));
         let (end, records) = (newest.end, newest.records);
-        closed.push(ClosedChunk {
-            file,
-            end,
-            records,
-            checkpoint: checkpoint.clone(),
-            since: Instant::now(),
-        });
+        closed.push(ClosedChunk::new(file, end, records, checkpoint.clone()));
     }
     Ok(Recovered { closed, newest, begin_with, mends, cuts, report, listing })
 }
@@ -420,13 +414,7 @@ impl<W: WalTypes, SM: StateMachine<W>> Replayer<'_, W, SM> {
         let before = previous.as_ref().map(|_| checkpoint.clone());
         if let Some(Previous { file, end, records, .. }) = previous {
             let file = Arc::new(file);
-            self.closed.push(ClosedChunk {
-                file,
-                end,
-                records,
-                checkpoint: checkpoint.clone(),
-                since: Instant::now(),
-            });
+            self.closed.push(ClosedChunk::new(file, end, records, checkpoint.clone()));
         }
         if let (Some(end), Some(notify)) = (sealed_end, &self.options.on_chunk_persisted) {
             let persisted = ChunkPersisted { chunk_id: chunk.id, start: chunk.id.0, synced: end };

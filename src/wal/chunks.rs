@@ -1,7 +1,6 @@
 //! The chunks of a log as its owner handles them: full, closed, drained, removed.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::ChunkedWal;
 use super::budget::Closed;
@@ -208,7 +207,7 @@ impl<W: WalTypes> ChunkedWal<W> {
             if let Head::Open(old) = before {
                 let (file, end, records) = (old.file.clone(), old.end(), old.records());
                 self.view.files.keep(file.clone());
-                let closed = ClosedChunk { file, end, records, checkpoint, since: Instant::now() };
+                let closed = ClosedChunk::new(file, end, records, checkpoint);
                 chunks.closed.insert(old.id(), Arc::new(closed));
                 self.budget.note_seal();
             }

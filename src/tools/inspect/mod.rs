@@ -5,7 +5,7 @@ mod html;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use std::{fs, io};
 
 use serde_json::{Value, json};
@@ -16,8 +16,8 @@ use super::outcome::{Failure, Outcome, is_damage};
 use super::repair::ways;
 use super::survey::{is_open, survey, unnamed};
 use super::{Tool, print};
+use crate::clock::from_unix_ms;
 use crate::directory::Unnamed;
-use crate::format::Cursor;
 use crate::pin::{StoredHolder, stored_holders};
 use crate::position::ChunkId;
 use crate::raw::{ChunkPlace, Listing, RawChunk};
@@ -281,7 +281,7 @@ impl Report<'_> {
         let Some(cursor) = cursor else {
             return format!("{name}: its file is damaged, so the whole log is kept");
         };
-        let stored = rfc3339(stored(cursor)).unwrap_or_else(|| "-".into());
+        let stored = rfc3339(from_unix_ms(cursor.stored_ms)).unwrap_or_else(|| "-".into());
         let bytes = print::bytes(self.end().saturating_sub(cursor.offset));
         format!("{name}: {state}, at offset {}, {bytes} behind, moved {stored}", cursor.offset)
     }
@@ -295,7 +295,7 @@ impl Report<'_> {
             "damaged": cursor.is_none(),
             "offset": cursor.map(|cursor| cursor.offset),
             "bytes_behind": cursor.map(|cursor| self.end().saturating_sub(cursor.offset)),
-            "moved": cursor.and_then(|cursor| rfc3339(stored(&cursor))),
+            "moved": cursor.and_then(|cursor| rfc3339(from_unix_ms(cursor.stored_ms))),
             "max_bytes": cursor.and_then(|cursor| limit(cursor.max_bytes)),
             "max_age_ms": cursor.and_then(|cursor| limit(cursor.max_age_ms)),
             "breakable": cursor.map(|cursor| !cursor.is_unbreakable),
@@ -341,12 +341,6 @@ impl Report<'_> {
             "lz4_share": row.lz4(),
         })
     }
-}
-
-/// When a subscriber was moved or opened.
-fn stored(cursor: &Cursor) -> SystemTime {
-    let since = Duration::from_millis(cursor.stored_ms);
-    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// The id with all its digits, as in the file's name.
